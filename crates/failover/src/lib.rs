@@ -1,0 +1,3 @@
+//! Pure decision machines.
+#![no_std]
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! One check, one time limit.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! `bascule`: the Edge and the operator's command line.
+fn main() {}
