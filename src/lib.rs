@@ -1,1 +1,4 @@
-//! The Edge.
+//! `bascule`: the Edge front door of a XiVO site.
+#![forbid(unsafe_code)]
+
+pub mod config;

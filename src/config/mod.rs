@@ -1,0 +1,445 @@
+//! The resolved configuration: addresses, non-zero counts, absolute paths. Nothing downstream checks again.
+//! How a file becomes one is left to the submodules.
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU8, NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use failover::Side;
+use http::header::{HeaderName, HeaderValue};
+
+/// Everything the Edge was told, checked whole.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The one name users browse, lower case, without port.
+    pub fqdn: String,
+    /// Further names served the same way (lower case).
+    pub aliases: Vec<String>,
+    /// Public listeners.
+    pub listen: Listen,
+    /// At least one; chosen by SNI, the first is the default.
+    pub certificates: Vec<CertificateFiles>,
+    /// Oldest TLS version clients may speak.
+    pub tls_min: TlsVersion,
+    /// Services in the order of the file; a [`ServiceIndex`] points here.
+    pub services: Vec<Service>,
+    /// Only listed routes are carried. Sorted: longest path first, exact before prefix.
+    pub routes: Vec<Route>,
+    /// When a live side is left for reasons other than its death.
+    pub failback: Failback,
+    /// How verdicts are made.
+    pub probe: Probing,
+    /// How a switch is carried out.
+    pub switch: Switching,
+    /// What a client may use up.
+    pub limits: Limits,
+    /// The admin door.
+    pub admin: Admin,
+    /// Prometheus door, or none.
+    pub metrics: Option<SocketAddr>,
+    /// Directory of live side, epoch, journal and reports.
+    pub state: PathBuf,
+    /// Logs.
+    pub log: Log,
+}
+
+/// Position of a service in [`Config::services`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceIndex(pub usize);
+
+/// Public listeners.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// TLS (h2 and http/1.1).
+    pub https: Vec<SocketAddr>,
+    /// Plain HTTP, answered with a redirect to the FQDN only.
+    pub http: Vec<SocketAddr>,
+}
+
+/// A certificate chain and its key, PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// Leaf first, then intermediates.
+    pub chain: PathBuf,
+    /// PKCS#8, PKCS#1 or SEC1.
+    pub key: PathBuf,
+}
+
+/// TLS protocol version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246).
+    V1_2,
+    /// TLS 1.3 (RFC 8446).
+    V1_3,
+}
+
+/// A named upstream.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// Its name in the file.
+    pub name: String,
+    /// Where it lives.
+    pub place: Place,
+    /// Without it a side does not work. Never true for a shared service.
+    pub required: bool,
+    /// TLS towards its backends, or plain.
+    pub tls: Option<UpstreamTls>,
+    /// What a backend is asked for in `Host`.
+    pub host: HostHeader,
+    /// Each applies to each backend. Empty: tcp connect.
+    pub checks: Vec<Check>,
+}
+
+/// Where a service lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// One set of backends on each side; either may be empty (the side lacks the service).
+    Sides {
+        /// Backends of Main.
+        main: Vec<Backend>,
+        /// Backends of Standby.
+        standby: Vec<Backend>,
+    },
+    /// Shared by both sides; never moves.
+    Shared(Vec<Backend>),
+}
+
+impl Service {
+    /// Backends that serve it while `side` is live.
+    pub fn backends(&self, side: Side) -> &[Backend] {
+        match (&self.place, side) {
+            (Place::Sides { main, .. }, Side::Main) => main,
+            (Place::Sides { standby, .. }, Side::Standby) => standby,
+            (Place::Shared(backends), _) => backends,
+        }
+    }
+
+    /// Whether it is shared by both sides.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.place, Place::Shared(_))
+    }
+}
+
+/// One address that serves a service.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Backend {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What the file called it: the authority redirects may name (`10.0.0.21`, `cc.example.org:8443`).
+    pub name: String,
+    /// Share of requests among its siblings.
+    pub weight: NonZeroUsize,
+}
+
+/// How an upstream proves who it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// How its certificate is checked.
+    pub verify: Verify,
+    /// Name checked and sent as SNI; none: the backend's address is checked and no SNI is sent.
+    pub name: Option<String>,
+}
+
+/// How a certificate is checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verify {
+    /// By the system's roots.
+    System,
+    /// By the CA certificates in this PEM file.
+    Ca(PathBuf),
+    /// SHA-256 of the SubjectPublicKeyInfo is one of these.
+    Pin(Vec<[u8; 32]>),
+    /// Not at all. Said loudly.
+    Off,
+}
+
+/// The `Host` header sent to a backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostHeader {
+    /// What the client asked for: the FQDN.
+    Fqdn,
+    /// This.
+    Fixed(HeaderValue),
+}
+
+/// One check of a backend.
+#[derive(Debug, Clone)]
+pub struct Check {
+    /// Names it in reasons and metrics: `http`, `sip`, or what the file says.
+    pub name: String,
+    /// Another port than the backend's.
+    pub port: Option<u16>,
+    /// What is asked.
+    pub kind: CheckKind,
+}
+
+/// What a check asks.
+#[derive(Debug, Clone)]
+pub enum CheckKind {
+    /// A connection opens.
+    Tcp,
+    /// A TLS handshake completes.
+    Tls(UpstreamTls),
+    /// A request is answered as expected.
+    Http(HttpCheck),
+    /// An upgrade is accepted.
+    WebSocket(WebSocketCheck),
+    /// SIP OPTIONS (RFC 3261 section 11) is answered.
+    Sip(SipCheck),
+}
+
+/// An HTTP check.
+#[derive(Debug, Clone)]
+pub struct HttpCheck {
+    /// TLS or plain.
+    pub tls: Option<UpstreamTls>,
+    /// `GET` by default.
+    pub method: http::Method,
+    /// Path and query.
+    pub path: String,
+    /// `Host` header; the backend's name by default.
+    pub host: Option<String>,
+    /// Further headers.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Inclusive ranges of statuses that are well.
+    pub status: Vec<(u16, u16)>,
+    /// Text the body must hold.
+    pub body: Option<String>,
+    /// The body must be JSON.
+    pub json: bool,
+}
+
+/// A WebSocket check.
+#[derive(Debug, Clone)]
+pub struct WebSocketCheck {
+    /// TLS or plain.
+    pub tls: Option<UpstreamTls>,
+    /// Path and query.
+    pub path: String,
+    /// `Host` header; the backend's name by default.
+    pub host: Option<String>,
+    /// `Sec-WebSocket-Protocol` to ask for.
+    pub subprotocol: Option<String>,
+    /// Text that must come back.
+    pub echo: Option<String>,
+}
+
+/// A SIP check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SipCheck {
+    /// UDP or TCP.
+    pub transport: SipTransport,
+    /// Inclusive ranges of final statuses that are well.
+    pub status: Vec<(u16, u16)>,
+}
+
+/// SIP transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SipTransport {
+    /// Datagrams.
+    Udp,
+    /// A connection.
+    Tcp,
+}
+
+/// One listed path.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// As in the file: names it in logs and metrics.
+    pub name: String,
+    /// Normalised path.
+    pub path: String,
+    /// How far `path` reaches.
+    pub matching: Matching,
+    /// Where it goes.
+    pub service: ServiceIndex,
+    /// Rate zone, or none.
+    pub zone: Option<String>,
+    /// Upgrades: refused, allowed or demanded.
+    pub websocket: WebSocket,
+    /// Token format check.
+    pub token: Token,
+    /// When a request that may have reached an upstream is sent again (E5).
+    pub replay: Replay,
+    /// Close code and reason WebSockets get on a switch.
+    pub close: Close,
+    /// Whether its WebSockets are closed on a switch although its service is shared.
+    pub follow: Follow,
+    /// How long an upstream may take between two parts of an answer.
+    pub response_limit: Duration,
+    /// Largest request body.
+    pub body_limit: u64,
+}
+
+/// How far a route's path reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Matching {
+    /// That path alone.
+    Exact,
+    /// That path, and whatever follows it behind a `/`.
+    Prefix,
+}
+
+/// Upgrades on a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WebSocket {
+    /// Refused.
+    No,
+    /// Carried; when a list is given only with one of these subprotocols.
+    Allowed {
+        /// Accepted `Sec-WebSocket-Protocol` values; empty: any or none.
+        subprotocols: Vec<String>,
+    },
+}
+
+/// Token format check; never a signature check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Token {
+    /// None.
+    No,
+    /// The query must carry `token=`, any value.
+    Present,
+    /// The query must carry `token=` with three dot-separated base64url segments.
+    Jwt,
+}
+
+/// When a request that may have reached an upstream is sent again (E5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replay {
+    /// If its method is idempotent (RFC 9110 section 9.2.2).
+    Idempotent,
+    /// Whatever its method: the route's owner says so.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// A WebSocket Close (RFC 6455 section 5.5.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Close {
+    /// Status code.
+    pub code: u16,
+    /// At most 123 bytes.
+    pub reason: String,
+}
+
+/// Whether a shared service's WebSockets follow the live side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follow {
+    /// Closed with a switch, as those of the demoted side are.
+    Live,
+    /// Left alone.
+    Nothing,
+}
+
+/// When a live side that works is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failback {
+    /// Never by itself.
+    Sticky,
+    /// For Main, once Main has worked for so long.
+    PreferMain {
+        /// Uninterrupted.
+        hold_down: Duration,
+    },
+}
+
+/// How verdicts are made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probing {
+    /// Between two probes of a healthy backend.
+    pub interval: Duration,
+    /// For the whole of one probe.
+    pub time_limit: Duration,
+    /// Successes in a row to be up.
+    pub rise: NonZeroU8,
+    /// Failures in a row to be down.
+    pub fall: NonZeroU8,
+    /// Delay of a re-probe after a refusal or reset.
+    pub reprobe_refused: Duration,
+    /// Delay of a re-probe after silence.
+    pub reprobe_silent: Duration,
+    /// Silence of the prober after which a verdict is unknown.
+    pub stale_after: Duration,
+}
+
+/// How a switch is decided and carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Switching {
+    /// Decide and journal, move nothing.
+    pub observe: bool,
+    /// Automatic switches before damping.
+    pub per_hour: NonZeroU32,
+    /// How long a request waits for a decision.
+    pub park_limit: Duration,
+    /// How many requests wait at once.
+    pub park_requests: NonZeroUsize,
+    /// Users told per second; none: all at once.
+    pub reconnect_rate: Option<NonZeroU32>,
+    /// After that all remaining sessions of the demoted side are cut.
+    pub drain_limit: Duration,
+}
+
+/// What a client, or an upstream, may use up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// From accept to a whole ClientHello.
+    pub client_hello: Duration,
+    /// From ClientHello to a finished handshake.
+    pub handshake: Duration,
+    /// From the first byte of a request to the end of its head.
+    pub request_head: Duration,
+    /// Between two requests on a connection.
+    pub keepalive: Duration,
+    /// Between two parts of a request body.
+    pub request_body: Duration,
+    /// Size of a request head in bytes.
+    pub head_bytes: NonZeroUsize,
+    /// Header fields in a request head.
+    pub head_fields: NonZeroUsize,
+    /// Connections of all clients.
+    pub connections: NonZeroUsize,
+    /// Connections of one client address.
+    pub connections_per_client: NonZeroUsize,
+    /// Concurrent h2 streams of a connection.
+    pub h2_streams: NonZeroU32,
+    /// To connect to an upstream, TLS included.
+    pub connect: Duration,
+    /// How long a peer of a WebSocket may not take what is there for it.
+    pub write_stall: Duration,
+    /// For requests and sessions to end after SIGTERM.
+    pub drain: Duration,
+}
+
+/// The admin door.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Unix socket.
+    pub socket: PathBuf,
+    /// Group that may use it besides root.
+    pub group: Option<String>,
+}
+
+/// Logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Shape of a line.
+    pub format: LogFormat,
+    /// `tracing` filter, for example `info` or `bascule=debug`.
+    pub level: String,
+    /// Whether each request and session yields a line.
+    pub access: bool,
+}
+
+/// Shape of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Human on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Human,
+    /// One object a line.
+    Json,
+}
