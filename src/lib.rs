@@ -2,3 +2,9 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod edge;
+pub mod front;
+pub mod live;
+pub mod proxy;
+pub mod route;
+pub mod upstream;

@@ -1,0 +1,117 @@
+//! What all parts of a running Edge share: the site of the present configuration, and what outlives it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::config::Config;
+use crate::front::admission::Admission;
+use crate::front::tls::{CertificateError, Certificates};
+use crate::live::Live;
+use crate::proxy::park::Parking;
+use crate::proxy::rewrite::Insiders;
+use crate::route::Router;
+use crate::tunnel::Sessions;
+use crate::upstream::{Registers, SetUpError, Upstreams};
+use crate::waiting::{ErrorPages, WaitingPage};
+
+/// What the waiting page tells programs to wait.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Everything made of one configuration; replaced as a whole on a reload.
+pub struct Site {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Its routes.
+    pub router: Router,
+    /// Its upstreams.
+    pub upstreams: Upstreams,
+    /// Names that must not leak.
+    pub insiders: Insiders,
+}
+
+/// Pages of our own.
+pub struct Pages {
+    /// While no side works.
+    pub waiting: WaitingPage,
+    /// Refusals and failures.
+    pub errors: ErrorPages,
+}
+
+/// A running Edge.
+pub struct Edge {
+    site: ArcSwap<Site>,
+    generation: AtomicU32,
+    /// The live side.
+    pub live: Arc<Live>,
+    /// Open connections to backends.
+    pub registers: Registers,
+    /// Open WebSockets.
+    pub sessions: Arc<Sessions>,
+    /// Requests that wait.
+    pub parking: Parking,
+    /// Open client connections.
+    pub admission: Arc<Admission>,
+    /// Certificates of the public listener.
+    pub certificates: Arc<Certificates>,
+    /// Pages of our own.
+    pub pages: Pages,
+}
+
+/// Why a configuration cannot be put to work.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    /// Certificates of the public listener.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// Upstreams.
+    #[error(transparent)]
+    Upstreams(#[from] SetUpError),
+}
+
+impl Edge {
+    /// Puts `config` to work.
+    pub fn new(config: Arc<Config>, live: Arc<Live>) -> Result<Self, SiteError> {
+        let registers = Registers::default();
+        let certificates = Arc::new(Certificates::load(&config.certificates)?);
+        let site = Site::new(config, 0, &live, &registers)?;
+        Ok(Self {
+            site: ArcSwap::from_pointee(site),
+            generation: AtomicU32::new(0),
+            live,
+            registers,
+            sessions: Arc::default(),
+            parking: Parking::default(),
+            admission: Arc::default(),
+            certificates,
+            pages: Pages { waiting: WaitingPage::new(RETRY_AFTER), errors: ErrorPages::new() },
+        })
+    }
+
+    /// The site of the present configuration.
+    pub fn site(&self) -> Arc<Site> {
+        self.site.load_full()
+    }
+
+    /// Puts another configuration to work. On an error nothing changes.
+    pub fn reload(&self, config: Arc<Config>) -> Result<Arc<Site>, SiteError> {
+        let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        let site = Arc::new(Site::new(config, generation, &self.live, &self.registers)?);
+        self.certificates.reload(&site.config.certificates)?;
+        self.site.store(site.clone());
+        Ok(site)
+    }
+}
+
+impl Site {
+    fn new(config: Arc<Config>, generation: u32, live: &Arc<Live>, registers: &Registers) -> Result<Self, SetUpError> {
+        Ok(Self {
+            router: Router::new(&config),
+            upstreams: Upstreams::new(&config, generation, live, registers)?,
+            insiders: Insiders::new(&config),
+            config,
+        })
+    }
+}

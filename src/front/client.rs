@@ -1,0 +1,187 @@
+//! A client's TLS connection as Pingora sees one.
+//!
+//! Small writes are held until the flush, so that a response's head and body leave in one TLS record and one system call.
+//! Nothing is held between two requests.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use async_trait::async_trait;
+use bytes::{Buf, Bytes};
+use pingora::protocols::l4::socket::SocketAddr as PingoraAddr;
+use pingora::protocols::tls::SslDigest;
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
+    UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use super::admission::Admitted;
+
+/// Bytes held at most before they are written: a TLS record's worth.
+const HELD: usize = 16 * 1024;
+/// A write of this size is not worth holding.
+const LARGE: usize = 8 * 1024;
+
+/// A client's TLS connection.
+pub struct ClientStream {
+    tls: TlsStream<TcpStream>,
+    unread: Bytes,
+    held: Vec<u8>,
+    written: usize,
+    socket: Arc<SocketDigest>,
+    digest: Arc<SslDigest>,
+    _admitted: Admitted,
+}
+
+impl ClientStream {
+    /// Wraps a connection whose handshake is done.
+    pub fn new(tls: TlsStream<TcpStream>, peer: SocketAddr, admitted: Admitted) -> Self {
+        let (tcp, session) = tls.get_ref();
+        let socket = SocketDigest::from_raw_fd(tcp.as_raw_fd());
+        // A fresh cell is empty.
+        let _ = socket.peer_addr.set(Some(PingoraAddr::Inet(peer)));
+        let version = match session.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "TLSv1.3",
+        };
+        let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or_default();
+        let digest = Arc::new(SslDigest::new(cipher, version, None, None, Vec::new()));
+        Self {
+            tls,
+            unread: Bytes::new(),
+            held: Vec::new(),
+            written: 0,
+            socket: Arc::new(socket),
+            digest,
+            _admitted: admitted,
+        }
+    }
+
+    /// Whether the client chose HTTP/2.
+    pub fn speaks_h2(&self) -> bool {
+        self.tls.get_ref().1.alpn_protocol() == Some(b"h2")
+    }
+
+    /// Puts bytes back, to be read again first.
+    pub fn unread(&mut self, bytes: Bytes) {
+        debug_assert!(self.unread.is_empty());
+        self.unread = bytes;
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.written < self.held.len() {
+            let count = ready!(Pin::new(&mut self.tls).poll_write(cx, &self.held[self.written..]))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += count;
+        }
+        self.held = Vec::new();
+        self.written = 0;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let count = self.unread.len().min(buf.remaining());
+            buf.put_slice(&self.unread[..count]);
+            self.unread.advance(count);
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.tls).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.written > 0 || self.held.len() + buf.len() > HELD {
+            ready!(self.poll_drain(cx))?;
+        }
+        if buf.len() >= LARGE && self.held.is_empty() {
+            return Pin::new(&mut self.tls).poll_write(cx, buf);
+        }
+        let room = HELD - self.held.len();
+        let count = buf.len().min(room);
+        self.held.extend_from_slice(&buf[..count]);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let first = bufs.iter().find(|buf| !buf.is_empty());
+        self.poll_write(cx, first.map_or(&[], |buf| &**buf))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(cx))?;
+        Pin::new(&mut self.tls).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(cx))?;
+        Pin::new(&mut self.tls).poll_shutdown(cx)
+    }
+}
+
+impl fmt::Debug for ClientStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientStream").field("fd", &self.id()).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Shutdown for ClientStream {
+    async fn shutdown(&mut self) {
+        // The connection is given up either way.
+        let _ = AsyncWriteExt::shutdown(self).await;
+    }
+}
+
+impl UniqueID for ClientStream {
+    fn id(&self) -> UniqueIDType {
+        self.tls.get_ref().0.as_raw_fd()
+    }
+}
+
+impl Ssl for ClientStream {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        Some(self.digest.clone())
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        Some(if self.speaks_h2() { ALPN::H2 } else { ALPN::H1 })
+    }
+}
+
+impl GetTimingDigest for ClientStream {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for ClientStream {
+    fn get_proxy_digest(&self) -> Option<Arc<pingora::protocols::raw_connect::ProxyDigest>> {
+        None
+    }
+}
+
+impl GetSocketDigest for ClientStream {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        Some(self.socket.clone())
+    }
+}
+
+impl Peek for ClientStream {}

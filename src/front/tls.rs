@@ -1,0 +1,164 @@
+//! Certificates by SNI with hot reload, and the TLS configuration of the public listener.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+use crate::config::{CertificateFiles, TlsVersion};
+
+/// Why a certificate cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// A file is unreadable or not PEM.
+    #[error("{path}: {cause}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        cause: rustls::pki_types::pem::Error,
+    },
+    /// Chain and key do not make a certificate.
+    #[error("{path}: {cause}")]
+    Key {
+        /// The key file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        cause: rustls::Error,
+    },
+    /// The chain is not X.509.
+    #[error("{path}: not an X.509 certificate")]
+    Chain {
+        /// The chain file.
+        path: PathBuf,
+    },
+}
+
+/// A certificate with what operators ask about it.
+#[derive(Debug)]
+pub struct Served {
+    /// Names it is valid for, lower case; `*.` for a wildcard.
+    pub names: Vec<String>,
+    /// End of its validity, seconds since 1970.
+    pub not_after: i64,
+    key: Arc<CertifiedKey>,
+}
+
+/// The certificates of the public listener, replaced as a whole.
+#[derive(Debug)]
+pub struct Certificates {
+    current: ArcSwap<Set>,
+}
+
+#[derive(Debug)]
+struct Set {
+    all: Vec<Served>,
+    /// Name to position in `all`.
+    names: HashMap<String, usize>,
+}
+
+impl Certificates {
+    /// Loads all `files`; the first is the default.
+    pub fn load(files: &[CertificateFiles]) -> Result<Self, CertificateError> {
+        Ok(Self { current: ArcSwap::from_pointee(Set::load(files)?) })
+    }
+
+    /// Replaces all certificates. On an error nothing changes.
+    pub fn reload(&self, files: &[CertificateFiles]) -> Result<(), CertificateError> {
+        self.current.store(Arc::new(Set::load(files)?));
+        Ok(())
+    }
+
+    /// Names and end of validity of each certificate.
+    pub fn validity(&self) -> Vec<(String, i64)> {
+        let named = |served: &Served| (served.names.first().cloned().unwrap_or_default(), served.not_after);
+        self.current.load().all.iter().map(named).collect()
+    }
+}
+
+impl Set {
+    fn load(files: &[CertificateFiles]) -> Result<Self, CertificateError> {
+        let all = files.iter().map(load).collect::<Result<Vec<_>, _>>()?;
+        let mut names = HashMap::new();
+        for (position, served) in all.iter().enumerate() {
+            for name in &served.names {
+                names.entry(name.clone()).or_insert(position);
+            }
+        }
+        Ok(Self { all, names })
+    }
+
+    fn choose(&self, sni: Option<&str>) -> Option<Arc<CertifiedKey>> {
+        let by_name = |name: &str| self.names.get(name).copied();
+        // rustls hands SNI over in lower case.
+        let position = sni
+            .and_then(|sni| by_name(sni).or_else(|| by_name(&format!("*.{}", sni.split_once('.')?.1))))
+            .unwrap_or_default();
+        self.all.get(position).map(|served| served.key.clone())
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.current.load().choose(hello.server_name())
+    }
+}
+
+fn load(files: &CertificateFiles) -> Result<Served, CertificateError> {
+    let in_file = |path: &PathBuf| {
+        let path = path.clone();
+        move |cause| CertificateError::File { path, cause }
+    };
+    let chain = CertificateDer::pem_file_iter(&files.chain)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(in_file(&files.chain))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(in_file(&files.key))?;
+    let not_x509 = || CertificateError::Chain { path: files.chain.clone() };
+    let leaf = chain.first().ok_or_else(not_x509)?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(leaf).map_err(|_| not_x509())?;
+    let names = parsed
+        .subject_alternative_name()
+        .ok()
+        .flatten()
+        .map(|san| {
+            let dns = |name: &x509_parser::extensions::GeneralName<'_>| match name {
+                x509_parser::extensions::GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+                _ => None,
+            };
+            san.value.general_names.iter().filter_map(dns).collect()
+        })
+        .unwrap_or_default();
+    let not_after = parsed.validity().not_after.timestamp();
+    let key = CertifiedKey::from_der(chain, key, &ring::default_provider())
+        .map_err(|cause| CertificateError::Key { path: files.key.clone(), cause })?;
+    Ok(Served { names, not_after, key: Arc::new(key) })
+}
+
+/// TLS of the public listener: h2 and http/1.1, stateless resumption.
+pub fn server_config(
+    certificates: Arc<Certificates>,
+    oldest: TlsVersion,
+) -> Result<rustls::ServerConfig, rustls::Error> {
+    let versions: &[&rustls::SupportedProtocolVersion] = match oldest {
+        TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+        TlsVersion::V1_3 => &[&rustls::version::TLS13],
+    };
+    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(versions)?
+        .with_no_client_auth()
+        .with_cert_resolver(certificates);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.ticketer = ring::Ticketer::new()?;
+    // One ticket is what a browser uses; each costs a write in the handshake.
+    config.send_tls13_tickets = 1;
+    config.max_early_data_size = 0;
+    Ok(config)
+}

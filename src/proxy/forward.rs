@@ -1,0 +1,146 @@
+//! What an upstream is told about a request: forwarding headers of our own, hostile ones removed.
+
+use std::net::IpAddr;
+
+use http::header::{HOST, HeaderName, HeaderValue};
+use pingora::http::RequestHeader;
+
+use crate::config::HostHeader;
+
+/// Headers by which a client could pretend to be a proxy. `X-Request-Id` is ours alone too.
+const CLAIMS: [&str; 12] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-server",
+    "x-forwarded-prefix",
+    "x-forwarded-scheme",
+    "x-real-ip",
+    "x-client-ip",
+    "true-client-ip",
+    "x-request-id",
+];
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+/// Names one request in every log it passes.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Whether a client's header may pass.
+///
+/// A name with `_` may not: behind CGI-like interfaces it is the same as one with `-`, by which a claim could slip through.
+pub fn may_pass(name: &str) -> bool {
+    !name.contains('_') && !CLAIMS.iter().any(|claim| name.eq_ignore_ascii_case(claim))
+}
+
+/// What we say about a request.
+#[derive(Debug, Clone)]
+pub struct Said {
+    /// Where it comes from.
+    pub client: HeaderValue,
+    /// What it asked for: `Host` as sent.
+    pub host: HeaderValue,
+    /// Its identity.
+    pub id: HeaderValue,
+}
+
+impl Said {
+    /// About a request from `client` for `host`.
+    pub fn new(client: IpAddr, host: &str, id: &RequestId) -> Self {
+        let value = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown"));
+        Self { client: value(&client.to_canonical().to_string()), host: value(host), id: id.header() }
+    }
+
+    /// The headers, in the order they are sent.
+    pub fn headers(&self) -> [(HeaderName, HeaderValue); 5] {
+        [
+            (X_FORWARDED_FOR, self.client.clone()),
+            (X_REAL_IP, self.client.clone()),
+            (X_FORWARDED_PROTO, HeaderValue::from_static("https")),
+            (X_FORWARDED_HOST, self.host.clone()),
+            (X_REQUEST_ID, self.id.clone()),
+        ]
+    }
+
+    /// The `Host` a backend is asked for.
+    pub fn upstream_host(&self, host: &HostHeader) -> HeaderValue {
+        match host {
+            HostHeader::Fqdn => self.host.clone(),
+            HostHeader::Fixed(value) => value.clone(),
+        }
+    }
+}
+
+/// Replaces what the client claimed by what we know.
+pub fn apply(request: &mut RequestHeader, said: &Said, host: &HostHeader) -> pingora::Result<()> {
+    let hostile: Vec<HeaderName> =
+        request.headers.keys().filter(|name| !may_pass(name.as_str())).cloned().collect();
+    for name in &hostile {
+        request.remove_header(name);
+    }
+    for (name, value) in said.headers() {
+        request.insert_header(name, value)?;
+    }
+    request.insert_header(HOST, said.upstream_host(host))
+}
+
+/// 128 random bits that name one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestId(u128);
+
+impl RequestId {
+    /// A new one. Not a secret: it is fast rather than unpredictable.
+    pub fn random() -> Self {
+        Self(fastrand::u128(..))
+    }
+
+    /// As a header's value.
+    pub fn header(&self) -> HeaderValue {
+        HeaderValue::from_str(&self.to_string()).unwrap_or(HeaderValue::from_static("0"))
+    }
+}
+
+impl std::fmt::Display for RequestId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_claims_is_replaced() {
+        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+        for (name, value) in [
+            ("Host", "edge.example.org"),
+            ("X-Forwarded-For", "10.0.0.1"),
+            ("X-Forwarded-For", "10.0.0.2"),
+            ("X_Forwarded_For", "10.0.0.3"),
+            ("Forwarded", "for=10.0.0.4"),
+            ("X-Real-IP", "10.0.0.5"),
+            ("X-Request-Id", "mine"),
+            ("X-Forwarded-Proto", "http"),
+            ("Accept", "text/html"),
+        ] {
+            request.append_header(name, value).unwrap();
+        }
+        let id = RequestId(7);
+        let said = Said::new("::ffff:192.0.2.9".parse().unwrap(), "edge.example.org", &id);
+        apply(&mut request, &said, &HostHeader::Fqdn).unwrap();
+        let all = |name: &str| request.headers.get_all(name).iter().map(|v| v.to_str().unwrap()).collect::<Vec<_>>();
+        assert_eq!(all("x-forwarded-for"), ["192.0.2.9"]);
+        assert_eq!(all("x-real-ip"), ["192.0.2.9"]);
+        assert_eq!(all("x-forwarded-proto"), ["https"]);
+        assert_eq!(all("x-forwarded-host"), ["edge.example.org"]);
+        assert_eq!(all("x-request-id"), ["00000000000000000000000000000007"]);
+        assert_eq!(all("host"), ["edge.example.org"]);
+        assert_eq!(all("accept"), ["text/html"]);
+        assert!(all("forwarded").is_empty() && all("x_forwarded_for").is_empty());
+    }
+}

@@ -1,0 +1,129 @@
+//! From a request line to a decision: which route, or why not. Carrying it is left to the proxy and the tunnel.
+
+pub mod path;
+pub mod token;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::config::{Config, Matching, Route, WebSocket};
+use path::BadPath;
+
+/// Why a request is not carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// `Host` is missing or given twice.
+    NoHost,
+    /// `Host` names somebody else.
+    WrongHost,
+    /// The path is not in a form that can be routed.
+    BadPath(BadPath),
+    /// No route lists the path.
+    NoRoute,
+    /// The route carries no upgrade, or not this one.
+    UpgradeNotAllowed,
+    /// The token is missing or has not the form of one.
+    Token,
+}
+
+/// What is asked, as far as routing cares.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// `Host` or `:authority`, as sent.
+    pub host: Option<&'a str>,
+    /// Raw path.
+    pub path: &'a str,
+    /// Query without `?`.
+    pub query: Option<&'a str>,
+    /// `Some` for a WebSocket upgrade, with what it offers in `Sec-WebSocket-Protocol`.
+    pub upgrade: Option<Option<&'a str>>,
+}
+
+/// A request that will be carried.
+#[derive(Debug)]
+pub struct Carried<'a> {
+    /// Position in [`Router::routes`].
+    pub route: usize,
+    /// The path to send upstream.
+    pub path: Cow<'a, str>,
+}
+
+/// The listed routes of one site.
+#[derive(Debug)]
+pub struct Router {
+    names: Vec<String>,
+    routes: Vec<Arc<Route>>,
+}
+
+impl Router {
+    /// The router of a configuration.
+    pub fn new(config: &Config) -> Self {
+        let mut routes: Vec<Arc<Route>> = config.routes.iter().cloned().map(Arc::new).collect();
+        routes.sort_by_key(|route| (std::cmp::Reverse(route.path.len()), route.matching == Matching::Prefix));
+        let names = std::iter::once(&config.fqdn).chain(&config.aliases).cloned().collect();
+        Self { names, routes }
+    }
+
+    /// All routes, in the order they are tried.
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+
+    /// Decides about one request. Allocates only when the path is not in its normal form.
+    pub fn decide<'a>(&self, asked: &Asked<'a>) -> Result<Carried<'a>, Refusal> {
+        let host = asked.host.ok_or(Refusal::NoHost)?;
+        if !self.is_ours(host) {
+            return Err(Refusal::WrongHost);
+        }
+        let path = path::normalise(asked.path).map_err(Refusal::BadPath)?;
+        let index = self.routes.iter().position(|route| reaches(route, &path)).ok_or(Refusal::NoRoute)?;
+        let route = &self.routes[index];
+        if let Some(offered) = asked.upgrade
+            && !allows(&route.websocket, offered)
+        {
+            return Err(Refusal::UpgradeNotAllowed);
+        }
+        if !token::admits(route.token, asked.query) {
+            return Err(Refusal::Token);
+        }
+        Ok(Carried { route: index, path })
+    }
+
+    /// Whether an authority (host, optionally with a port) is one of our names.
+    pub fn is_ours(&self, authority: &str) -> bool {
+        let host = host_of(authority);
+        let host = host.strip_suffix('.').unwrap_or(host);
+        self.names.iter().any(|name| name.eq_ignore_ascii_case(host))
+    }
+}
+
+/// The host of an authority, without its port.
+pub fn host_of(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !host.ends_with(':') => host,
+        _ => authority,
+    }
+}
+
+fn reaches(route: &Route, path: &str) -> bool {
+    match route.matching {
+        Matching::Exact => path == route.path,
+        Matching::Prefix => path
+            .strip_prefix(&route.path)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || route.path.ends_with('/')),
+    }
+}
+
+fn allows(websocket: &WebSocket, offered: Option<&str>) -> bool {
+    match websocket {
+        WebSocket::No => false,
+        WebSocket::Allowed { subprotocols } if subprotocols.is_empty() => true,
+        WebSocket::Allowed { subprotocols } => offered.is_some_and(|offered| {
+            let mut offers = offered.split(',').map(str::trim).peekable();
+            offers.peek().is_some() && offers.all(|o| subprotocols.iter().any(|s| s == o))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

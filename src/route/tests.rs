@@ -1,0 +1,81 @@
+use std::time::Duration;
+
+use super::*;
+use crate::config::{Close, Follow, Replay, ServiceIndex, Token};
+
+fn route(path: &str, matching: Matching) -> Arc<Route> {
+    Arc::new(Route {
+        name: path.into(),
+        path: path.into(),
+        matching,
+        service: ServiceIndex(0),
+        zone: None,
+        websocket: WebSocket::No,
+        token: Token::No,
+        replay: Replay::Idempotent,
+        close: Close { code: 1012, reason: String::new() },
+        follow: Follow::Live,
+        response_limit: Duration::from_secs(60),
+        body_limit: 1 << 20,
+    })
+}
+
+fn router(routes: Vec<Arc<Route>>) -> Router {
+    Router { names: vec!["edge.example.org".into()], routes }
+}
+
+fn get<'a>(host: &'a str, path: &'a str) -> Asked<'a> {
+    Asked { host: Some(host), path, query: None, upgrade: None }
+}
+
+#[test]
+fn only_listed_paths_are_carried() {
+    let router = router(vec![route("/xuc", Matching::Prefix), route("/version", Matching::Exact)]);
+    let at = |path| router.decide(&get("edge.example.org", path)).map(|c| c.route);
+    assert_eq!(at("/xuc"), Ok(0));
+    assert_eq!(at("/xuc/api"), Ok(0));
+    assert_eq!(at("/xucmgt"), Err(Refusal::NoRoute));
+    assert_eq!(at("/version"), Ok(1));
+    assert_eq!(at("/version/x"), Err(Refusal::NoRoute));
+    assert_eq!(at("/"), Err(Refusal::NoRoute));
+}
+
+#[test]
+fn a_prefix_cannot_be_escaped() {
+    let router = router(vec![route("/assets", Matching::Prefix)]);
+    for path in ["/assets/../config", "/assets/%2e%2e/config", "/assets/./../config", "/assets/..;/config"] {
+        assert_eq!(router.decide(&get("edge.example.org", path)).map(|c| c.route), Err(Refusal::NoRoute), "{path}");
+    }
+    assert!(matches!(
+        router.decide(&get("edge.example.org", "/assets/..%2fconfig")),
+        Err(Refusal::BadPath(BadPath::Separator))
+    ));
+}
+
+#[test]
+fn only_our_names_are_served() {
+    let router = router(vec![route("/a", Matching::Prefix)]);
+    for host in ["edge.example.org", "EDGE.example.org", "edge.example.org:8443", "edge.example.org."] {
+        assert!(router.decide(&get(host, "/a")).is_ok(), "{host}");
+    }
+    for host in ["", "other.org", "edge.example.org.evil.org", "10.0.0.1", "[::1]:443", "edge.example.org:80x"] {
+        assert_eq!(router.decide(&get(host, "/a")).map(|c| c.route), Err(Refusal::WrongHost), "{host}");
+    }
+    let nobody = Asked { host: None, path: "/a", query: None, upgrade: None };
+    assert_eq!(router.decide(&nobody).map(|c| c.route), Err(Refusal::NoHost));
+}
+
+#[test]
+fn an_upgrade_needs_a_route_that_carries_it() {
+    let mut sip = (*route("/wssip", Matching::Exact)).clone();
+    sip.websocket = WebSocket::Allowed { subprotocols: vec!["sip".into()] };
+    let router = router(vec![Arc::new(sip), route("/xuc", Matching::Prefix)]);
+    let upgrade = |path, offered| {
+        router.decide(&Asked { host: Some("edge.example.org"), path, query: None, upgrade: Some(offered) }).is_ok()
+    };
+    assert!(upgrade("/wssip", Some("sip")));
+    assert!(!upgrade("/wssip", Some("chat")));
+    assert!(!upgrade("/wssip", Some("sip, chat")));
+    assert!(!upgrade("/wssip", None));
+    assert!(!upgrade("/xuc", None));
+}

@@ -1,0 +1,183 @@
+//! Opens a connection to a backend: TCP, then TLS, under one time limit, given up at once on a demotion.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use failover::Side;
+use pingora::connectors::L4Connect;
+use pingora::protocols::l4::socket::SocketAddr as PingoraAddr;
+use pingora::protocols::l4::stream::Stream as L4Stream;
+use pingora::upstreams::peer::{Tracer, Tracing};
+use pingora::{Error as PingoraError, ErrorType, Result as PingoraResult};
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::connections::{Connections, Half, Registered};
+use super::stream::UpstreamStream;
+use crate::live::Live;
+
+/// Why a connection did not open. Nothing of a request was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Nobody listens.
+    #[error("{0} refused the connection")]
+    Refused(SocketAddr),
+    /// Closed while being set up.
+    #[error("{0} reset the connection")]
+    Reset(SocketAddr),
+    /// No answer in time.
+    #[error("{0} did not answer within {1:?}")]
+    TimedOut(SocketAddr, Duration),
+    /// No way there.
+    #[error("{0} cannot be reached: {1}")]
+    Unreachable(SocketAddr, #[source] io::Error),
+    /// The TLS handshake failed.
+    #[error("TLS with {0} failed: {1}")]
+    Tls(SocketAddr, #[source] io::Error),
+    /// Our own trouble: no descriptors, no ports.
+    #[error("no socket for {0}: {1}")]
+    Local(SocketAddr, #[source] io::Error),
+    /// Its side is not live any more.
+    #[error("{0} was demoted")]
+    Demoted(SocketAddr),
+}
+
+/// Opens connections to one backend.
+#[derive(Debug)]
+pub struct Connector {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Client configuration and the name its certificate must bear.
+    pub tls: Option<(Arc<rustls::ClientConfig>, ServerName<'static>)>,
+    /// Its side; none for a shared service.
+    pub side: Option<Side>,
+    /// Register of the side's connections.
+    pub connections: Arc<Connections>,
+    /// Checked after registering: a connection never opens to a side that is not live.
+    pub live: Arc<Live>,
+    /// For TCP and TLS together.
+    pub limit: Duration,
+}
+
+impl Connector {
+    /// Opens one connection, TLS included, with our own verification.
+    pub async fn open(&self) -> Result<UpstreamStream, ConnectError> {
+        let registered = self.register()?;
+        let opened = self.within_limit(&registered, self.transport()).await?;
+        Ok(match opened {
+            Opened::Plain(stream) => UpstreamStream::plain(stream, registered),
+            Opened::Tls(stream) => UpstreamStream::tls(*stream, registered),
+        })
+    }
+
+    fn register(&self) -> Result<Registered, ConnectError> {
+        let registered = self.connections.register();
+        // Registered first, looked second: a demotion in between cuts us.
+        if self.side.is_some_and(|side| side != self.live.view().side) {
+            return Err(ConnectError::Demoted(self.address));
+        }
+        Ok(registered)
+    }
+
+    async fn within_limit<T>(
+        &self,
+        registered: &Registered,
+        opening: impl Future<Output = Result<T, ConnectError>>,
+    ) -> Result<T, ConnectError> {
+        let mut opening = pin!(opening);
+        let unless_cut = poll_fn(|cx| {
+            if registered.cut().poll(Half::Read, cx) {
+                return Poll::Ready(Err(ConnectError::Demoted(self.address)));
+            }
+            opening.as_mut().poll(cx)
+        });
+        tokio::time::timeout(self.limit, unless_cut)
+            .await
+            .unwrap_or(Err(ConnectError::TimedOut(self.address, self.limit)))
+    }
+
+    async fn tcp(&self) -> Result<TcpStream, ConnectError> {
+        let stream = TcpStream::connect(self.address).await.map_err(|e| self.classify(e))?;
+        stream.set_nodelay(true).map_err(|e| ConnectError::Local(self.address, e))?;
+        Ok(stream)
+    }
+
+    async fn transport(&self) -> Result<Opened, ConnectError> {
+        let stream = self.tcp().await?;
+        let Some((config, name)) = &self.tls else { return Ok(Opened::Plain(stream)) };
+        let tls = TlsConnector::from(config.clone());
+        match tls.connect(name.clone(), stream).await {
+            Ok(stream) => Ok(Opened::Tls(Box::new(stream))),
+            Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof) => {
+                Err(ConnectError::Reset(self.address))
+            }
+            Err(e) => Err(ConnectError::Tls(self.address, e)),
+        }
+    }
+
+    fn classify(&self, error: io::Error) -> ConnectError {
+        use io::ErrorKind::*;
+        match error.kind() {
+            ConnectionRefused => ConnectError::Refused(self.address),
+            ConnectionReset | ConnectionAborted => ConnectError::Reset(self.address),
+            TimedOut => ConnectError::TimedOut(self.address, self.limit),
+            HostUnreachable | NetworkUnreachable | NetworkDown => ConnectError::Unreachable(self.address, error),
+            _ => ConnectError::Local(self.address, error),
+        }
+    }
+}
+
+enum Opened {
+    Plain(TcpStream),
+    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+}
+
+#[async_trait]
+impl L4Connect for Connector {
+    /// Opens the TCP connection for Pingora's pool, which does its own TLS on top.
+    async fn connect(&self, _: &PingoraAddr) -> PingoraResult<L4Stream> {
+        let opened = async {
+            let registered = self.register()?;
+            let stream = self.within_limit(&registered, self.tcp()).await?;
+            let second = socket2::SockRef::from(&stream).try_clone().map_err(|e| ConnectError::Local(self.address, e))?;
+            registered.cut().attach(second);
+            let mut stream = L4Stream::from(stream);
+            stream.tracer = Some(Tracer(Box::new(Held(Arc::new(registered)))));
+            Ok(stream)
+        };
+        opened.await.or_else(|error: ConnectError| {
+            let kind = match error {
+                ConnectError::Refused(_) => ErrorType::ConnectRefused,
+                ConnectError::TimedOut(..) => ErrorType::ConnectTimedout,
+                ConnectError::Unreachable(..) => ErrorType::ConnectNoRoute,
+                ConnectError::Tls(..) => ErrorType::TLSHandshakeFailure,
+                ConnectError::Local(..) => ErrorType::SocketError,
+                ConnectError::Reset(_) => ErrorType::ConnectionClosed,
+                ConnectError::Demoted(_) => ErrorType::Custom(DEMOTED),
+            };
+            PingoraError::e_because(kind, "upstream", error)
+        })
+    }
+}
+
+/// Keeps a connection registered for as long as Pingora keeps its stream.
+#[derive(Debug, Clone)]
+struct Held(#[expect(dead_code, reason = "held for its Drop")] Arc<Registered>);
+
+impl Tracing for Held {
+    fn on_connected(&self) {}
+    fn on_disconnected(&self) {}
+    fn boxed_clone(&self) -> Box<dyn Tracing> {
+        Box::new(self.clone())
+    }
+}
+
+/// Error type of a connection given up because its side was demoted.
+pub const DEMOTED: &str = "demoted";

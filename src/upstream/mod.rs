@@ -1,0 +1,315 @@
+//! Backends of services as the request path uses them: which one, how to connect, what its trouble tells the engine.
+
+pub mod approval;
+pub mod connect;
+pub mod connections;
+pub mod signs;
+pub mod stream;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use failover::Side;
+use futures_util::FutureExt;
+use pingora::protocols::l4::socket::SocketAddr as PingoraAddr;
+use pingora::upstreams::peer::HttpPeer;
+use pingora_load_balancing::discovery::Static;
+use pingora_load_balancing::selection::RoundRobin;
+use pingora_load_balancing::{Backend as Candidate, Backends, LoadBalancer};
+use probe::tls::{ALPN_HTTP1, TlsTrust};
+use rustls::pki_types::ServerName;
+
+use crate::config::{Backend, Config, Place, ServiceIndex, UpstreamTls, Verify};
+use crate::live::Live;
+use approval::Approvals;
+use connect::Connector;
+use connections::Connections;
+use signs::Signs;
+
+/// For how long an idle connection to a backend is kept.
+const POOLED: Duration = Duration::from_secs(60);
+
+/// Position of a backend among all backends of a configuration: services in order; Main's, then Standby's.
+pub type BackendIndex = usize;
+
+/// A backend and where it belongs.
+#[derive(Debug, Clone, Copy)]
+pub struct Placed<'a> {
+    /// Its service.
+    pub service: ServiceIndex,
+    /// Its side; none when shared.
+    pub side: Option<Side>,
+    /// The backend.
+    pub backend: &'a Backend,
+}
+
+/// All backends of a configuration; positions are [`BackendIndex`].
+pub fn placed(config: &Config) -> Vec<Placed<'_>> {
+    let mut all = Vec::new();
+    for (index, service) in config.services.iter().enumerate() {
+        let service_index = ServiceIndex(index);
+        match &service.place {
+            Place::Sides { main, standby } => {
+                for (side, backends) in [(Side::Main, main), (Side::Standby, standby)] {
+                    all.extend(backends.iter().map(|backend| Placed { service: service_index, side: Some(side), backend }));
+                }
+            }
+            Place::Shared(backends) => {
+                all.extend(backends.iter().map(|backend| Placed { service: service_index, side: None, backend }));
+            }
+        }
+    }
+    all
+}
+
+/// Why upstreams could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetUpError {
+    /// A service's trust is unusable.
+    #[error("service {service}: {cause}")]
+    Trust {
+        /// Its name.
+        service: String,
+        /// What is wrong.
+        #[source]
+        cause: TrustError,
+    },
+}
+
+/// Why a service's trust is unusable.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The CA file cannot be read.
+    #[error("{path}: {cause}")]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        #[source]
+        cause: rustls::pki_types::pem::Error,
+    },
+    /// The trust is refused.
+    #[error(transparent)]
+    Trust(#[from] probe::tls::TrustError),
+    /// Neither a host name nor an address.
+    #[error("{0:?} cannot be the name of a certificate")]
+    Name(String),
+}
+
+/// Resolves how an upstream proves who it is.
+pub fn trust(tls: &UpstreamTls) -> Result<TlsTrust, TrustError> {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+    let verify = match &tls.verify {
+        Verify::System => probe::tls::Verify::System,
+        Verify::Off => probe::tls::Verify::Off,
+        Verify::Pin(pins) => probe::tls::Verify::Pin(pins.iter().copied().map(probe::tls::Pin::from).collect()),
+        Verify::Ca(path) => {
+            let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+            probe::tls::Verify::Ca(read.map_err(|cause| TrustError::File { path: path.clone(), cause })?)
+        }
+    };
+    Ok(TlsTrust::new(verify)?)
+}
+
+/// The name a backend's certificate must bear.
+pub fn server_name(tls: &UpstreamTls, backend: &Backend) -> Result<ServerName<'static>, TrustError> {
+    match &tls.name {
+        Some(name) => ServerName::try_from(name.clone()).map_err(|_| TrustError::Name(name.clone())),
+        None => Ok(ServerName::from(backend.address.ip())),
+    }
+}
+
+/// A backend, ready to be sent to.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Its position.
+    pub index: BackendIndex,
+    /// Its side; none when shared.
+    pub side: Option<Side>,
+    /// Its name in the file.
+    pub name: String,
+    /// Opens connections to it.
+    pub connector: Arc<Connector>,
+    /// Certificates it may show; none without TLS or with `verify: off`.
+    pub approvals: Option<Approvals>,
+    peer: HttpPeer,
+}
+
+impl Upstream {
+    /// What Pingora needs to send a request there.
+    pub fn peer(&self, response_limit: Duration) -> HttpPeer {
+        let mut peer = self.peer.clone();
+        peer.options.read_timeout = Some(response_limit);
+        peer.options.write_timeout = Some(response_limit);
+        peer
+    }
+}
+
+/// The backends of one service on one side.
+#[derive(Default)]
+pub struct Pool {
+    backends: Vec<Arc<Upstream>>,
+    /// Chooses among several; a single one needs no choice.
+    balancer: Option<LoadBalancer<RoundRobin>>,
+}
+
+/// Position in a [`Pool`], carried through the balancer.
+#[derive(Clone, Copy)]
+struct Slot(usize);
+
+impl Pool {
+    fn new(backends: Vec<Arc<Upstream>>, weights: &[usize]) -> Self {
+        if backends.len() < 2 {
+            return Self { backends, balancer: None };
+        }
+        let candidates: BTreeSet<Candidate> = backends
+            .iter()
+            .zip(weights)
+            .enumerate()
+            .map(|(slot, (upstream, weight))| {
+                let mut candidate = Candidate {
+                    addr: PingoraAddr::Inet(upstream.connector.address),
+                    weight: *weight,
+                    ext: Default::default(),
+                };
+                candidate.ext.insert(Slot(slot));
+                candidate
+            })
+            .collect();
+        let balancer = LoadBalancer::from_backends(Backends::new(Static::new(candidates)));
+        // A static discovery is ready at once and cannot fail.
+        let updated = balancer.update().now_or_never();
+        debug_assert!(matches!(updated, Some(Ok(()))));
+        Self { backends, balancer: Some(balancer) }
+    }
+
+    /// Chooses a backend: one that is up and not `tried`, else any that is not `tried`, else any.
+    pub fn choose(&self, tried: &[BackendIndex]) -> Option<&Arc<Upstream>> {
+        let Some(balancer) = &self.balancer else { return self.backends.first() };
+        let most = self.backends.len() * 2;
+        let slot = |candidate: &Candidate| candidate.ext.get::<Slot>().and_then(|slot| self.backends.get(slot.0));
+        let fresh = |candidate: &Candidate| slot(candidate).is_some_and(|u| !tried.contains(&u.index));
+        balancer
+            .select_with(b"", most, |candidate, up| up && fresh(candidate))
+            .or_else(|| balancer.select_with(b"", most, |candidate, _| fresh(candidate)))
+            .or_else(|| balancer.select_with(b"", most, |_, _| true))
+            .and_then(|candidate| slot(&candidate))
+    }
+
+    /// Tells whether a backend is up.
+    fn set_up(&self, index: BackendIndex, up: bool) {
+        let Some(balancer) = &self.balancer else { return };
+        let Some(slot) = self.backends.iter().position(|upstream| upstream.index == index) else { return };
+        for candidate in balancer.backends().get_backend().iter() {
+            if candidate.ext.get::<Slot>().is_some_and(|s| s.0 == slot) {
+                balancer.backends().set_enable(candidate, up);
+            }
+        }
+    }
+}
+
+/// All upstreams of a configuration.
+pub struct Upstreams {
+    pools: Vec<[Pool; 2]>,
+    /// Where live traffic reports trouble.
+    pub signs: Signs,
+}
+
+/// The registers of open connections: they outlive a configuration.
+#[derive(Debug, Default)]
+pub struct Registers {
+    /// Main's.
+    pub main: Arc<Connections>,
+    /// Standby's.
+    pub standby: Arc<Connections>,
+    /// Of shared services: never cut by a switch.
+    pub shared: Arc<Connections>,
+}
+
+impl Registers {
+    /// The register of a side; of shared services for none.
+    pub fn of(&self, side: Option<Side>) -> &Arc<Connections> {
+        match side {
+            Some(Side::Main) => &self.main,
+            Some(Side::Standby) => &self.standby,
+            None => &self.shared,
+        }
+    }
+}
+
+impl Upstreams {
+    /// Sets up all upstreams of `config`. `generation` tells connections of one configuration from those of the next.
+    pub fn new(
+        config: &Config,
+        generation: u32,
+        live: &Arc<Live>,
+        registers: &Registers,
+    ) -> Result<Self, SetUpError> {
+        let mut pools: Vec<[Vec<Arc<Upstream>>; 2]> = config.services.iter().map(|_| Default::default()).collect();
+        let mut weights: Vec<[Vec<usize>; 2]> = config.services.iter().map(|_| Default::default()).collect();
+        let mut trusts = Vec::new();
+        for service in &config.services {
+            let failed = |cause| SetUpError::Trust { service: service.name.clone(), cause };
+            let config = service.tls.as_ref().map(trust).transpose().map_err(failed)?;
+            trusts.push(config.map(|trust| trust.client_config(ALPN_HTTP1)));
+        }
+        let all = placed(config);
+        for (index, at) in all.iter().enumerate() {
+            let service = &config.services[at.service.0];
+            let failed = |cause| SetUpError::Trust { service: service.name.clone(), cause };
+            let name = service.tls.as_ref().map(|tls| server_name(tls, at.backend)).transpose().map_err(failed)?;
+            let tls = trusts[at.service.0].clone().zip(name.clone());
+            let verified = service.tls.as_ref().is_some_and(|tls| tls.verify != Verify::Off);
+            let connector = Arc::new(Connector {
+                address: at.backend.address,
+                tls,
+                side: at.side,
+                connections: registers.of(at.side).clone(),
+                live: live.clone(),
+                limit: config.limits.connect,
+            });
+            let sni = name.as_ref().map(|name| name.to_str().into_owned()).unwrap_or_default();
+            let mut peer = HttpPeer::new(at.backend.address, service.tls.is_some(), sni);
+            peer.group_key = u64::from(generation) << 32 | index as u64;
+            peer.options.custom_l4 = Some(connector.clone());
+            peer.options.connection_timeout = Some(config.limits.connect);
+            peer.options.idle_timeout = Some(POOLED);
+            peer.options.verify_cert = false;
+            peer.options.verify_hostname = false;
+            let upstream = Arc::new(Upstream {
+                index,
+                side: at.side,
+                name: at.backend.name.clone(),
+                connector,
+                approvals: verified.then(Approvals::default),
+                peer,
+            });
+            let slot = usize::from(at.side == Some(Side::Standby));
+            pools[at.service.0][slot].push(upstream);
+            weights[at.service.0][slot].push(at.backend.weight.get());
+        }
+        let pools = pools
+            .into_iter()
+            .zip(weights)
+            .map(|([main, standby], [main_weights, standby_weights])| {
+                [Pool::new(main, &main_weights), Pool::new(standby, &standby_weights)]
+            })
+            .collect();
+        Ok(Self { pools, signs: Signs::new(all.len()) })
+    }
+
+    /// The backends that serve `service` while `side` is live.
+    pub fn pool(&self, config: &Config, service: ServiceIndex, side: Side) -> &Pool {
+        let shared = config.services[service.0].is_shared();
+        &self.pools[service.0][usize::from(!shared && side == Side::Standby)]
+    }
+
+    /// Tells whether a backend is up.
+    pub fn set_up(&self, index: BackendIndex, up: bool) {
+        for pool in self.pools.iter().flatten() {
+            pool.set_up(index, up);
+        }
+    }
+}

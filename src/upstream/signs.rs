@@ -1,0 +1,83 @@
+//! Bad signs seen by live traffic, handed to the engine: coalesced, bounded, without a lock.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio::sync::Notify;
+
+/// What live traffic saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    /// A connection was refused.
+    Refused,
+    /// A connection was reset or closed in the middle of something.
+    Reset,
+    /// No answer in time.
+    TimedOut,
+}
+
+const ALL: [Sign; 3] = [Sign::Refused, Sign::Reset, Sign::TimedOut];
+
+impl Sign {
+    fn bit(self) -> u8 {
+        match self {
+            Sign::Refused => 1,
+            Sign::Reset => 2,
+            Sign::TimedOut => 4,
+        }
+    }
+}
+
+/// One cell per backend.
+#[derive(Debug)]
+pub struct Signs {
+    cells: Vec<AtomicU8>,
+    raised: Notify,
+}
+
+impl Signs {
+    /// For `backends` backends.
+    pub fn new(backends: usize) -> Self {
+        Self { cells: (0..backends).map(|_| AtomicU8::new(0)).collect(), raised: Notify::new() }
+    }
+
+    /// Notes that `backend` showed `sign`.
+    pub fn raise(&self, backend: usize, sign: Sign) {
+        if let Some(cell) = self.cells.get(backend)
+            && cell.fetch_or(sign.bit(), Ordering::AcqRel) & sign.bit() == 0
+        {
+            self.raised.notify_one();
+        }
+    }
+
+    /// Returns once a sign was raised since the last [`Signs::take`].
+    pub async fn raised(&self) {
+        self.raised.notified().await;
+    }
+
+    /// Takes all signs raised so far.
+    pub fn take(&self) -> Vec<(usize, Sign)> {
+        let mut taken = Vec::new();
+        for (backend, cell) in self.cells.iter().enumerate() {
+            let bits = cell.swap(0, Ordering::AcqRel);
+            taken.extend(ALL.iter().filter(|sign| bits & sign.bit() != 0).map(|sign| (backend, *sign)));
+        }
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_storm_of_signs_is_one_sign() {
+        let signs = Signs::new(2);
+        for _ in 0..1000 {
+            signs.raise(1, Sign::Refused);
+        }
+        signs.raise(1, Sign::TimedOut);
+        signs.raised().await;
+        assert_eq!(signs.take(), [(1, Sign::Refused), (1, Sign::TimedOut)]);
+        assert_eq!(signs.take(), []);
+    }
+}

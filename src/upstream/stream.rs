@@ -1,0 +1,101 @@
+//! A connection to a backend, plain or TLS, that ends at once when its side is demoted.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::connections::{Half, Registered};
+
+/// A connection to a backend.
+#[derive(Debug)]
+pub struct UpstreamStream {
+    transport: Transport,
+    registered: Registered,
+}
+
+#[derive(Debug)]
+enum Transport {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl UpstreamStream {
+    pub(super) fn plain(stream: TcpStream, registered: Registered) -> Self {
+        Self { transport: Transport::Plain(stream), registered }
+    }
+
+    pub(super) fn tls(stream: TlsStream<TcpStream>, registered: Registered) -> Self {
+        Self { transport: Transport::Tls(Box::new(stream)), registered }
+    }
+
+    /// The leaf certificate the backend showed, DER; none without TLS.
+    pub fn certificate(&self) -> Option<&[u8]> {
+        match &self.transport {
+            Transport::Plain(_) => None,
+            Transport::Tls(stream) => Some(stream.get_ref().1.peer_certificates()?.first()?.as_ref()),
+        }
+    }
+
+    fn cut(&self, half: Half, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.registered.cut().poll(half, cx) {
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the side was demoted"));
+        }
+        Ok(())
+    }
+}
+
+impl AsyncRead for UpstreamStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.cut(Half::Read, cx)?;
+        match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for UpstreamStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.cut(Half::Write, cx)?;
+        match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.cut(Half::Write, cx)?;
+        match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.cut(Half::Write, cx)?;
+        match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.cut(Half::Write, cx)?;
+        match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
