@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::failure::{Failure, FailureKind};
+use crate::http::{self, HttpCheck};
 use crate::line::line;
 use crate::meter::Meter;
 use crate::report::Report;
@@ -36,6 +37,8 @@ pub enum Kind {
     Tcp,
     /// Does a full TLS handshake succeed?
     Tls(Tls),
+    /// Does an HTTP/1.1 request get the expected answer, over TLS or not?
+    Http(HttpCheck),
     /// Does a SIP OPTIONS get a final response?
     Sip(SipCheck),
 }
@@ -88,6 +91,7 @@ impl Check {
                 wire.say_goodbye().await;
                 Ok(wire.protocol())
             }
+            Kind::Http(check) => http::ask(check, Wire::connect(self, check.tls.as_ref(), meter).await?).await,
             Kind::Sip(check) => sip::ask(check, self, meter).await,
         }
     }

@@ -11,6 +11,7 @@
 
 mod check;
 mod failure;
+mod http;
 mod line;
 mod meter;
 mod report;
@@ -22,6 +23,7 @@ mod wire;
 
 pub use crate::check::{Check, Kind};
 pub use crate::failure::{Failure, FailureKind, Phase};
+pub use crate::http::{BodyExpectation, HttpCheck};
 pub use crate::report::{Report, Timings};
 pub use crate::sip::{InvalidSipText, SipCheck, SipTransport, SipUri, UserAgent};
 pub use crate::status::{InvalidStatusSet, StatusSet};
