@@ -12,6 +12,7 @@ use crate::meter::Meter;
 use crate::report::Report;
 use crate::sip::{self, SipCheck};
 use crate::tls::Tls;
+use crate::websocket::{self, WebSocketCheck};
 use crate::wire::Wire;
 
 /// A timer that fires this late says that the probe's own loop stood still; on a healthy one it is late by a millisecond or two.
@@ -39,6 +40,8 @@ pub enum Kind {
     Tls(Tls),
     /// Does an HTTP/1.1 request get the expected answer, over TLS or not?
     Http(HttpCheck),
+    /// Can a WebSocket be opened and used, over TLS or not?
+    WebSocket(WebSocketCheck),
     /// Does a SIP OPTIONS get a final response?
     Sip(SipCheck),
 }
@@ -92,6 +95,10 @@ impl Check {
                 Ok(wire.protocol())
             }
             Kind::Http(check) => http::ask(check, Wire::connect(self, check.tls.as_ref(), meter).await?).await,
+            Kind::WebSocket(check) => {
+                let wire = Wire::connect(self, check.tls.as_ref(), meter).await?;
+                websocket::ask(check, wire, meter).await
+            }
             Kind::Sip(check) => sip::ask(check, self, meter).await,
         }
     }

@@ -19,6 +19,7 @@ mod sip;
 mod status;
 mod tcp;
 pub mod tls;
+mod websocket;
 mod wire;
 
 pub use crate::check::{Check, Kind};
@@ -27,3 +28,4 @@ pub use crate::http::{BodyExpectation, HttpCheck};
 pub use crate::report::{Report, Timings};
 pub use crate::sip::{InvalidSipText, SipCheck, SipTransport, SipUri, UserAgent};
 pub use crate::status::{InvalidStatusSet, StatusSet};
+pub use crate::websocket::{Exchange, WebSocketCheck};
