@@ -1,0 +1,210 @@
+//! The WebSocket check (RFC 6455): the upgrade, optionally a sign of life through it, and an orderly close.
+
+use std::fmt::{self, Debug};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, HeaderValue, Request};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError, SubProtocolError};
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+use crate::failure::{Failure, FailureKind};
+use crate::http::host_header;
+use crate::meter::Meter;
+use crate::tls::Tls;
+use crate::wire::Wire;
+
+/// Enough for any echo; what a server pushes unasked may not be larger either.
+const MESSAGE_LIMIT: usize = 64 * 1024;
+const BUFFER: usize = 4 * 1024;
+/// How many messages nobody asked for are skipped while waiting for the answer.
+const MOST_STRAYS: usize = 64;
+/// How long the target may take to answer a Close, once it has proved that it works.
+const CLOSE_PATIENCE: Duration = Duration::from_millis(100);
+
+/// A WebSocket to open.
+#[derive(Clone)]
+pub struct WebSocketCheck {
+    /// Where to open it.
+    pub path: PathAndQuery,
+    /// The `Host` header, with the port if it is not the scheme's own.
+    pub host: Authority,
+    /// Further headers, for instance `Origin`; those of the upgrade itself cannot be replaced.
+    pub headers: HeaderMap,
+    /// The subprotocol to ask for, for instance `sip`; the server must then agree to it.
+    pub subprotocol: Option<HeaderValue>,
+    /// What to do once it is open.
+    pub exchange: Exchange,
+    /// TLS below it: `wss`.
+    pub tls: Option<Tls>,
+}
+
+/// What must work once a WebSocket is open.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Exchange {
+    /// Nothing: the upgrade is enough.
+    Nothing,
+    /// A Ping gets its Pong. Every server answers it, and a proxy only if what is behind it lives.
+    Ping,
+    /// This text comes back.
+    Echo(String),
+}
+
+impl WebSocketCheck {
+    /// An upgrade at `path`, no subprotocol, nothing more, no TLS.
+    #[must_use]
+    pub fn new(path: PathAndQuery, host: Authority) -> Self {
+        Self { path, host, headers: HeaderMap::new(), subprotocol: None, exchange: Exchange::Nothing, tls: None }
+    }
+
+    /// Asks over TLS.
+    #[must_use]
+    pub fn over(self, tls: Tls) -> Self {
+        Self { tls: Some(tls), ..self }
+    }
+
+    fn request(&self) -> Result<Request<()>, http::Error> {
+        let uri =
+            http::Uri::builder().scheme("ws").authority(self.host.clone()).path_and_query(self.path.clone()).build()?;
+        let mut request = Request::builder().uri(uri).body(())?;
+        let headers = request.headers_mut();
+        headers.extend(self.headers.clone());
+        headers.insert("host", host_header(&self.host));
+        headers.insert("connection", HeaderValue::from_static("Upgrade"));
+        headers.insert("upgrade", HeaderValue::from_static("websocket"));
+        headers.insert("sec-websocket-version", HeaderValue::from_static("13"));
+        headers.insert("sec-websocket-key", HeaderValue::from_str(&generate_key())?);
+        headers.remove("sec-websocket-extensions");
+        if let Some(subprotocol) = &self.subprotocol {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, subprotocol.clone());
+        }
+        Ok(request)
+    }
+}
+
+impl Debug for WebSocketCheck {
+    /// Leaves out the query, header values and texts: they may hold a token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocketCheck")
+            .field("path", &self.path.path())
+            .field("headers", &self.headers.keys().collect::<Vec<_>>())
+            .field("subprotocol", &self.subprotocol)
+            .field("exchange", &self.exchange)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("Nothing"),
+            Self::Ping => f.write_str("Ping"),
+            Self::Echo(text) => write!(f, "Echo({} bytes)", text.len()),
+        }
+    }
+}
+
+pub(crate) async fn ask(check: &WebSocketCheck, wire: Wire, meter: &mut Meter) -> Result<String, Failure> {
+    let request = check.request().map_err(|error| Failure::local("write the upgrade request", error))?;
+    let limits = WebSocketConfig::default()
+        .read_buffer_size(BUFFER)
+        .write_buffer_size(0)
+        .max_write_buffer_size(MESSAGE_LIMIT * 2)
+        .max_message_size(Some(MESSAGE_LIMIT))
+        .max_frame_size(Some(MESSAGE_LIMIT));
+    let (mut socket, _) =
+        client_async_with_config(request, wire, Some(limits)).await.map_err(|error| failure(&error))?;
+    let answer = match &check.exchange {
+        Exchange::Nothing => "WebSocket open",
+        Exchange::Ping => {
+            let payload = generate_key();
+            round_trip(
+                &mut socket,
+                Message::Ping(payload.clone().into()),
+                |message| matches!(message, Message::Pong(pong) if pong == payload.as_bytes()),
+            )
+            .await?;
+            "WebSocket answers pings"
+        }
+        Exchange::Echo(text) => {
+            let wanted = text.as_str();
+            round_trip(
+                &mut socket,
+                Message::text(wanted),
+                |message| matches!(message, Message::Text(echo) if echo.as_str() == wanted),
+            )
+            .await?;
+            "WebSocket echoes"
+        }
+    };
+    meter.on_time_limit = Some(Ok(answer.to_owned()));
+    close(socket).await;
+    Ok(answer.to_owned())
+}
+
+async fn round_trip(
+    socket: &mut WebSocketStream<Wire>,
+    message: Message,
+    answers: impl Fn(&Message) -> bool,
+) -> Result<(), Failure> {
+    socket.send(message).await.map_err(|error| failure(&error))?;
+    for _ in 0..MOST_STRAYS {
+        match socket.next().await {
+            Some(Ok(Message::Close(_))) | None => {
+                return Err(Failure::wrong("the WebSocket was closed instead of answering"));
+            }
+            Some(Ok(message)) if answers(&message) => return Ok(()),
+            // A server may greet or push events; only the answer counts.
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(failure(&error)),
+        }
+    }
+    Err(Failure::wrong(format_args!("{MOST_STRAYS} WebSocket messages, none of them the answer")))
+}
+
+/// The target has passed already: its slowness to say goodbye is not held against it, nor waited for.
+async fn close(mut socket: WebSocketStream<Wire>) {
+    let goodbye = async {
+        socket.close(None).await?;
+        for _ in 0..MOST_STRAYS {
+            if !matches!(socket.next().await, Some(Ok(_))) {
+                break;
+            }
+        }
+        Ok::<_, Error>(())
+    };
+    let _ = timeout(CLOSE_PATIENCE, goodbye).await;
+    socket.get_mut().say_goodbye().await;
+}
+
+fn failure(error: &Error) -> Failure {
+    match error {
+        Error::Io(error) => Failure::of_io(error),
+        Error::Http(response) => {
+            Failure::wrong(format_args!("HTTP {} instead of a WebSocket (101)", response.status().as_u16()))
+        }
+        Error::ConnectionClosed
+        | Error::AlreadyClosed
+        | Error::Protocol(ProtocolError::HandshakeIncomplete | ProtocolError::ResetWithoutClosingHandshake) => {
+            Failure::new(FailureKind::Reset, "connection closed before the answer was complete")
+        }
+        Error::Protocol(ProtocolError::SecWebSocketAcceptKeyMismatch) => Failure::wrong(
+            "the upgrade's Sec-WebSocket-Accept does not match: not a WebSocket server, or a cache in between",
+        ),
+        Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(SubProtocolError::NoSubProtocol)) => {
+            Failure::wrong("the server does not agree to the subprotocol")
+        }
+        Error::Capacity(CapacityError::MessageTooLong { size, .. }) => {
+            Failure::wrong(format_args!("a WebSocket message of {size} bytes"))
+        }
+        Error::AttackAttempt | Error::Capacity(_) => Failure::wrong("the answer's headers are too large"),
+        other => Failure::wrong(other),
+    }
+}

@@ -1,0 +1,111 @@
+//! The byte stream a probe talks over: TCP, with or without TLS on top.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use crate::check::Check;
+use crate::failure::Failure;
+use crate::meter::{FirstByte, Meter};
+use crate::tcp;
+use crate::tls::{self, Tls};
+
+pub(crate) struct Wire {
+    stream: Stream,
+    first_byte: FirstByte,
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Wire {
+    /// Connects to the check's target and, if asked, completes the TLS handshake.
+    pub(crate) async fn connect(check: &Check, tls: Option<&Tls>, meter: &mut Meter) -> Result<Self, Failure> {
+        let stream = tcp::connect(check.target, check.source).await?;
+        meter.connected();
+        let stream = match tls {
+            None => Stream::Plain(stream),
+            Some(tls) => {
+                meter.shaking_hands();
+                let stream = tls::shake_hands(tls, stream).await?;
+                meter.secured(tls::certificate_of(stream.get_ref().1));
+                Stream::Tls(Box::new(stream))
+            }
+        };
+        Ok(Self { stream, first_byte: meter.first_byte() })
+    }
+
+    /// The version that was agreed on, for a report.
+    pub(crate) fn protocol(&self) -> String {
+        match &self.stream {
+            Stream::Plain(_) => "TCP".to_owned(),
+            Stream::Tls(stream) => tls::protocol_of(stream.get_ref().1).to_owned(),
+        }
+    }
+
+    pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
+        match &self.stream {
+            Stream::Plain(stream) => stream.local_addr(),
+            Stream::Tls(stream) => stream.get_ref().0.local_addr(),
+        }
+    }
+
+    /// Ends TLS in order. TCP is left to the reset that dropping it sends: a FIN of ours would leave `TIME_WAIT` here.
+    pub(crate) async fn say_goodbye(&mut self) {
+        // Tried once, never waited for: the target has answered already, nothing is held against it any more.
+        poll_fn(|cx| {
+            let _ = Pin::new(&mut *self).poll_shutdown(cx);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    fn stream(self: Pin<&mut Self>) -> Pin<&mut dyn Duplex> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream),
+            Stream::Tls(stream) => Pin::new(&mut **stream),
+        }
+    }
+}
+
+trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
+
+impl AsyncRead for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(self.as_mut().stream().poll_read(cx, buffer))?;
+        if buffer.filled().len() > before {
+            self.first_byte.seen();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.stream().poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => {
+                stream.get_mut().1.send_close_notify();
+                Pin::new(&mut **stream).poll_flush(cx)
+            }
+        }
+    }
+}
