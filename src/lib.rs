@@ -1,1 +1,3 @@
 //! The Edge.
+
+pub mod tunnel;
