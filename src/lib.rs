@@ -7,4 +7,6 @@ pub mod front;
 pub mod live;
 pub mod proxy;
 pub mod route;
+pub mod tunnel;
 pub mod upstream;
+pub mod waiting;

@@ -1,0 +1,540 @@
+//! One tunnel from the 101 to the last byte: carries both directions, and says goodbye properly when it must (E6).
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::flow::{Broken, Chunk, Flow, Stopped, Until};
+use super::{Close, Command, Session};
+
+/// Carries one upgraded connection; resolves when it is over. Each direction waits for nothing but its own ends.
+///
+/// ```text
+///  Open ──told, upstream lost or stalled, bad frame──▶ Finishing ──frame complete──▶ Parting ──client's Close──▶ Shutting
+///   │                                                     │ frame_limit                 │ goodbye_limit           ▲
+///   └──both Closes passed─────────────────────────────────┴─────────────────────────────┴─────────────────────────┘
+/// ```
+///
+/// *Finishing* reads the upstream to the end of the frame the client is in the middle of; then the client gets its Close,
+/// the upstream a Close where its own direction allows one, and is dropped at once. *Parting* swallows what the client
+/// still sends. There is no idle limit.
+#[derive(Debug)]
+pub struct Relay<C, U> {
+    client: C,
+    upstream: Option<U>,
+    to_client: Flow,
+    to_upstream: Flow,
+    phase: Phase,
+    first_close: Option<Party>,
+    /// The upstream takes nothing any more; what it still has to say is awaited.
+    upstream_deaf: bool,
+    /// When the phase must be over.
+    deadline: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+    limits: Limits,
+    began: Instant,
+    session: Session,
+}
+
+/// How long each wait may last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// An end that takes not one byte for so long while there are some for it is given up.
+    pub write_stall: Duration,
+    /// From the command to the Close frame: the frame that is on its way must be complete by then.
+    pub frame_limit: Duration,
+    /// From our Close to the client's.
+    pub goodbye_limit: Duration,
+    /// From one end's Close to the other's answer, when neither is ours.
+    pub answer_limit: Duration,
+    /// For the end of TLS and TCP towards the client.
+    pub shutdown_limit: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            write_stall: Duration::from_secs(30),
+            frame_limit: Duration::from_secs(1),
+            goodbye_limit: Duration::from_secs(2),
+            answer_limit: Duration::from_secs(10),
+            shutdown_limit: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Bytes that were read behind the heads of the upgrade.
+#[derive(Clone, Debug, Default)]
+pub struct Early {
+    /// Read behind the request: for the upstream.
+    pub from_client: Vec<u8>,
+    /// Read behind the 101: for the client.
+    pub from_upstream: Vec<u8>,
+}
+
+/// The two ends of a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Party {
+    /// The browser or phone.
+    Client,
+    /// The server behind the Edge.
+    Upstream,
+}
+
+/// How a tunnel ended. `clean`: the client was given a whole Close frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The client sent the first Close.
+    ClientClosed,
+    /// The upstream sent the first Close.
+    UpstreamClosed,
+    /// The client went without a Close.
+    ClientLost,
+    /// The upstream went without a Close.
+    UpstreamLost {
+        /// The client was given a whole Close frame.
+        clean: bool,
+    },
+    /// The client took nothing for too long.
+    ClientStalled,
+    /// The upstream took nothing for too long.
+    UpstreamStalled {
+        /// The client was given a whole Close frame.
+        clean: bool,
+    },
+    /// The side was demoted.
+    Demoted {
+        /// The client was given a whole Close frame.
+        clean: bool,
+    },
+    /// The Edge went away.
+    Drained {
+        /// The client was given a whole Close frame.
+        clean: bool,
+    },
+    /// This party sent an impossible frame.
+    ProtocolError(Party),
+}
+
+/// What one direction carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// Bytes, without a Close of our own.
+    pub bytes: u64,
+    /// Whole frames.
+    pub frames: u64,
+}
+
+/// A tunnel's line in the access log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// From the upstream to the client.
+    pub to_client: Carried,
+    /// From the client to the upstream; frames swallowed after our Close count.
+    pub to_upstream: Carried,
+    /// How long it lasted.
+    pub lasted: Duration,
+}
+
+#[derive(Debug, Clone)]
+enum Phase {
+    Open,
+    Finishing { why: Why, close: Close },
+    Parting { why: Why, told: bool },
+    Shutting(Outcome),
+}
+
+/// The reason of an end that the client is told of.
+#[derive(Debug, Clone, Copy)]
+enum Why {
+    Demoted,
+    Drained,
+    ClientClosed,
+    UpstreamClosed,
+    UpstreamLost,
+    UpstreamStalled,
+    ProtocolError(Party),
+}
+
+enum Turn {
+    /// Something changed: look again.
+    Again,
+    Wait,
+    /// There is more to do at once, but others first.
+    Yield,
+    Done(Outcome),
+}
+
+impl<C, U> Relay<C, U>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    /// Takes both ends after the 101 has been sent.
+    pub fn new(session: Session, client: C, upstream: U, early: Early, limits: Limits) -> Self {
+        Self {
+            client,
+            upstream: Some(upstream),
+            to_client: Flow::new(early.from_upstream),
+            to_upstream: Flow::new(early.from_client),
+            phase: Phase::Open,
+            first_close: None,
+            upstream_deaf: false,
+            deadline: None,
+            timer: None,
+            limits,
+            began: Instant::now(),
+            session,
+        }
+    }
+
+    fn poll_outcome(&mut self, cx: &mut Context<'_>, chunk: &mut Chunk) -> Poll<Outcome> {
+        loop {
+            let turn = match &self.phase {
+                Phase::Open => self.carry(cx, chunk),
+                Phase::Finishing { why, close } => {
+                    let (why, close) = (*why, close.clone());
+                    self.finish(cx, chunk, why, &close)
+                }
+                Phase::Parting { why, told } => {
+                    let (why, told) = (*why, *told);
+                    self.part(cx, chunk, why, told)
+                }
+                Phase::Shutting(outcome) => match Pin::new(&mut self.client).poll_shutdown(cx) {
+                    Poll::Ready(_) => Turn::Done(*outcome),
+                    Poll::Pending => Turn::Wait,
+                },
+            };
+            match turn {
+                Turn::Done(outcome) => return Poll::Ready(outcome),
+                Turn::Again => continue,
+                Turn::Yield => cx.waker().wake_by_ref(),
+                Turn::Wait => {}
+            }
+            ready!(self.poll_due(cx));
+            if let Turn::Done(outcome) = self.time_out(cx) {
+                return Poll::Ready(outcome);
+            }
+        }
+    }
+
+    /// The open tunnel.
+    fn carry(&mut self, cx: &mut Context<'_>, chunk: &mut Chunk) -> Turn {
+        match self.session.poll_told(cx) {
+            Poll::Ready(Command::Move) => return self.end(Why::Demoted, self.session.close().clone()),
+            Poll::Ready(Command::Drain) => return self.end(Why::Drained, Close::going_away()),
+            Poll::Pending => {}
+        }
+        let Some(upstream) = self.upstream.as_mut() else { return self.upstream_ended(cx) };
+        let down = self.to_client.pump(cx, upstream, &mut self.client, chunk, Until::End);
+        self.note_close(Party::Upstream);
+        let Some(upstream) = self.upstream.as_mut() else { return self.upstream_ended(cx) };
+        let up = if self.upstream_deaf {
+            self.to_upstream.swallow(cx, &mut self.client, chunk)
+        } else {
+            self.to_upstream.pump(cx, &mut self.client, upstream, chunk, Until::End)
+        };
+        self.note_close(Party::Client);
+        match &down {
+            Ok(Stopped::Ended) | Err(Broken::Source) => return self.upstream_ended(cx),
+            Err(Broken::Sink) => return self.client_lost(cx),
+            Err(Broken::Malformed) => {
+                self.leave_upstream(cx);
+                return self.shut(Outcome::ProtocolError(Party::Upstream));
+            }
+            Ok(_) => {}
+        }
+        match &up {
+            Ok(Stopped::Ended) | Err(Broken::Source) if !self.to_upstream.tracker.close_seen() => {
+                return self.client_lost(cx);
+            }
+            Err(Broken::Malformed) => return self.end(Why::ProtocolError(Party::Client), Close::protocol_error()),
+            Err(Broken::Sink) => {
+                self.upstream_deaf = true;
+                self.to_upstream.discard();
+                self.deadline = Some(Instant::now() + self.limits.frame_limit);
+                return Turn::Again;
+            }
+            _ => {}
+        }
+        if self.both_closed() {
+            self.leave_upstream(cx);
+            return self.shut(self.closed().outcome(true));
+        }
+        match (down, up) {
+            (Ok(Stopped::TurnOver), _) | (_, Ok(Stopped::TurnOver)) => Turn::Yield,
+            _ => Turn::Wait,
+        }
+    }
+
+    /// Completes the frame the client is in the middle of, then parts.
+    fn finish(&mut self, cx: &mut Context<'_>, chunk: &mut Chunk, why: Why, close: &Close) -> Turn {
+        let Some(upstream) = self.upstream.as_mut() else { return self.say_close(cx, why, close) };
+        let down = self.to_client.pump(cx, upstream, &mut self.client, chunk, Until::Boundary);
+        let up = if self.upstream_deaf {
+            Ok(Stopped::Waiting)
+        } else {
+            self.to_upstream.pump(cx, &mut self.client, upstream, chunk, Until::Boundary)
+        };
+        match up {
+            Err(Broken::Sink | Broken::Malformed) => self.upstream_deaf = true,
+            Err(Broken::Source) if !self.to_upstream.tracker.close_seen() => return self.client_lost(cx),
+            _ => {}
+        }
+        match down {
+            Ok(Stopped::AtBoundary) => self.say_close(cx, why, close),
+            Ok(Stopped::Ended) | Err(Broken::Source) if self.to_client.tracker.at_boundary() => {
+                self.say_close(cx, why, close)
+            }
+            Ok(Stopped::Ended) | Err(Broken::Source | Broken::Malformed) => self.cut(cx, why),
+            Err(Broken::Sink) => self.client_lost(cx),
+            Ok(Stopped::TurnOver) => Turn::Yield,
+            Ok(Stopped::Waiting) => Turn::Wait,
+        }
+    }
+
+    /// Hands the Close over, then swallows what the client sends until it answers.
+    fn part(&mut self, cx: &mut Context<'_>, chunk: &mut Chunk, why: Why, mut told: bool) -> Turn {
+        if !told {
+            match self.to_client.poll_deliver(cx, &mut self.client) {
+                Poll::Ready(Ok(())) => {
+                    told = true;
+                    self.phase = Phase::Parting { why, told };
+                    self.deadline = Some(Instant::now() + self.limits.goodbye_limit);
+                }
+                Poll::Ready(Err(_)) => return Turn::Done(Outcome::ClientLost),
+                Poll::Pending => {}
+            }
+        }
+        match self.to_upstream.swallow(cx, &mut self.client, chunk) {
+            _ if told && self.to_upstream.tracker.close_seen() => self.shut(why.outcome(true)),
+            Ok(Stopped::TurnOver) => Turn::Yield,
+            Ok(Stopped::Ended) | Err(Broken::Malformed) if told => self.shut(why.outcome(true)),
+            Err(Broken::Source) => Turn::Done(if told { why.outcome(true) } else { Outcome::ClientLost }),
+            _ => Turn::Wait,
+        }
+    }
+
+    /// Waits for whichever limit comes first; never ready without one.
+    fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Some(due) = self.due() else {
+                // Under load a limit comes and goes with every write: a timer once made is kept until it has run out.
+                self.timer.take_if(|timer| timer.is_elapsed());
+                return Poll::Pending;
+            };
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+            if due < timer.deadline() {
+                timer.as_mut().reset(due);
+            }
+            ready!(timer.as_mut().poll(cx));
+            self.timer = None;
+            if due <= Instant::now() {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        let stalled = [self.client_stalled_at(), self.upstream_stalled_at()];
+        stalled.into_iter().chain([self.deadline]).flatten().min()
+    }
+
+    fn client_stalled_at(&self) -> Option<Instant> {
+        self.stalled_at(&self.to_client)
+    }
+
+    fn upstream_stalled_at(&self) -> Option<Instant> {
+        self.stalled_at(&self.to_upstream)
+    }
+
+    /// The other phases have a deadline of their own.
+    fn stalled_at(&self, flow: &Flow) -> Option<Instant> {
+        let since = flow.blocked_since().filter(|_| matches!(self.phase, Phase::Open))?;
+        Some(since + self.limits.write_stall)
+    }
+
+    /// Ends the phase whose limit has come.
+    fn time_out(&mut self, cx: &mut Context<'_>) -> Turn {
+        let now = Instant::now();
+        match self.phase {
+            Phase::Open if self.client_stalled_at().is_some_and(|at| at <= now) => {
+                self.leave_upstream(cx);
+                Turn::Done(Outcome::ClientStalled)
+            }
+            Phase::Open if self.upstream_stalled_at().is_some_and(|at| at <= now) => {
+                self.upstream_deaf = true;
+                self.end(Why::UpstreamStalled, Close::upstream_lost())
+            }
+            Phase::Open => match self.first_close {
+                None => self.end(Why::UpstreamLost, Close::upstream_lost()),
+                Some(Party::Client) => self.end(Why::ClientClosed, Close::normal()),
+                Some(Party::Upstream) => {
+                    self.leave_upstream(cx);
+                    self.shut(Outcome::UpstreamClosed)
+                }
+            },
+            Phase::Finishing { why, .. } => self.cut(cx, why),
+            Phase::Parting { why, told: false } => {
+                self.session.record_truncated();
+                Turn::Done(why.outcome(false))
+            }
+            Phase::Parting { why, told: true } => self.shut(why.outcome(true)),
+            Phase::Shutting(outcome) => Turn::Done(outcome),
+        }
+    }
+
+    /// Begins an end of which the client is told.
+    fn end(&mut self, why: Why, close: Close) -> Turn {
+        self.phase = Phase::Finishing { why, close };
+        self.deadline = Some(Instant::now() + self.limits.frame_limit);
+        Turn::Again
+    }
+
+    /// At a frame boundary: our Close follows what is written, unless the upstream's own went before.
+    fn say_close(&mut self, cx: &mut Context<'_>, why: Why, close: &Close) -> Turn {
+        self.leave_upstream(cx);
+        if !self.to_client.tracker.close_seen() {
+            self.to_client.append(&close.to_client());
+        }
+        self.phase = Phase::Parting { why, told: false };
+        Turn::Again
+    }
+
+    /// Inside a frame: no Close is possible any more.
+    fn cut(&mut self, cx: &mut Context<'_>, why: Why) -> Turn {
+        self.session.record_truncated();
+        self.leave_upstream(cx);
+        if self.to_client.is_delivered() { self.shut(why.outcome(false)) } else { Turn::Done(why.outcome(false)) }
+    }
+
+    fn upstream_ended(&mut self, cx: &mut Context<'_>) -> Turn {
+        self.upstream = None;
+        let at_boundary = self.to_client.tracker.at_boundary();
+        self.deadline = Some(Instant::now() + self.limits.frame_limit);
+        match self.first_close {
+            Some(_) if self.both_closed() => self.shut(self.closed().outcome(true)),
+            Some(_) if at_boundary => self.say_close(cx, self.closed(), &Close::normal()),
+            None if at_boundary => self.say_close(cx, Why::UpstreamLost, &Close::upstream_lost()),
+            _ => self.cut(cx, Why::UpstreamLost),
+        }
+    }
+
+    fn client_lost(&mut self, cx: &mut Context<'_>) -> Turn {
+        self.leave_upstream(cx);
+        Turn::Done(if self.first_close.is_some() { self.closed().outcome(true) } else { Outcome::ClientLost })
+    }
+
+    /// Drops the upstream at once, with a Close if it is not in the middle of a frame.
+    fn leave_upstream(&mut self, cx: &mut Context<'_>) {
+        let Some(mut upstream) = self.upstream.take() else { return };
+        let mut upstream = Pin::new(&mut upstream);
+        let tracker = &self.to_upstream.tracker;
+        if !self.upstream_deaf && self.to_upstream.is_written() && tracker.at_boundary() && !tracker.close_seen() {
+            let close = Close::going_away().to_upstream(fastrand::u32(..).to_ne_bytes());
+            let _ = upstream.as_mut().poll_write(cx, &close);
+        }
+        let _ = upstream.as_mut().poll_flush(cx);
+        let _ = upstream.poll_shutdown(cx);
+        self.to_upstream.discard();
+    }
+
+    fn shut(&mut self, outcome: Outcome) -> Turn {
+        self.phase = Phase::Shutting(outcome);
+        self.deadline = Some(Instant::now() + self.limits.shutdown_limit);
+        Turn::Again
+    }
+
+    fn note_close(&mut self, party: Party) {
+        let flow = match party {
+            Party::Client => &self.to_upstream,
+            Party::Upstream => &self.to_client,
+        };
+        if self.first_close.is_none() && flow.tracker.close_seen() {
+            self.first_close = Some(party);
+            self.deadline.get_or_insert_with(|| Instant::now() + self.limits.answer_limit);
+        }
+    }
+
+    fn both_closed(&self) -> bool {
+        [&self.to_client, &self.to_upstream].into_iter().all(|flow| flow.tracker.close_seen() && flow.is_delivered())
+    }
+
+    fn closed(&self) -> Why {
+        match self.first_close {
+            Some(Party::Client) => Why::ClientClosed,
+            _ => Why::UpstreamClosed,
+        }
+    }
+}
+
+impl<C, U> Future for Relay<C, U>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    type Output = Report;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Report> {
+        let relay = self.get_mut();
+        let outcome = relay.poll_outcome(cx, &mut Chunk::take());
+        relay.session.record(relay.to_client.bytes(), relay.to_upstream.bytes());
+        outcome.map(|outcome| Report {
+            outcome,
+            to_client: Carried::of(&relay.to_client),
+            to_upstream: Carried::of(&relay.to_upstream),
+            lasted: relay.began.elapsed(),
+        })
+    }
+}
+
+impl Why {
+    fn outcome(self, clean: bool) -> Outcome {
+        match self {
+            Self::Demoted => Outcome::Demoted { clean },
+            Self::Drained => Outcome::Drained { clean },
+            Self::ClientClosed => Outcome::ClientClosed,
+            Self::UpstreamClosed => Outcome::UpstreamClosed,
+            Self::UpstreamLost => Outcome::UpstreamLost { clean },
+            Self::UpstreamStalled => Outcome::UpstreamStalled { clean },
+            Self::ProtocolError(party) => Outcome::ProtocolError(party),
+        }
+    }
+}
+
+impl Carried {
+    fn of(flow: &Flow) -> Self {
+        Self { bytes: flow.bytes(), frames: flow.tracker.frames() }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ClientClosed => "client-closed",
+            Self::UpstreamClosed => "upstream-closed",
+            Self::ClientLost => "client-lost",
+            Self::UpstreamLost { clean: true } => "upstream-lost",
+            Self::UpstreamLost { clean: false } => "upstream-lost-truncated",
+            Self::ClientStalled => "client-stalled",
+            Self::UpstreamStalled { clean: true } => "upstream-stalled",
+            Self::UpstreamStalled { clean: false } => "upstream-stalled-truncated",
+            Self::Demoted { clean: true } => "demoted",
+            Self::Demoted { clean: false } => "demoted-truncated",
+            Self::Drained { clean: true } => "drained",
+            Self::Drained { clean: false } => "drained-truncated",
+            Self::ProtocolError(Party::Client) => "client-protocol-error",
+            Self::ProtocolError(Party::Upstream) => "upstream-protocol-error",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

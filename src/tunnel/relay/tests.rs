@@ -1,0 +1,6 @@
+//! What both ends see. The peers are tungstenite's where a handshake matters, raw bytes where a frame must be broken.
+
+use super::*;
+
+mod goodbye;
+mod support;

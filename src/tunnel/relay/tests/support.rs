@@ -1,0 +1,56 @@
+//! Peers at both ends of a relay.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use failover::Side;
+use tokio::io::DuplexStream;
+use tokio::task::JoinHandle;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use super::*;
+use crate::tunnel::{Opening, Pin, Sessions, User};
+
+pub(super) const BUFFER: usize = 4096;
+
+/// A relay that runs, and the far side of each of its ends.
+pub(super) struct Rig<S = DuplexStream> {
+    pub(super) client: S,
+    pub(super) upstream: S,
+    pub(super) report: JoinHandle<Report>,
+}
+
+pub(super) fn opening(side: Side, user: u8) -> Opening {
+    Opening {
+        pin: Pin::Side(side),
+        epoch: 1,
+        user: User::of(None, IpAddr::V4(Ipv4Addr::new(192, 0, 2, user))),
+        route: "cti".into(),
+        close: Close::service_restart(),
+    }
+}
+
+pub(super) fn session(sessions: &Arc<Sessions>) -> Session {
+    sessions.open(opening(Side::Main, 1)).unwrap()
+}
+
+pub(super) fn rig(sessions: &Arc<Sessions>) -> Rig {
+    rig_with(session(sessions), Early::default(), Limits::default())
+}
+
+pub(super) fn rig_with(session: Session, early: Early, limits: Limits) -> Rig {
+    let (client, client_end) = tokio::io::duplex(BUFFER);
+    let (upstream, upstream_end) = tokio::io::duplex(BUFFER);
+    let report = tokio::spawn(Relay::new(session, client_end, upstream_end, early, limits));
+    Rig { client, upstream, report }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Rig<S> {
+    /// A browser and a server that speak WebSocket.
+    pub(super) async fn peers(self) -> (WebSocketStream<S>, WebSocketStream<S>, JoinHandle<Report>) {
+        let client = WebSocketStream::from_raw_socket(self.client, Role::Client, None).await;
+        let upstream = WebSocketStream::from_raw_socket(self.upstream, Role::Server, None).await;
+        (client, upstream, self.report)
+    }
+}
