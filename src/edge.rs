@@ -13,7 +13,7 @@ use crate::live::Live;
 use crate::proxy::park::Parking;
 use crate::proxy::rewrite::Insiders;
 use crate::route::Router;
-use crate::tunnel::Sessions;
+use crate::tunnel::{Close, Sessions};
 use crate::upstream::{Registers, SetUpError, Upstreams};
 use crate::waiting::{ErrorPages, WaitingPage};
 
@@ -30,6 +30,16 @@ pub struct Site {
     pub upstreams: Upstreams,
     /// Names that must not leak.
     pub insiders: Insiders,
+    /// By position of the route in [`Router::routes`].
+    pub manners: Vec<Manner>,
+}
+
+/// How a route's WebSockets are known and closed.
+pub struct Manner {
+    /// The route's name.
+    pub name: Arc<str>,
+    /// What a client is told on a switch.
+    pub close: Close,
 }
 
 /// Pages of our own.
@@ -107,11 +117,28 @@ impl Edge {
 
 impl Site {
     fn new(config: Arc<Config>, generation: u32, live: &Arc<Live>, registers: &Registers) -> Result<Self, SetUpError> {
+        let router = Router::new(&config);
+        let manner = |route: &Arc<crate::config::Route>| Manner {
+            name: route.name.as_str().into(),
+            // The configuration has checked the code.
+            close: Close::new(route.close.code, &route.close.reason).unwrap_or_else(|_| Close::service_restart()),
+        };
         Ok(Self {
-            router: Router::new(&config),
+            manners: router.routes().iter().map(manner).collect(),
+            router,
             upstreams: Upstreams::new(&config, generation, live, registers)?,
             insiders: Insiders::new(&config),
             config,
         })
     }
+}
+
+impl Edge {
+    /// Notes a failed accept.
+    pub fn note_accept_error(&self, error: &std::io::Error) {
+        tracing::warn!(%error, "accepting a connection failed");
+    }
+
+    /// Notes a connection turned away by a cap.
+    pub fn note_turned_away(&self, _: crate::front::admission::TurnedAway) {}
 }

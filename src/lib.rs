@@ -8,5 +8,6 @@ pub mod live;
 pub mod proxy;
 pub mod route;
 pub mod tunnel;
+pub mod upgrade;
 pub mod upstream;
 pub mod waiting;

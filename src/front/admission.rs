@@ -39,7 +39,12 @@ impl Default for Admission {
 
 impl Admission {
     /// Counts one connection of `client` in, or says why not.
-    pub fn admit(self: &Arc<Self>, client: IpAddr, most: usize, most_per_client: usize) -> Result<Admitted, TurnedAway> {
+    pub fn admit(
+        self: &Arc<Self>,
+        client: IpAddr,
+        most: usize,
+        most_per_client: usize,
+    ) -> Result<Admitted, TurnedAway> {
         let client = network(client);
         if self.open.fetch_add(1, Ordering::AcqRel) >= most {
             self.open.fetch_sub(1, Ordering::AcqRel);

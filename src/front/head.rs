@@ -50,7 +50,11 @@ pub enum NoHead {
 }
 
 /// Reads one head into `buf`, which then starts with it and may hold more.
-pub async fn read<R: AsyncRead + Unpin>(stream: &mut R, buf: &mut BytesMut, limits: HeadLimits) -> Result<Kind, NoHead> {
+pub async fn read<R: AsyncRead + Unpin>(
+    stream: &mut R,
+    buf: &mut BytesMut,
+    limits: HeadLimits,
+) -> Result<Kind, NoHead> {
     if buf.is_empty() {
         let mut first = [0; 1];
         match timeout(limits.idle, stream.read(&mut first)).await {

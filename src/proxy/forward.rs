@@ -77,8 +77,7 @@ impl Said {
 
 /// Replaces what the client claimed by what we know.
 pub fn apply(request: &mut RequestHeader, said: &Said, host: &HostHeader) -> pingora::Result<()> {
-    let hostile: Vec<HeaderName> =
-        request.headers.keys().filter(|name| !may_pass(name.as_str())).cloned().collect();
+    let hostile: Vec<HeaderName> = request.headers.keys().filter(|name| !may_pass(name.as_str())).cloned().collect();
     for name in &hostile {
         request.remove_header(name);
     }

@@ -106,8 +106,7 @@ mod tests {
     use super::*;
 
     fn insiders() -> Insiders {
-        let mut names: Vec<String> =
-            ["10.0.0.21", "10.0.0.21:443", "cc.lan:8443", "cc.lan"].map(String::from).to_vec();
+        let mut names: Vec<String> = ["10.0.0.21", "10.0.0.21:443", "cc.lan:8443", "cc.lan"].map(String::from).to_vec();
         names.sort();
         Insiders { names }
     }
@@ -140,7 +139,9 @@ mod tests {
     #[test]
     fn a_cookie_of_an_upstream_becomes_the_fqdns_own() {
         let mut headers = HeaderMap::new();
-        for cookie in ["a=1; Domain=10.0.0.21; Path=/", "b=2; domain=.cc.lan", "c=Domain=10.0.0.21", "d=4; Domain=example.org"] {
+        for cookie in
+            ["a=1; Domain=10.0.0.21; Path=/", "b=2; domain=.cc.lan", "c=Domain=10.0.0.21", "d=4; Domain=example.org"]
+        {
             headers.append(SET_COOKIE, HeaderValue::from_static(cookie));
         }
         let changes = insiders().rewrite(&headers, "edge.example.org");

@@ -146,7 +146,8 @@ impl L4Connect for Connector {
         let opened = async {
             let registered = self.register()?;
             let stream = self.within_limit(&registered, self.tcp()).await?;
-            let second = socket2::SockRef::from(&stream).try_clone().map_err(|e| ConnectError::Local(self.address, e))?;
+            let second =
+                socket2::SockRef::from(&stream).try_clone().map_err(|e| ConnectError::Local(self.address, e))?;
             registered.cut().attach(second);
             let mut stream = L4Stream::from(stream);
             stream.tracer = Some(Tracer(Box::new(Held(Arc::new(registered)))));

@@ -52,7 +52,11 @@ pub fn placed(config: &Config) -> Vec<Placed<'_>> {
         match &service.place {
             Place::Sides { main, standby } => {
                 for (side, backends) in [(Side::Main, main), (Side::Standby, standby)] {
-                    all.extend(backends.iter().map(|backend| Placed { service: service_index, side: Some(side), backend }));
+                    all.extend(backends.iter().map(|backend| Placed {
+                        service: service_index,
+                        side: Some(side),
+                        backend,
+                    }));
                 }
             }
             Place::Shared(backends) => {
@@ -104,7 +108,7 @@ pub fn trust(tls: &UpstreamTls) -> Result<TlsTrust, TrustError> {
     let verify = match &tls.verify {
         Verify::System => probe::tls::Verify::System,
         Verify::Off => probe::tls::Verify::Off,
-        Verify::Pin(pins) => probe::tls::Verify::Pin(pins.iter().copied().map(probe::tls::Pin::from).collect()),
+        Verify::Pin(pins) => probe::tls::Verify::Pin(pins.iter().copied().map(probe::tls::Pin::new).collect()),
         Verify::Ca(path) => {
             let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
             probe::tls::Verify::Ca(read.map_err(|cause| TrustError::File { path: path.clone(), cause })?)
@@ -198,6 +202,11 @@ impl Pool {
             .and_then(|candidate| slot(&candidate))
     }
 
+    /// Whether a backend is left that was not `tried`.
+    pub fn untried(&self, tried: &[BackendIndex]) -> bool {
+        self.backends.iter().any(|upstream| !tried.contains(&upstream.index))
+    }
+
     /// Tells whether a backend is up.
     fn set_up(&self, index: BackendIndex, up: bool) {
         let Some(balancer) = &self.balancer else { return };
@@ -241,12 +250,7 @@ impl Registers {
 
 impl Upstreams {
     /// Sets up all upstreams of `config`. `generation` tells connections of one configuration from those of the next.
-    pub fn new(
-        config: &Config,
-        generation: u32,
-        live: &Arc<Live>,
-        registers: &Registers,
-    ) -> Result<Self, SetUpError> {
+    pub fn new(config: &Config, generation: u32, live: &Arc<Live>, registers: &Registers) -> Result<Self, SetUpError> {
         let mut pools: Vec<[Vec<Arc<Upstream>>; 2]> = config.services.iter().map(|_| Default::default()).collect();
         let mut weights: Vec<[Vec<usize>; 2]> = config.services.iter().map(|_| Default::default()).collect();
         let mut trusts = Vec::new();

@@ -14,7 +14,7 @@ use super::connections::{Half, Registered};
 #[derive(Debug)]
 pub struct UpstreamStream {
     transport: Transport,
-    registered: Registered,
+    registered: Option<Registered>,
 }
 
 #[derive(Debug)]
@@ -25,11 +25,11 @@ enum Transport {
 
 impl UpstreamStream {
     pub(super) fn plain(stream: TcpStream, registered: Registered) -> Self {
-        Self { transport: Transport::Plain(stream), registered }
+        Self { transport: Transport::Plain(stream), registered: Some(registered) }
     }
 
     pub(super) fn tls(stream: TlsStream<TcpStream>, registered: Registered) -> Self {
-        Self { transport: Transport::Tls(Box::new(stream)), registered }
+        Self { transport: Transport::Tls(Box::new(stream)), registered: Some(registered) }
     }
 
     /// The leaf certificate the backend showed, DER; none without TLS.
@@ -40,8 +40,13 @@ impl UpstreamStream {
         }
     }
 
+    /// Leaves the register: from now on somebody else sees to it that nothing stays behind.
+    pub fn release(&mut self) {
+        self.registered = None;
+    }
+
     fn cut(&self, half: Half, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.registered.cut().poll(half, cx) {
+        if self.registered.as_ref().is_some_and(|registered| registered.cut().poll(half, cx)) {
             return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the side was demoted"));
         }
         Ok(())

@@ -1,0 +1,142 @@
+//! One client connection from its first byte: TLS under deadlines, then HTTP/1 request by request, or h2.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use pingora::apps::{HttpServerApp, ServerApp};
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::LazyConfigAcceptor;
+
+use super::admission::Admitted;
+use super::client::ClientStream;
+use super::head::{self, HeadLimits, Kind, NoHead};
+use super::raw;
+use crate::edge::Edge;
+use crate::proxy::Carrier;
+use crate::upgrade;
+use crate::waiting::ErrorPage;
+
+/// The HTTP/2 connection preface (RFC 9113 section 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What serves connections.
+pub struct Door {
+    /// What all share.
+    pub edge: Arc<Edge>,
+    /// TLS of the listener.
+    pub tls: Arc<rustls::ServerConfig>,
+    /// Pingora's proxy around our logic.
+    pub proxy: Arc<HttpProxy<Carrier>>,
+    /// Turns true when the Edge goes away.
+    pub shutdown: ShutdownWatch,
+}
+
+/// Why a connection did not get as far as HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoTls {
+    /// No whole ClientHello in time.
+    HelloTooLate,
+    /// Not TLS, or TLS nobody here speaks.
+    BadHello,
+    /// The handshake was not finished in time.
+    HandshakeTooLate,
+    /// The handshake failed.
+    HandshakeFailed,
+}
+
+impl Door {
+    /// Serves one connection to its end.
+    pub async fn serve(&self, tcp: TcpStream, peer: SocketAddr, admitted: Admitted) -> Result<(), NoTls> {
+        let stream = self.handshake(tcp, peer, admitted).await?;
+        if stream.speaks_h2() {
+            self.serve_h2(stream).await;
+        } else {
+            self.serve_h1(Box::new(stream), peer).await;
+        }
+        Ok(())
+    }
+
+    async fn handshake(&self, tcp: TcpStream, peer: SocketAddr, admitted: Admitted) -> Result<ClientStream, NoTls> {
+        let limits = self.edge.site();
+        let limits = &limits.config.limits;
+        let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp);
+        let hello = match timeout(limits.client_hello, hello).await {
+            Err(_) => return Err(NoTls::HelloTooLate),
+            Ok(Err(_)) => return Err(NoTls::BadHello),
+            Ok(Ok(hello)) => hello,
+        };
+        match timeout(limits.handshake, hello.into_stream(self.tls.clone())).await {
+            Err(_) => Err(NoTls::HandshakeTooLate),
+            Ok(Err(_)) => Err(NoTls::HandshakeFailed),
+            Ok(Ok(tls)) => Ok(ClientStream::new(tls, peer, admitted)),
+        }
+    }
+
+    async fn serve_h2(&self, mut stream: ClientStream) {
+        let limit = self.edge.site().config.limits.request_head;
+        let mut preface = [0; PREFACE.len()];
+        // Pingora waits for it without end.
+        if !matches!(timeout(limit, stream.read_exact(&mut preface)).await, Ok(Ok(_))) {
+            return;
+        }
+        stream.unread(bytes::Bytes::copy_from_slice(&preface));
+        ServerApp::process_new(&self.proxy, Box::new(stream), &self.shutdown).await;
+    }
+
+    async fn serve_h1(&self, mut stream: Stream, peer: SocketAddr) {
+        let mut shutdown = self.shutdown.clone();
+        loop {
+            let site = self.edge.site();
+            let limits = &site.config.limits;
+            let head_limits = HeadLimits {
+                idle: limits.keepalive,
+                whole: limits.request_head,
+                bytes: limits.head_bytes.get(),
+                fields: limits.head_fields.get(),
+            };
+            let mut buf = BytesMut::new();
+            let head = tokio::select! {
+                biased;
+                head = head::read(&mut stream, &mut buf, head_limits) => head,
+                // Between two requests nobody waits for an answer.
+                _ = shutdown.wait_for(|going| *going) => return,
+            };
+            match head {
+                Ok(Kind::Request) => {}
+                Ok(Kind::Upgrade(length)) => {
+                    let serving = upgrade::serve(self.edge.clone(), stream, buf, length, peer.ip());
+                    return Box::pin(serving).await;
+                }
+                Err(no_head) => return self.refuse(stream, no_head).await,
+            }
+            let mut session = ServerSession::new_http1(stream);
+            let going = *shutdown.borrow();
+            session.set_keepalive(if going { None } else { Some(limits.keepalive.as_secs().max(1)) });
+            // Pingora parses the head anew, from here.
+            session.set_pipelined_prefix(buf);
+            drop(site);
+            match self.proxy.process_new_http(session, &self.shutdown).await {
+                Some(reused) => (stream, _) = reused.consume(),
+                None => return,
+            }
+        }
+    }
+
+    async fn refuse(&self, mut stream: Stream, no_head: NoHead) {
+        let page = match no_head {
+            NoHead::Gone => return,
+            NoHead::TooLate => ErrorPage::RequestTimeout,
+            NoHead::TooLarge => ErrorPage::HeadTooLarge,
+            NoHead::Malformed(_) | NoHead::UnknownCoding => ErrorPage::BadRequest,
+        };
+        let message = raw::page(&self.edge.pages.errors.answer(page, None));
+        raw::finish(&mut stream, &message, self.edge.site().config.limits.write_stall).await;
+    }
+}

@@ -1,0 +1,116 @@
+//! What is known about one request while it is carried.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::forward::{RequestId, Said};
+use crate::config::Route;
+use crate::edge::Site;
+use crate::live::View;
+use crate::route::Refusal;
+use crate::upstream::{BackendIndex, Upstream};
+
+/// One request.
+pub struct Context {
+    /// When its head was read.
+    pub began: Instant,
+    /// Its identity.
+    pub id: RequestId,
+    /// The site it is carried by: one configuration from beginning to end.
+    pub site: Arc<Site>,
+    /// Its route, once known.
+    pub route: Option<Arc<Route>>,
+    /// What upstreams are told about it.
+    pub said: Option<Said>,
+    /// Path and query to send when they are not as they came.
+    pub target: Option<String>,
+    /// The request's head went to an upstream in this attempt.
+    pub sent: bool,
+    /// The view it was last sent under.
+    pub view: Option<View>,
+    /// The backend it was last sent to.
+    pub upstream: Option<Arc<Upstream>>,
+    /// Backends that failed it since the view last changed.
+    pub tried: Vec<BackendIndex>,
+    /// Attempts so far.
+    pub attempts: usize,
+    /// Attempts since the view last changed.
+    pub attempts_here: usize,
+    /// Attempts that may have reached an upstream and were repeated (E5).
+    pub replays: u32,
+    /// When it stops waiting for a decision; set by the first wait.
+    pub park_until: Option<Instant>,
+    /// For how long it waited.
+    pub parked: Duration,
+    /// Time to get a connection, last attempt.
+    pub connected_after: Option<Duration>,
+    /// Whether that connection was a pooled one.
+    pub pooled: bool,
+    /// Time from the last attempt's start to the response head.
+    pub answered_after: Option<Duration>,
+    /// When the last attempt began.
+    pub attempt_began: Instant,
+    /// Bytes of the request body so far.
+    pub body: u64,
+    /// Why it ended the way it did.
+    pub ending: Ending,
+}
+
+/// Why a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Answered by an upstream.
+    Served,
+    /// Not carried.
+    Refused(Refusal),
+    /// Its body is larger than the route allows.
+    BodyTooLarge,
+    /// Neither side works: the waiting page.
+    Waiting,
+    /// No decision came while it was parked.
+    ParkedTooLong,
+    /// Too many requests were parked.
+    ParkingFull,
+    /// The upstream broke off and the request must not be sent twice.
+    Lost,
+    /// The upstream broke off in the middle of the answer.
+    Truncated,
+    /// The upstream did not answer in time.
+    TimedOut,
+    /// The client left.
+    ClientGone,
+    /// A fault of our own.
+    Internal,
+}
+
+impl Context {
+    /// A request read just now.
+    pub fn new(site: Arc<Site>) -> Self {
+        let now = Instant::now();
+        Self {
+            began: now,
+            id: RequestId::random(),
+            site,
+            route: None,
+            said: None,
+            target: None,
+            sent: false,
+            view: None,
+            upstream: None,
+            tried: Vec::new(),
+            attempts: 0,
+            attempts_here: 0,
+            replays: 0,
+            park_until: None,
+            parked: Duration::ZERO,
+            connected_after: None,
+            pooled: false,
+            answered_after: None,
+            attempt_began: now,
+            body: 0,
+            ending: Ending::Served,
+        }
+    }
+}

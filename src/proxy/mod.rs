@@ -1,0 +1,286 @@
+//! Ordinary requests, carried by Pingora: routed, sent to the live side, parked and replayed across a switch.
+
+pub mod context;
+pub mod forward;
+pub mod park;
+pub mod respond;
+pub mod rewrite;
+pub mod select;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{ACCEPT_LANGUAGE, CONTENT_LENGTH, HOST, HeaderValue};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::Digest;
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
+
+use crate::config::Replay;
+use crate::edge::Edge;
+use crate::route::{Asked, Refusal};
+use crate::upstream::connect::DEMOTED;
+use crate::upstream::signs::Sign;
+use context::{Context, Ending};
+use forward::Said;
+
+/// Error type of a request the Edge ends itself; [`Context::ending`] says how.
+const ENDED: &str = "ended by the edge";
+/// Error type of a certificate that is not trusted.
+const UNTRUSTED: &str = "untrusted certificate";
+
+/// The Edge as Pingora's proxy logic sees it.
+pub struct Carrier {
+    /// What all share.
+    pub edge: Arc<Edge>,
+}
+
+impl Carrier {
+    fn decide(&self, session: &Session, ctx: &mut Context) -> std::result::Result<(), Refusal> {
+        let header = session.req_header();
+        let host = host(header);
+        let asked = Asked { host, path: header.uri.path(), query: header.uri.query(), upgrade: None };
+        let carried = ctx.site.router.decide(&asked)?;
+        let target = (carried.path != header.uri.path()).then(|| match header.uri.query() {
+            Some(query) => format!("{}?{query}", carried.path),
+            None => carried.path.into_owned(),
+        });
+        ctx.route = Some(ctx.site.router.routes()[carried.route].clone());
+        let client = respond::client(session);
+        ctx.said = Some(Said::new(client, host.unwrap_or_default(), &ctx.id));
+        ctx.target = target;
+        Ok(())
+    }
+}
+
+/// `Host` of HTTP/1, `:authority` of h2.
+fn host(header: &RequestHeader) -> Option<&str> {
+    match header.uri.authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => header.headers.get(HOST).and_then(|host| host.to_str().ok()),
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Carrier {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context::new(self.edge.site())
+    }
+
+    /// No compression, no cache: an upstream's answer is carried as it is.
+    fn init_downstream_modules(&self, _: &mut pingora::modules::http::HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        session.set_read_timeout(Some(ctx.site.config.limits.request_body));
+        session.set_write_timeout(Some(ctx.site.config.limits.write_stall));
+        if let Err(refusal) = self.decide(session, ctx) {
+            ctx.ending = Ending::Refused(refusal);
+            respond::error(&self.edge, session, respond::page_of(refusal)).await?;
+            return Ok(true);
+        }
+        let announced = session.get_header(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+        let limit = ctx.route.as_ref().map_or(0, |route| route.body_limit);
+        if announced.is_some_and(|length| length > limit) {
+            ctx.ending = Ending::BodyTooLarge;
+            // The body will not be read: nothing can follow it on this connection.
+            session.set_keepalive(None);
+            respond::error(&self.edge, session, crate::waiting::ErrorPage::ContentTooLarge).await?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+        let Some(route) = ctx.route.clone() else {
+            ctx.ending = Ending::Internal;
+            return Error::e_explain(ErrorType::Custom(ENDED), "no route");
+        };
+        match select::next(&self.edge, ctx, &route).await {
+            Ok((_, upstream)) => {
+                let peer = upstream.peer(route.response_limit);
+                ctx.upstream = Some(upstream);
+                Ok(Box::new(peer))
+            }
+            Err(ending) => {
+                ctx.ending = ending;
+                Error::e_explain(ErrorType::Custom(ENDED), "no side to send it to")
+            }
+        }
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        reused: bool,
+        _: &HttpPeer,
+        _: std::os::unix::io::RawFd,
+        digest: Option<&Digest>,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        ctx.connected_after = Some(ctx.attempt_began.elapsed());
+        ctx.pooled = reused;
+        let Some(upstream) = &ctx.upstream else { return Ok(()) };
+        let Some(approvals) = &upstream.approvals else { return Ok(()) };
+        let digest = digest.and_then(|d| d.ssl_digest.as_ref()).map_or(&[][..], |d| &d.cert_digest);
+        match approvals.admits(digest, &upstream.connector).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Error::e_explain(ErrorType::Custom(UNTRUSTED), "two certificates at one address"),
+            Err(error) => Error::e_because(ErrorType::Custom(UNTRUSTED), "certificate not approved", error),
+        }
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        let (Some(route), Some(said), Some(upstream)) = (&ctx.route, &ctx.said, &ctx.upstream) else {
+            return Error::e_explain(ErrorType::InternalError, "a request without a route");
+        };
+        let target = ctx.target.as_deref().or_else(|| request.uri.path_and_query().map(|pq| pq.as_str()));
+        if request.uri.authority().is_some() || ctx.target.is_some() {
+            let target = target.unwrap_or("/").parse().or_err(ErrorType::InternalError, "a normalised path")?;
+            request.set_uri(target);
+        }
+        forward::apply(request, said, &ctx.site.config.services[route.service.0].host)?;
+        // The last look before anything is sent (E1): a request chosen for a side that was just demoted goes elsewhere.
+        if upstream.side.is_some_and(|side| side != self.edge.live.view().side) {
+            return Error::e_explain(ErrorType::Custom(DEMOTED), "before the request was sent");
+        }
+        ctx.sent = true;
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        // An empty last DATA frame would write the chunked terminator twice and desynchronise the pooled connection.
+        if end && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
+        ctx.body += body.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        if ctx.route.as_ref().is_some_and(|route| ctx.body > route.body_limit) {
+            ctx.ending = Ending::BodyTooLarge;
+            return Error::e_explain(ErrorType::Custom(ENDED), "request body too large");
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        ctx.answered_after.get_or_insert(ctx.attempt_began.elapsed());
+        let host = host(session.req_header()).unwrap_or_default();
+        for (name, values) in ctx.site.insiders.rewrite(&response.headers, host) {
+            response.remove_header(&name);
+            for value in values {
+                response.append_header(name.clone(), value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
+        // Nothing was sent: always safe to move (E5). `select::next` bounds the attempts in time.
+        error.set_retry(true);
+        self.note_failure(ctx, &error);
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        ctx: &mut Context,
+        _: bool,
+    ) -> Box<Error> {
+        let by_upstream = *error.esource() == ErrorSource::Upstream || !ctx.sent;
+        error.set_retry(false);
+        if !by_upstream || matches!(error.etype(), ErrorType::Custom(ENDED)) {
+            return error;
+        }
+        self.note_failure(ctx, &error);
+        if !std::mem::take(&mut ctx.sent) {
+            error.set_retry(true);
+            return error;
+        }
+        let began = session.response_written().is_some();
+        let demoted = ctx.view.is_some_and(|seen| seen.epoch != self.edge.live.view().epoch);
+        let slow = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
+        if !began && !session.as_ref().retry_buffer_truncated() && may_replay(session, ctx) && (demoted || !slow) {
+            ctx.replays += 1;
+            ctx.body = 0;
+            error.set_retry(true);
+        } else {
+            ctx.ending = match (began, slow) {
+                (true, _) => Ending::Truncated,
+                (false, true) => Ending::TimedOut,
+                (false, false) => Ending::Lost,
+            };
+        }
+        error
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+        if ctx.ending == Ending::Served {
+            ctx.ending = match error.esource() {
+                ErrorSource::Downstream => Ending::ClientGone,
+                ErrorSource::Upstream => Ending::Lost,
+                ErrorSource::Internal | ErrorSource::Unset => Ending::Internal,
+            };
+        }
+        let error_code = respond::ending(&self.edge, session, ctx).await;
+        FailToProxy { error_code, can_reuse_downstream: false }
+    }
+
+    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
+        // The access log says how each request ended.
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Context) {
+        respond::record(&self.edge, session, ctx);
+    }
+}
+
+impl Carrier {
+    /// Tells the engine what live traffic saw, unless it is our own doing.
+    fn note_failure(&self, ctx: &mut Context, error: &Error) {
+        let Some(upstream) = &ctx.upstream else { return };
+        ctx.tried.push(upstream.index);
+        let sign = match error.etype() {
+            ErrorType::ConnectRefused => Sign::Refused,
+            ErrorType::ConnectTimedout | ErrorType::ConnectNoRoute | ErrorType::ReadTimedout => Sign::TimedOut,
+            // A pooled connection may have been closed for its age alone.
+            ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError if !ctx.pooled => Sign::Reset,
+            _ => return,
+        };
+        ctx.site.upstreams.signs.raise(upstream.index, sign);
+    }
+}
+
+fn may_replay(session: &Session, ctx: &Context) -> bool {
+    match ctx.route.as_ref().map(|route| route.replay) {
+        Some(Replay::Always) => true,
+        Some(Replay::Idempotent) => session.req_header().method.is_idempotent(),
+        Some(Replay::Never) | None => false,
+    }
+}
+
+/// What a client prefers to read.
+fn accept_language(session: &Session) -> Option<&[u8]> {
+    session.get_header(ACCEPT_LANGUAGE).map(HeaderValue::as_bytes)
+}

@@ -1,0 +1,91 @@
+//! Answers of our own on Pingora's sessions: always a page, never JSON (XiVO's web application erases its user's
+//! credentials when `auth/check` is answered with JSON it does not expect).
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use http::Method;
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use pingora::protocols::l4::socket::SocketAddr as PingoraAddr;
+use pingora::proxy::Session;
+
+use super::context::{Context, Ending};
+use super::{accept_language, forward};
+use crate::edge::Edge;
+use crate::route::Refusal;
+use crate::waiting::{Answer, ErrorPage};
+
+/// The page a refusal is answered with.
+pub fn page_of(refusal: Refusal) -> ErrorPage {
+    match refusal {
+        Refusal::NoHost | Refusal::BadPath(_) | Refusal::Token => ErrorPage::BadRequest,
+        Refusal::WrongHost => ErrorPage::Misdirected,
+        Refusal::NoRoute => ErrorPage::NotFound,
+        Refusal::UpgradeNotAllowed => ErrorPage::Forbidden,
+    }
+}
+
+/// How a request that ended without an upstream's answer is answered.
+pub fn page_of_ending(ending: Ending) -> Option<ErrorPage> {
+    Some(match ending {
+        Ending::Refused(refusal) => page_of(refusal),
+        Ending::BodyTooLarge => ErrorPage::ContentTooLarge,
+        Ending::Lost => ErrorPage::BadGateway,
+        Ending::TimedOut => ErrorPage::GatewayTimeout,
+        Ending::Internal => ErrorPage::Internal,
+        Ending::Waiting | Ending::ParkedTooLong | Ending::ParkingFull => return None,
+        Ending::Served | Ending::Truncated | Ending::ClientGone => return None,
+    })
+}
+
+/// Answers with an error page.
+pub async fn error(edge: &Edge, session: &mut Session, page: ErrorPage) -> Result<()> {
+    let answer = edge.pages.errors.answer(page, accept_language(session));
+    send(session, answer).await
+}
+
+/// Answers a request that failed, as far as it still can be answered. Returns the status, 0 for none.
+pub async fn ending(edge: &Edge, session: &mut Session, ctx: &Context) -> u16 {
+    if session.response_written().is_some() || matches!(ctx.ending, Ending::ClientGone | Ending::Truncated) {
+        return 0;
+    }
+    let answer = match page_of_ending(ctx.ending) {
+        Some(page) => edge.pages.errors.answer(page, accept_language(session)),
+        None => {
+            let header = session.req_header();
+            edge.pages.waiting.for_request(&header.method, &header.headers)
+        }
+    };
+    let status = answer.status.as_u16();
+    match send(session, answer).await {
+        Ok(()) => status,
+        // The client is gone.
+        Err(_) => 0,
+    }
+}
+
+async fn send(session: &mut Session, answer: Answer<'_>) -> Result<()> {
+    let mut header = ResponseHeader::build(answer.status, Some(answer.headers.len()))?;
+    for (name, value) in answer.headers {
+        header.append_header(name.clone(), value.clone())?;
+    }
+    let bare = session.req_header().method == Method::HEAD;
+    session.write_response_header(Box::new(header), bare).await?;
+    if !bare {
+        session.write_response_body(Some(answer.body), true).await?;
+    }
+    Ok(())
+}
+
+/// The client's address.
+pub fn client(session: &Session) -> IpAddr {
+    match session.client_addr() {
+        Some(PingoraAddr::Inet(address)) => address.ip(),
+        _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    }
+}
+
+/// Counts a request and hands its line to the access log.
+pub fn record(_edge: &Edge, session: &Session, ctx: &Context) {
+    let _ = (session, ctx, &forward::X_REQUEST_ID);
+}

@@ -1,0 +1,67 @@
+//! Where a request goes now: the live side's backend, or a place to wait. Shared by requests and upgrades.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::context::{Context, Ending};
+use super::park::Released;
+use crate::config::Route;
+use crate::edge::Edge;
+use crate::live::{Mode, View};
+use crate::upstream::Upstream;
+
+/// Chooses a backend for the next attempt, waiting for a decision where one is due. The error says how the request ends.
+pub async fn next(edge: &Edge, ctx: &mut Context, route: &Route) -> Result<(View, Arc<Upstream>), Ending> {
+    let site = ctx.site.clone();
+    let shared = site.config.services[route.service.0].is_shared();
+    let pool_of = |view: View| site.upstreams.pool(&site.config, route.service, view.side);
+    loop {
+        let view = edge.live.view();
+        if ctx.view.is_some_and(|seen| seen != view) {
+            ctx.tried.clear();
+            ctx.attempts_here = 0;
+        }
+        let failed_here = ctx.attempts_here > 0;
+        ctx.view = Some(view);
+        let pool = pool_of(view);
+        let untried = pool.untried(&ctx.tried);
+        let may_go = match view.mode {
+            Mode::Serving => !failed_here || untried,
+            Mode::Waiting if !shared => return Err(Ending::Waiting),
+            // A shared service needs no live side.
+            Mode::Starting | Mode::Waiting => shared && (!failed_here || untried),
+        };
+        if !may_go {
+            wait(edge, ctx, view).await?;
+            // The view may be as before: then the same backends are tried once more.
+            ctx.tried.clear();
+            if edge.live.view() != view || view.mode != Mode::Serving && !shared {
+                continue;
+            }
+        }
+        let Some(upstream) = pool_of(view).choose(&ctx.tried) else { return Err(Ending::Internal) };
+        ctx.attempts += 1;
+        ctx.attempts_here += 1;
+        ctx.attempt_began = Instant::now();
+        return Ok((view, upstream.clone()));
+    }
+}
+
+async fn wait(edge: &Edge, ctx: &mut Context, view: View) -> Result<(), Ending> {
+    let switching = &ctx.site.config.switch;
+    let began = Instant::now();
+    let deadline = *ctx.park_until.get_or_insert(began + switching.park_limit);
+    let attempt = ctx.attempts_here.saturating_sub(1);
+    let released = edge.parking.wait(&edge.live, view, attempt, deadline, switching.park_requests.get()).await;
+    ctx.parked += began.elapsed();
+    match released {
+        Released::Again => Ok(()),
+        Released::TimedOut => Err(Ending::ParkedTooLong),
+        Released::Full => Err(Ending::ParkingFull),
+    }
+}
+
+/// What a request may still spend on an upgrade's handshake.
+pub const HANDSHAKE: Duration = Duration::from_secs(10);

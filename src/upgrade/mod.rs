@@ -1,0 +1,236 @@
+//! WebSocket upgrades: routed and connected like requests, then left to the tunnel.
+
+mod exchange;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use http::{HeaderMap, Method, StatusCode};
+use pingora::protocols::Stream;
+use tokio::io::{AsyncWriteExt, Result as IoResult};
+use tokio::time::timeout;
+
+use crate::config::Follow;
+use crate::edge::Edge;
+use crate::front::head::FIELDS;
+use crate::front::raw;
+use crate::proxy::context::{Context, Ending};
+use crate::proxy::forward::{Said, X_REQUEST_ID};
+use crate::proxy::respond::page_of_ending;
+use crate::proxy::select;
+use crate::route::{Asked, Refusal};
+use crate::tunnel::{Early, Limits, Opening, Pin, Refused, Relay, Session, User};
+use crate::upstream::connect::ConnectError;
+use crate::upstream::signs::Sign;
+use crate::upstream::stream::UpstreamStream;
+use exchange::NoAnswer;
+
+/// Carries one upgrade to its end. `buf` begins with its head of `length` bytes.
+pub async fn serve(edge: Arc<Edge>, mut client: Stream, mut buf: BytesMut, length: usize, address: IpAddr) {
+    let mut ctx = Context::new(edge.site());
+    let early = buf.split_off(length);
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
+    let mut request = httparse::Request::new(&mut fields);
+    // It parsed a moment ago.
+    let Ok(httparse::Status::Complete(_)) = request.parse(&buf) else { return };
+    let asked = match Handshake::of(&request) {
+        Ok(asked) => asked,
+        Err(status) => {
+            ctx.ending = Ending::Refused(Refusal::UpgradeNotAllowed);
+            let version =
+                HeaderMap::from_iter([(http::header::SEC_WEBSOCKET_VERSION, "13".parse().expect("a number"))]);
+            let answer = exchange::Answer { status, headers: version, rest: Vec::new() };
+            finish(&edge, &mut client, &exchange::reply(&answer)).await;
+            return;
+        }
+    };
+    let opened = match open(&edge, &mut ctx, &request, &asked, address).await {
+        Ok(opened) => opened,
+        Err(ending) => {
+            ctx.ending = ending;
+            let answer = match page_of_ending(ending) {
+                Some(page) => edge.pages.errors.answer(page, asked.language),
+                None => edge.pages.waiting.for_request(&Method::POST, &HeaderMap::new()),
+            };
+            finish(&edge, &mut client, &raw::page(&answer)).await;
+            return;
+        }
+    };
+    drop(buf);
+    let (session, mut upstream, answer) = match opened {
+        Opened::Refused(answer) => {
+            finish(&edge, &mut client, &exchange::reply(&answer)).await;
+            return;
+        }
+        Opened::Accepted { session, upstream, answer } => (session, upstream, answer),
+    };
+    let limits = Limits { write_stall: ctx.site.config.limits.write_stall, ..Limits::default() };
+    let told = timeout(limits.write_stall, write(&mut client, &exchange::reply(&answer))).await;
+    if !matches!(told, Ok(Ok(()))) {
+        return;
+    }
+    // From here on the session's own orders end it, at a frame boundary.
+    upstream.release();
+    let early = Early { from_client: early.to_vec(), from_upstream: answer.rest };
+    // A task of its own: it is small, and lasts.
+    tokio::spawn(async move {
+        let _report = Relay::new(session, client, *upstream, early, limits).await;
+        let _ = &ctx;
+    });
+}
+
+/// What an upgrade asks for.
+struct Handshake<'a> {
+    host: Option<&'a str>,
+    path: &'a str,
+    query: Option<&'a str>,
+    subprotocols: Option<&'a str>,
+    language: Option<&'a [u8]>,
+}
+
+impl<'a> Handshake<'a> {
+    /// Checks RFC 6455 section 4.2.1 as far as an intermediary must.
+    fn of(request: &httparse::Request<'_, 'a>) -> Result<Self, StatusCode> {
+        let field =
+            |name: &str| request.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|f| f.value);
+        let text = |name: &str| field(name).and_then(|value| std::str::from_utf8(value).ok());
+        if text("sec-websocket-version").map(str::trim) != Some("13") {
+            return Err(StatusCode::UPGRADE_REQUIRED);
+        }
+        if text("sec-websocket-key").is_none_or(|key| key.trim().len() != 24) {
+            return Err(StatusCode::BAD_REQUEST);
+        }
+        let target = request.path.unwrap_or("/");
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        Ok(Self {
+            host: text("host"),
+            path,
+            query,
+            subprotocols: text("sec-websocket-protocol"),
+            language: field("accept-language"),
+        })
+    }
+}
+
+enum Opened {
+    /// The upstream said no.
+    Refused(exchange::Answer),
+    /// The upstream said 101.
+    Accepted { session: Session, upstream: Box<UpstreamStream>, answer: exchange::Answer },
+}
+
+async fn open(
+    edge: &Arc<Edge>,
+    ctx: &mut Context,
+    request: &httparse::Request<'_, '_>,
+    asked: &Handshake<'_>,
+    address: IpAddr,
+) -> Result<Opened, Ending> {
+    let site = ctx.site.clone();
+    let what = Asked { host: asked.host, path: asked.path, query: asked.query, upgrade: Some(asked.subprotocols) };
+    let carried = site.router.decide(&what).map_err(Ending::Refused)?;
+    let route = site.router.routes()[carried.route].clone();
+    ctx.route = Some(route.clone());
+    let target = match asked.query {
+        Some(query) => format!("{}?{query}", carried.path),
+        None => carried.path.into_owned(),
+    };
+    let said = Said::new(address, asked.host.unwrap_or_default(), &ctx.id);
+    let service = &site.config.services[route.service.0];
+    let head = exchange::request(request, &target, &said, &service.host);
+    let user = User::of(asked.query, address);
+    loop {
+        let (view, upstream) = select::next(edge, ctx, &route).await?;
+        ctx.upstream = Some(upstream.clone());
+        let pin = match (service.is_shared(), route.follow) {
+            (false, _) => Pin::Side(view.side),
+            (true, Follow::Live) => Pin::Follows(view.side),
+            (true, Follow::Nothing) => Pin::Stays,
+        };
+        let manner = &site.manners[carried.route];
+        let opening = Opening {
+            pin,
+            epoch: view.epoch,
+            user: user.clone(),
+            route: manner.name.clone(),
+            close: manner.close.clone(),
+        };
+        let session = match edge.sessions.open(opening) {
+            Ok(session) => session,
+            // Chosen a moment too early: choose again.
+            Err(Refused::Demoted(_)) => {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            Err(Refused::Draining) => return Err(Ending::Waiting),
+        };
+        let mut stream = match upstream.connector.open().await {
+            Ok(stream) => Box::new(stream),
+            Err(error) => {
+                note_failure(ctx, sign_of(&error));
+                continue;
+            }
+        };
+        ctx.connected_after = Some(ctx.attempt_began.elapsed());
+        let exchanged = async {
+            write(&mut stream, &head).await?;
+            exchange::answer(&mut stream).await
+        };
+        let mut answer = match timeout(select::HANDSHAKE, exchanged).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(NoAnswer::Malformed(_))) => return Err(Ending::Lost),
+            Ok(Err(NoAnswer::Broken(_))) => {
+                // A handshake is a GET: nothing is done twice.
+                ctx.replays += 1;
+                note_failure(ctx, Some(Sign::Reset));
+                continue;
+            }
+            Err(_) => {
+                note_failure(ctx, Some(Sign::TimedOut));
+                return Err(Ending::TimedOut);
+            }
+        };
+        ctx.answered_after = Some(ctx.attempt_began.elapsed());
+        for (name, values) in site.insiders.rewrite(&answer.headers, asked.host.unwrap_or_default()) {
+            answer.headers.remove(&name);
+            for value in values {
+                answer.headers.append(name.clone(), value);
+            }
+        }
+        answer.headers.insert(X_REQUEST_ID, ctx.id.header());
+        return Ok(match answer.status {
+            StatusCode::SWITCHING_PROTOCOLS => Opened::Accepted { session, upstream: stream, answer },
+            _ => Opened::Refused(answer),
+        });
+    }
+}
+
+fn sign_of(error: &ConnectError) -> Option<Sign> {
+    match error {
+        ConnectError::Refused(_) => Some(Sign::Refused),
+        ConnectError::Reset(_) => Some(Sign::Reset),
+        ConnectError::TimedOut(..) | ConnectError::Unreachable(..) => Some(Sign::TimedOut),
+        ConnectError::Tls(..) | ConnectError::Local(..) | ConnectError::Demoted(_) => None,
+    }
+}
+
+fn note_failure(ctx: &mut Context, sign: Option<Sign>) {
+    let Some(upstream) = &ctx.upstream else { return };
+    ctx.tried.push(upstream.index);
+    if let Some(sign) = sign {
+        ctx.site.upstreams.signs.raise(upstream.index, sign);
+    }
+}
+
+async fn write<W: tokio::io::AsyncWrite + Unpin>(stream: &mut W, bytes: &[u8]) -> IoResult<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
+}
+
+async fn finish(edge: &Edge, client: &mut Stream, bytes: &[u8]) {
+    raw::finish(client, bytes, edge.site().config.limits.write_stall).await;
+}
