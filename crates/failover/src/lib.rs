@@ -32,3 +32,6 @@ pub mod verdict;
 pub use names::{Explain, Named, Names, Numbered};
 pub use side::{PerSide, Side, UnknownSide};
 pub use time::{Instant, Span};
+
+#[cfg(test)]
+mod chance;

@@ -10,3 +10,10 @@ mod policy;
 pub use judge::{Event, Judge, Output, Pace, ProbeId, ProbeReason};
 pub use outcome::{Failure, Outcome, Reason, Report, Sign, Verdict};
 pub use policy::{Policy, Violation};
+
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod walk;

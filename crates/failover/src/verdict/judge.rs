@@ -96,6 +96,16 @@ pub enum Output {
     },
 }
 
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StartProbe { id, reason } => write!(f, "start probe {id}: {reason}"),
+            Self::Changed { from, report } => write!(f, "{from} -> {report}"),
+            Self::Confirmed { report } => write!(f, "still {report}"),
+        }
+    }
+}
+
 /// The number of a probe; grows with each probe of one judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProbeId(pub(super) u64);
@@ -262,15 +272,18 @@ impl Judge {
     fn count(&mut self, flight: Flight, outcome: Outcome, outputs: &mut Vec<Output>) {
         self.last_outcome = self.now;
         match outcome {
-            Outcome::Ok if flight.id > self.newest_failed => {
+            Outcome::Ok => {
                 self.newest_ok = self.newest_ok.max(flight.id);
-                self.succeed(flight, outputs);
+                if flight.id > self.newest_failed {
+                    self.succeed(flight, outputs);
+                }
             }
-            Outcome::Failed(failure) if flight.id > self.newest_ok => {
+            Outcome::Failed(failure) => {
                 self.newest_failed = self.newest_failed.max(flight.id);
-                self.fail(flight, failure, outputs);
+                if flight.id > self.newest_ok {
+                    self.fail(flight, failure, outputs);
+                }
             }
-            Outcome::Ok | Outcome::Failed(_) => {}
         }
     }
 
