@@ -1,33 +1,37 @@
-//! Pure decision machines.
+//! The pure heart of Bascule: machines that decide, and nothing else.
+//!
+//! No clock, socket, log, randomness or hash order: time is an argument, what happened is an event, and what is to be
+//! done is a value that carries its reason. A driver reads the clock, runs the probes, feeds the events and carries out
+//! the outputs; it decides nothing.
+//!
+//! ```text
+//!  probe outcomes, signs of live traffic        verdicts, node reports            health of both sides, acts
+//!        |                                            |                                  |
+//!        v                                            v                                  v
+//!  verdict::Judge  -- Changed, Confirmed -->  health::Health  -- Changed, -->    switch::Switch  --> SwitchTo, Persist
+//!   (one a check)                              (one a site)      Confirmed        (one an Edge)   --> Reprobe (to Judge)
+//! ```
+//!
+//! One contract for all: `handle(&mut self, event, now) -> outputs` and `deadline(&self) -> Option<Instant>`. Call
+//! `handle` with the machine's `Timer` event at its deadline. A spurious timer, a late one, time that stands still and
+//! time that steps back are harmless.
 #![no_std]
 #![forbid(unsafe_code)]
 
-use core::fmt;
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
-/// Everything of one half of the site.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Side {
-    /// The half that serves in ordinary times.
-    Main,
-    /// The half that takes over.
-    Standby,
-}
+pub mod health;
+mod names;
+mod side;
+pub mod switch;
+mod time;
+pub mod verdict;
 
-impl Side {
-    /// The opposite side.
-    pub const fn other(self) -> Self {
-        match self {
-            Self::Main => Self::Standby,
-            Self::Standby => Self::Main,
-        }
-    }
-}
+pub use names::{Explain, Named, Names, Numbered};
+pub use side::{PerSide, Side, UnknownSide};
+pub use time::{Instant, Span};
 
-impl fmt::Display for Side {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Main => "main",
-            Self::Standby => "standby",
-        })
-    }
-}
+#[cfg(test)]
+mod chance;

@@ -1,0 +1,243 @@
+//! The rules: from what is known to a move, or to the rule that keeps traffic where it is. Without memory of its own.
+
+use super::doubt::Doubt;
+use super::machine::Switch;
+use super::output::{Cause, Kind};
+use super::policy::Failback;
+use crate::health::{Diagnosis, Reason, SideHealth, State};
+use crate::names::{Explain, Names, display_numbered};
+use crate::side::Side;
+use crate::time::{Instant, Span};
+use core::fmt;
+
+/// The rule that keeps traffic where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// The live side works: nothing moves (E1).
+    LiveWorks(Side),
+    /// The live side is unknown, which is no reason to leave it.
+    LiveUnknown(Side),
+    /// Neither side works: the first one to work gets the traffic (E3).
+    NeitherWorks(Side),
+    /// The live side does not work, and nothing is known of the other (E3).
+    OtherUnknown(Side),
+    /// The Edge has just started, and both sides are judged first.
+    Settling {
+        /// Where traffic would move.
+        to: Side,
+        /// When it may.
+        until: Instant,
+    },
+    /// The target must answer once more, as it has not since the trouble began (E7).
+    ConfirmingTarget(Side),
+    /// The Edge doubts itself, and the evidence is older than the doubt (E7).
+    Doubting {
+        /// Where traffic would move.
+        to: Side,
+        /// The doubt.
+        doubt: Doubt,
+    },
+    /// An operator forbade automatic switches.
+    Frozen {
+        /// Where traffic would move.
+        to: Side,
+    },
+    /// The budget of automatic switches is used up, and the live side is not dead (E9).
+    Damped {
+        /// Where traffic would move.
+        to: Side,
+        /// When the budget allows it.
+        until: Option<Instant>,
+    },
+    /// Main works and is preferred, but not for long enough yet.
+    HoldingDown {
+        /// When it will have been.
+        until: Instant,
+    },
+    /// Main works and is preferred, but an operator chose Standby.
+    OperatorChose,
+    /// `observe` is on: traffic would move.
+    Observing {
+        /// Where.
+        to: Side,
+        /// What it would be called.
+        kind: Kind,
+    },
+    /// Traffic moves with the next event.
+    Moving {
+        /// Where.
+        to: Side,
+    },
+}
+
+impl Explain for Standing {
+    fn explain(&self, _: &dyn Names, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LiveWorks(live) => write!(f, "traffic stays on {live}, which works"),
+            Self::LiveUnknown(live) => {
+                write!(f, "traffic stays on {live}: nothing is known of it, which is no reason to leave")
+            }
+            Self::NeitherWorks(live) => {
+                write!(f, "traffic stays on {live}: neither side works, and the first to work gets the traffic")
+            }
+            Self::OtherUnknown(live) => {
+                write!(f, "traffic stays on {live}, which does not work: nothing is known of {}", live.other())
+            }
+            Self::Settling { to, until } => {
+                write!(f, "traffic moves to {to} no sooner than {until}: we have just started")
+            }
+            Self::ConfirmingTarget(to) => write!(f, "traffic moves to {to} as soon as it answers once more"),
+            Self::Doubting { to, doubt } => write!(f, "traffic moves to {to} only on new evidence; {doubt}"),
+            Self::Frozen { to } => write!(f, "traffic would move to {to}, but an operator froze it"),
+            Self::Damped { to, until } => {
+                write!(
+                    f,
+                    "traffic would move to {to}, but the switch budget is used up and the live side is not dead"
+                )?;
+                until.map_or(Ok(()), |until| write!(f, "; it moves at {until}"))
+            }
+            Self::HoldingDown { until } => write!(f, "traffic moves back to main at {until} if main works until then"),
+            Self::OperatorChose => f.write_str("traffic stays on standby, which works and which an operator chose"),
+            Self::Observing { to, kind } => write!(f, "traffic would move to {to} ({kind}), but we only observe"),
+            Self::Moving { to } => write!(f, "traffic moves to {to} now"),
+        }
+    }
+}
+
+display_numbered!(Standing);
+
+/// What would happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WhatIf {
+    /// Traffic would move, once the side answers.
+    Moves {
+        /// Where.
+        to: Side,
+        /// What it would be called.
+        kind: Kind,
+    },
+    /// Traffic would stay, by this rule.
+    Stays(Standing),
+}
+
+impl fmt::Display for WhatIf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Moves { to, kind } => write!(f, "traffic would move to {to} ({kind})"),
+            Self::Stays(standing) => standing.fmt(f),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    pub(super) to: Side,
+    pub(super) kind: Kind,
+    pub(super) cause: Cause,
+}
+
+impl Switch {
+    /// Applies the rules in order: is there a reason to move, and does anything forbid it?
+    pub(super) fn decide(&self) -> Result<Candidate, Standing> {
+        let live = &self.sides[self.live];
+        let candidate = match live.state {
+            State::Unknown => Err(Standing::LiveUnknown(self.live)),
+            State::NotWorking => self.rescue(live),
+            State::Working => self.prefer_main(),
+        }?;
+        self.permit(candidate)
+    }
+
+    fn rescue(&self, live: &SideHealth) -> Result<Candidate, Standing> {
+        let to = self.live.other();
+        match self.sides[to].state {
+            State::NotWorking => Err(Standing::NeitherWorks(self.live)),
+            State::Unknown => Err(Standing::OtherUnknown(self.live)),
+            State::Working => {
+                let kind = if to == Side::Main { Kind::Failback } else { Kind::Failover };
+                let cause = Cause::LiveDoesNotWork { left: *live, damped: self.ledger.is_spent() };
+                Ok(Candidate { to, kind, cause })
+            }
+        }
+    }
+
+    fn prefer_main(&self) -> Result<Candidate, Standing> {
+        let main = &self.sides.main;
+        let Failback::PreferMain { hold_down } = self.policy.failback else {
+            return Err(Standing::LiveWorks(self.live));
+        };
+        if self.live == Side::Main || !main.works() {
+            return Err(Standing::LiveWorks(self.live));
+        }
+        if self.last == Some(Kind::Planned) {
+            return Err(Standing::OperatorChose);
+        }
+        let until = main.since + hold_down;
+        if self.now < until {
+            return Err(Standing::HoldingDown { until });
+        }
+        let cause = Cause::MainPreferred { worked: self.now.since(main.since) };
+        Ok(Candidate { to: Side::Main, kind: Kind::Failback, cause })
+    }
+
+    fn permit(&self, candidate: Candidate) -> Result<Candidate, Standing> {
+        let Candidate { to, kind, cause } = candidate;
+        let (live, other) = (&self.sides[self.live], &self.sides[to]);
+        let rescue = matches!(cause, Cause::LiveDoesNotWork { .. });
+        if self.frozen {
+            return Err(Standing::Frozen { to });
+        }
+        if self.now < self.settled_at {
+            return Err(Standing::Settling { to, until: self.settled_at });
+        }
+        if let Some(doubt) = self.doubt.filter(|doubt| !doubt.is_answered(live, other)) {
+            return Err(Standing::Doubting { to, doubt });
+        }
+        if rescue && other.as_of < live.trouble_since {
+            return Err(Standing::ConfirmingTarget(to));
+        }
+        if self.ledger.is_spent() && !(rescue && live.diagnosis().is_some_and(Diagnosis::is_dead)) {
+            return Err(Standing::Damped { to, until: self.ledger.back_at() });
+        }
+        if self.policy.observe {
+            return Err(Standing::Observing { to, kind });
+        }
+        Ok(candidate)
+    }
+
+    /// Says what would happen if the live side died now, whatever happens anyway.
+    pub fn if_live_died(&self, now: Instant) -> WhatIf {
+        let mut supposed = self.clone();
+        supposed.now = self.now.max(now);
+        supposed.ledger.forget_old(supposed.now);
+        let answered = self.sides[self.live.other()].as_of;
+        supposed.sides[self.live] = SideHealth {
+            state: State::NotWorking,
+            reason: Reason::Supposed,
+            since: supposed.now,
+            as_of: supposed.now,
+            // The target would be asked again first; we suppose that it answers.
+            trouble_since: answered,
+        };
+        match supposed.decide() {
+            Ok(Candidate { to, kind, .. }) => WhatIf::Moves { to, kind },
+            Err(standing) => WhatIf::Stays(standing),
+        }
+    }
+}
+
+impl Standing {
+    /// Returns when this rule gives way by itself.
+    pub(super) fn until(&self) -> Option<Instant> {
+        match *self {
+            Self::Settling { until, .. } | Self::HoldingDown { until } => Some(until),
+            Self::Damped { until, .. } => until,
+            _ => None,
+        }
+    }
+}
+
+/// Shows an instant's distance from now, as explanations do.
+pub(super) fn in_time(until: Instant, now: Instant) -> Span {
+    Span(until.since(now))
+}

@@ -1,0 +1,314 @@
+//! The machine that holds the live side and carries out the rules.
+
+use super::budget::Ledger;
+use super::decide::{Candidate, Standing};
+use super::doubt::{self, Doubt, DoubtReason};
+use super::output::{Cause, FreezeReason, Kind, Memory, Move, Output, Refusal, ReprobeReason};
+use super::policy::Policy;
+use crate::health::SideHealth;
+use crate::side::{PerSide, Side};
+use crate::time::Instant;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+/// Decides which side is live.
+///
+/// ```text
+///              main does not work, standby works (failover), or planned
+///           +-----------------------------------------------------------+
+///           |                                                           v
+///        [ main ]                                                  [ standby ]
+///           ^                                                           |
+///           +-----------------------------------------------------------+
+///              standby does not work, main works (failback), or planned,
+///              or prefer-main and main has worked for hold_down
+///
+///   in the way of an automatic move, in this order:
+///     frozen -> settling -> self-doubt -> target not confirmed -> damped (unless the live side is dead) -> observe
+/// ```
+///
+/// Unknown is never a reason to leave a side, and never a target.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Switch {
+    pub(super) policy: Policy,
+    pub(super) now: Instant,
+    pub(super) live: Side,
+    pub(super) epoch: u64,
+    pub(super) frozen: bool,
+    pub(super) last: Option<Kind>,
+    pub(super) ledger: Ledger,
+    pub(super) sides: PerSide<SideHealth>,
+    pub(super) doubt: Option<Doubt>,
+    pub(super) settled_at: Instant,
+    pub(super) standing: Standing,
+}
+
+/// What happens to a [`Switch`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The deadline passed, or the driver woke up for any other reason.
+    Timer,
+    /// A side's health changed or was confirmed.
+    Health {
+        /// The side.
+        side: Side,
+        /// Its health.
+        health: SideHealth,
+    },
+    /// The driver's loop woke up this much later than it wanted to.
+    Lagged {
+        /// How much later.
+        by: Duration,
+    },
+    /// An operator acts.
+    Act(Act),
+}
+
+/// What an operator can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Act {
+    /// Make this side live.
+    Switch {
+        /// The side.
+        to: Side,
+        /// Whether it must work.
+        guard: Guard,
+    },
+    /// Forbid automatic switches.
+    Freeze,
+    /// Allow automatic switches, and let go of a chosen Standby.
+    Resume,
+    /// Forget the automatic switches of the last hour.
+    ResetBudget,
+}
+
+/// Whether an operator insists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Guard {
+    /// Only if the side works.
+    Checked,
+    /// Even if it does not. Then automatic switches are frozen, as the next one would undo it.
+    Forced,
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Switch { to, guard: Guard::Checked } => write!(f, "switch to {to}"),
+            Self::Switch { to, guard: Guard::Forced } => write!(f, "force the switch to {to}"),
+            Self::Freeze => f.write_str("freeze"),
+            Self::Resume => f.write_str("resume"),
+            Self::ResetBudget => f.write_str("reset the switch budget"),
+        }
+    }
+}
+
+impl Switch {
+    /// Starts with what was remembered; with nothing, Main is live in epoch 0.
+    pub fn new(policy: Policy, memory: Option<&Memory>, now: Instant) -> Self {
+        let live = memory.map_or(Side::Main, |memory| memory.live);
+        let ages = memory.map_or(&[][..], |memory| &memory.switches);
+        let unknown = SideHealth::unknown(now);
+        Self {
+            policy,
+            now,
+            live,
+            epoch: memory.map_or(0, |memory| memory.epoch),
+            frozen: memory.is_some_and(|memory| memory.frozen),
+            last: memory.and_then(|memory| memory.last),
+            ledger: Ledger::new(policy.switches_per_hour, ages, now),
+            sides: PerSide { main: unknown, standby: unknown },
+            doubt: None,
+            settled_at: now + policy.settle,
+            standing: Standing::LiveUnknown(live),
+        }
+    }
+
+    /// Takes in what happened and says what to do.
+    pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        self.now = self.now.max(now);
+        let was_spent = self.ledger.is_spent();
+        self.ledger.forget_old(self.now);
+        match event {
+            Event::Timer => {}
+            Event::Health { side, health } => self.learn(side, health, &mut outputs),
+            Event::Lagged { by } if by > self.policy.lag_limit => {
+                self.begin_doubt(DoubtReason::Lagged { by }, &mut outputs);
+            }
+            Event::Lagged { .. } => {}
+            Event::Act(act) => self.act(act, &mut outputs),
+        }
+        self.end_doubt(&mut outputs);
+        match self.decide() {
+            Ok(candidate) => self.switch(candidate, &mut outputs),
+            Err(standing) => self.stand(standing, &mut outputs),
+        }
+        self.tell_budget(was_spent, &mut outputs);
+        outputs
+    }
+
+    /// Returns when to call [`Event::Timer`]; may change with each call of [`Switch::handle`].
+    pub fn deadline(&self) -> Option<Instant> {
+        let (live, other) = (&self.sides[self.live], &self.sides[self.live.other()]);
+        let doubt = self.doubt.and_then(|doubt| doubt.ends_at(live, other, self.policy.doubt_limit));
+        [self.standing.until(), doubt, self.ledger.back_at()].into_iter().flatten().min()
+    }
+
+    /// Returns the live side.
+    pub const fn live(&self) -> Side {
+        self.live
+    }
+
+    /// Returns the switch epoch.
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Returns what must survive a restart, as of `now`.
+    pub fn memory(&self, now: Instant) -> Memory {
+        Memory {
+            live: self.live,
+            epoch: self.epoch,
+            frozen: self.frozen,
+            last: self.last,
+            switches: self.ledger.ages(self.now.max(now)),
+        }
+    }
+
+    fn learn(&mut self, side: Side, health: SideHealth, outputs: &mut Vec<Output>) {
+        let before = doubt::both_at_once(&self.sides, self.policy.same_instant);
+        self.sides[side] = health;
+        let after = doubt::both_at_once(&self.sides, self.policy.same_instant);
+        if let (None, Some(apart)) = (before, after) {
+            self.begin_doubt(DoubtReason::BothAtOnce { apart }, outputs);
+        }
+    }
+
+    /// A doubt never restarts: else a loop that lags for ever would never decide.
+    fn begin_doubt(&mut self, reason: DoubtReason, outputs: &mut Vec<Output>) {
+        if self.doubt.is_some() {
+            return;
+        }
+        let doubt = Doubt { since: self.now, reason };
+        self.doubt = Some(doubt);
+        outputs.push(Output::SelfDoubt(doubt));
+        outputs.extend(Side::BOTH.map(|side| Output::Reprobe { side, reason: ReprobeReason::Doubt }));
+    }
+
+    fn end_doubt(&mut self, outputs: &mut Vec<Output>) {
+        let (live, other) = (&self.sides[self.live], &self.sides[self.live.other()]);
+        let ended = self.doubt.filter(|doubt| {
+            let limit = doubt.ends_at(live, other, self.policy.doubt_limit);
+            doubt.is_resolved(live, other) || limit.is_some_and(|limit| limit <= self.now)
+        });
+        if let Some(doubt) = ended {
+            self.doubt = None;
+            outputs.push(Output::DoubtOver(doubt));
+        }
+    }
+
+    fn act(&mut self, act: Act, outputs: &mut Vec<Output>) {
+        match act {
+            Act::Switch { to, guard } => match self.refusal(to, guard) {
+                Some(reason) => outputs.push(Output::Refused { act, reason }),
+                None => self.switch_as_planned(to, outputs),
+            },
+            Act::Freeze => {
+                self.frozen = true;
+                outputs.extend([self.persist(), Output::Frozen(FreezeReason::Operator)]);
+            }
+            Act::Resume => {
+                self.frozen = false;
+                self.last = self.last.filter(|last| *last != Kind::Planned);
+                outputs.extend([self.persist(), Output::Resumed]);
+            }
+            Act::ResetBudget => {
+                self.ledger.clear();
+                outputs.extend([self.persist(), Output::BudgetReset]);
+            }
+        }
+    }
+
+    fn refusal(&self, to: Side, guard: Guard) -> Option<Refusal> {
+        let health = self.sides[to];
+        if to == self.live {
+            Some(Refusal::AlreadyLive(to))
+        } else if self.policy.observe {
+            Some(Refusal::Observing)
+        } else if guard == Guard::Checked && !health.works() {
+            Some(Refusal::NotWorking { side: to, health })
+        } else {
+            None
+        }
+    }
+
+    fn switch_as_planned(&mut self, to: Side, outputs: &mut Vec<Output>) {
+        let chosen = self.sides[to];
+        let forced = !chosen.works();
+        self.frozen |= forced;
+        self.switch(Candidate { to, kind: Kind::Planned, cause: Cause::Operator { chosen } }, outputs);
+        if forced {
+            outputs.push(Output::Frozen(FreezeReason::Forced));
+        }
+    }
+
+    fn switch(&mut self, candidate: Candidate, outputs: &mut Vec<Output>) {
+        let Candidate { to, kind, cause } = candidate;
+        let from = self.live;
+        self.live = to;
+        self.epoch = self.epoch.saturating_add(1);
+        self.last = Some(kind);
+        if kind != Kind::Planned {
+            self.ledger.spend(self.now);
+        }
+        outputs.push(self.persist());
+        outputs.push(Output::SwitchTo(Move { from, to, epoch: self.epoch, kind, at: self.now, cause }));
+        let standing = self.decide().map_or_else(|standing| standing, |next| Standing::Moving { to: next.to });
+        self.stand(standing, outputs);
+    }
+
+    fn stand(&mut self, standing: Standing, outputs: &mut Vec<Output>) {
+        if self.standing == standing {
+            return;
+        }
+        let same_rule = core::mem::discriminant(&self.standing) == core::mem::discriminant(&standing);
+        self.standing = standing;
+        outputs.push(Output::Stands(standing));
+        match standing {
+            Standing::ConfirmingTarget(side) => {
+                outputs.push(Output::Reprobe { side, reason: ReprobeReason::ConfirmTarget });
+            }
+            Standing::Doubting { .. } if !same_rule => {
+                outputs.extend(Side::BOTH.map(|side| Output::Reprobe { side, reason: ReprobeReason::Doubt }));
+            }
+            Standing::Observing { to, kind } => outputs.push(Output::WouldSwitch(self.supposed_move(to, kind))),
+            _ => {}
+        }
+    }
+
+    fn supposed_move(&self, to: Side, kind: Kind) -> Move {
+        let (from, left) = (self.live, self.sides[self.live]);
+        let cause = if left.works() {
+            Cause::MainPreferred { worked: self.now.since(self.sides.main.since) }
+        } else {
+            Cause::LiveDoesNotWork { left, damped: self.ledger.is_spent() }
+        };
+        Move { from, to, epoch: self.epoch.saturating_add(1), kind, at: self.now, cause }
+    }
+
+    fn tell_budget(&self, was_spent: bool, outputs: &mut Vec<Output>) {
+        match (was_spent, self.ledger.is_spent()) {
+            (false, true) => {
+                outputs.push(Output::Damped { used: self.ledger.used(), until: self.ledger.back_at() });
+            }
+            (true, false) => outputs.push(Output::Undamped),
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    fn persist(&self) -> Output {
+        Output::Persist(self.memory(self.now))
+    }
+}
