@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod control;
 pub mod edge;
 pub mod front;
 pub mod live;
+pub mod logging;
 pub mod proxy;
 pub mod route;
 pub mod tunnel;
