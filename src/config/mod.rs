@@ -1,6 +1,20 @@
 //! The resolved configuration: addresses, non-zero counts, absolute paths. Nothing downstream checks again.
 //! How a file becomes one is left to the submodules.
 
+mod address;
+mod defaults;
+mod file;
+mod load;
+mod preset;
+mod problem;
+mod resolve;
+mod schema;
+mod summary;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod typed;
+
 use std::net::SocketAddr;
 use std::num::{NonZeroU8, NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -9,8 +23,12 @@ use std::time::Duration;
 use failover::Side;
 use http::header::{HeaderName, HeaderValue};
 
+pub use problem::{Errors, Problem, Warning};
+pub use schema::schema;
+pub use summary::Summary;
+
 /// Everything the Edge was told, checked whole.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The one name users browse, lower case, without port.
     pub fqdn: String,
@@ -26,6 +44,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// Only listed routes are carried. Sorted: longest path first, exact before prefix.
     pub routes: Vec<Route>,
+    /// Routes of the preset that lead to a service this site does not have.
+    pub left_out: Vec<LeftOut>,
     /// When a live side is left for reasons other than its death.
     pub failback: Failback,
     /// How verdicts are made.
@@ -76,7 +96,7 @@ pub enum TlsVersion {
 }
 
 /// A named upstream.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
     /// Its name in the file.
     pub name: String,
@@ -165,7 +185,7 @@ pub enum HostHeader {
 }
 
 /// One check of a backend.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
     /// Names it in reasons and metrics: `http`, `sip`, or what the file says.
     pub name: String,
@@ -176,7 +196,7 @@ pub struct Check {
 }
 
 /// What a check asks.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CheckKind {
     /// A connection opens.
     Tcp,
@@ -191,7 +211,7 @@ pub enum CheckKind {
 }
 
 /// An HTTP check.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpCheck {
     /// TLS or plain.
     pub tls: Option<UpstreamTls>,
@@ -212,7 +232,7 @@ pub struct HttpCheck {
 }
 
 /// A WebSocket check.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebSocketCheck {
     /// TLS or plain.
     pub tls: Option<UpstreamTls>,
@@ -245,11 +265,11 @@ pub enum SipTransport {
 }
 
 /// One listed path.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// As in the file: names it in logs and metrics.
     pub name: String,
-    /// Normalised path.
+    /// Normalised path; without a slash at its end, unless `matching` is exact or it is `/`.
     pub path: String,
     /// How far `path` reaches.
     pub matching: Matching,
@@ -271,6 +291,15 @@ pub struct Route {
     pub response_limit: Duration,
     /// Largest request body.
     pub body_limit: u64,
+}
+
+/// A route of the preset that is not carried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Its path.
+    pub path: String,
+    /// The service that is not configured.
+    pub service: String,
 }
 
 /// How far a route's path reaches.

@@ -1,0 +1,155 @@
+//! Addresses as people write them. Names are not resolved: the Edge must work when DNS does not.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use super::file::Scheme;
+use super::problem::{nearest, quoted};
+
+/// What is wrong with an address, and what to do.
+pub(super) type Refusal = (String, &'static str);
+
+const WRITE_AN_ADDRESS: &str = "write an IP address (10.0.0.21, 10.0.0.21:8443, [2001:db8::1]:443, https://10.0.0.21); names are not resolved here, so that a dead DNS stops nobody";
+
+/// An upstream address as written.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    pub(super) scheme: Option<Scheme>,
+    pub(super) ip: IpAddr,
+    pub(super) port: Option<u16>,
+    /// Without scheme and trailing slash; an authority.
+    pub(super) authority: String,
+}
+
+/// Reads `10.0.0.21`, with or without port, as IPv6, or as URL without path.
+pub(super) fn upstream(text: &str) -> Result<Written, Refusal> {
+    let (scheme, rest) = match text.split_once("://") {
+        None => (None, text),
+        Some(("https", rest)) => (Some(Scheme::Https), rest),
+        Some(("http", rest)) => (Some(Scheme::Http), rest),
+        Some((other, _)) => {
+            let near =
+                nearest(other, ["https", "http"]).map(|near| format!(", did you mean {near}")).unwrap_or_default();
+            return Err((
+                format!("{} has the scheme {other:?}{near}", quoted(text)),
+                "write https:// or http://, or leave the scheme out",
+            ));
+        }
+    };
+    let rest = if scheme.is_some() { rest.strip_suffix('/').unwrap_or(rest) } else { rest };
+    if rest.parse::<IpAddr>().is_err() && rest.contains(['/', '?', '#', '@']) {
+        return Err((
+            format!("{} is more than an address", quoted(text)),
+            "leave path, query and user out; requests keep their own path",
+        ));
+    }
+    let (ip, port) =
+        ip_and_port(rest).ok_or_else(|| (format!("{} is not an address", quoted(text)), WRITE_AN_ADDRESS))?;
+    if ip.is_unspecified() || ip.is_multicast() {
+        return Err((format!("{} is no address of a host", quoted(text)), "write the address the service listens on"));
+    }
+    if port == Some(0) {
+        return Err((format!("{} has the port 0", quoted(text)), "write a port from 1 to 65535, or leave it out"));
+    }
+    let authority = if rest.parse::<Ipv6Addr>().is_ok() { format!("[{rest}]") } else { rest.to_owned() };
+    Ok(Written { scheme, ip, port, authority })
+}
+
+/// Reads an address to listen on: IP and port.
+pub(super) fn listener(text: &str) -> Result<SocketAddr, Refusal> {
+    const REMEDY: &str = "write IP address and port, such as 0.0.0.0:443 or [::]:443";
+    let address: SocketAddr =
+        text.parse().map_err(|_| (format!("{} is not an address with a port", quoted(text)), REMEDY))?;
+    if address.port() == 0 {
+        return Err((format!("{} has the port 0", quoted(text)), "write the port clients know"));
+    }
+    Ok(address)
+}
+
+/// Whether `name` is a host name (RFC 1123), lower case or not, without trailing dot.
+pub(super) fn is_hostname(name: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    !name.is_empty() && name.len() <= 253 && name.split('.').all(label) && name.parse::<IpAddr>().is_err()
+}
+
+fn ip_and_port(text: &str) -> Option<(IpAddr, Option<u16>)> {
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Some((ip, None));
+    }
+    if let Some(bracketed) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return bracketed.parse::<Ipv6Addr>().ok().map(|ip| (ip.into(), None));
+    }
+    let (host, port) = text.rsplit_once(':')?;
+    let port = port.parse().ok().filter(|_| port.bytes().all(|b| b.is_ascii_digit()))?;
+    let ip = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(v6) => v6.parse::<Ipv6Addr>().ok()?.into(),
+        None => host.parse::<std::net::Ipv4Addr>().ok()?.into(),
+    };
+    Some((ip, Some(port)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(scheme: Option<Scheme>, ip: &str, port: Option<u16>, authority: &str) -> Written {
+        Written { scheme, ip: ip.parse().unwrap(), port, authority: authority.to_owned() }
+    }
+
+    #[test]
+    fn every_documented_form_of_an_upstream_address_is_read() {
+        for (text, expected) in [
+            ("10.0.0.21", written(None, "10.0.0.21", None, "10.0.0.21")),
+            ("10.0.0.21:8443", written(None, "10.0.0.21", Some(8443), "10.0.0.21:8443")),
+            ("http://127.0.0.1:8080", written(Some(Scheme::Http), "127.0.0.1", Some(8080), "127.0.0.1:8080")),
+            ("https://10.0.0.21/", written(Some(Scheme::Https), "10.0.0.21", None, "10.0.0.21")),
+            ("2001:db8::1", written(None, "2001:db8::1", None, "[2001:db8::1]")),
+            ("[2001:db8::1]", written(None, "2001:db8::1", None, "[2001:db8::1]")),
+            ("[2001:db8::1]:8443", written(None, "2001:db8::1", Some(8443), "[2001:db8::1]:8443")),
+            ("http://[2001:db8::1]:8080", written(Some(Scheme::Http), "2001:db8::1", Some(8080), "[2001:db8::1]:8080")),
+        ] {
+            assert_eq!(upstream(text).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_upstream_address_is_refused() {
+        for text in [
+            "",
+            "10.0.0.300",
+            "10.0.0",
+            "cc.example.org",
+            "cc.example.org:443",
+            "10.0.0.21:",
+            "10.0.0.21:0",
+            "10.0.0.21:+80",
+            "10.0.0.21:70000",
+            "https://10.0.0.21/xuc",
+            "https://user@10.0.0.21",
+            "ftp://10.0.0.21",
+            "[2001:db8::1",
+            "[10.0.0.1]:80",
+            "0.0.0.0",
+            "::",
+            "224.0.0.1",
+            "10.0.0.21 ",
+            "fe80::1%eth0",
+            "https://",
+            "10.0.0.0/24",
+        ] {
+            assert!(upstream(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_hostname_follows_rfc_1123() {
+        assert!(["a", "edge.example.org", "3com.example", "xn--caf-dma.example"].into_iter().all(is_hostname));
+        assert!(!["", ".", "a.", "a..b", "-a", "a-", "a_b", "10.0.0.1", "é.org", "a b"].into_iter().any(is_hostname));
+        assert!(!is_hostname(&"a".repeat(64)));
+    }
+}

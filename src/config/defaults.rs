@@ -1,0 +1,89 @@
+//! Every default, in one place. conf/edge.yaml shows the same ones; a test compares them.
+
+use std::time::Duration;
+
+use super::file::ProfileFile;
+
+pub(super) const HTTPS: [&str; 1] = ["0.0.0.0:443"];
+pub(super) const METRICS: &str = "127.0.0.1:9600";
+pub(super) const ADMIN_SOCKET: &str = "/run/bascule/admin.sock";
+pub(super) const STATE: &str = "/var/lib/bascule";
+pub(super) const LOG_LEVEL: &str = "info";
+pub(super) const ACCESS_LOG: bool = true;
+pub(super) const OBSERVE: bool = false;
+
+pub(super) const SIP_PORT: u16 = 5060;
+pub(super) const WEIGHT: u16 = 1;
+pub(super) const HTTP_STATUS: (u16, u16) = (200, 399);
+pub(super) const SIP_STATUS: (u16, u16) = (200, 499);
+pub(super) const CHECK_METHOD: &str = "GET";
+pub(super) const CHECK_PATH: &str = "/";
+
+pub(super) const CLOSE_CODE: u16 = 1012;
+pub(super) const CLOSE_REASON: &str = "switched to the other side";
+pub(super) const RESPONSE_LIMIT: Duration = Duration::from_secs(60);
+pub(super) const BODY_LIMIT: u64 = 10 << 20;
+
+pub(super) const HOLD_DOWN: Duration = Duration::from_secs(60);
+
+/// Defaults of a probe profile.
+pub(super) struct Profile {
+    pub(super) interval: Duration,
+    pub(super) time_limit: Duration,
+    pub(super) rise: u8,
+    pub(super) fall: u8,
+    pub(super) reprobe_refused: Duration,
+    pub(super) reprobe_silent: Duration,
+    pub(super) stale_after: Duration,
+}
+
+pub(super) const fn profile(name: ProfileFile) -> Profile {
+    match name {
+        ProfileFile::Normal => Profile {
+            interval: Duration::from_secs(1),
+            time_limit: Duration::from_millis(800),
+            rise: 2,
+            fall: 3,
+            reprobe_refused: Duration::from_millis(10),
+            reprobe_silent: Duration::from_millis(150),
+            stale_after: Duration::from_secs(5),
+        },
+        ProfileFile::Fast => Profile {
+            interval: Duration::from_millis(500),
+            time_limit: Duration::from_millis(400),
+            rise: 2,
+            fall: 3,
+            reprobe_refused: Duration::from_millis(5),
+            reprobe_silent: Duration::from_millis(50),
+            stale_after: Duration::from_secs(3),
+        },
+    }
+}
+
+pub(super) mod switch {
+    use std::time::Duration;
+
+    pub(in crate::config) const PER_HOUR: u32 = 4;
+    pub(in crate::config) const PARK_LIMIT: Duration = Duration::from_secs(5);
+    pub(in crate::config) const PARK_REQUESTS: usize = 1000;
+    pub(in crate::config) const RECONNECT_RATE: u32 = 200;
+    pub(in crate::config) const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+}
+
+pub(super) mod limits {
+    use std::time::Duration;
+
+    pub(in crate::config) const CLIENT_HELLO: Duration = Duration::from_secs(5);
+    pub(in crate::config) const HANDSHAKE: Duration = Duration::from_secs(10);
+    pub(in crate::config) const REQUEST_HEAD: Duration = Duration::from_secs(10);
+    pub(in crate::config) const KEEPALIVE: Duration = Duration::from_secs(75);
+    pub(in crate::config) const REQUEST_BODY: Duration = Duration::from_secs(30);
+    pub(in crate::config) const HEAD_BYTES: u64 = 64 << 10;
+    pub(in crate::config) const HEAD_FIELDS: usize = 100;
+    pub(in crate::config) const CONNECTIONS: usize = 20_000;
+    pub(in crate::config) const CONNECTIONS_PER_CLIENT: usize = 4096;
+    pub(in crate::config) const H2_STREAMS: u32 = 128;
+    pub(in crate::config) const CONNECT: Duration = Duration::from_secs(2);
+    pub(in crate::config) const WRITE_STALL: Duration = Duration::from_secs(30);
+    pub(in crate::config) const DRAIN: Duration = Duration::from_secs(30);
+}

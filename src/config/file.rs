@@ -1,0 +1,148 @@
+//! The shape of the file: keys and short forms, nothing resolved, nothing defaulted.
+
+mod forms;
+mod leaves;
+mod routes;
+mod tuning;
+mod upstreams;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub(super) use forms::{Named, OneOrMany, Short};
+pub(super) use leaves::{Size, Span, StatusRange, TlsVersionText};
+pub(super) use routes::{CloseFile, FollowFile, MatchFile, ReplayFile, RouteFile, TokenFile, WebSocketFile};
+pub(super) use tuning::{FailbackFile, LimitsFile, ProbeFile, ProfileFile, SwitchFile};
+pub(super) use upstreams::{
+    BackendsFile, CheckFile, HttpCheckFile, Scheme, ServiceFile, SharedFile, SidesFile, SipCheckFile, TransportFile,
+    UpstreamTlsFile, VerifyFile, WebSocketCheckFile,
+};
+
+use forms::Abbreviated;
+
+/// Configuration of the Edge. Every key is shown with its default and its meaning in conf/edge.yaml.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(title = "bascule edge.yaml")]
+pub(super) struct File {
+    /// Routes, services and checks to start from.
+    pub(super) preset: Option<PresetName>,
+    /// The one name users browse.
+    pub(super) fqdn: Option<String>,
+    /// Further names served the same way.
+    pub(super) aliases: Option<OneOrMany<String>>,
+    /// Public listeners.
+    pub(super) listen: Option<ListenFile>,
+    /// What the Edge shows to clients; chosen by SNI, the first is the default.
+    pub(super) certificate: Option<OneOrMany<CertificateFile>>,
+    /// TLS towards clients.
+    pub(super) tls: Option<TlsFile>,
+    /// Services that exist once per side.
+    pub(super) sides: Option<SidesFile>,
+    /// Services both sides share; they never move.
+    pub(super) shared: Option<SharedFile>,
+    /// How services are spoken to and checked; `mds` stands for every media server.
+    pub(super) services: Option<Named<ServiceFile>>,
+    /// Services without which a side does not work.
+    pub(super) required: Option<OneOrMany<String>>,
+    /// How upstreams prove who they are.
+    pub(super) upstream_tls: Option<UpstreamTlsFile>,
+    /// Paths that are carried; with a preset, added to its routes or laid over those of the same path.
+    pub(super) routes: Option<Vec<RouteFile>>,
+    /// When a live side that works is left.
+    pub(super) failback: Option<Short<FailbackFile>>,
+    /// How verdicts are made.
+    pub(super) probe: Option<ProbeFile>,
+    /// Decide and journal, but move nothing.
+    pub(super) observe: Option<bool>,
+    /// How a switch is carried out.
+    pub(super) switch: Option<SwitchFile>,
+    /// What a client or an upstream may use up.
+    pub(super) limits: Option<LimitsFile>,
+    /// The admin door.
+    pub(super) admin: Option<Short<AdminFile>>,
+    /// Address of the Prometheus door, or `off`.
+    pub(super) metrics: Option<String>,
+    /// Directory of the live side, the journal and the reports.
+    pub(super) state: Option<String>,
+    /// Logs.
+    pub(super) log: Option<LogFile>,
+}
+
+/// A known preset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum PresetName {
+    /// A XiVO site: Main and Standby, CC, media servers.
+    Xivo,
+}
+
+/// Public listeners.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ListenFile {
+    /// TLS: h2 and http/1.1.
+    pub(super) https: Option<OneOrMany<String>>,
+    /// Plain HTTP, answered with a redirect to the FQDN only.
+    pub(super) http: Option<OneOrMany<String>>,
+}
+
+/// A certificate chain and its key, PEM.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct CertificateFile {
+    /// Leaf first, then intermediates.
+    pub(super) chain: Option<String>,
+    /// PKCS#8, PKCS#1 or SEC1.
+    pub(super) key: Option<String>,
+}
+
+/// TLS towards clients.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct TlsFile {
+    /// Oldest version clients may speak.
+    pub(super) min: Option<TlsVersionText>,
+}
+
+/// The admin door.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct AdminFile {
+    /// Unix socket.
+    pub(super) socket: Option<String>,
+    /// Group that may use it besides root.
+    pub(super) group: Option<String>,
+}
+
+impl Abbreviated for AdminFile {
+    const EXPECTED: &'static str = "the path of a socket, or a mapping with socket and group";
+
+    fn from_text<E: serde::de::Error>(text: &str) -> Result<Self, E> {
+        Ok(Self { socket: Some(text.to_owned()), group: None })
+    }
+}
+
+/// Logs.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct LogFile {
+    /// Shape of a line.
+    pub(super) format: Option<LogFormatFile>,
+    /// Filter: `info`, or `bascule=debug`.
+    pub(super) level: Option<String>,
+    /// Whether each request and session yields a line.
+    pub(super) access: Option<bool>,
+}
+
+/// Shape of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum LogFormatFile {
+    /// Human on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Human,
+    /// One object a line.
+    Json,
+}

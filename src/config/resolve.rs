@@ -1,0 +1,97 @@
+//! From what was written to what is meant: the only validation there is. Each part notes its errors and gives what it can.
+
+mod certificates;
+mod checks;
+mod doors;
+mod routes;
+mod services;
+mod tls;
+mod tuning;
+
+use std::time::SystemTime;
+
+use super::file::{File, OneOrMany};
+use super::load::Files;
+use super::problem::{Findings, KeyPath, quoted};
+use super::{Config, TlsVersion, address, file, preset};
+
+/// Resolves `user` over its preset. None when an error was noted.
+pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findings: &mut Findings) -> Option<Config> {
+    let beneath = preset::of(user.preset);
+    let fqdn = fqdn(user.fqdn.take(), findings);
+    let aliases = aliases(user.aliases.take(), findings);
+    let names: Vec<&str> = fqdn.iter().chain(&aliases).map(String::as_str).collect();
+    let certificates = certificates::resolve(user.certificate.take(), &names, files, now, findings);
+    let tls_min = match user.tls.take().and_then(|tls| tls.min) {
+        Some(file::TlsVersionText::V1_3) => TlsVersion::V1_3,
+        Some(file::TlsVersionText::V1_2) | None => TlsVersion::V1_2,
+    };
+    let listen = doors::listen(user.listen.take(), findings);
+    let metrics = doors::metrics(user.metrics.take(), &listen, findings);
+    let admin = doors::admin(user.admin.take(), findings);
+    let state = doors::state(user.state.take(), findings);
+    let log = doors::log(user.log.take().unwrap_or_default(), findings);
+    let failback = tuning::failback(user.failback.take(), findings);
+    let probe = tuning::probing(user.probe.take().unwrap_or_default(), findings);
+    let switch = tuning::switching(user.switch.take().unwrap_or_default(), user.observe, probe.as_ref(), findings);
+    let limits = tuning::limits(user.limits.take().unwrap_or_default(), findings);
+    let services = services::resolve(&user, &beneath, fqdn.as_deref(), files, findings);
+    let (routes, left_out) = routes::resolve(&user, &beneath, &services, findings);
+    if findings.has_errors() {
+        return None;
+    }
+    Some(Config {
+        fqdn: fqdn?,
+        aliases,
+        listen,
+        certificates,
+        tls_min,
+        services,
+        routes,
+        left_out,
+        failback: failback?,
+        probe: probe?,
+        switch: switch?,
+        limits: limits?,
+        admin,
+        metrics,
+        state,
+        log,
+    })
+}
+
+fn fqdn(written: Option<String>, findings: &mut Findings) -> Option<String> {
+    let at = KeyPath::top("fqdn");
+    let Some(name) = written else {
+        findings.missing(&at, "is missing", "write the one name users browse, such as `fqdn: edge.example.org`");
+        return None;
+    };
+    hostname(name, &at, findings)
+}
+
+fn aliases(written: Option<OneOrMany<String>>, findings: &mut Findings) -> Vec<String> {
+    let at = KeyPath::top("aliases");
+    let names = written.map(|list| list.0).unwrap_or_default();
+    names
+        .into_iter()
+        .enumerate()
+        .filter_map(|(index, name)| hostname(name, &item(&at, index, findings), findings))
+        .collect()
+}
+
+fn hostname(name: String, at: &KeyPath, findings: &mut Findings) -> Option<String> {
+    if address::is_hostname(&name) {
+        return Some(name.to_ascii_lowercase());
+    }
+    findings.error(
+        at,
+        format!("{} is not a host name", quoted(&name)),
+        "write a name without scheme, port or path, such as edge.example.org",
+    );
+    None
+}
+
+/// The item at `index` of a [`OneOrMany`] at `at`: the key itself when one value stands there without a list.
+fn item(at: &KeyPath, index: usize, findings: &Findings) -> KeyPath {
+    if findings.tree().is_list(at) { at.item(index) } else { at.clone() }
+}

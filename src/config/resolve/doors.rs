@@ -1,0 +1,135 @@
+//! Where the Edge is reached, where it keeps its state, how it logs.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use tracing_subscriber::EnvFilter;
+
+use super::super::address;
+use super::super::defaults;
+use super::super::file::{AdminFile, ListenFile, LogFile, LogFormatFile, OneOrMany, Short};
+use super::super::problem::{Findings, KeyPath, nearest, quoted};
+use super::super::{Admin, Listen, Log, LogFormat};
+use super::item;
+
+pub(super) fn listen(written: Option<ListenFile>, findings: &mut Findings) -> Listen {
+    let at = KeyPath::top("listen");
+    let written = written.unwrap_or_default();
+    let https = written.https.unwrap_or_else(|| OneOrMany(defaults::HTTPS.map(str::to_owned).to_vec()));
+    let http = written.http.unwrap_or(OneOrMany(Vec::new()));
+    if https.0.is_empty() {
+        findings.error(&at.key("https"), "the list is empty", "write at least one address, such as 0.0.0.0:443");
+    }
+    let mut seen = HashMap::new();
+    let mut addresses = |list: OneOrMany<String>, at: &KeyPath, findings: &mut Findings| -> Vec<SocketAddr> {
+        let list = list.0.into_iter().enumerate();
+        list.filter_map(|(index, text)| {
+            let at = item(at, index, findings);
+            let address =
+                address::listener(&text).map_err(|(message, remedy)| findings.error(&at, message, remedy)).ok()?;
+            if let Some(first) = seen.insert(address, at.to_string()) {
+                findings.error(&at, format!("{address} is listened on already by {first}"), "keep one of the two");
+            }
+            Some(address)
+        })
+        .collect()
+    };
+    let https = addresses(https, &at.key("https"), findings);
+    let http = addresses(http, &at.key("http"), findings);
+    Listen { https, http }
+}
+
+pub(super) fn metrics(written: Option<String>, listen: &Listen, findings: &mut Findings) -> Option<SocketAddr> {
+    let at = KeyPath::top("metrics");
+    let text = written.as_deref().unwrap_or(defaults::METRICS);
+    if text == "off" {
+        return None;
+    }
+    let address = address::listener(text)
+        .map_err(|(message, _)| findings.error(&at, message, "write an address such as 127.0.0.1:9600, or off"));
+    let address = address.ok()?;
+    let overlaps = |public: &&SocketAddr| {
+        public.port() == address.port()
+            && (public.ip() == address.ip() || public.ip().is_unspecified() || address.ip().is_unspecified())
+    };
+    if let Some(public) = listen.https.iter().chain(&listen.http).find(overlaps) {
+        findings.error(&at, format!("{address} is the public address {public}"), "give metrics a port of their own");
+    } else if address.ip().is_unspecified() {
+        findings.warn(
+            &at,
+            format!("{address} is reached from everywhere"),
+            "write an address of the management network, or filter the port",
+        );
+    }
+    Some(address)
+}
+
+pub(super) fn admin(written: Option<Short<AdminFile>>, findings: &mut Findings) -> Admin {
+    let at = KeyPath::top("admin");
+    let AdminFile { socket, group } = written.map(|short| short.0).unwrap_or_default();
+    let socket_at = if findings.tree().has(&at.key("socket")) { at.key("socket") } else { at.clone() };
+    let socket = PathBuf::from(socket.unwrap_or_else(|| defaults::ADMIN_SOCKET.to_owned()));
+    absolute(&socket, &socket_at, findings);
+    if socket.as_os_str().len() > 107 {
+        findings.error(
+            &socket_at,
+            "the path is longer than 107 bytes, more than a unix socket can have",
+            "write a shorter one",
+        );
+    }
+    if group.as_deref().is_some_and(|group| group.is_empty() || group.contains([' ', ':'])) {
+        findings.error(&at.key("group"), "is no name of a group", "write a group from /etc/group, or remove the line");
+    }
+    Admin { socket, group }
+}
+
+pub(super) fn state(written: Option<String>, findings: &mut Findings) -> PathBuf {
+    let state = PathBuf::from(written.unwrap_or_else(|| defaults::STATE.to_owned()));
+    absolute(&state, &KeyPath::top("state"), findings);
+    state
+}
+
+pub(super) fn log(written: LogFile, findings: &mut Findings) -> Log {
+    let level = written.level.unwrap_or_else(|| defaults::LOG_LEVEL.to_owned());
+    if let Some(message) = level_flaw(&level) {
+        findings.error(
+            &KeyPath::top("log").key("level"),
+            message,
+            "write error, warn, info, debug, trace or off, or `info,bascule=debug`",
+        );
+    }
+    let format = match written.format {
+        Some(LogFormatFile::Human) => LogFormat::Human,
+        Some(LogFormatFile::Json) => LogFormat::Json,
+        Some(LogFormatFile::Auto) | None => LogFormat::Auto,
+    };
+    Log { format, level, access: written.access.unwrap_or(defaults::ACCESS_LOG) }
+}
+
+/// `tracing` takes any word without `=` for the name of a target; here it is a mistyped level.
+fn level_flaw(level: &str) -> Option<String> {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    let bare = level
+        .split(',')
+        .map(str::trim)
+        .find(|part| !part.contains('=') && !LEVELS.contains(&part.to_ascii_lowercase().as_str()));
+    if let Some(word) = bare {
+        let meant = nearest(word, LEVELS).map(|near| format!(", did you mean {near}")).unwrap_or_default();
+        return Some(format!("{} is not a level{meant}", quoted(word)));
+    }
+    let error = EnvFilter::builder().parse(level).err()?;
+    Some(format!("{} is not a filter: {error}", quoted(level)))
+}
+
+/// Notes an error unless `path` is absolute.
+pub(super) fn absolute(path: &Path, at: &KeyPath, findings: &mut Findings) -> bool {
+    if !path.is_absolute() {
+        findings.error(
+            at,
+            format!("{} is not an absolute path", quoted(&path.display().to_string())),
+            "begin it with /",
+        );
+    }
+    path.is_absolute()
+}

@@ -1,0 +1,224 @@
+//! Failback, probes, switches, limits: figures and the relations between them.
+
+use std::num::{NonZeroU8, NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use super::super::file::{FailbackFile, LimitsFile, ProbeFile, ProfileFile, Short, Size, Span, SwitchFile};
+use super::super::problem::{Findings, KeyPath};
+use super::super::{Failback, Limits, Probing, Switching, defaults};
+
+/// No wait of the Edge has a reason to be longer.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// What Pingora reads of a request's head at most.
+const LARGEST_HEAD: u64 = 1 << 20;
+
+/// How many fields Pingora reads at most.
+const MOST_FIELDS: usize = 256;
+
+pub(super) fn failback(written: Option<Short<FailbackFile>>, findings: &mut Findings) -> Option<Failback> {
+    let Some(prefer) = written.and_then(|short| short.0.prefer_main) else { return Some(Failback::Sticky) };
+    let at = KeyPath::top("failback").key("prefer-main");
+    span(prefer.hold_down, defaults::HOLD_DOWN, &at.key("hold_down"), findings)
+        .map(|hold_down| Failback::PreferMain { hold_down })
+}
+
+pub(super) fn probing(written: ProbeFile, findings: &mut Findings) -> Option<Probing> {
+    let at = KeyPath::top("probe");
+    let profile = defaults::profile(written.profile.unwrap_or(ProfileFile::Normal));
+    let interval = span(written.interval, profile.interval, &at.key("interval"), findings);
+    let time_limit = span(written.time_limit, profile.time_limit, &at.key("time_limit"), findings);
+    let rise = count(written.rise, profile.rise, &at.key("rise"), findings).and_then(NonZeroU8::new);
+    let fall = count(written.fall, profile.fall, &at.key("fall"), findings).and_then(NonZeroU8::new);
+    let reprobe_refused = span(written.reprobe_refused, profile.reprobe_refused, &at.key("reprobe_refused"), findings);
+    let reprobe_silent = span(written.reprobe_silent, profile.reprobe_silent, &at.key("reprobe_silent"), findings);
+    let stale_after = span(written.stale_after, profile.stale_after, &at.key("stale_after"), findings);
+    let probing = Probing {
+        interval: interval?,
+        time_limit: time_limit?,
+        rise: rise?,
+        fall: fall?,
+        reprobe_refused: reprobe_refused?,
+        reprobe_silent: reprobe_silent?,
+        stale_after: stale_after?,
+    };
+    probe_relations(&probing, &at, findings);
+    Some(probing)
+}
+
+fn probe_relations(probing: &Probing, at: &KeyPath, findings: &mut Findings) {
+    let Probing { interval, time_limit, reprobe_refused, reprobe_silent, stale_after, .. } = *probing;
+    if time_limit > interval {
+        let remedy = "make interval longer or time_limit shorter: a probe ends before the next one begins";
+        findings.error(
+            &at.key("time_limit"),
+            format!("{} is longer than the interval, {}", Span(time_limit), Span(interval)),
+            remedy,
+        );
+    }
+    for (key, delay) in [("reprobe_refused", reprobe_refused), ("reprobe_silent", reprobe_silent)] {
+        if delay > interval {
+            let message = format!("{} is longer than the interval, {}", Span(delay), Span(interval));
+            findings.error(
+                &at.key(key),
+                message,
+                "make it shorter: a re-probe is meant to be sooner than the next probe",
+            );
+        }
+    }
+    if stale_after <= interval + time_limit {
+        let message =
+            format!("{} is not longer than interval + time_limit, {}", Span(stale_after), Span(interval + time_limit));
+        findings.error(&at.key("stale_after"), message, "make it longer: one slow probe does not make a verdict stale");
+    }
+}
+
+impl Probing {
+    /// Longest time from the first bad sign of a black-holed backend to its verdict `down`.
+    pub fn silent_bound(&self) -> Duration {
+        self.time_limit + self.reprobe_silent * u32::from(self.fall.get() - 1)
+    }
+
+    /// Longest time from the first refusal or reset to the verdict `down`, the network aside.
+    pub fn refused_bound(&self) -> Duration {
+        self.reprobe_refused * u32::from(self.fall.get() - 1)
+    }
+}
+
+pub(super) fn switching(
+    written: SwitchFile,
+    observe: Option<bool>,
+    probe: Option<&Probing>,
+    findings: &mut Findings,
+) -> Option<Switching> {
+    use defaults::switch as default;
+    let at = KeyPath::top("switch");
+    let per_hour = count(written.switches_per_hour, default::PER_HOUR, &at.key("switches_per_hour"), findings)
+        .and_then(NonZeroU32::new);
+    let park_limit = span(written.park_limit, default::PARK_LIMIT, &at.key("park_limit"), findings);
+    let park_requests = count(written.park_requests, default::PARK_REQUESTS, &at.key("park_requests"), findings)
+        .and_then(NonZeroUsize::new);
+    let rate = match written.reconnect_rate {
+        Some(Short(rate)) => rate.0,
+        None => Some(default::RECONNECT_RATE),
+    };
+    let reconnect_rate = match rate {
+        None => Some(None),
+        Some(rate) => count(Some(rate), rate, &at.key("reconnect_rate"), findings).and_then(NonZeroU32::new).map(Some),
+    };
+    let drain_limit = span(written.drain_limit, default::DRAIN_LIMIT, &at.key("drain_limit"), findings);
+    let switching = Switching {
+        observe: observe.unwrap_or(defaults::OBSERVE),
+        per_hour: per_hour?,
+        park_limit: park_limit?,
+        park_requests: park_requests?,
+        reconnect_rate: reconnect_rate?,
+        drain_limit: drain_limit?,
+    };
+    if let Some(bound) = probe.map(Probing::silent_bound).filter(|bound| switching.park_limit <= *bound) {
+        let message = format!(
+            "{} is not longer than the {} a black-holed side takes to be left",
+            Span(switching.park_limit),
+            Span(bound)
+        );
+        findings.warn(
+            &at.key("park_limit"),
+            message,
+            "make it longer, or parked requests fail before the switch saves them",
+        );
+    }
+    Some(switching)
+}
+
+pub(super) fn limits(written: LimitsFile, findings: &mut Findings) -> Option<Limits> {
+    use defaults::limits as default;
+    let at = KeyPath::top("limits");
+    let mut time = |written, default, key: &str| span(written, default, &at.key(key), findings);
+    let client_hello = time(written.client_hello, default::CLIENT_HELLO, "client_hello");
+    let handshake = time(written.handshake, default::HANDSHAKE, "handshake");
+    let request_head = time(written.request_head, default::REQUEST_HEAD, "request_head");
+    let keepalive = time(written.keepalive, default::KEEPALIVE, "keepalive");
+    let request_body = time(written.request_body, default::REQUEST_BODY, "request_body");
+    let connect = time(written.connect, default::CONNECT, "connect");
+    let write_stall = time(written.write_stall, default::WRITE_STALL, "write_stall");
+    let drain = time(written.drain, default::DRAIN, "drain");
+    let head_bytes = head_bytes(written.head_bytes, &at.key("head_bytes"), findings);
+    let fields_at = at.key("head_fields");
+    let head_fields =
+        count(written.head_fields, default::HEAD_FIELDS, &fields_at, findings).and_then(NonZeroUsize::new);
+    if head_fields.is_some_and(|fields| fields.get() > MOST_FIELDS) {
+        findings.error(
+            &fields_at,
+            format!("more than {MOST_FIELDS} are never read"),
+            format!("write at most {MOST_FIELDS}"),
+        );
+    }
+    let all =
+        count(written.connections, default::CONNECTIONS, &at.key("connections"), findings).and_then(NonZeroUsize::new);
+    let each_at = at.key("connections_per_client");
+    let each_default = default::CONNECTIONS_PER_CLIENT.min(written.connections.unwrap_or(usize::MAX));
+    let each = count(written.connections_per_client, each_default, &each_at, findings).and_then(NonZeroUsize::new);
+    if each > all && all.is_some() {
+        findings.error(&each_at, "is more than limits.connections", "make it smaller: one client is part of all");
+    }
+    let h2_streams =
+        count(written.h2_streams, default::H2_STREAMS, &at.key("h2_streams"), findings).and_then(NonZeroU32::new);
+    Some(Limits {
+        client_hello: client_hello?,
+        handshake: handshake?,
+        request_head: request_head?,
+        keepalive: keepalive?,
+        request_body: request_body?,
+        head_bytes: head_bytes?,
+        head_fields: head_fields?,
+        connections: all?,
+        connections_per_client: each?,
+        h2_streams: h2_streams?,
+        connect: connect?,
+        write_stall: write_stall?,
+        drain: drain?,
+    })
+}
+
+fn head_bytes(written: Option<Size>, at: &KeyPath, findings: &mut Findings) -> Option<NonZeroUsize> {
+    let bytes = written.map_or(defaults::limits::HEAD_BYTES, |size| size.0);
+    if !(1024..=LARGEST_HEAD).contains(&bytes) {
+        findings.error(at, format!("{} is not between 1KiB and 1MiB", Size(bytes)), "write a size such as 64KiB");
+        return None;
+    }
+    usize::try_from(bytes).ok().and_then(NonZeroUsize::new)
+}
+
+/// A time that is not zero and not absurd.
+pub(super) fn span(
+    written: Option<Span>,
+    default: Duration,
+    at: &KeyPath,
+    findings: &mut Findings,
+) -> Option<Duration> {
+    let span = written.map_or(default, |span| span.0);
+    if span.is_zero() {
+        findings.error(at, "0s is no time", "write at least 1ms");
+        return None;
+    }
+    if span > LONGEST {
+        findings.error(at, format!("{} is longer than {}", Span(span), Span(LONGEST)), "write a shorter time");
+        return None;
+    }
+    Some(span)
+}
+
+/// A number that is not zero.
+fn count<N: Copy + PartialEq + Default>(
+    written: Option<N>,
+    default: N,
+    at: &KeyPath,
+    findings: &mut Findings,
+) -> Option<N> {
+    let count = written.unwrap_or(default);
+    if count == N::default() {
+        findings.error(at, "0 is not possible here", "write at least 1");
+        return None;
+    }
+    Some(count)
+}

@@ -1,0 +1,54 @@
+//! The JSON Schema of the file, generated from its types.
+
+use serde_json::Value;
+
+use super::file::File;
+
+/// The schema, as conf/edge.schema.json holds it.
+pub fn schema() -> Value {
+    schemars::schema_for!(File).to_value()
+}
+
+/// Paths at which the schema has a key of this name; `*` stands for a name of the user's.
+pub(super) fn paths_of_key(key: &str) -> Vec<String> {
+    let suffix = format!(".{key}");
+    key_paths()
+        .into_iter()
+        .filter(|path| path == key || path.ends_with(&suffix))
+        .map(|path| path.replace("[]", ""))
+        .collect()
+}
+
+/// Every key path of the schema: `a.b`, `a[].b` in a list, `a.*.b` below a name of the user's. Shortest first.
+pub(super) fn key_paths() -> Vec<String> {
+    let schema = schema();
+    let mut paths = Vec::new();
+    walk(&schema, &schema, "", &mut paths);
+    paths.sort_by(|a, b| (a.matches('.').count(), a).cmp(&(b.matches('.').count(), b)));
+    paths.dedup();
+    paths
+}
+
+fn walk(root: &Value, here: &Value, path: &str, paths: &mut Vec<String>) {
+    if let Some(target) =
+        here.get("$ref").and_then(Value::as_str).and_then(|name| root.pointer(name.trim_start_matches('#')))
+    {
+        walk(root, target, path, paths);
+    }
+    for alternative in ["anyOf", "oneOf", "allOf"].iter().filter_map(|word| here.get(*word)?.as_array()).flatten() {
+        walk(root, alternative, path, paths);
+    }
+    if let Some(properties) = here.get("properties").and_then(Value::as_object) {
+        for (name, below) in properties {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            paths.push(path.clone());
+            walk(root, below, &path, paths);
+        }
+    }
+    if let Some(below) = here.get("additionalProperties").filter(|below| below.is_object()) {
+        walk(root, below, &format!("{path}.*"), paths);
+    }
+    if let Some(items) = here.get("items") {
+        walk(root, items, &format!("{path}[]"), paths);
+    }
+}

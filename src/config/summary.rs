@@ -1,0 +1,111 @@
+//! What `bascule check` shows: what a file came to.
+
+use std::fmt;
+
+use failover::Side;
+
+use super::file::Span;
+use super::{Backend, Check, CheckKind, Config, Failback, Service, SipTransport, Verify, Warning};
+
+/// What a file came to, for people: displays as lines.
+#[derive(Debug)]
+pub struct Summary<'a> {
+    config: &'a Config,
+    warnings: &'a [Warning],
+}
+
+impl Config {
+    /// Says what was resolved, and `warnings` with it.
+    pub fn summary<'a>(&'a self, warnings: &'a [Warning]) -> Summary<'a> {
+        Summary { config: self, warnings }
+    }
+}
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = self.config;
+        write!(f, "{}", config.fqdn)?;
+        config.aliases.iter().try_for_each(|alias| write!(f, ", {alias}"))?;
+        writeln!(f, " on {}", list(&config.listen.https))?;
+        for side in [Side::Main, Side::Standby] {
+            writeln!(f, "{}", if side == Side::Main { "main" } else { "standby" })?;
+            for service in config.services.iter().filter(|service| !service.is_shared()) {
+                service_line(f, service, service.backends(side))?;
+            }
+        }
+        let shared: Vec<_> = config.services.iter().filter(|service| service.is_shared()).collect();
+        if !shared.is_empty() {
+            writeln!(f, "shared")?;
+            shared.iter().try_for_each(|service| service_line(f, service, service.backends(Side::Main)))?;
+        }
+        write!(f, "routes: {}", config.routes.len())?;
+        for (index, left) in config.left_out.iter().enumerate() {
+            let lead = if index == 0 { "; left out: " } else { ", " };
+            write!(f, "{lead}{} (no {})", left.path, left.service)?;
+        }
+        writeln!(f)?;
+        bounds(f, config)?;
+        self.warnings.iter().try_for_each(|warning| writeln!(f, "warning: {warning}"))
+    }
+}
+
+fn service_line(f: &mut fmt::Formatter<'_>, service: &Service, backends: &[Backend]) -> fmt::Result {
+    let scheme = if service.tls.is_some() { "https" } else { "http" };
+    let addresses: Vec<_> = backends.iter().map(|backend| format!("{scheme}://{}", backend.address)).collect();
+    let addresses = if addresses.is_empty() { "nowhere".to_owned() } else { addresses.join(" ") };
+    write!(f, "  {}{}: {addresses}", service.name, if service.required { " (required)" } else { "" })?;
+    if let Some(tls) = &service.tls {
+        let trust = match &tls.verify {
+            Verify::System => "the system's roots".to_owned(),
+            Verify::Ca(path) => path.display().to_string(),
+            Verify::Pin(pins) => format!("{} pinned", if pins.len() == 1 { "a key" } else { "keys" }),
+            Verify::Off => "NOT VERIFIED".to_owned(),
+        };
+        write!(f, ", trust: {trust}")?;
+    }
+    let checks: Vec<_> = service.checks.iter().map(check_in_words).collect();
+    writeln!(f, ", checks: {}", if checks.is_empty() { "tcp".to_owned() } else { checks.join(", ") })
+}
+
+fn check_in_words(check: &Check) -> String {
+    let port = check.port.map(|port| format!(" on port {port}")).unwrap_or_default();
+    match &check.kind {
+        CheckKind::Tcp => format!("tcp{port}"),
+        CheckKind::Tls(_) => format!("tls{port}"),
+        CheckKind::Http(http) => {
+            let json = if http.json { " with JSON" } else { "" };
+            format!("{} {}{port} answers {}{json}", http.method, http.path, statuses(&http.status))
+        }
+        CheckKind::WebSocket(upgrade) => format!("WebSocket {}{port}", upgrade.path),
+        CheckKind::Sip(sip) => {
+            let transport = if sip.transport == SipTransport::Udp { "udp" } else { "tcp" };
+            format!("SIP OPTIONS over {transport}{port} answers {}", statuses(&sip.status))
+        }
+    }
+}
+
+fn bounds(f: &mut fmt::Formatter<'_>, config: &Config) -> fmt::Result {
+    let (refused, silent) = (config.probe.refused_bound(), config.probe.silent_bound());
+    writeln!(
+        f,
+        "a killed upstream is left {} after the first sign, a silent one after {} at most",
+        Span(refused),
+        Span(silent)
+    )?;
+    let back = match config.failback {
+        Failback::Sticky => "sticky".to_owned(),
+        Failback::PreferMain { hold_down } => format!("to Main once it has worked for {}", Span(hold_down)),
+    };
+    let moves = if config.switch.observe { "observes only: moves nothing" } else { "moves traffic" };
+    writeln!(f, "failback: {back}; at most {} automatic switches an hour; {moves}", config.switch.per_hour)
+}
+
+fn statuses(ranges: &[(u16, u16)]) -> String {
+    let words: Vec<_> =
+        ranges.iter().map(|(low, high)| if low == high { low.to_string() } else { format!("{low}-{high}") }).collect();
+    words.join(" or ")
+}
+
+fn list<T: fmt::Display>(items: &[T]) -> String {
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}

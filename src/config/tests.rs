@@ -1,0 +1,7 @@
+//! Whole files: what is read, what is refused, and in which words.
+
+mod mistakes;
+mod preset;
+mod site;
+
+use site::{MINIMAL, errors, parse};
