@@ -8,8 +8,8 @@ use tokio::sync::watch;
 /// What the request path does with a request now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Nothing is known yet: requests wait for the first verdict.
-    Starting,
+    /// A decision is near: requests wait for it.
+    Deciding,
     /// Requests go to the live side.
     Serving,
     /// Neither side works: users get the waiting page.
@@ -41,7 +41,7 @@ const EPOCH_SHIFT: u32 = 8;
 fn pack(view: View) -> u64 {
     let side = if view.side == Side::Standby { STANDBY } else { 0 };
     let mode = match view.mode {
-        Mode::Starting => 0,
+        Mode::Deciding => 0,
         Mode::Serving => 1,
         Mode::Waiting => 2,
     };
@@ -52,7 +52,7 @@ fn unpack(word: u64) -> View {
     View {
         side: if word & STANDBY != 0 { Side::Standby } else { Side::Main },
         mode: match word >> MODE_SHIFT & 3 {
-            0 => Mode::Starting,
+            0 => Mode::Deciding,
             1 => Mode::Serving,
             _ => Mode::Waiting,
         },
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn a_view_survives_packing() {
         for side in [Side::Main, Side::Standby] {
-            for mode in [Mode::Starting, Mode::Serving, Mode::Waiting] {
+            for mode in [Mode::Deciding, Mode::Serving, Mode::Waiting] {
                 for epoch in [0, 1, 77, (1 << 56) - 1] {
                     let view = View { side, mode, epoch };
                     assert_eq!(unpack(pack(view)), view);

@@ -55,7 +55,7 @@ impl Parking {
         let retry = match seen.mode {
             Mode::Serving => Instant::now() + RETRY[attempt.min(RETRY.len() - 1)],
             // Nothing to try: only a decision helps.
-            Mode::Starting | Mode::Waiting => deadline,
+            Mode::Deciding | Mode::Waiting => deadline,
         };
         tokio::select! {
             biased;
@@ -73,7 +73,7 @@ mod tests {
 
     use super::*;
 
-    const SEEN: View = View { side: Side::Main, mode: Mode::Starting, epoch: 1 };
+    const SEEN: View = View { side: Side::Main, mode: Mode::Deciding, epoch: 1 };
 
     #[tokio::test(start_paused = true)]
     async fn a_parked_request_is_released_by_the_decision() {

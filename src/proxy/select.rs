@@ -31,7 +31,7 @@ pub async fn next(edge: &Edge, ctx: &mut Context, route: &Route) -> Result<(View
             Mode::Serving => !failed_here || untried,
             Mode::Waiting if !shared => return Err(Ending::Waiting),
             // A shared service needs no live side.
-            Mode::Starting | Mode::Waiting => shared && (!failed_here || untried),
+            Mode::Deciding | Mode::Waiting => shared && (!failed_here || untried),
         };
         if !may_go {
             wait(edge, ctx, view).await?;

@@ -1,0 +1,208 @@
+//! What is watched: a site's services, backends and checks in the machines' numbers, and back in the operator's names.
+
+use std::fmt;
+use std::sync::Arc;
+
+use failover::health::{BackendId, CheckId, Need, NodeId, Scope, ServiceId, Topology};
+use failover::{Names, Side, switch, verdict};
+
+use super::probes::{CheckError, probe};
+use crate::config::{self, Check, CheckKind, Config, Failback, ServiceIndex};
+use crate::edge::Site;
+use crate::upstream::{BackendIndex, placed};
+
+/// Most time added to a calm probe's start: a tenth of the interval, so that checks do not march in step.
+const JITTER_SHARE: u32 = 10;
+
+/// What is watched.
+pub struct Plan {
+    /// The site.
+    pub site: Arc<Site>,
+    /// In the machines' numbers.
+    pub topology: Topology,
+    /// By [`CheckId`].
+    pub checks: Vec<Planned>,
+    /// By [`BackendId`], which is also [`BackendIndex`].
+    pub backends: Vec<Place>,
+    /// By [`ServiceId`].
+    pub services: Vec<(ServiceIndex, Option<Side>)>,
+    names: SiteNames,
+}
+
+/// One check of one backend.
+pub struct Planned {
+    /// The backend.
+    pub backend: BackendIndex,
+    /// Position among the backend's checks.
+    pub position: usize,
+    /// Its name.
+    pub name: String,
+    /// How to run it.
+    pub probe: Arc<probe::Check>,
+}
+
+/// Where a backend belongs.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Its service.
+    pub service: ServiceIndex,
+    /// Its side; none when shared.
+    pub side: Option<Side>,
+    /// Position among the service's backends on that side.
+    pub position: usize,
+    /// Its name in the file.
+    pub name: String,
+    /// Its checks.
+    pub checks: Vec<CheckId>,
+}
+
+/// A check that could not be planned.
+#[derive(Debug, thiserror::Error)]
+#[error("service {service}, check {check} of {backend}: {cause}")]
+pub struct PlanError {
+    service: String,
+    check: String,
+    backend: String,
+    #[source]
+    cause: CheckError,
+}
+
+impl Plan {
+    /// Plans what to watch at `site`.
+    pub fn new(site: Arc<Site>) -> Result<Self, PlanError> {
+        let config = site.config.clone();
+        let mut topology = Topology::new();
+        let (mut checks, mut backends, mut services) = (Vec::new(), Vec::<Place>::new(), Vec::new());
+        let mut names = SiteNames::default();
+        for at in placed(&config) {
+            let service = &config.services[at.service.0];
+            let last = services.last().copied();
+            if last != Some((at.service, at.side)) {
+                let scope = at.side.map_or(Scope::Shared, Scope::Of);
+                let need = if service.required { Need::Required } else { Need::Optional };
+                topology.service(scope, need);
+                services.push((at.service, at.side));
+                names.services.push(service.name.clone());
+            }
+            let service_id = ServiceId(number(services.len() - 1));
+            let position = backends.iter().filter(|b| (b.service, b.side) == (at.service, at.side)).count();
+            let backend_id = topology.backend(service_id);
+            names.backends.push(at.backend.address.to_string());
+            let mut place = Place {
+                service: at.service,
+                side: at.side,
+                position,
+                name: at.backend.name.clone(),
+                checks: Vec::new(),
+            };
+            for (position, check) in checks_of(service).iter().enumerate() {
+                let probe = probe(check, at.backend, config.probe.time_limit).map_err(|cause| PlanError {
+                    service: service.name.clone(),
+                    check: check.name.clone(),
+                    backend: at.backend.name.clone(),
+                    cause,
+                })?;
+                place.checks.push(topology.check(backend_id));
+                names.checks.push(check.name.clone());
+                checks.push(Planned {
+                    backend: backends.len(),
+                    position,
+                    name: check.name.clone(),
+                    probe: Arc::new(probe),
+                });
+            }
+            backends.push(place);
+        }
+        Ok(Self { site, topology, checks, backends, services, names })
+    }
+
+    /// The operator's names.
+    pub fn names(&self) -> &SiteNames {
+        &self.names
+    }
+
+    /// What tells a check from all others, across configurations.
+    pub fn key(&self, check: usize) -> (String, Option<Side>, String, String) {
+        let planned = &self.checks[check];
+        let place = &self.backends[planned.backend];
+        let service = &self.site.config.services[place.service.0];
+        (service.name.clone(), place.side, planned.probe.target.to_string(), planned.name.clone())
+    }
+}
+
+fn number(index: usize) -> u16 {
+    u16::try_from(index).unwrap_or(u16::MAX)
+}
+
+/// A service's checks; without any, that it accepts connections.
+pub fn checks_of(service: &config::Service) -> Vec<Check> {
+    match service.checks.as_slice() {
+        [] => vec![Check { name: "tcp".to_owned(), port: None, kind: CheckKind::Tcp }],
+        checks => checks.to_vec(),
+    }
+}
+
+/// How checks are judged.
+pub fn verdict_policy(config: &Config) -> verdict::Policy {
+    let probing = &config.probe;
+    verdict::Policy {
+        interval: probing.interval,
+        time_limit: probing.time_limit,
+        fall: u32::from(probing.fall.get()),
+        rise: u32::from(probing.rise.get()),
+        reprobe_refused: probing.reprobe_refused,
+        reprobe_silent: probing.reprobe_silent,
+        reprobe_rising: verdict::Policy::DEFAULT.reprobe_rising.min(probing.interval),
+        stale_after: probing.stale_after,
+        in_flight: verdict::Policy::DEFAULT.in_flight.max(usize::from(probing.fall.get())),
+        jitter: probing.interval / JITTER_SHARE,
+    }
+}
+
+/// How the live side is decided.
+pub fn switch_policy(config: &Config) -> switch::Policy {
+    let prober = verdict_policy(config);
+    switch::Policy {
+        failback: match config.failback {
+            Failback::Sticky => switch::Failback::Sticky,
+            Failback::PreferMain { hold_down } => switch::Failback::PreferMain { hold_down },
+        },
+        observe: config.switch.observe,
+        switches_per_hour: config.switch.per_hour.get(),
+        same_instant: switch::Policy::DEFAULT.same_instant.max(prober.interval + prober.jitter + prober.time_limit),
+        doubt_limit: switch::Policy::DEFAULT.doubt_limit.max(prober.stale_after),
+        ..switch::Policy::DEFAULT
+    }
+}
+
+/// Names by number.
+#[derive(Debug, Default)]
+pub struct SiteNames {
+    services: Vec<String>,
+    backends: Vec<String>,
+    checks: Vec<String>,
+}
+
+impl SiteNames {
+    fn write(list: &[String], index: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(list.get(index).map_or("?", String::as_str))
+    }
+}
+
+impl Names for SiteNames {
+    fn service(&self, id: ServiceId, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Self::write(&self.services, id.index(), f)
+    }
+
+    fn backend(&self, id: BackendId, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Self::write(&self.backends, id.index(), f)
+    }
+
+    fn check(&self, id: CheckId, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Self::write(&self.checks, id.index(), f)
+    }
+
+    fn node(&self, id: NodeId, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "node {}", id.index())
+    }
+}

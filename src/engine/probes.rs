@@ -1,0 +1,142 @@
+//! From a configured check to a probe that can be run, and from what it found to what the machines are told.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use failover::verdict::{Failure, Outcome};
+use http::HeaderMap;
+use http::uri::{Authority, PathAndQuery};
+use probe::tls::{ALPN_HTTP1, Tls};
+use probe::{BodyExpectation, Check, Exchange, FailureKind, HttpCheck, Kind, SipCheck, SipTransport, StatusSet};
+
+use crate::config::{self, Backend, CheckKind, UpstreamTls};
+use crate::control::metrics::ProbeOutcome;
+use crate::upstream::{TrustError, server_name, trust};
+
+/// Why a check cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// Its TLS is unusable.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// A text of it is unusable.
+    #[error("{what} {value:?} cannot be used")]
+    Text {
+        /// Which text.
+        what: &'static str,
+        /// The text.
+        value: String,
+    },
+}
+
+/// The probe of one check against one backend.
+pub fn probe(check: &config::Check, backend: &Backend, limit: Duration) -> Result<Check, CheckError> {
+    let target = SocketAddr::new(backend.address.ip(), check.port.unwrap_or(backend.address.port()));
+    let tls = |tls: &UpstreamTls, alpn| -> Result<Tls, CheckError> {
+        Ok(Tls::new(&trust(tls)?, server_name(tls, backend)?, alpn))
+    };
+    let kind = match &check.kind {
+        CheckKind::Tcp => Kind::Tcp,
+        CheckKind::Tls(upstream) => Kind::Tls(tls(upstream, &[])?),
+        CheckKind::Http(http) => {
+            let mut question = HttpCheck::get(path(&http.path)?, authority(http.host.as_deref(), target)?);
+            question.method = http.method.clone();
+            question.headers = http.headers.iter().cloned().collect::<HeaderMap>();
+            question.status = statuses(&http.status)?;
+            if let Some(text) = &http.body {
+                question = question.expecting_body(BodyExpectation::Contains(Bytes::copy_from_slice(text.as_bytes())));
+            }
+            if http.json {
+                question = question.expecting_body(BodyExpectation::Json);
+            }
+            question.tls = http.tls.as_ref().map(|upstream| tls(upstream, ALPN_HTTP1)).transpose()?;
+            Kind::Http(question)
+        }
+        CheckKind::WebSocket(socket) => {
+            let host = authority(socket.host.as_deref(), target)?;
+            let mut question = probe::WebSocketCheck::new(path(&socket.path)?, host);
+            question.subprotocol = match &socket.subprotocol {
+                Some(text) => Some(text.parse().map_err(|_| unusable("subprotocol", text))?),
+                None => None,
+            };
+            question.exchange = socket.echo.clone().map_or(Exchange::Nothing, Exchange::Echo);
+            question.tls = socket.tls.as_ref().map(|upstream| tls(upstream, ALPN_HTTP1)).transpose()?;
+            Kind::WebSocket(question)
+        }
+        CheckKind::Sip(sip) => {
+            let mut question = SipCheck::new(match sip.transport {
+                config::SipTransport::Udp => SipTransport::Udp,
+                config::SipTransport::Tcp => SipTransport::Tcp,
+            });
+            question.status = statuses(&sip.status)?;
+            Kind::Sip(question)
+        }
+    };
+    Ok(Check::new(target, limit, kind))
+}
+
+fn unusable(what: &'static str, value: &str) -> CheckError {
+    CheckError::Text { what, value: value.to_owned() }
+}
+
+fn path(text: &str) -> Result<PathAndQuery, CheckError> {
+    text.parse().map_err(|_| unusable("path", text))
+}
+
+fn authority(host: Option<&str>, target: SocketAddr) -> Result<Authority, CheckError> {
+    let text = host.map_or_else(|| target.to_string(), str::to_owned);
+    text.parse().map_err(|_| unusable("host", &text))
+}
+
+fn statuses(ranges: &[(u16, u16)]) -> Result<StatusSet, CheckError> {
+    let text: Vec<String> = ranges.iter().map(|(from, to)| format!("{from}-{to}")).collect();
+    let text = text.join(",");
+    text.parse().map_err(|_| unusable("status set", &text))
+}
+
+/// What the machines are told of a probe; none when it says nothing about the backend.
+pub fn outcome(report: &probe::Report) -> Option<Outcome> {
+    let failure = match &report.result {
+        Ok(_) => return Some(Outcome::Ok),
+        Err(failure) => failure,
+    };
+    Some(Outcome::Failed(match failure.kind {
+        FailureKind::Refused => Failure::Refused,
+        FailureKind::Reset => Failure::Reset,
+        FailureKind::Silent => Failure::Silent,
+        FailureKind::Unreachable => Failure::Unreachable,
+        FailureKind::Tls => Failure::Tls,
+        FailureKind::Wrong => wrong(&failure.detail),
+        FailureKind::Local => return None,
+    }))
+}
+
+/// A wrong answer's detail begins with the protocol and its status.
+fn wrong(detail: &str) -> Failure {
+    let status = detail.split_whitespace().nth(1).and_then(|word| word.parse::<u16>().ok());
+    match status {
+        Some(429 | 503) => Failure::Overloaded,
+        Some(status) => Failure::Status(status),
+        None => Failure::Wrong,
+    }
+}
+
+/// The word of a probe's end in metrics.
+pub fn label(report: &probe::Report) -> ProbeOutcome {
+    match &report.result {
+        Ok(_) => ProbeOutcome::Ok,
+        Err(failure) => match failure.kind {
+            FailureKind::Refused => ProbeOutcome::Refused,
+            FailureKind::Reset => ProbeOutcome::Reset,
+            FailureKind::Silent => ProbeOutcome::Silent,
+            FailureKind::Unreachable => ProbeOutcome::Unreachable,
+            FailureKind::Tls => ProbeOutcome::Tls,
+            FailureKind::Local => ProbeOutcome::Local,
+            FailureKind::Wrong => match wrong(&failure.detail) {
+                Failure::Overloaded => ProbeOutcome::Overloaded,
+                _ => ProbeOutcome::Wrong,
+            },
+        },
+    }
+}
