@@ -17,3 +17,10 @@ pub use explain::{Budget, Explanation};
 pub use machine::{Act, Event, Guard, Switch};
 pub use output::{Cause, FreezeReason, Kind, Memory, Move, Output, Refusal, ReprobeReason};
 pub use policy::{Failback, Policy, Violation};
+
+#[cfg(test)]
+mod promises;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod walk;

@@ -59,6 +59,12 @@ impl Ledger {
         self.until.iter().map(|until| WINDOW.saturating_sub(until.since(now))).collect()
     }
 
+    /// Moves all times by as much as `from` is from `to`.
+    #[cfg(test)]
+    pub(super) fn moved(&self, from: Instant, to: Instant) -> Self {
+        Self { limit: self.limit, until: self.until.iter().map(|until| to + until.since(from)).collect() }
+    }
+
     fn keep_newest(&mut self) {
         let surplus = self.until.len().saturating_sub(self.limit);
         self.until.drain(..surplus);

@@ -210,15 +210,16 @@ impl Switch {
         let mut supposed = self.clone();
         supposed.now = self.now.max(now);
         supposed.ledger.forget_old(supposed.now);
-        let answered = self.sides[self.live.other()].as_of;
+        let now = supposed.now;
         supposed.sides[self.live] = SideHealth {
             state: State::NotWorking,
             reason: Reason::Supposed,
-            since: supposed.now,
-            as_of: supposed.now,
-            // The target would be asked again first; we suppose that it answers.
-            trouble_since: answered,
+            since: now,
+            as_of: now,
+            trouble_since: now,
         };
+        // The target would be asked again first; we suppose that it answers.
+        supposed.sides[self.live.other()].as_of = now;
         match supposed.decide() {
             Ok(Candidate { to, kind, .. }) => WhatIf::Moves { to, kind },
             Err(standing) => WhatIf::Stays(standing),
