@@ -1,6 +1,5 @@
 //! One tunnel from the 101 to the last byte: carries both directions, and says goodbye properly when it must (E6).
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::flow::{Broken, Chunk, Flow, Stopped, Until};
-use super::{Close, Command, Session};
+use super::{Carried, Close, Command, Outcome, Party, Report, Session};
 
 /// Carries one upgraded connection; resolves when it is over. Each direction waits for nothing but its own ends.
 ///
@@ -75,72 +74,6 @@ pub struct Early {
     pub from_client: Vec<u8>,
     /// Read behind the 101: for the client.
     pub from_upstream: Vec<u8>,
-}
-
-/// The two ends of a tunnel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Party {
-    /// The browser or phone.
-    Client,
-    /// The server behind the Edge.
-    Upstream,
-}
-
-/// How a tunnel ended. `clean`: the client was given a whole Close frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The client sent the first Close.
-    ClientClosed,
-    /// The upstream sent the first Close.
-    UpstreamClosed,
-    /// The client went without a Close.
-    ClientLost,
-    /// The upstream went without a Close.
-    UpstreamLost {
-        /// The client was given a whole Close frame.
-        clean: bool,
-    },
-    /// The client took nothing for too long.
-    ClientStalled,
-    /// The upstream took nothing for too long.
-    UpstreamStalled {
-        /// The client was given a whole Close frame.
-        clean: bool,
-    },
-    /// The side was demoted.
-    Demoted {
-        /// The client was given a whole Close frame.
-        clean: bool,
-    },
-    /// The Edge went away.
-    Drained {
-        /// The client was given a whole Close frame.
-        clean: bool,
-    },
-    /// This party sent an impossible frame.
-    ProtocolError(Party),
-}
-
-/// What one direction carried.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Carried {
-    /// Bytes, without a Close of our own.
-    pub bytes: u64,
-    /// Whole frames.
-    pub frames: u64,
-}
-
-/// A tunnel's line in the access log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// How it ended.
-    pub outcome: Outcome,
-    /// From the upstream to the client.
-    pub to_client: Carried,
-    /// From the client to the upstream; frames swallowed after our Close count.
-    pub to_upstream: Carried,
-    /// How long it lasted.
-    pub lasted: Duration,
 }
 
 #[derive(Debug, Clone)]
@@ -506,33 +439,6 @@ impl Why {
             Self::UpstreamStalled => Outcome::UpstreamStalled { clean },
             Self::ProtocolError(party) => Outcome::ProtocolError(party),
         }
-    }
-}
-
-impl Carried {
-    fn of(flow: &Flow) -> Self {
-        Self { bytes: flow.bytes(), frames: flow.tracker.frames() }
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ClientClosed => "client-closed",
-            Self::UpstreamClosed => "upstream-closed",
-            Self::ClientLost => "client-lost",
-            Self::UpstreamLost { clean: true } => "upstream-lost",
-            Self::UpstreamLost { clean: false } => "upstream-lost-truncated",
-            Self::ClientStalled => "client-stalled",
-            Self::UpstreamStalled { clean: true } => "upstream-stalled",
-            Self::UpstreamStalled { clean: false } => "upstream-stalled-truncated",
-            Self::Demoted { clean: true } => "demoted",
-            Self::Demoted { clean: false } => "demoted-truncated",
-            Self::Drained { clean: true } => "drained",
-            Self::Drained { clean: false } => "drained-truncated",
-            Self::ProtocolError(Party::Client) => "client-protocol-error",
-            Self::ProtocolError(Party::Upstream) => "upstream-protocol-error",
-        })
     }
 }
 

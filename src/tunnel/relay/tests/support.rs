@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use failover::Side;
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncReadExt, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -47,10 +47,36 @@ pub(super) fn rig_with(session: Session, early: Early, limits: Limits) -> Rig {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Rig<S> {
+    /// The outcome, once the relay is over.
+    pub(super) async fn outcome(self) -> Outcome {
+        self.report.await.unwrap().outcome
+    }
+
     /// A browser and a server that speak WebSocket.
     pub(super) async fn peers(self) -> (WebSocketStream<S>, WebSocketStream<S>, JoinHandle<Report>) {
         let client = WebSocketStream::from_raw_socket(self.client, Role::Client, None).await;
         let upstream = WebSocketStream::from_raw_socket(self.upstream, Role::Server, None).await;
         (client, upstream, self.report)
     }
+}
+
+/// The head of an unmasked binary frame whose payload is `length` bytes.
+pub(super) fn head(length: u64) -> Vec<u8> {
+    let mut head = vec![0x82, 127];
+    head.extend(length.to_be_bytes());
+    head
+}
+
+/// Lets everything happen that needs no time.
+pub(super) async fn settle() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// All that is left to read.
+pub(super) async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await.unwrap();
+    bytes
 }
