@@ -218,7 +218,9 @@ where
         };
         match up {
             Err(Broken::Sink | Broken::Malformed) => self.upstream_deaf = true,
-            Err(Broken::Source) if !self.to_upstream.tracker.close_seen() => return self.client_lost(cx),
+            Ok(Stopped::Ended) | Err(Broken::Source) if !self.to_upstream.tracker.close_seen() => {
+                return self.client_lost(cx);
+            }
             _ => {}
         }
         match down {
@@ -303,7 +305,6 @@ where
                 Turn::Done(Outcome::ClientStalled)
             }
             Phase::Open if self.upstream_stalled_at().is_some_and(|at| at <= now) => {
-                self.upstream_deaf = true;
                 self.end(Why::UpstreamStalled, Close::upstream_lost())
             }
             Phase::Open => match self.first_close {
@@ -350,13 +351,12 @@ where
 
     fn upstream_ended(&mut self, cx: &mut Context<'_>) -> Turn {
         self.upstream = None;
-        let at_boundary = self.to_client.tracker.at_boundary();
+        let why = if self.first_close.is_some() { self.closed() } else { Why::UpstreamLost };
         self.deadline = Some(Instant::now() + self.limits.frame_limit);
-        match self.first_close {
-            Some(_) if self.both_closed() => self.shut(self.closed().outcome(true)),
-            Some(_) if at_boundary => self.say_close(cx, self.closed(), &Close::normal()),
-            None if at_boundary => self.say_close(cx, Why::UpstreamLost, &Close::upstream_lost()),
-            _ => self.cut(cx, Why::UpstreamLost),
+        match why {
+            _ if !self.to_client.tracker.at_boundary() => self.cut(cx, why),
+            Why::UpstreamLost => self.say_close(cx, why, &Close::upstream_lost()),
+            _ => self.say_close(cx, why, &Close::normal()),
         }
     }
 
@@ -374,9 +374,7 @@ where
             let close = Close::going_away().to_upstream(fastrand::u32(..).to_ne_bytes());
             let _ = upstream.as_mut().poll_write(cx, &close);
         }
-        let _ = upstream.as_mut().poll_flush(cx);
         let _ = upstream.poll_shutdown(cx);
-        self.to_upstream.discard();
     }
 
     fn shut(&mut self, outcome: Outcome) -> Turn {

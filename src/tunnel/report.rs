@@ -56,6 +56,8 @@ pub struct Carried {
     pub bytes: u64,
     /// Whole frames.
     pub frames: u64,
+    /// It ended between the fragments of a message, which the receiver therefore lacks.
+    pub inside_message: bool,
 }
 
 /// A tunnel's line in the access log.
@@ -73,7 +75,7 @@ pub struct Report {
 
 impl Carried {
     pub(super) fn of(flow: &Flow) -> Self {
-        Self { bytes: flow.bytes(), frames: flow.tracker.frames() }
+        Self { bytes: flow.bytes(), frames: flow.tracker.frames(), inside_message: flow.tracker.inside_message() }
     }
 }
 

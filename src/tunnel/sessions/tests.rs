@@ -100,6 +100,9 @@ async fn e6_sessions_of_the_new_side_and_those_that_never_move_are_left_alone() 
     assert!(old.are_told());
     assert!(!new.are_told());
     assert_eq!(stays.command(), None);
+    let back = Sockets::open(&sessions, 1, Side::Main, 3);
+    sessions.demote(Side::Main, 2, Pacing::OFF);
+    assert!(!back.are_told(), "an old switch says nothing about a newer session of the same side");
 }
 
 #[tokio::test(start_paused = true)]

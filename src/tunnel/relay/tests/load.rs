@@ -6,9 +6,6 @@ use std::sync::Arc;
 use fastrand::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::support::*;
 use super::*;
@@ -116,15 +113,13 @@ async fn many_sessions_at_full_load_on_two_threads_neither_stall_nor_corrupt() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn real_sockets_with_small_buffers_under_tls_neither_stall_nor_corrupt() {
     let sessions = Arc::new(Sessions::default());
-    let (acceptor, connector) = tls();
+    let tls = Tls::new();
     let all: Vec<_> = (20..24)
         .map(|seed| {
-            let (sessions, acceptor, connector) = (Arc::clone(&sessions), acceptor.clone(), connector.clone());
+            let (sessions, tls) = (Arc::clone(&sessions), tls.clone());
             tokio::spawn(async move {
                 let (client, client_end) = sockets().await;
-                let name = ServerName::try_from("edge.example.org").unwrap();
-                let (client, client_end) =
-                    tokio::try_join!(connector.connect(name, client), acceptor.accept(client_end)).unwrap();
+                let (client, client_end) = tls.wrap(client, client_end).await;
                 let (upstream, upstream_end) = sockets().await;
                 let session = session(&sessions);
                 let relay = Relay::new(session, client_end, upstream_end, Early::default(), patient());
@@ -181,25 +176,4 @@ async fn sockets() -> (TcpStream, TcpStream) {
     let (near, far) = (near.unwrap(), far.unwrap().0);
     far.set_nodelay(true).unwrap();
     (near, far)
-}
-
-fn tls() -> (TlsAcceptor, TlsConnector) {
-    let made = rcgen::generate_simple_self_signed(["edge.example.org".to_owned()]).unwrap();
-    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-    let chain = vec![made.cert.der().clone()];
-    let mut roots = RootCertStore::empty();
-    roots.add(made.cert.der().clone()).unwrap();
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    let client = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    (TlsAcceptor::from(Arc::new(server)), TlsConnector::from(Arc::new(client)))
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use failover::Side;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use futures_util::FutureExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufStream};
 
 use super::support::*;
 use super::*;
@@ -39,7 +40,9 @@ async fn e6_a_close_goes_between_the_fragments_of_a_message() {
     sessions.demote(Side::Main, 2, Pacing::OFF);
     rig.client.write_all(b"\x88\x80\0\0\0\0").await.unwrap();
     assert_eq!(rest(&mut rig.client).await, [b"\x02\x01a\x00\x01b".as_slice(), &restart()].concat());
-    assert_eq!(rig.outcome().await, Outcome::Demoted { clean: true });
+    let report = rig.report.await.unwrap();
+    assert_eq!(report.outcome, Outcome::Demoted { clean: true });
+    assert!(report.to_client.inside_message && !report.to_upstream.inside_message);
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,6 +89,21 @@ async fn a_close_is_never_put_into_a_frame_of_the_client() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_goes_while_its_last_frame_is_completed_is_not_waited_for() {
+    let sessions = Arc::new(Sessions::default());
+    let mut rig = rig(&sessions);
+    rig.upstream.write_all(b"\x82\x06abc").await.unwrap();
+    rig.client.write_all(b"\x82\x86\0\0\0\0abc").await.unwrap();
+    settle().await;
+    let leaving = sessions.demote(Side::Main, 2, Pacing::OFF);
+    settle().await;
+    drop(rig.client);
+    let report = rig.report.await.unwrap();
+    assert_eq!((report.outcome, report.lasted), (Outcome::ClientLost, Duration::ZERO));
+    assert_eq!(leaving.truncated(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_close_of_the_upstream_is_not_followed_by_a_second_one() {
     let sessions = Arc::new(Sessions::default());
     let mut rig = rig(&sessions);
@@ -97,6 +115,47 @@ async fn a_close_of_the_upstream_is_not_followed_by_a_second_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_close_of_the_client_is_not_followed_by_a_second_one() {
+    let sessions = Arc::new(Sessions::default());
+    let mut rig = rig(&sessions);
+    rig.client.write_all(b"\x88\x80\0\0\0\0").await.unwrap();
+    settle().await;
+    sessions.demote(Side::Main, 2, Pacing::OFF);
+    assert_eq!(rest(&mut rig.upstream).await, b"\x88\x80\0\0\0\0");
+    assert_eq!(rest(&mut rig.client).await, restart());
+    let report = rig.report.await.unwrap();
+    assert_eq!((report.outcome, report.lasted), (Outcome::Demoted { clean: true }, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tunnel_is_over_when_both_closes_have_passed_though_nobody_hangs_up() {
+    let sessions = Arc::new(Sessions::default());
+    let mut rig = rig(&sessions);
+    rig.client.write_all(b"\x88\x80\0\0\0\0").await.unwrap();
+    settle().await;
+    rig.upstream.write_all(b"\x88\x00").await.unwrap();
+    let report = rig.report.await.unwrap();
+    assert_eq!((report.outcome, report.lasted), (Outcome::ClientClosed, Duration::ZERO));
+    assert_eq!(rest(&mut rig.upstream).await, b"\x88\x80\0\0\0\0");
+    assert_eq!(rest(&mut rig.client).await, b"\x88\x00");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_words_of_an_upstream_that_takes_no_more_are_delivered() {
+    let sessions = Arc::new(Sessions::default());
+    let mut rig = rig(&sessions);
+    let last_words = [b"\x82\x7e\x2a\xf8".as_slice(), &[0; 11_000], b"\x88\x02\x03\xf3"].concat();
+    rig.upstream.write_all(&last_words).await.unwrap();
+    settle().await;
+    drop(rig.upstream);
+    rig.client.write_all(b"\x89\x80\0\0\0\0").await.unwrap();
+    settle().await;
+    rig.client.write_all(b"\x88\x80\0\0\0\0").await.unwrap();
+    assert_eq!(rest(&mut rig.client).await, last_words);
+    assert_eq!(rig.report.await.unwrap().outcome, Outcome::UpstreamClosed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_upstream_that_dies_inside_a_frame_ends_the_connection_without_a_close() {
     let sessions = Arc::new(Sessions::default());
     let mut rig = rig(&sessions);
@@ -104,6 +163,18 @@ async fn an_upstream_that_dies_inside_a_frame_ends_the_connection_without_a_clos
     drop(rig.upstream);
     assert_eq!(rest(&mut rig.client).await, b"\x82\x06abc");
     assert_eq!(rig.report.await.unwrap().outcome, Outcome::UpstreamLost { clean: false });
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_answer_to_a_close_is_put_into_a_frame() {
+    let sessions = Arc::new(Sessions::default());
+    let mut rig = rig(&sessions);
+    rig.client.write_all(b"\x88\x80\0\0\0\0").await.unwrap();
+    rig.upstream.write_all(b"\x82\x06abc").await.unwrap();
+    settle().await;
+    drop(rig.upstream);
+    assert_eq!(rest(&mut rig.client).await, b"\x82\x06abc");
+    assert_eq!(rig.report.await.unwrap().outcome, Outcome::ClientClosed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -268,4 +339,50 @@ async fn an_idle_tunnel_holds_no_buffer_and_a_slow_end_costs_one_chunk() {
     }
     assert_eq!((relay.to_client.backlog_capacity(), relay.to_upstream.backlog_capacity()), (0, 0));
     assert!(relay.timer.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_end_keeps_back_until_it_is_flushed_is_flushed() {
+    let sessions = Arc::new(Sessions::default());
+    let (mut client, client_end) = tokio::io::duplex(BUFFER);
+    let (mut upstream, upstream_end) = tokio::io::duplex(BUFFER);
+    let (client_end, upstream_end) = (BufStream::new(client_end), BufStream::new(upstream_end));
+    let relay = Relay::new(session(&sessions), client_end, upstream_end, Early::default(), Limits::default());
+    let report = tokio::spawn(relay);
+    client.write_all(b"\x89\x80\0\0\0\0").await.unwrap();
+    upstream.read_exact(&mut [0; 6]).await.unwrap();
+    upstream.write_all(b"\x8a\x00").await.unwrap();
+    client.read_exact(&mut [0; 2]).await.unwrap();
+    sessions.demote(Side::Main, 2, Pacing::OFF);
+    assert!(rest(&mut upstream).await.starts_with(b"\x88"));
+    client.write_all(b"\x88\x80\0\0\0\0").await.unwrap();
+    assert_eq!(rest(&mut client).await, restart());
+    assert_eq!(report.await.unwrap().outcome, Outcome::Demoted { clean: true });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_turn_goes_on_without_being_woken() {
+    let sessions = Arc::new(Sessions::default());
+    let (client, client_end) = tokio::io::duplex(2 << 20);
+    let (upstream, upstream_end) = tokio::io::duplex(2 << 20);
+    let relay = Relay::new(session(&sessions), client_end, upstream_end, Early::default(), Limits::default());
+    let (mut rig, length) = (Rig { client, upstream, report: tokio::spawn(relay) }, 1 << 20);
+    rig.upstream.write_all(&[head(length), vec![0; length as usize]].concat()).await.unwrap();
+    settle().await;
+    assert_eq!(sessions.list(1).pop().unwrap().to_client, 10 + length);
+    rig.client.write_all(b"\x88\x80\0\0\0\0").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_source_that_never_pauses_does_not_keep_the_thread() {
+    let sessions = Arc::new(Sessions::default());
+    let endless = || tokio::io::join(tokio::io::repeat(0), tokio::io::sink());
+    let relay = Relay::new(session(&sessions), endless(), endless(), Early::default(), Limits::default());
+    assert!(tokio::task::unconstrained(relay).now_or_never().is_none());
+}
+
+#[test]
+fn an_idle_tunnel_is_small() {
+    let size = std::mem::size_of::<Relay<(), ()>>();
+    assert!(size <= 512, "{size} bytes beside the two streams");
 }
