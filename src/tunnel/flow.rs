@@ -154,8 +154,6 @@ impl Flow {
 
     /// Puts bytes of our own behind those that wait.
     pub(super) fn append(&mut self, bytes: &[u8]) {
-        self.backlog.drain(..self.written);
-        self.written = 0;
         self.backlog.extend_from_slice(bytes);
     }
 

@@ -64,7 +64,6 @@ impl FrameTracker {
     }
 
     /// The last data frame was not the final one of its message.
-    #[cfg_attr(not(test), expect(dead_code, reason = "control frames may interrupt a message, so only tests ask"))]
     pub(super) fn inside_message(&self) -> bool {
         self.inside_message
     }

@@ -8,11 +8,13 @@ mod flow;
 mod frame;
 mod pacing;
 mod relay;
+mod report;
 mod sessions;
 mod user;
 
 pub use close::{Close, UnsendableCode};
 pub use pacing::Pacing;
-pub use relay::{Carried, Early, Limits, Outcome, Party, Relay, Report};
+pub use relay::{Early, Limits, Relay};
+pub use report::{Carried, Outcome, Party, Report};
 pub use sessions::{Command, Leaving, Listed, Opening, Pin, Refused, Session, Sessions, Tally};
 pub use user::User;

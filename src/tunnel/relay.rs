@@ -1,6 +1,5 @@
 //! One tunnel from the 101 to the last byte: carries both directions, and says goodbye properly when it must (E6).
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::flow::{Broken, Chunk, Flow, Stopped, Until};
-use super::{Close, Command, Session};
+use super::{Carried, Close, Command, Outcome, Party, Report, Session};
 
 /// Carries one upgraded connection; resolves when it is over. Each direction waits for nothing but its own ends.
 ///
@@ -75,72 +74,6 @@ pub struct Early {
     pub from_client: Vec<u8>,
     /// Read behind the 101: for the client.
     pub from_upstream: Vec<u8>,
-}
-
-/// The two ends of a tunnel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Party {
-    /// The browser or phone.
-    Client,
-    /// The server behind the Edge.
-    Upstream,
-}
-
-/// How a tunnel ended. `clean`: the client was given a whole Close frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The client sent the first Close.
-    ClientClosed,
-    /// The upstream sent the first Close.
-    UpstreamClosed,
-    /// The client went without a Close.
-    ClientLost,
-    /// The upstream went without a Close.
-    UpstreamLost {
-        /// The client was given a whole Close frame.
-        clean: bool,
-    },
-    /// The client took nothing for too long.
-    ClientStalled,
-    /// The upstream took nothing for too long.
-    UpstreamStalled {
-        /// The client was given a whole Close frame.
-        clean: bool,
-    },
-    /// The side was demoted.
-    Demoted {
-        /// The client was given a whole Close frame.
-        clean: bool,
-    },
-    /// The Edge went away.
-    Drained {
-        /// The client was given a whole Close frame.
-        clean: bool,
-    },
-    /// This party sent an impossible frame.
-    ProtocolError(Party),
-}
-
-/// What one direction carried.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Carried {
-    /// Bytes, without a Close of our own.
-    pub bytes: u64,
-    /// Whole frames.
-    pub frames: u64,
-}
-
-/// A tunnel's line in the access log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// How it ended.
-    pub outcome: Outcome,
-    /// From the upstream to the client.
-    pub to_client: Carried,
-    /// From the client to the upstream; frames swallowed after our Close count.
-    pub to_upstream: Carried,
-    /// How long it lasted.
-    pub lasted: Duration,
 }
 
 #[derive(Debug, Clone)]
@@ -285,7 +218,9 @@ where
         };
         match up {
             Err(Broken::Sink | Broken::Malformed) => self.upstream_deaf = true,
-            Err(Broken::Source) if !self.to_upstream.tracker.close_seen() => return self.client_lost(cx),
+            Ok(Stopped::Ended) | Err(Broken::Source) if !self.to_upstream.tracker.close_seen() => {
+                return self.client_lost(cx);
+            }
             _ => {}
         }
         match down {
@@ -370,7 +305,6 @@ where
                 Turn::Done(Outcome::ClientStalled)
             }
             Phase::Open if self.upstream_stalled_at().is_some_and(|at| at <= now) => {
-                self.upstream_deaf = true;
                 self.end(Why::UpstreamStalled, Close::upstream_lost())
             }
             Phase::Open => match self.first_close {
@@ -417,13 +351,12 @@ where
 
     fn upstream_ended(&mut self, cx: &mut Context<'_>) -> Turn {
         self.upstream = None;
-        let at_boundary = self.to_client.tracker.at_boundary();
+        let why = if self.first_close.is_some() { self.closed() } else { Why::UpstreamLost };
         self.deadline = Some(Instant::now() + self.limits.frame_limit);
-        match self.first_close {
-            Some(_) if self.both_closed() => self.shut(self.closed().outcome(true)),
-            Some(_) if at_boundary => self.say_close(cx, self.closed(), &Close::normal()),
-            None if at_boundary => self.say_close(cx, Why::UpstreamLost, &Close::upstream_lost()),
-            _ => self.cut(cx, Why::UpstreamLost),
+        match why {
+            _ if !self.to_client.tracker.at_boundary() => self.cut(cx, why),
+            Why::UpstreamLost => self.say_close(cx, why, &Close::upstream_lost()),
+            _ => self.say_close(cx, why, &Close::normal()),
         }
     }
 
@@ -441,9 +374,7 @@ where
             let close = Close::going_away().to_upstream(fastrand::u32(..).to_ne_bytes());
             let _ = upstream.as_mut().poll_write(cx, &close);
         }
-        let _ = upstream.as_mut().poll_flush(cx);
         let _ = upstream.poll_shutdown(cx);
-        self.to_upstream.discard();
     }
 
     fn shut(&mut self, outcome: Outcome) -> Turn {
@@ -506,33 +437,6 @@ impl Why {
             Self::UpstreamStalled => Outcome::UpstreamStalled { clean },
             Self::ProtocolError(party) => Outcome::ProtocolError(party),
         }
-    }
-}
-
-impl Carried {
-    fn of(flow: &Flow) -> Self {
-        Self { bytes: flow.bytes(), frames: flow.tracker.frames() }
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ClientClosed => "client-closed",
-            Self::UpstreamClosed => "upstream-closed",
-            Self::ClientLost => "client-lost",
-            Self::UpstreamLost { clean: true } => "upstream-lost",
-            Self::UpstreamLost { clean: false } => "upstream-lost-truncated",
-            Self::ClientStalled => "client-stalled",
-            Self::UpstreamStalled { clean: true } => "upstream-stalled",
-            Self::UpstreamStalled { clean: false } => "upstream-stalled-truncated",
-            Self::Demoted { clean: true } => "demoted",
-            Self::Demoted { clean: false } => "demoted-truncated",
-            Self::Drained { clean: true } => "drained",
-            Self::Drained { clean: false } => "drained-truncated",
-            Self::ProtocolError(Party::Client) => "client-protocol-error",
-            Self::ProtocolError(Party::Upstream) => "upstream-protocol-error",
-        })
     }
 }
 

@@ -2,5 +2,8 @@
 
 use super::*;
 
+mod crowd;
 mod goodbye;
+mod load;
 mod support;
+mod trouble;

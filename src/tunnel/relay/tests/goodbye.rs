@@ -117,3 +117,20 @@ async fn a_client_that_never_answers_a_close_is_let_go_after_the_limit() {
     assert_eq!(report.outcome, Outcome::Demoted { clean: true });
     assert_eq!(report.lasted.as_secs(), Limits::default().goodbye_limit.as_secs());
 }
+
+#[tokio::test]
+async fn e6_a_client_under_tls_gets_its_close_and_the_end_of_tls() {
+    let sessions = Arc::new(Sessions::default());
+    let tls = Tls::new();
+    let (client, client_end) = tokio::io::duplex(BUFFER);
+    let (mut client, client_end) = tls.wrap(client, client_end).await;
+    let (upstream, upstream_end) = tokio::io::duplex(BUFFER);
+    let (upstream_end, mut upstream) = tls.wrap(upstream_end, upstream).await;
+    let limits = Limits::default();
+    let report = tokio::spawn(Relay::new(session(&sessions), client_end, upstream_end, Early::default(), limits));
+    sessions.demote(Side::Main, 2, Pacing::OFF);
+    client.write_all(b"\x88\x80\0\0\0\0").await.unwrap();
+    assert_eq!(rest(&mut client).await, Close::service_restart().to_client(), "a missing end of TLS is an error");
+    assert!(rest(&mut upstream).await.starts_with(b"\x88"), "here too");
+    assert_eq!(report.await.unwrap().outcome, Outcome::Demoted { clean: true });
+}
