@@ -6,7 +6,31 @@ use super::file::File;
 
 /// The schema, as conf/edge.schema.json holds it.
 pub fn schema() -> Value {
-    schemars::schema_for!(File).to_value()
+    let mut schema = schemars::schema_for!(File).to_value();
+    without_null(&mut schema);
+    schema
+}
+
+/// A key may be left out, but not be empty; the types say `Option` for both.
+fn without_null(here: &mut Value) {
+    match here {
+        Value::Object(object) => {
+            object.retain(|key, value| key != "default" || !value.is_null());
+            if let Some(Value::Array(types)) = object.get_mut("type") {
+                types.retain(|kind| kind != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    object.insert("type".to_owned(), only);
+                }
+            }
+            if let Some(Value::Array(alternatives)) = object.get_mut("anyOf") {
+                alternatives.retain(|alternative| alternative.get("type").is_none_or(|kind| kind != "null"));
+            }
+            object.values_mut().for_each(without_null);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_null),
+        _ => {}
+    }
 }
 
 /// Paths at which the schema has a key of this name; `*` stands for a name of the user's.
