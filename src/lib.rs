@@ -4,11 +4,13 @@
 pub mod config;
 pub mod control;
 pub mod edge;
+pub mod engine;
 pub mod front;
 pub mod live;
 pub mod logging;
 pub mod proxy;
 pub mod route;
+pub mod state;
 pub mod tunnel;
 pub mod upgrade;
 pub mod upstream;
