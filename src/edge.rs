@@ -1,12 +1,14 @@
 //! What all parts of a running Edge share: the site of the present configuration, and what outlives it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
 use crate::config::Config;
+use crate::control::api::Time;
+use crate::control::metrics::{Configured, Metrics};
 use crate::front::admission::Admission;
 use crate::front::tls::{CertificateError, Certificates};
 use crate::live::Live;
@@ -32,6 +34,8 @@ pub struct Site {
     pub insiders: Insiders,
     /// By position of the route in [`Router::routes`].
     pub manners: Vec<Manner>,
+    /// What is counted of its routes and services.
+    pub counted: Configured,
 }
 
 /// How a route's WebSockets are known and closed.
@@ -68,6 +72,43 @@ pub struct Edge {
     pub certificates: Arc<Certificates>,
     /// Pages of our own.
     pub pages: Pages,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What the present switch is reported with.
+    pub tally: Tally,
+}
+
+/// Counts for the report of a switch: never reset, read as differences.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Requests sent a second time.
+    pub replayed: AtomicU64,
+    /// Requests that waited.
+    pub parked: AtomicU64,
+    /// Requests that failed for want of an upstream.
+    pub failed: AtomicU64,
+    /// The newest epoch in which a request was served, plus one.
+    first_served: AtomicU64,
+    /// When that was, wall time in milliseconds since 1970.
+    first_served_at: AtomicI64,
+}
+
+impl Tally {
+    /// Notes that a side answered a request in `epoch`.
+    #[inline]
+    pub fn served(&self, epoch: u64) {
+        let mark = epoch.saturating_add(1);
+        if self.first_served.load(Ordering::Relaxed) < mark && self.first_served.fetch_max(mark, Ordering::AcqRel) < mark {
+            self.first_served_at.store(Time::now().unix_ms(), Ordering::Release);
+        }
+    }
+
+    /// When `epoch` first served a request.
+    pub fn first_served(&self, epoch: u64) -> Option<Time> {
+        let marked = self.first_served.load(Ordering::Acquire) == epoch.saturating_add(1);
+        let at = self.first_served_at.load(Ordering::Acquire);
+        (marked && at > 0).then(|| Time::from_unix_ms(at))
+    }
 }
 
 /// Why a configuration cannot be put to work.
@@ -83,10 +124,10 @@ pub enum SiteError {
 
 impl Edge {
     /// Puts `config` to work.
-    pub fn new(config: Arc<Config>, live: Arc<Live>) -> Result<Self, SiteError> {
+    pub fn new(config: Arc<Config>, live: Arc<Live>, metrics: Arc<Metrics>) -> Result<Self, SiteError> {
         let registers = Registers::default();
         let certificates = Arc::new(Certificates::load(&config.certificates)?);
-        let site = Site::new(config, 0, &live, &registers)?;
+        let site = Site::new(config, 0, &live, &registers, &metrics)?;
         Ok(Self {
             site: ArcSwap::from_pointee(site),
             generation: AtomicU32::new(0),
@@ -97,6 +138,8 @@ impl Edge {
             admission: Arc::default(),
             certificates,
             pages: Pages { waiting: WaitingPage::new(RETRY_AFTER), errors: ErrorPages::new() },
+            metrics,
+            tally: Tally::default(),
         })
     }
 
@@ -105,18 +148,36 @@ impl Edge {
         self.site.load_full()
     }
 
-    /// Puts another configuration to work. On an error nothing changes.
-    pub fn reload(&self, config: Arc<Config>) -> Result<Arc<Site>, SiteError> {
+    /// Prepares another configuration without putting it to work.
+    pub fn prepare(&self, config: Arc<Config>) -> Result<Prepared, SiteError> {
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
-        let site = Arc::new(Site::new(config, generation, &self.live, &self.registers)?);
-        self.certificates.reload(&site.config.certificates)?;
-        self.site.store(site.clone());
-        Ok(site)
+        let certificates = Certificates::load(&config.certificates)?;
+        let site = Site::new(config, generation, &self.live, &self.registers, &self.metrics)?;
+        Ok(Prepared { site: Arc::new(site), certificates })
+    }
+
+    /// Puts a prepared configuration to work; requests under way end under the old one.
+    pub fn adopt(&self, prepared: Prepared) {
+        self.certificates.replace(prepared.certificates);
+        self.site.store(prepared.site);
     }
 }
 
+/// A configuration ready to be put to work.
+pub struct Prepared {
+    /// Its site.
+    pub site: Arc<Site>,
+    certificates: Certificates,
+}
+
 impl Site {
-    fn new(config: Arc<Config>, generation: u32, live: &Arc<Live>, registers: &Registers) -> Result<Self, SetUpError> {
+    fn new(
+        config: Arc<Config>,
+        generation: u32,
+        live: &Arc<Live>,
+        registers: &Registers,
+        metrics: &Metrics,
+    ) -> Result<Self, SetUpError> {
         let router = Router::new(&config);
         let manner = |route: &Arc<crate::config::Route>| Manner {
             name: route.name.as_str().into(),
@@ -128,6 +189,7 @@ impl Site {
             router,
             upstreams: Upstreams::new(&config, generation, live, registers)?,
             insiders: Insiders::new(&config),
+            counted: metrics.configure(&config),
             config,
         })
     }

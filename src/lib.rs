@@ -10,6 +10,8 @@ pub mod live;
 pub mod logging;
 pub mod proxy;
 pub mod route;
+pub mod run;
+
 pub mod state;
 pub mod tunnel;
 pub mod upgrade;

@@ -9,34 +9,34 @@ use crate::control::api::Time;
 
 /// Where the machines' time begins.
 #[derive(Debug, Clone, Copy)]
-pub struct Clock {
+pub(super) struct Clock {
     origin: TokioInstant,
     wall: Time,
 }
 
 impl Clock {
     /// A clock that starts now.
-    pub fn start() -> Self {
+    pub(super) fn start() -> Self {
         Self { origin: TokioInstant::now(), wall: Time::now() }
     }
 
     /// When it was started.
-    pub fn started(&self) -> Time {
+    pub(super) fn started(&self) -> Time {
         self.wall
     }
 
     /// Now, for the machines.
-    pub fn now(&self) -> Instant {
+    pub(super) fn now(&self) -> Instant {
         Instant::ORIGIN + self.origin.elapsed()
     }
 
     /// When to wake for a machine's instant.
-    pub fn wake(&self, at: Instant) -> TokioInstant {
+    pub(super) fn wake(&self, at: Instant) -> TokioInstant {
         self.origin + at.since(Instant::ORIGIN)
     }
 
     /// A machine's instant in wall time, reckoned from now: right even when the wall clock was set meanwhile.
-    pub fn wall(&self, at: Instant) -> Time {
+    pub(super) fn wall(&self, at: Instant) -> Time {
         let now = self.now();
         let ago = i64::try_from(now.since(at).as_millis()).unwrap_or(i64::MAX);
         let ahead = i64::try_from(at.since(now).as_millis()).unwrap_or(0);
@@ -44,7 +44,7 @@ impl Clock {
     }
 
     /// How long ago a wall time was; zero if it lies ahead.
-    pub fn age(at: Time) -> Duration {
+    pub(super) fn age(at: Time) -> Duration {
         Duration::from_millis(u64::try_from(Time::now().ms_since(at)).unwrap_or(0))
     }
 }

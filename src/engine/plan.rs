@@ -30,7 +30,7 @@ pub struct Plan {
 }
 
 /// One check of one backend.
-pub struct Planned {
+pub(super) struct Planned {
     /// The backend.
     pub backend: BackendIndex,
     /// Position among the backend's checks.
@@ -43,7 +43,7 @@ pub struct Planned {
 
 /// Where a backend belongs.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub(super) struct Place {
     /// Its service.
     pub service: ServiceIndex,
     /// Its side; none when shared.
@@ -117,12 +117,12 @@ impl Plan {
     }
 
     /// The operator's names.
-    pub fn names(&self) -> &SiteNames {
+    pub(super) fn names(&self) -> &SiteNames {
         &self.names
     }
 
     /// What tells a check from all others, across configurations.
-    pub fn key(&self, check: usize) -> (String, Option<Side>, String, String) {
+    pub(super) fn key(&self, check: usize) -> (String, Option<Side>, String, String) {
         let planned = &self.checks[check];
         let place = &self.backends[planned.backend];
         let service = &self.site.config.services[place.service.0];
@@ -177,7 +177,7 @@ pub fn switch_policy(config: &Config) -> switch::Policy {
 
 /// Names by number.
 #[derive(Debug, Default)]
-pub struct SiteNames {
+pub(super) struct SiteNames {
     services: Vec<String>,
     backends: Vec<String>,
     checks: Vec<String>,

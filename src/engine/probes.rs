@@ -16,7 +16,7 @@ use crate::upstream::{TrustError, server_name, trust};
 
 /// Why a check cannot be run.
 #[derive(Debug, thiserror::Error)]
-pub enum CheckError {
+pub(super) enum CheckError {
     /// Its TLS is unusable.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -31,7 +31,7 @@ pub enum CheckError {
 }
 
 /// The probe of one check against one backend.
-pub fn probe(check: &config::Check, backend: &Backend, limit: Duration) -> Result<Check, CheckError> {
+pub(super) fn probe(check: &config::Check, backend: &Backend, limit: Duration) -> Result<Check, CheckError> {
     let target = SocketAddr::new(backend.address.ip(), check.port.unwrap_or(backend.address.port()));
     let tls = |tls: &UpstreamTls, alpn| -> Result<Tls, CheckError> {
         Ok(Tls::new(&trust(tls)?, server_name(tls, backend)?, alpn))
@@ -96,7 +96,7 @@ fn statuses(ranges: &[(u16, u16)]) -> Result<StatusSet, CheckError> {
 }
 
 /// What the machines are told of a probe; none when it says nothing about the backend.
-pub fn outcome(report: &probe::Report) -> Option<Outcome> {
+pub(super) fn outcome(report: &probe::Report) -> Option<Outcome> {
     let failure = match &report.result {
         Ok(_) => return Some(Outcome::Ok),
         Err(failure) => failure,
@@ -123,7 +123,7 @@ fn wrong(detail: &str) -> Failure {
 }
 
 /// The word of a probe's end in metrics.
-pub fn label(report: &probe::Report) -> ProbeOutcome {
+pub(super) fn label(report: &probe::Report) -> ProbeOutcome {
     match &report.result {
         Ok(_) => ProbeOutcome::Ok,
         Err(failure) => match failure.kind {

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Notify;
+
 /// Shards of the per-client counts: enough that two workers seldom meet.
 const SHARDS: usize = 16;
 
@@ -13,6 +15,7 @@ const SHARDS: usize = 16;
 pub struct Admission {
     open: AtomicUsize,
     clients: [Mutex<HashMap<IpAddr, usize>>; SHARDS],
+    emptied: Notify,
 }
 
 /// Why a connection is turned away.
@@ -33,7 +36,7 @@ pub struct Admitted {
 
 impl Default for Admission {
     fn default() -> Self {
-        Self { open: AtomicUsize::new(0), clients: std::array::from_fn(|_| Mutex::default()) }
+        Self { open: AtomicUsize::new(0), clients: std::array::from_fn(|_| Mutex::default()), emptied: Notify::new() }
     }
 }
 
@@ -67,6 +70,17 @@ impl Admission {
         self.open.load(Ordering::Acquire)
     }
 
+    /// Waits until no connection is open.
+    pub async fn emptied(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.open() == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
     fn shard(&self, client: IpAddr) -> std::sync::MutexGuard<'_, HashMap<IpAddr, usize>> {
         let last = match client {
             IpAddr::V4(address) => address.octets()[3],
@@ -87,7 +101,9 @@ impl Drop for Admitted {
             }
         }
         drop(clients);
-        self.admission.open.fetch_sub(1, Ordering::AcqRel);
+        if self.admission.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.admission.emptied.notify_waiters();
+        }
     }
 }
 

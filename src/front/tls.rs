@@ -71,10 +71,9 @@ impl Certificates {
         Ok(Self { current: ArcSwap::from_pointee(Set::load(files)?) })
     }
 
-    /// Replaces all certificates. On an error nothing changes.
-    pub fn reload(&self, files: &[CertificateFiles]) -> Result<(), CertificateError> {
-        self.current.store(Arc::new(Set::load(files)?));
-        Ok(())
+    /// Takes the place of all certificates.
+    pub fn replace(&self, new: Self) {
+        self.current.store(new.current.into_inner());
     }
 
     /// Names and end of validity of each certificate.

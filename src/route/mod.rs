@@ -58,8 +58,8 @@ pub struct Router {
 impl Router {
     /// The router of a configuration.
     pub fn new(config: &Config) -> Self {
-        let mut routes: Vec<Arc<Route>> = config.routes.iter().cloned().map(Arc::new).collect();
-        routes.sort_by_key(|route| (std::cmp::Reverse(route.path.len()), route.matching == Matching::Prefix));
+        // The configuration has sorted them.
+        let routes = config.routes.iter().cloned().map(Arc::new).collect();
         let names = std::iter::once(&config.fqdn).chain(&config.aliases).cloned().collect();
         Self { names, routes }
     }

@@ -1,0 +1,149 @@
+//! Carries out what the switch decides: persist, move the traffic, say so.
+
+use std::time::Duration;
+
+use failover::switch::{Move, Output};
+use failover::{Explain as _, verdict};
+use tokio::time::timeout;
+
+use super::record::{api_kind, live_state};
+use super::{Engine, Work};
+use crate::control::api::{Event, Frozen, SwitchSummary, Time};
+use crate::control::metrics::Kind;
+use crate::live::{Mode, View};
+use super::report::SwitchReport;
+use crate::state::PastSwitch;
+use crate::tunnel::Pacing;
+
+/// How long users wait for a disk: then traffic moves, and the disk follows.
+const DISK_PATIENCE: Duration = Duration::from_millis(100);
+
+impl Engine {
+    pub(super) async fn carry_out(&mut self, output: Output) {
+        let sentence = output.named(self.plan.names()).to_string();
+        match output {
+            Output::Persist(memory) => {
+                // Written with what follows it: the move, or who froze it.
+                self.pending = Some(memory);
+            }
+            Output::SwitchTo(step) => {
+                self.past.push(PastSwitch {
+                    epoch: step.epoch,
+                    at: self.clock.wall(step.at),
+                    kind: api_kind(step.kind),
+                    to: step.to,
+                });
+                self.persist().await;
+                self.move_traffic(step, sentence);
+            }
+            Output::WouldSwitch(_) => {
+                tracing::warn!("{sentence}");
+                self.journal(Event::WouldHaveSwitched, sentence);
+            }
+            Output::Reprobe { side, .. } => {
+                let checks: Vec<_> = self.plan.topology.required_checks(side).collect();
+                for check in checks {
+                    self.work.push_back(Work::Judge(check.index(), verdict::Event::Reprobe));
+                }
+            }
+            Output::Stands(_) => {
+                tracing::info!("{sentence}");
+                self.journal(Event::Held, sentence);
+            }
+            Output::SelfDoubt(_) => {
+                tracing::warn!("{sentence}");
+                self.means.metrics.doubt.set(1);
+                self.journal(Event::Doubted, sentence);
+            }
+            Output::DoubtOver(_) => {
+                tracing::info!("{sentence}");
+                self.means.metrics.doubt.set(0);
+                self.journal(Event::Trusted, sentence);
+            }
+            Output::Damped { .. } => {
+                tracing::error!("{sentence}");
+                self.means.metrics.damped.set(1);
+                self.journal(Event::Damped, sentence);
+            }
+            Output::Undamped => {
+                tracing::info!("{sentence}");
+                self.means.metrics.damped.set(0);
+                self.journal(Event::Undamped, sentence);
+            }
+            Output::Frozen(reason) => {
+                let (by, why) = self.asker.clone().unwrap_or_else(|| ("bascule".to_owned(), String::new()));
+                let why = if why.is_empty() { reason.to_string() } else { why };
+                self.frozen = Some(Frozen { by, why, since: Time::now() });
+                tracing::warn!("{sentence}");
+                self.means.metrics.frozen.set(1);
+                self.journal(Event::Frozen, sentence);
+            }
+            Output::Resumed => {
+                tracing::info!("{sentence}");
+                self.frozen = None;
+                self.means.metrics.frozen.set(0);
+                self.journal(Event::Resumed, sentence);
+            }
+            Output::BudgetReset => {
+                tracing::info!("{sentence}");
+                self.journal(Event::Other, sentence);
+            }
+            Output::Refused { .. } => {
+                tracing::info!("{sentence}");
+                self.refusal = Some(sentence.clone());
+                self.journal(Event::Refused, sentence);
+            }
+        }
+    }
+
+    /// Writes what the machine wants kept, waiting a little for the disk.
+    pub(super) async fn persist(&mut self) {
+        let Some(memory) = self.pending.take() else { return };
+        let state = live_state(&memory, self.frozen.as_ref(), &self.past);
+        let written = self.means.state.save(state);
+        self.persisted = matches!(timeout(DISK_PATIENCE, written).await, Ok(Ok(())));
+        if !self.persisted {
+            tracing::error!(
+                epoch = memory.epoch,
+                "the live side is not on the disk yet; traffic moves all the same, and a restart now would forget it"
+            );
+        }
+    }
+
+    /// The switch itself: publish, cut, close, in this order.
+    fn move_traffic(&mut self, step: Move, sentence: String) {
+        let edge = self.means.edge.clone();
+        let site = self.plan.site.clone();
+        let report = SwitchReport::begin(&self.means, &self.clock, &step, self.asker.clone());
+        edge.live.publish(View { side: step.to, mode: Mode::Serving, epoch: step.epoch });
+        let cut = edge.registers.of(Some(step.from)).cut();
+        let switching = &site.config.switch;
+        let pacing = Pacing { reconnect_rate: switching.reconnect_rate, drain_limit: switching.drain_limit };
+        let leaving = edge.sessions.demote(step.from, step.epoch, pacing);
+        let metrics = &self.means.metrics;
+        metrics.switched(
+            match step.kind {
+                failover::switch::Kind::Failover => Kind::Failover,
+                failover::switch::Kind::Failback => Kind::Failback,
+                failover::switch::Kind::Planned => Kind::Planned,
+            },
+            step.from,
+        );
+        metrics.live(step.to, step.epoch);
+        tracing::warn!(
+            from = %step.from, to = %step.to, epoch = step.epoch, kind = %step.kind, connections = cut,
+            sessions = leaving.sessions(), "{sentence}"
+        );
+        self.last_switch = Some(SwitchSummary {
+            epoch: step.epoch,
+            at: self.clock.wall(step.at),
+            kind: api_kind(step.kind),
+            from: step.from,
+            to: step.to,
+            reason: sentence.clone(),
+        });
+        let explain = self.explanation(sentence.clone());
+        self.journal(Event::Switched, sentence);
+        report.follow(explain, leaving, switching.drain_limit);
+    }
+}

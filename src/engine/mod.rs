@@ -1,0 +1,408 @@
+//! The engine: reads the clock, runs the probes, feeds the machines and carries out what they decide. It decides nothing.
+//!
+//! One task on a thread of its own, so that no load on the request path delays a decision.
+
+mod act;
+mod clock;
+mod order;
+mod plan;
+mod probes;
+mod record;
+mod report;
+mod tell;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use failover::health::{self, CheckId, Health, State as HealthState};
+use failover::switch::{self, Standing, Switch};
+use failover::verdict::{self, Judge, Pace, ProbeId, Verdict};
+use failover::{Instant, Side};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::sleep_until;
+
+pub use self::order::Handle;
+pub use self::plan::{Plan, PlanError, checks_of, switch_policy, verdict_policy};
+
+use self::clock::Clock;
+use self::order::Order;
+use crate::control::api::{Frozen, SwitchSummary};
+use crate::control::metrics::{self, Metrics, VerdictState};
+use crate::edge::Edge;
+use crate::live::{Mode, View};
+use crate::state::{Beginning, PastSwitch, State};
+use crate::upstream::signs::Sign;
+
+/// Orders that may wait for the loop: a few operators and a scraper.
+const ORDERS: usize = 64;
+/// Probe results that may wait for the loop; a prober waits when there are more.
+const RESULTS: usize = 256;
+/// Probes that run at once, over all checks.
+const PROBES: usize = 256;
+/// The loop turns at least so often, whatever the machines want.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+/// For how long a node's report counts.
+const NODE_REPORT: Duration = Duration::from_secs(3);
+
+/// What the engine needs from outside.
+pub struct Means {
+    /// What the request path shares.
+    pub edge: Arc<Edge>,
+    /// What survives a restart.
+    pub state: Arc<State>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The engine.
+pub struct Engine {
+    means: Means,
+    clock: Clock,
+    plan: Plan,
+    jitter: Duration,
+    judges: Vec<Judge>,
+    /// Added to the next calm probe's start, by check.
+    offsets: Vec<Duration>,
+    last: Vec<Option<LastProbe>>,
+    health: Health,
+    switch: Switch,
+    /// A verdict or the end of the opening has been seen: from then on not knowing is no reason to wait.
+    judged: bool,
+    work: VecDeque<Work>,
+    results: mpsc::Receiver<Finished>,
+    report: mpsc::Sender<Finished>,
+    probes: Arc<Semaphore>,
+    orders: mpsc::Receiver<Order>,
+    pulse: Arc<AtomicU64>,
+    frozen: Option<Frozen>,
+    past: Vec<PastSwitch>,
+    last_switch: Option<SwitchSummary>,
+    /// Who asked for the act in hand, and why.
+    asker: Option<(String, String)>,
+    /// Why the act in hand was refused.
+    refusal: Option<String>,
+    /// To be written before anything else happens.
+    pending: Option<switch::Memory>,
+    alarms: Vec<String>,
+    persisted: bool,
+    draining: bool,
+}
+
+/// What a probe last came to.
+#[derive(Debug, Clone)]
+struct LastProbe {
+    at: crate::control::api::Time,
+    detail: String,
+    took: Duration,
+    certificate_days: Option<i64>,
+}
+
+struct Finished {
+    check: usize,
+    generation: usize,
+    id: ProbeId,
+    report: probe::Report,
+}
+
+/// What is still to be fed to a machine.
+enum Work {
+    Judge(usize, verdict::Event),
+    Health(health::Event),
+    Switch(switch::Event),
+}
+
+impl Engine {
+    /// Prepares the engine. Nothing runs yet.
+    pub fn new(means: Means, beginning: Beginning) -> Result<(Self, Handle), PlanError> {
+        let clock = Clock::start();
+        let plan = Plan::new(means.edge.site())?;
+        let now = clock.now();
+        let remembered = record::remember(beginning);
+        let (report, results) = mpsc::channel(RESULTS);
+        let (sender, orders) = mpsc::channel(ORDERS);
+        let pulse = Arc::new(AtomicU64::new(0));
+        let handle = Handle::new(sender, pulse.clone(), clock, &means);
+        let policy = switch_policy(&plan.site.config);
+        let mut engine = Self {
+            jitter: verdict_policy(&plan.site.config).jitter,
+            judges: Vec::new(),
+            offsets: Vec::new(),
+            last: Vec::new(),
+            health: Health::new(plan.topology.clone(), NODE_REPORT, now),
+            switch: Switch::new(policy, remembered.memory.as_ref(), now),
+            judged: false,
+            work: VecDeque::new(),
+            results,
+            report,
+            probes: Arc::new(Semaphore::new(PROBES)),
+            orders,
+            pulse,
+            frozen: remembered.frozen,
+            past: remembered.past,
+            last_switch: None,
+            asker: None,
+            refusal: None,
+            pending: None,
+            alarms: remembered.alarms,
+            persisted: true,
+            draining: false,
+            means,
+            clock,
+            plan,
+        };
+        engine.judge_anew(HashMap::new());
+        engine.publish();
+        Ok((engine, handle))
+    }
+
+    /// Turns until the handle's last clone is gone.
+    pub async fn run(mut self) {
+        self.note_start().await;
+        loop {
+            let due = self.deadline();
+            let site = self.plan.site.clone();
+            tokio::select! {
+                biased;
+                order = self.orders.recv() => match order {
+                    Some(order) => self.obey(order).await,
+                    None => return,
+                },
+                Some(finished) = self.results.recv() => self.take_result(finished),
+                () = site.upstreams.signs.raised() => self.take_signs(),
+                () = sleep_until(self.clock.wake(due)) => self.take_time(due),
+            }
+            self.turn().await;
+            self.publish();
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let judges = self.judges.iter().zip(&self.offsets).filter_map(|(judge, offset)| {
+            let at = judge.deadline()?;
+            Some(if judge.pace() == Pace::Calm { at + *offset } else { at })
+        });
+        let machines = [self.health.deadline(), self.switch.deadline()].into_iter().flatten();
+        judges.chain(machines).min().unwrap_or(Instant::ORIGIN + Duration::MAX).min(self.clock.now() + LONGEST_SLEEP)
+    }
+
+    fn take_time(&mut self, due: Instant) {
+        let now = self.clock.now();
+        let lag = now.since(due);
+        self.means.metrics.loop_lag.set(lag.as_secs_f64());
+        if lag > switch_policy(&self.plan.site.config).lag_limit {
+            self.work.push_back(Work::Switch(switch::Event::Lagged { by: lag }));
+        }
+        for (check, judge) in self.judges.iter().enumerate() {
+            let offset = if judge.pace() == Pace::Calm { self.offsets[check] } else { Duration::ZERO };
+            if judge.deadline().is_some_and(|at| at + offset <= now) {
+                self.work.push_back(Work::Judge(check, verdict::Event::Timer));
+            }
+        }
+        self.work.push_back(Work::Health(health::Event::Timer));
+        self.work.push_back(Work::Switch(switch::Event::Timer));
+    }
+
+    fn take_signs(&mut self) {
+        for (backend, sign) in self.plan.site.upstreams.signs.take() {
+            let sign = match sign {
+                Sign::Refused => verdict::Sign::Refused,
+                Sign::Reset => verdict::Sign::Reset,
+                Sign::TimedOut => verdict::Sign::TimedOut,
+            };
+            let checks = self.plan.backends.get(backend).map(|place| place.checks.clone()).unwrap_or_default();
+            for check in checks {
+                self.work.push_back(Work::Judge(check.index(), verdict::Event::Sign(sign)));
+            }
+        }
+    }
+
+    fn take_result(&mut self, finished: Finished) {
+        if finished.generation != self.generation() {
+            return;
+        }
+        let Finished { check, id, report, .. } = finished;
+        self.note_probe(check, &report);
+        let event = match probes::outcome(&report) {
+            Some(outcome) => verdict::Event::Finished { id, outcome },
+            None => verdict::Event::Abandoned { id },
+        };
+        self.work.push_back(Work::Judge(check, event));
+    }
+
+    /// Feeds the machines until nothing is left to feed.
+    async fn turn(&mut self) {
+        while let Some(work) = self.work.pop_front() {
+            let now = self.clock.now();
+            match work {
+                Work::Judge(check, event) => {
+                    for output in self.judges[check].handle(event, now) {
+                        self.on_verdict(check, output);
+                    }
+                }
+                Work::Health(event) => {
+                    for output in self.health.handle(event, now) {
+                        self.on_health(output);
+                    }
+                }
+                Work::Switch(event) => {
+                    for output in self.switch.handle(event, now) {
+                        self.carry_out(output).await;
+                    }
+                    self.persist().await;
+                }
+            }
+        }
+        self.pulse.store(self.clock.now().as_micros(), Ordering::Release);
+    }
+
+    fn on_verdict(&mut self, check: usize, output: verdict::Output) {
+        let report = match output {
+            verdict::Output::StartProbe { id, .. } => return self.start_probe(check, id),
+            verdict::Output::Changed { from, report } => {
+                self.note_verdict(check, from, &report);
+                report
+            }
+            verdict::Output::Confirmed { report } => report,
+        };
+        let check = CheckId(u16::try_from(check).unwrap_or(u16::MAX));
+        self.work.push_back(Work::Health(health::Event::Verdict { check, report }));
+    }
+
+    fn on_health(&mut self, output: health::Output) {
+        match output {
+            health::Output::ServiceChanged { .. } => self.note_service(&output),
+            health::Output::SideChanged { side, health, .. } => {
+                self.note_side(side, &output);
+                self.work.push_back(Work::Switch(switch::Event::Health { side, health }));
+            }
+            health::Output::SideConfirmed { side, health } => {
+                self.work.push_back(Work::Switch(switch::Event::Health { side, health }));
+            }
+        }
+    }
+
+    fn start_probe(&mut self, check: usize, id: ProbeId) {
+        self.offsets[check] = self.jitter.mul_f64(fastrand::f64());
+        let Ok(permit) = self.probes.clone().try_acquire_owned() else {
+            // Our own trouble: nothing is held against the backend.
+            self.work.push_back(Work::Judge(check, verdict::Event::Abandoned { id }));
+            return;
+        };
+        let probe = self.plan.checks[check].probe.clone();
+        let (report, generation) = (self.report.clone(), self.generation());
+        tokio::spawn(async move {
+            let finished = Finished { check, generation, id, report: probe.run().await };
+            drop(permit);
+            // The engine is gone when nobody listens.
+            let _ = report.send(finished).await;
+        });
+    }
+
+    /// Tells one configuration's probes from the next one's.
+    fn generation(&self) -> usize {
+        Arc::as_ptr(&self.plan.site).addr()
+    }
+
+    /// Makes the judges of the present plan; those that were there before keep what they know.
+    fn judge_anew(&mut self, mut known: HashMap<(String, Option<Side>, String, String), (Judge, Option<LastProbe>)>) {
+        let now = self.clock.now();
+        let policy = verdict_policy(&self.plan.site.config);
+        self.jitter = policy.jitter;
+        self.judges.clear();
+        self.last.clear();
+        self.health = Health::new(self.plan.topology.clone(), NODE_REPORT, now);
+        for check in 0..self.plan.checks.len() {
+            let (judge, last) = match known.remove(&self.plan.key(check)) {
+                Some((judge, last)) if *judge.policy() == policy => (judge, last),
+                _ => (Judge::new(policy, now), None),
+            };
+            let report = judge.report();
+            if report.verdict != Verdict::Unknown {
+                let check = CheckId(u16::try_from(check).unwrap_or(u16::MAX));
+                self.work.push_back(Work::Health(health::Event::Verdict { check, report }));
+            }
+            self.judges.push(judge);
+            self.last.push(last);
+        }
+        self.offsets = self.judges.iter().map(|_| self.jitter.mul_f64(fastrand::f64())).collect();
+        for check in 0..self.judges.len() {
+            self.work.push_back(Work::Judge(check, verdict::Event::Timer));
+        }
+    }
+
+    /// Tells the request path where to send requests.
+    fn publish(&mut self) {
+        let (now, live) = (self.clock.now(), self.switch.live());
+        let state = self.health.side(live).state;
+        let policy = verdict_policy(&self.plan.site.config);
+        let opening = policy.interval + policy.time_limit;
+        self.judged |= state != HealthState::Unknown || now.since(Instant::ORIGIN) > opening;
+        let mode = match state {
+            HealthState::Working => Mode::Serving,
+            HealthState::Unknown if self.judged => Mode::Serving,
+            HealthState::Unknown => Mode::Deciding,
+            HealthState::NotWorking => match self.switch.explain(now).standing {
+                Standing::Settling { .. }
+                | Standing::ConfirmingTarget(_)
+                | Standing::Doubting { .. }
+                | Standing::OtherUnknown(_)
+                | Standing::Moving { .. } => Mode::Deciding,
+                // We only watch: somebody else decides, and what does not work here may work there.
+                Standing::Observing { .. } => Mode::Serving,
+                _ => Mode::Waiting,
+            },
+        };
+        self.means.edge.live.publish(View { side: live, mode, epoch: self.switch.epoch() });
+        let metrics = &self.means.metrics;
+        metrics.live(live, self.switch.epoch());
+        metrics.parked.set(i64::try_from(self.means.edge.parking.parked()).unwrap_or(i64::MAX));
+        metrics.connections_open.set(i64::try_from(self.means.edge.admission.open()).unwrap_or(i64::MAX));
+    }
+
+    fn note_probe(&mut self, check: usize, report: &probe::Report) {
+        self.last[check] = Some(LastProbe {
+            at: crate::control::api::Time::now(),
+            detail: report.detail().to_owned(),
+            took: report.timings.total,
+            certificate_days: report.certificate.as_ref().map(|certificate| certificate.days_to_expiry),
+        });
+        self.check_metrics(check, |counted| {
+            counted.probed(probes::label(report), report.timings.total.as_secs_f64());
+            if let Some(certificate) = &report.certificate {
+                counted.certificate_not_after(certificate.not_after);
+            }
+        });
+    }
+
+    fn note_verdict(&mut self, check: usize, from: Verdict, report: &verdict::Report) {
+        let state = match report.verdict {
+            Verdict::Up => VerdictState::Up,
+            Verdict::Down => VerdictState::Down,
+            Verdict::Unknown => VerdictState::Unknown,
+        };
+        self.check_metrics(check, |counted| counted.verdict(state));
+        let planned = &self.plan.checks[check];
+        let place = &self.plan.backends[planned.backend];
+        let service = &self.plan.site.config.services[place.service.0].name;
+        let up = place.checks.iter().all(|check| self.judges[check.index()].report().verdict != Verdict::Down);
+        self.plan.site.upstreams.set_up(planned.backend, up);
+        let side = place.side.map_or("shared", crate::control::api::side::name);
+        let (backend, check) = (&place.name, &planned.name);
+        if report.verdict == Verdict::Down {
+            tracing::warn!(side, %service, %backend, %check, %from, "{report}");
+        } else {
+            tracing::info!(side, %service, %backend, %check, %from, "{report}");
+        }
+    }
+
+    fn check_metrics<T>(&self, check: usize, act: impl FnOnce(&metrics::CheckMetrics) -> T) -> Option<T> {
+        let planned = &self.plan.checks[check];
+        let place = &self.plan.backends[planned.backend];
+        let service = self.plan.site.counted.services.get(place.service.0)?;
+        let backend = service.backends(place.side.unwrap_or(Side::Main)).get(place.position)?;
+        backend.checks.get(planned.position).map(act)
+    }
+}
+

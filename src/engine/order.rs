@@ -1,0 +1,284 @@
+//! Orders and questions from outside, answered between two turns of the loop.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use failover::switch::{self, Act, Guard, Switch};
+use failover::{Explain as _, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+use super::clock::Clock;
+use super::plan::{Plan, switch_policy};
+use super::{Engine, Means, Work};
+use crate::control::api::{
+    Done, DrainRequest, Event, Explain, FreezeRequest, JournalEntry, Report, ResumeRequest, SessionRow, Status,
+    SwitchAnswer, SwitchRequest, Time, side,
+};
+use crate::control::metrics::Reload;
+use crate::control::{Brain, BrainError};
+use crate::edge::{Edge, Site};
+use crate::live::Mode;
+use crate::state::State;
+use crate::tunnel::User;
+
+/// A loop that has not turned for so long is not alive: it turns at least every second.
+const PULSE_LIMIT: Duration = Duration::from_secs(5);
+
+/// What the loop is asked.
+pub(super) enum Order {
+    Status(oneshot::Sender<Status>),
+    Explain(oneshot::Sender<Explain>),
+    Switch(SwitchRequest, oneshot::Sender<Result<SwitchAnswer, BrainError>>),
+    Freeze(FreezeRequest, oneshot::Sender<Result<Done, BrainError>>),
+    Resume(ResumeRequest, oneshot::Sender<Result<Done, BrainError>>),
+    Drain(DrainRequest, oneshot::Sender<Done>),
+    Reload(Arc<Site>, oneshot::Sender<Result<(), String>>),
+    Note(Event, String),
+}
+
+/// A way to the engine. It runs as long as there is one.
+#[derive(Clone)]
+pub struct Handle {
+    orders: mpsc::Sender<Order>,
+    pulse: Arc<AtomicU64>,
+    clock: Clock,
+    edge: Arc<Edge>,
+    state: Arc<State>,
+    drain: Arc<tokio::sync::Notify>,
+}
+
+impl Handle {
+    pub(super) fn new(orders: mpsc::Sender<Order>, pulse: Arc<AtomicU64>, clock: Clock, means: &Means) -> Self {
+        let (edge, state) = (means.edge.clone(), means.state.clone());
+        Self { orders, pulse, clock, edge, state, drain: Arc::default() }
+    }
+
+    /// Puts another configuration's site before the engine.
+    pub async fn reload(&self, site: Arc<Site>) -> Result<(), String> {
+        self.ask(|answer| Order::Reload(site, answer)).await.map_err(|error| error.to_string())?
+    }
+
+    /// Writes an entry into the journal.
+    pub async fn note(&self, event: Event, sentence: String) {
+        // Without an engine there is no journal either.
+        let _ = self.orders.send(Order::Note(event, sentence)).await;
+    }
+
+    /// Returns when an operator ordered the Edge to drain.
+    pub async fn drain_ordered(&self) {
+        self.drain.notified().await;
+    }
+
+    async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, BrainError> {
+        let gone = || BrainError::Unavailable("The Edge is stopping.".to_owned());
+        let (answer, answered) = oneshot::channel();
+        self.orders.send(order(answer)).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())
+    }
+}
+
+#[async_trait]
+impl Brain for Handle {
+    fn alive(&self) -> Result<(), String> {
+        let pulse = Instant::from_micros(self.pulse.load(Ordering::Acquire));
+        let silent = self.clock.now().since(pulse);
+        match silent > PULSE_LIMIT {
+            true => Err(format!("The engine's loop has not turned for {} s.", silent.as_secs())),
+            false => Ok(()),
+        }
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        let view = self.edge.live.view();
+        match view.mode {
+            Mode::Serving => Ok(()),
+            Mode::Deciding => Err("No side is known to work yet.".to_owned()),
+            Mode::Waiting => Err(format!("{} is live and does not work.", side::title(view.side))),
+        }
+    }
+
+    async fn status(&self) -> Result<Status, BrainError> {
+        self.ask(Order::Status).await
+    }
+
+    async fn explain(&self) -> Result<Explain, BrainError> {
+        self.ask(Order::Explain).await
+    }
+
+    async fn history(&self, limit: usize) -> Result<Vec<JournalEntry>, BrainError> {
+        Ok(self.state.history(limit))
+    }
+
+    async fn report(&self, number: u64) -> Result<Report, BrainError> {
+        let state = self.state.clone();
+        let read = tokio::task::spawn_blocking(move || state.read_report(number)).await;
+        match read {
+            Ok(Ok(Some(report))) => Ok(report),
+            Ok(Ok(None)) => Err(BrainError::NotFound(format!("There is no report {number}."))),
+            Ok(Err(error)) => Err(BrainError::Failed(error.to_string())),
+            Err(error) => Err(BrainError::Failed(error.to_string())),
+        }
+    }
+
+    async fn switch(&self, request: SwitchRequest) -> Result<SwitchAnswer, BrainError> {
+        self.ask(|answer| Order::Switch(request, answer)).await?
+    }
+
+    async fn freeze(&self, request: FreezeRequest) -> Result<Done, BrainError> {
+        self.ask(|answer| Order::Freeze(request, answer)).await?
+    }
+
+    async fn resume(&self, request: ResumeRequest) -> Result<Done, BrainError> {
+        self.ask(|answer| Order::Resume(request, answer)).await?
+    }
+
+    async fn sessions(&self, limit: usize) -> Result<Vec<SessionRow>, BrainError> {
+        let site = self.edge.site();
+        let now = Time::now();
+        let mut rows: Vec<SessionRow> = self
+            .edge
+            .sessions
+            .list(limit)
+            .into_iter()
+            .map(|listed| {
+                let route = site.config.routes.iter().find(|route| route.name == *listed.route);
+                let service = route.map(|route| site.config.services[route.service.0].name.clone());
+                let age = i64::try_from(listed.age.as_millis()).unwrap_or(i64::MAX);
+                SessionRow {
+                    id: listed.id,
+                    side: listed.pin.side(),
+                    route: listed.route.to_string(),
+                    service: service.unwrap_or_default(),
+                    login: match &listed.user {
+                        User::Login(login) => Some(login.to_string()),
+                        User::Address(_) => None,
+                    },
+                    client: match &listed.user {
+                        User::Address(address) => *address,
+                        User::Login(_) => std::net::IpAddr::from([0, 0, 0, 0]),
+                    },
+                    backend: String::new(),
+                    since: Time::from_unix_ms(now.unix_ms().saturating_sub(age)),
+                    bytes_in: listed.to_upstream,
+                    bytes_out: listed.to_client,
+                    closing: listed.leaving,
+                }
+            })
+            .collect();
+        rows.sort_by_key(|row| row.since);
+        Ok(rows)
+    }
+
+    async fn drain(&self, request: DrainRequest) -> Result<Done, BrainError> {
+        let done = self.ask(|answer| Order::Drain(request, answer)).await?;
+        self.drain.notify_one();
+        Ok(done)
+    }
+}
+
+impl Engine {
+    pub(super) async fn obey(&mut self, order: Order) {
+        // Who asked may be gone: the answer is then for nobody.
+        match order {
+            Order::Status(answer) => drop(answer.send(self.status())),
+            Order::Explain(answer) => drop(answer.send(self.explain_now())),
+            Order::Switch(request, answer) => {
+                let done = self.order_switch(request).await;
+                drop(answer.send(done));
+            }
+            Order::Freeze(request, answer) => {
+                let done = self.order_act(Act::Freeze, request.by, request.reason).await;
+                drop(answer.send(done.map(|()| Done { sentence: "Automatic switches are forbidden until resume.".into() })));
+            }
+            Order::Resume(request, answer) => {
+                let done = self.order_act(Act::Resume, request.by, request.reason).await;
+                drop(answer.send(done.map(|()| Done { sentence: "Automatic switches are allowed again.".into() })));
+            }
+            Order::Drain(request, answer) => {
+                self.asker = Some((request.by, request.reason));
+                self.draining = true;
+                self.means.metrics.draining.set(1);
+                self.journal(Event::Drained, "The Edge takes no new connections and ends.".to_owned());
+                self.asker = None;
+                drop(answer.send(Done { sentence: "Draining: no new connections; the Edge ends when the old ones have.".into() }));
+            }
+            Order::Reload(site, answer) => drop(answer.send(self.reload(site))),
+            Order::Note(event, sentence) => self.journal(event, sentence),
+        }
+    }
+
+    async fn order_switch(&mut self, request: SwitchRequest) -> Result<SwitchAnswer, BrainError> {
+        let SwitchRequest { to, dry_run, force, reason, by } = request;
+        let guard = if force { Guard::Forced } else { Guard::Checked };
+        let act = Act::Switch { to, guard };
+        if dry_run {
+            return Ok(self.dry_run(act));
+        }
+        self.order_act(act, by, reason).await?;
+        Ok(SwitchAnswer {
+            switched: true,
+            dry_run: false,
+            live: self.switch.live(),
+            epoch: self.switch.epoch(),
+            explain: self.explain_now(),
+        })
+    }
+
+    /// Lets a copy of the machine answer.
+    fn dry_run(&self, act: Act) -> SwitchAnswer {
+        let mut copy: Switch = self.switch.clone();
+        let outputs = copy.handle(switch::Event::Act(act), self.clock.now());
+        let told: Vec<String> = outputs
+            .iter()
+            .filter(|output| !matches!(output, switch::Output::Persist(_)))
+            .map(|output| output.named(self.plan.names()).to_string())
+            .collect();
+        let mut explain = self.explanation(format!("dry run, nothing was done: {}", told.join("; ")));
+        let works = self.health().side(copy.live()).works();
+        explain.facts.push(format!("sessions that would be closed: {}", self.means.edge.sessions.len()));
+        if !works {
+            explain.facts.push(format!("{} is not known to work", copy.live()));
+        }
+        SwitchAnswer {
+            switched: false,
+            dry_run: true,
+            live: self.switch.live(),
+            epoch: self.switch.epoch(),
+            explain,
+        }
+    }
+
+    async fn order_act(&mut self, act: Act, by: String, why: String) -> Result<(), BrainError> {
+        self.asker = Some((by, why));
+        self.refusal = None;
+        self.work.push_front(Work::Switch(switch::Event::Act(act)));
+        self.turn().await;
+        self.asker = None;
+        match self.refusal.take() {
+            Some(sentence) => Err(BrainError::Refused(sentence)),
+            None => Ok(()),
+        }
+    }
+
+    /// Watches another site, keeping what is known of checks that stay.
+    fn reload(&mut self, site: Arc<Site>) -> Result<(), String> {
+        let plan = Plan::new(site).map_err(|error| error.to_string())?;
+        let keys: Vec<_> = (0..self.plan.checks.len()).map(|check| self.plan.key(check)).collect();
+        let judges = std::mem::take(&mut self.judges);
+        let last = std::mem::take(&mut self.last);
+        let known: HashMap<_, _> = keys.into_iter().zip(judges.into_iter().zip(last)).collect();
+        let now = self.clock.now();
+        let memory = self.switch.memory(now);
+        self.plan = plan;
+        self.work.clear();
+        self.switch = Switch::new(switch_policy(&self.plan.site.config), Some(&memory), now);
+        self.means.metrics.observe.set(i64::from(self.plan.site.config.switch.observe));
+        self.judge_anew(known);
+        self.means.metrics.reloaded(Reload::Ok);
+        self.journal(Event::Reloaded, "The configuration was loaded anew.".to_owned());
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! What is kept across restarts, in the machines' words and in the file's.
+
+use failover::Side;
+use failover::switch::{Kind, Memory};
+
+use super::clock::Clock;
+use crate::control::api::{Frozen, SwitchKind, Time};
+use crate::state::{Beginning, LiveState, PastSwitch, SWITCHES_KEPT};
+
+/// What an Edge begins with.
+pub(super) struct Remembered {
+    /// For the machine; none at the very first start.
+    pub memory: Option<Memory>,
+    /// Who froze it, and why.
+    pub frozen: Option<Frozen>,
+    /// Switches of the past, oldest first.
+    pub past: Vec<PastSwitch>,
+    /// What an operator should know about the beginning.
+    pub alarms: Vec<String>,
+}
+
+/// Reads what was found at the start.
+pub(super) fn remember(beginning: Beginning) -> Remembered {
+    match beginning {
+        Beginning::First => Remembered { memory: None, frozen: None, past: Vec::new(), alarms: Vec::new() },
+        Beginning::Known { live, alarm } => Remembered {
+            memory: Some(memory(&live)),
+            frozen: live.frozen,
+            past: live.switches,
+            alarms: alarm.into_iter().collect(),
+        },
+        Beginning::Lost { epoch, last, alarm } => Remembered {
+            memory: Some(Memory {
+                live: last.unwrap_or(Side::Main),
+                epoch,
+                frozen: false,
+                last: None,
+                switches: Vec::new(),
+            }),
+            frozen: None,
+            past: Vec::new(),
+            alarms: vec![alarm],
+        },
+    }
+}
+
+fn memory(live: &LiveState) -> Memory {
+    let automatic = live.switches.iter().filter(|switch| switch.kind != SwitchKind::Planned);
+    Memory {
+        live: live.live,
+        epoch: live.epoch,
+        frozen: live.frozen.is_some(),
+        last: live.switches.last().map(|switch| kind_of(switch.kind)),
+        switches: automatic.map(|switch| Clock::age(switch.at)).collect(),
+    }
+}
+
+/// What is written for a machine's memory.
+pub(super) fn live_state(memory: &Memory, frozen: Option<&Frozen>, past: &[PastSwitch]) -> LiveState {
+    let unnamed = || Frozen { by: "bascule".into(), why: "a forced switch".into(), since: Time::now() };
+    LiveState {
+        live: memory.live,
+        epoch: memory.epoch,
+        frozen: memory.frozen.then(|| frozen.cloned().unwrap_or_else(unnamed)),
+        switches: past[past.len().saturating_sub(SWITCHES_KEPT)..].to_vec(),
+    }
+}
+
+/// A kind of switch in the API's word.
+pub(super) fn api_kind(kind: Kind) -> SwitchKind {
+    match kind {
+        Kind::Failover => SwitchKind::Failover,
+        Kind::Failback => SwitchKind::Failback,
+        Kind::Planned => SwitchKind::Planned,
+    }
+}
+
+fn kind_of(kind: SwitchKind) -> Kind {
+    match kind {
+        SwitchKind::Failover => Kind::Failover,
+        SwitchKind::Failback => Kind::Failback,
+        SwitchKind::Planned => Kind::Planned,
+    }
+}

@@ -1,0 +1,247 @@
+//! What the engine says of itself: journal entries, the status, and why things are as they are.
+
+use failover::health::{self, Health, Reason, SideHealth, State as HealthState};
+use failover::switch::WhatIf;
+use failover::verdict::Verdict as JudgeVerdict;
+use failover::{Explain as _, Side};
+
+use super::Engine;
+use crate::control::api::{
+    BackendStatus, CertificateStatus, CheckStatus, Event, Explain, Health as ApiHealth, JournalEntry, Next, Outcome,
+    ServiceStatus, SessionCounts, SideStatus, Sides, Status, Time, Verdict,
+};
+use crate::control::metrics::HealthState as Counted;
+use crate::tunnel::Pin;
+
+const DAY: i64 = 24 * 60 * 60;
+
+impl Engine {
+    /// Notes what the Edge begins with.
+    pub(super) async fn note_start(&mut self) {
+        for alarm in self.alarms.clone() {
+            tracing::error!("{alarm}");
+            self.journal(Event::Alarm, alarm);
+        }
+        let (live, epoch) = (self.switch.live(), self.switch.epoch());
+        let sentence = format!("bascule {} started; {live} is live in epoch {epoch}", env!("CARGO_PKG_VERSION"));
+        tracing::info!("{sentence}");
+        self.journal(Event::Started, sentence);
+        let metrics = &self.means.metrics;
+        metrics.frozen.set(i64::from(self.frozen.is_some()));
+        metrics.observe.set(i64::from(self.plan.site.config.switch.observe));
+        metrics.live(live, epoch);
+        self.pending = Some(self.switch.memory(self.clock.now()));
+        self.persist().await;
+    }
+
+    /// Writes an entry about the present state.
+    pub(super) fn journal(&mut self, event: Event, sentence: String) {
+        let (by, why) = self.asker.clone().unzip();
+        let entry = JournalEntry {
+            at: Time::now(),
+            epoch: self.switch.epoch(),
+            event,
+            live: self.switch.live(),
+            by,
+            why: why.filter(|why| !why.is_empty()),
+            explain: self.explanation(sentence),
+        };
+        self.means.state.note(entry);
+    }
+
+    /// Facts, rule and outcome of the present state, under this sentence.
+    pub(super) fn explanation(&self, sentence: String) -> Explain {
+        let told = self.switch.explain(self.clock.now());
+        let names = self.plan.names();
+        let mut facts: Vec<String> = Side::BOTH
+            .into_iter()
+            .map(|side| format!("{side} {}", told.sides[side].named(names)))
+            .collect();
+        facts.push(format!("{} is live in epoch {}", told.live, told.epoch));
+        facts.push(format!("{} of {} automatic switches of this hour are used", told.budget.used, told.budget.limit));
+        if let Some(doubt) = told.doubt {
+            facts.push(doubt.to_string());
+        }
+        if let Some(frozen) = &self.frozen {
+            facts.push(format!("frozen by {} since {}: {}", frozen.by, frozen.since, frozen.why));
+        }
+        if told.observe {
+            facts.push("observe is on: nothing moves".to_owned());
+        }
+        Explain {
+            sentence,
+            facts,
+            rule: told.standing.named(names).to_string(),
+            outcome: format!("if {} died now: {}", told.live, told.if_live_died),
+        }
+    }
+
+    /// Why the live side is live, now.
+    pub(super) fn explain_now(&self) -> Explain {
+        let told = self.switch.explain(self.clock.now());
+        let reason = match &self.last_switch {
+            Some(last) => format!("; the last switch: {}", last.reason),
+            None => String::new(),
+        };
+        self.explanation(format!("{}{reason}", told.standing.named(self.plan.names())))
+    }
+
+    pub(super) fn note_service(&self, output: &health::Output) {
+        tracing::info!("{}", output.named(self.plan.names()));
+    }
+
+    pub(super) fn note_side(&mut self, side: Side, output: &health::Output) {
+        let sentence = output.named(self.plan.names()).to_string();
+        let state = self.health.side(side).state;
+        let counted = match state {
+            HealthState::Working => Counted::Working,
+            HealthState::NotWorking => Counted::NotWorking,
+            HealthState::Unknown => Counted::Unknown,
+        };
+        self.means.metrics.health(side, counted);
+        if state == HealthState::NotWorking {
+            tracing::warn!("{sentence}");
+        } else {
+            tracing::info!("{sentence}");
+        }
+        self.journal(Event::Health, sentence);
+    }
+
+    /// Everything on one screen.
+    pub(super) fn status(&self) -> Status {
+        let told = self.switch.explain(self.clock.now());
+        let names = self.plan.names();
+        let to = match told.if_live_died {
+            WhatIf::Moves { to, .. } => Some(to),
+            WhatIf::Stays(_) => None,
+        };
+        Status {
+            sentence: told.standing.named(names).to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started: self.clock.started(),
+            now: Time::now(),
+            live: told.live,
+            epoch: told.epoch,
+            persisted: self.persisted,
+            frozen: self.frozen.clone(),
+            damped: told.budget.is_spent(),
+            observe: told.observe,
+            doubt: told.doubt.map(|doubt| doubt.to_string()),
+            draining: self.draining,
+            sides: Sides::from_fn(|side| self.side_status(&told.sides[side])),
+            services: self.services(),
+            sessions: self.session_counts(),
+            parked: u64::try_from(self.means.edge.parking.parked()).unwrap_or(u64::MAX),
+            next: Next { sentence: format!("If {} died now: {}", told.live, told.if_live_died), to },
+            last_switch: self.last_switch.clone(),
+            certificates: self.certificates(),
+            alarms: self.alarms.iter().cloned().chain(self.means.state.trouble()).collect(),
+        }
+    }
+
+    fn side_status(&self, side: &SideHealth) -> SideStatus {
+        SideStatus {
+            health: api_health(side.state),
+            reason: side.reason.named(self.plan.names()).to_string(),
+            since: match side.reason {
+                Reason::NothingToJudge => None,
+                _ => Some(self.clock.wall(side.since)),
+            },
+        }
+    }
+
+    fn services(&self) -> Vec<ServiceStatus> {
+        let names = self.plan.names();
+        let told = |health: Option<&health::ServiceHealth>| match health {
+            Some(health) => (api_health(health.state), health.reason.named(names).to_string()),
+            None => (ApiHealth::Unknown, String::new()),
+        };
+        let each = |(index, (service, side)): (usize, &(crate::config::ServiceIndex, Option<Side>))| {
+            let config = &self.plan.site.config.services[service.0];
+            let id = health::ServiceId(u16::try_from(index).unwrap_or(u16::MAX));
+            let (health, reason) = told(self.health.service(id));
+            let backends = self.plan.backends.iter().filter(|b| (b.service, b.side) == (*service, *side));
+            ServiceStatus {
+                name: config.name.clone(),
+                side: *side,
+                required: config.required,
+                health,
+                reason,
+                backends: backends.map(|place| self.backend(place)).collect(),
+            }
+        };
+        self.plan.services.iter().enumerate().map(each).collect()
+    }
+
+    fn backend(&self, place: &super::plan::Place) -> BackendStatus {
+        let checks: Vec<CheckStatus> = place.checks.iter().map(|check| self.check(check.index())).collect();
+        let verdicts = || checks.iter().map(|check| check.verdict);
+        let verdict = if verdicts().any(|verdict| verdict == Verdict::Down) {
+            Verdict::Down
+        } else if verdicts().all(|verdict| verdict == Verdict::Up) {
+            Verdict::Up
+        } else {
+            Verdict::Unknown
+        };
+        let service = &self.plan.site.config.services[place.service.0];
+        let backend = &service.backends(place.side.unwrap_or(Side::Main))[place.position];
+        BackendStatus { name: place.name.clone(), address: backend.address, verdict, checks }
+    }
+
+    fn check(&self, check: usize) -> CheckStatus {
+        let report = self.judges[check].report();
+        let last = self.last[check].as_ref();
+        CheckStatus {
+            name: self.plan.checks[check].name.clone(),
+            verdict: match report.verdict {
+                JudgeVerdict::Up => Verdict::Up,
+                JudgeVerdict::Down => Verdict::Down,
+                JudgeVerdict::Unknown => Verdict::Unknown,
+            },
+            reason: report.reason.to_string(),
+            last: last.map(|last| Outcome {
+                at: last.at,
+                outcome: last.detail.clone(),
+                latency_ms: last.took.as_secs_f64() * 1000.0,
+            }),
+            certificate_days: last.and_then(|last| last.certificate_days),
+        }
+    }
+
+    fn session_counts(&self) -> SessionCounts {
+        let mut counts = SessionCounts::default();
+        for tally in self.means.edge.sessions.tally() {
+            let count = u64::try_from(tally.sessions).unwrap_or(u64::MAX);
+            match tally.pin {
+                Pin::Side(Side::Main) => counts.main += count,
+                Pin::Side(Side::Standby) => counts.standby += count,
+                Pin::Follows(_) | Pin::Stays => counts.shared += count,
+            }
+        }
+        counts
+    }
+
+    fn certificates(&self) -> Vec<CertificateStatus> {
+        let now = Time::now().unix_ms() / 1000;
+        let status = |(name, not_after): (String, i64)| CertificateStatus {
+            name,
+            not_after: Time::from_unix_ms(not_after.saturating_mul(1000)),
+            days: (not_after - now).div_euclid(DAY),
+        };
+        self.means.edge.certificates.validity().into_iter().map(status).collect()
+    }
+
+    /// The health machine, for orders that look before they act.
+    pub(super) fn health(&self) -> &Health {
+        &self.health
+    }
+}
+
+fn api_health(state: HealthState) -> ApiHealth {
+    match state {
+        HealthState::Working => ApiHealth::Working,
+        HealthState::NotWorking => ApiHealth::NotWorking,
+        HealthState::Unknown => ApiHealth::Unknown,
+    }
+}

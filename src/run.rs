@@ -1,0 +1,338 @@
+//! `bascule run`: configuration, state, engine, doors, listeners; then signals until the end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use pingora::apps::{HttpServerApp, HttpServerOptions};
+use pingora::proxy::http_proxy;
+use pingora::server::configuration::ServerConf;
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config::{Config, Errors};
+use crate::control::admin::AdminDoor;
+use crate::control::api::Event;
+use crate::control::metrics::{Metrics, Reload};
+use crate::control::metrics_door::MetricsDoor;
+use crate::edge::{Edge, SiteError};
+use crate::engine::{Engine, Handle, Means, PlanError};
+use crate::front::connection::Door;
+use crate::front::{listener, plain, tls};
+use crate::live::{Live, Mode, View};
+use crate::proxy::Carrier;
+use crate::state::{OpenError, State};
+
+/// Connections kept open to upstreams, all together.
+const POOL: usize = 1024;
+/// Attempts of one request; `park_limit` ends them first.
+const ATTEMPTS: usize = 256;
+/// An h2 connection without a stream is closed after the same time as an idle HTTP/1 one, which this multiplies.
+const H2_IDLE: u32 = 4;
+/// For the last journal entries to reach the disk.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// Why the Edge does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Config(Errors),
+    /// A part of it cannot be put to work.
+    #[error(transparent)]
+    Site(#[from] SiteError),
+    /// A check cannot be run.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The state directory is unusable.
+    #[error(transparent)]
+    State(#[from] OpenError),
+    /// Anything else that is needed to start; the text names it.
+    #[error("{what}: {cause}")]
+    Start {
+        /// What was to be done.
+        what: String,
+        /// What went wrong.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl RunError {
+    fn start<E: std::error::Error + Send + Sync + 'static>(what: impl Into<String>) -> impl FnOnce(E) -> Self {
+        let what = what.into();
+        move |cause| Self::Start { what, cause: Box::new(cause) }
+    }
+}
+
+/// Runs the Edge until it is told to end.
+pub fn run(path: &Path) -> Result<(), RunError> {
+    let (config, warnings) = Config::load(path).map_err(RunError::Config)?;
+    let registry = Registry::new();
+    let metrics = Arc::new(Metrics::new(&registry).map_err(RunError::start("metrics"))?);
+    let _guard = crate::logging::init(&config.log, metrics.access_lines_dropped.clone())
+        .map_err(RunError::start("logging"))?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    raise_descriptor_limit();
+    let config = Arc::new(config);
+    let (state, beginning) = State::open(&config.state, metrics.journal_write_errors.clone())?;
+    let state = Arc::new(state);
+    let first = View { side: failover::Side::Main, mode: Mode::Deciding, epoch: 0 };
+    let edge = Arc::new(Edge::new(config.clone(), Arc::new(Live::new(first)), metrics.clone())?);
+    count_certificates(&edge);
+    let means = Means { edge: edge.clone(), state: state.clone(), metrics: metrics.clone() };
+    let (engine, handle) = Engine::new(means, beginning)?;
+    metrics.reloaded(Reload::Ok);
+    let control = Control::open(&config, registry, handle.clone())?;
+    let runtime = runtime()?;
+    let _entered = runtime.enter();
+    let listeners = Listeners::bind(&config)?;
+    let engine = control.start(engine)?;
+    let served = runtime.block_on(serve(path.to_owned(), edge, handle, listeners));
+    // Its loop ends with the last handle.
+    drop(engine);
+    runtime.block_on(async {
+        // What is not written by then is lost, and was said to be.
+        let _ = tokio::time::timeout(FLUSH, state.flushed()).await;
+    });
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    served
+}
+
+fn runtime() -> Result<Runtime, RunError> {
+    Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("edge")
+        .build()
+        .map_err(RunError::start("cannot start the worker threads"))
+}
+
+/// Doors for operators, on the engine's own thread: they answer whatever the load.
+struct Control {
+    runtime: Runtime,
+    admin: AdminDoor,
+    metrics: Option<MetricsDoor>,
+    registry: Registry,
+    handle: Handle,
+}
+
+impl Control {
+    fn open(config: &Config, registry: Registry, handle: Handle) -> Result<Self, RunError> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(RunError::start("cannot start the engine's thread"))?;
+        let admin = runtime.block_on(AdminDoor::open(&config.admin)).map_err(RunError::start("admin"))?;
+        let metrics = match config.metrics {
+            Some(address) => {
+                Some(runtime.block_on(MetricsDoor::open(address)).map_err(RunError::start("metrics"))?)
+            }
+            None => None,
+        };
+        Ok(Self { runtime, admin, metrics, registry, handle })
+    }
+
+    fn start(self, engine: Engine) -> Result<std::thread::JoinHandle<()>, RunError> {
+        let Self { runtime, admin, metrics, registry, handle } = self;
+        let turn = move || {
+            let brain: Arc<Handle> = Arc::new(handle);
+            let doors = async {
+                let admin = tokio::spawn(admin.serve(brain.clone()));
+                if let Some(metrics) = metrics {
+                    tokio::spawn(metrics.serve(registry, brain));
+                }
+                // The doors hold handles, so the engine ends with the process.
+                engine.run().await;
+                admin.abort();
+            };
+            runtime.block_on(doors);
+        };
+        std::thread::Builder::new().name("engine".into()).spawn(turn).map_err(RunError::start("engine"))
+    }
+}
+
+/// The public sockets, bound before anything is served.
+struct Listeners {
+    https: Vec<TcpListener>,
+    http: Vec<TcpListener>,
+}
+
+impl Listeners {
+    fn bind(config: &Config) -> Result<Self, RunError> {
+        let all = |addresses: &[SocketAddr]| {
+            addresses.iter().map(|address| bind(*address)).collect::<Result<Vec<_>, RunError>>()
+        };
+        Ok(Self { https: all(&config.listen.https)?, http: all(&config.listen.http)? })
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
+    let remedy = |cause: &io::Error| match cause.kind() {
+        io::ErrorKind::AddrInUse => "; another program listens there: stop it, or change `listen`",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need root or CAP_NET_BIND_SERVICE",
+        io::ErrorKind::AddrNotAvailable => "; this host has no such address",
+        _ => "",
+    };
+    listener::bind(address).map_err(|cause| RunError::Start {
+        what: format!("cannot listen on {address}{}", remedy(&cause)),
+        cause: Box::new(cause),
+    })
+}
+
+async fn serve(path: PathBuf, edge: Arc<Edge>, handle: Handle, listeners: Listeners) -> Result<(), RunError> {
+    let (going, shutdown) = watch::channel(false);
+    let door = Arc::new(door(&edge, shutdown.clone())?);
+    let mut signals = Signals::new().map_err(RunError::start("signals"))?;
+    for listener in listeners.https {
+        let door = door.clone();
+        let serve = move |tcp, peer, admitted| {
+            let door = door.clone();
+            async move { door.admit(tcp, peer, admitted).await }
+        };
+        tokio::spawn(listener::accept(listener, edge.clone(), shutdown.clone(), serve));
+    }
+    for listener in listeners.http {
+        let for_each = edge.clone();
+        let serve = move |tcp, _, admitted| plain::serve(for_each.clone(), tcp, admitted);
+        tokio::spawn(listener::accept(listener, edge.clone(), shutdown.clone(), serve));
+    }
+    let sessions = edge.sessions.clone();
+    tokio::spawn(async move { sessions.pace().await });
+    loop {
+        tokio::select! {
+            _ = signals.hang_up.recv() => reload(&path, &edge, &handle).await,
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+            () = handle.drain_ordered() => break,
+        }
+    }
+    drain(&edge, &handle, &door, going, &mut signals).await;
+    Ok(())
+}
+
+fn door(edge: &Arc<Edge>, shutdown: watch::Receiver<bool>) -> Result<Door, RunError> {
+    let config = edge.site().config.clone();
+    let mut conf = ServerConf::default();
+    conf.max_retries = ATTEMPTS;
+    conf.upstream_keepalive_pool_size = POOL;
+    // Pingora wants roots; it verifies nothing with them (see `upstream::approval`), and a host may have none.
+    conf.ca_file = config.certificates.first().map(|files| files.chain.display().to_string());
+    let mut proxy = http_proxy(&Arc::new(conf), Carrier { edge: edge.clone() });
+    let mut options = HttpServerOptions::default();
+    options.h2_idle_timeout = Some(config.limits.keepalive * H2_IDLE);
+    proxy.server_options = Some(options);
+    let mut h2 = pingora::protocols::http::v2::server::default_h2_options();
+    h2.max_concurrent_streams(config.limits.h2_streams.get());
+    h2.max_header_list_size(u32::try_from(config.limits.head_bytes.get()).unwrap_or(u32::MAX));
+    proxy.h2_options = Some(h2);
+    let tls = tls::server_config(edge.certificates.clone(), config.tls_min).map_err(RunError::start("TLS"))?;
+    Ok(Door { edge: edge.clone(), tls: Arc::new(tls), proxy: Arc::new(proxy), shutdown })
+}
+
+struct Signals {
+    hang_up: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            hang_up: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
+/// Loads the file anew. A bad one changes nothing and says why.
+async fn reload(path: &Path, edge: &Arc<Edge>, handle: &Handle) {
+    let metrics = edge.metrics.clone();
+    let failed = async |why: String| {
+        metrics.reloaded(Reload::Failed);
+        tracing::error!("the configuration was not loaded, nothing has changed: {why}");
+        handle.note(Event::Alarm, format!("The configuration was not loaded, nothing has changed: {why}")).await;
+    };
+    let owned = path.to_owned();
+    let loaded = tokio::task::spawn_blocking(move || Config::load(&owned)).await;
+    let (config, warnings) = match loaded {
+        Ok(Ok(loaded)) => loaded,
+        Ok(Err(errors)) => return failed(errors.to_string()).await,
+        Err(error) => return failed(error.to_string()).await,
+    };
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    for key in fixed(&edge.site().config, &config) {
+        tracing::warn!("{key} has changed: it takes effect with the next start");
+    }
+    let prepared = match edge.prepare(Arc::new(config)) {
+        Ok(prepared) => prepared,
+        Err(error) => return failed(error.to_string()).await,
+    };
+    if let Err(why) = handle.reload(prepared.site.clone()).await {
+        return failed(why).await;
+    }
+    edge.adopt(prepared);
+    count_certificates(edge);
+    tracing::info!(path = %path.display(), "the configuration was loaded anew");
+}
+
+/// Keys that cannot change while the Edge runs.
+fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
+    let changed = [
+        ("listen", old.listen != new.listen),
+        ("tls.min", old.tls_min != new.tls_min),
+        ("admin", old.admin != new.admin),
+        ("metrics", old.metrics != new.metrics),
+        ("state", old.state != new.state),
+        ("log", old.log != new.log),
+        ("limits.h2_streams", old.limits.h2_streams != new.limits.h2_streams),
+    ];
+    changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+}
+
+fn count_certificates(edge: &Edge) {
+    let validity = edge.certificates.validity();
+    let time = |seconds: i64| SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    edge.metrics.certificates(validity.iter().map(|(name, not_after)| (name.as_str(), time(*not_after))));
+}
+
+/// No new connections; requests finish, WebSockets are closed with 1001; bounded.
+async fn drain(edge: &Arc<Edge>, handle: &Handle, door: &Door, going: watch::Sender<bool>, signals: &mut Signals) {
+    let limit = edge.site().config.limits.drain;
+    tracing::info!(connections = edge.admission.open(), sessions = edge.sessions.len(), "draining");
+    edge.metrics.draining.set(1);
+    // The receivers live as long as the listeners.
+    let _ = going.send(true);
+    edge.sessions.close_all();
+    door.proxy.http_cleanup().await;
+    let over = async {
+        edge.sessions.emptied().await;
+        edge.admission.emptied().await;
+    };
+    let how = tokio::select! {
+        () = over => "all connections have ended",
+        () = tokio::time::sleep(limit) => "the drain limit is over",
+        _ = signals.terminate.recv() => "told again to end",
+        _ = signals.interrupt.recv() => "told again to end",
+    };
+    tracing::info!(connections = edge.admission.open(), "{how}");
+    handle.note(Event::Stopped, format!("The Edge ended: {how}.")).await;
+}
+
+/// A connection is two descriptors: as many as the system lets us have.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
