@@ -109,6 +109,10 @@ impl Flow {
             if self.poll_write_backlog(cx, sink).map_err(|_| Broken::Sink)?.is_pending() {
                 return Ok(Stopped::Waiting);
             }
+            // A sink with a buffer of its own would take more though nothing leaves it, and never seem to stall.
+            if self.blocked_since.is_some() && self.flushed(cx, sink)?.is_none() {
+                return Ok(Stopped::Waiting);
+            }
             if self.ended {
                 return Ok(self.flushed(cx, sink)?.map_or(Stopped::Waiting, |()| Stopped::Ended));
             }

@@ -216,7 +216,7 @@ where
         } else {
             self.to_upstream.pump(cx, &mut self.client, upstream, chunk, Until::Boundary)
         };
-        match up {
+        match &up {
             Err(Broken::Sink | Broken::Malformed) => self.upstream_deaf = true,
             Ok(Stopped::Ended) | Err(Broken::Source) if !self.to_upstream.tracker.close_seen() => {
                 return self.client_lost(cx);
@@ -230,8 +230,8 @@ where
             }
             Ok(Stopped::Ended) | Err(Broken::Source | Broken::Malformed) => self.cut(cx, why),
             Err(Broken::Sink) => self.client_lost(cx),
-            Ok(Stopped::TurnOver) => Turn::Yield,
-            Ok(Stopped::Waiting) => Turn::Wait,
+            Ok(Stopped::Waiting) if !matches!(up, Ok(Stopped::TurnOver)) => Turn::Wait,
+            Ok(_) => Turn::Yield,
         }
     }
 
@@ -334,10 +334,12 @@ where
 
     /// At a frame boundary: our Close follows what is written, unless the upstream's own went before.
     fn say_close(&mut self, cx: &mut Context<'_>, why: Why, close: &Close) -> Turn {
-        self.leave_upstream(cx);
         if !self.to_client.tracker.close_seen() {
             self.to_client.append(&close.to_client());
         }
+        // The client first: it is the one that waits. What goes wrong here shows again in the next phase.
+        let _ = self.to_client.poll_deliver(cx, &mut self.client);
+        self.leave_upstream(cx);
         self.phase = Phase::Parting { why, told: false };
         Turn::Again
     }
