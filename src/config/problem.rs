@@ -5,6 +5,9 @@ use std::fmt;
 
 use super::tree::Tree;
 
+/// More errors than anyone mends before the next try.
+pub(super) const MOST_ERRORS: usize = 100;
+
 /// One finding about a file, worded for the person who wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {

@@ -2,6 +2,7 @@
 
 mod examples;
 mod mistakes;
+mod mutations;
 mod preset;
 mod site;
 
