@@ -23,7 +23,7 @@ impl Config {
         let text = String::from_utf8(bytes).map_err(|error| {
             let line =
                 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
-            Errors::about_file(&name, format!("line {line} is not UTF-8"), "save the file as UTF-8 text")
+            Errors::about_line(&name, line, "is not UTF-8", "save the file as UTF-8 text")
         })?;
         Self::parse(&text, &name)
     }
@@ -73,13 +73,15 @@ struct Disk;
 
 impl Files for Disk {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let file = File::open(path)?;
-        let kind = file.metadata()?.file_type();
+        let kind = std::fs::metadata(path)?.file_type();
         if kind.is_dir() {
             return Err(io::Error::from(io::ErrorKind::IsADirectory));
         }
+        if !kind.is_file() {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        }
         let mut bytes = Vec::new();
-        file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+        File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > LARGEST { Err(too_large()) } else { Ok(bytes) }
     }
 }
@@ -96,6 +98,7 @@ pub(super) fn in_words(error: &io::Error) -> (String, &'static str) {
             ("may not be read by this user".to_owned(), "change its owner, group or mode")
         }
         io::ErrorKind::IsADirectory => ("is a directory".to_owned(), "name the file in it"),
+        io::ErrorKind::InvalidInput => ("is no regular file".to_owned(), "name a file"),
         io::ErrorKind::FileTooLarge => {
             (format!("is larger than {} KiB", LARGEST >> 10), "check that it is the right file")
         }

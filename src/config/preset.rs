@@ -1,14 +1,20 @@
 //! Presets: what is known of a kind of site, written in the file's own syntax and laid beneath the user's file.
 
+use std::sync::LazyLock;
+
 use super::file::{File, PresetName};
 use super::typed;
 
-const XIVO: &str = include_str!("xivo.yaml");
+static NOTHING: LazyLock<File> = LazyLock::new(File::default);
+
+static XIVO: LazyLock<File> = LazyLock::new(|| {
+    typed::trusted(include_str!("xivo.yaml")).expect("the preset is read by every test that names it")
+});
 
 /// What lies beneath a file with this preset; nothing without one.
-pub(super) fn of(name: Option<PresetName>) -> File {
+pub(super) fn of(name: Option<PresetName>) -> &'static File {
     match name {
-        None => File::default(),
-        Some(PresetName::Xivo) => typed::trusted(XIVO).expect("the preset is read by a test"),
+        None => &NOTHING,
+        Some(PresetName::Xivo) => &XIVO,
     }
 }

@@ -5,6 +5,9 @@ use std::fmt;
 
 use super::tree::Tree;
 
+/// More errors than anyone mends before the next try.
+pub(super) const MOST_ERRORS: usize = 100;
+
 /// One finding about a file, worded for the person who wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -41,14 +44,17 @@ pub type Warning = Problem;
 pub struct Errors(Vec<Problem>);
 
 impl Errors {
+    /// The one error about a file that could not be looked into.
     pub(super) fn about_file(file: &str, message: String, remedy: &str) -> Self {
-        Self(vec![Problem {
-            file: file.to_owned(),
-            line: None,
-            key: String::new(),
-            message,
-            remedy: remedy.to_owned(),
-        }])
+        let key = String::new();
+        Self(vec![Problem { file: file.to_owned(), line: None, key, message, remedy: remedy.to_owned() }])
+    }
+
+    /// The one error about a line that could not be looked into.
+    pub(super) fn about_line(file: &str, line: usize, message: &str, remedy: &str) -> Self {
+        let mut errors = Self::about_file(file, message.to_owned(), remedy);
+        errors.0.iter_mut().for_each(|problem| problem.line = Some(line));
+        errors
     }
 
     /// The findings, in the order of their lines.

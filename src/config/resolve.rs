@@ -35,8 +35,8 @@ pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findin
     let probe = tuning::probing(user.probe.take().unwrap_or_default(), findings);
     let switch = tuning::switching(user.switch.take().unwrap_or_default(), user.observe, probe.as_ref(), findings);
     let limits = tuning::limits(user.limits.take().unwrap_or_default(), findings);
-    let services = services::resolve(&user, &beneath, fqdn.as_deref(), files, findings);
-    let (routes, left_out) = routes::resolve(&user, &beneath, &services, findings);
+    let services = services::resolve(&user, beneath, fqdn.as_deref(), files, findings);
+    let (routes, left_out) = routes::resolve(&user, beneath, &services, findings);
     if findings.has_errors() {
         return None;
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 use serde_yaml::Value;
 
-use super::problem::{KeyPath, Step};
+use super::problem::{KeyPath, MOST_ERRORS, Step};
 
 /// Deeper nesting has no meaning in any of our files.
 const DEEPEST: usize = 32;
@@ -280,6 +280,9 @@ impl Builder {
                 self.place(Node { line, content: Content::Scalar(Value::Null) });
             }
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
+        }
+        if self.flaws.len() >= MOST_ERRORS {
+            return Err(Flaw::new(line, "there are more mistakes", "mend these first"));
         }
         Ok(())
     }

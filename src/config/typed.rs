@@ -4,10 +4,7 @@
 use serde_yaml::Value;
 
 use super::file::File;
-use super::problem::{Findings, KeyPath, Step, nearest};
-
-/// More errors than anyone mends before the next try.
-const MOST_ERRORS: usize = 100;
+use super::problem::{Findings, KeyPath, MOST_ERRORS, Step, nearest};
 
 /// Keys of later versions: refused with their own words.
 const LATER: [(&str, &str, &str); 1] = [(
@@ -27,11 +24,12 @@ pub(super) fn read(findings: &mut Findings) -> Option<File> {
                 let at = key_path(error.path());
                 let at = note(findings, at, &error.inner().to_string());
                 if !findings.prune(&at) {
-                    break;
+                    return None;
                 }
             }
         }
     }
+    findings.error(&KeyPath::default(), "there are more mistakes", "mend these first");
     None
 }
 

@@ -154,15 +154,12 @@ fn overlay(drafts: &mut Vec<Draft>, user: Vec<Draft>, findings: &mut Findings) {
                 );
             }
             (Some(index), _) => {
-                let below = drafts.swap_remove(index);
+                let below = drafts.remove(index);
                 let route = RouteFile { matching: Some(below.matching), ..above.route }.over(below.route);
-                drafts.push(Draft {
-                    path: below.path,
-                    matching: below.matching,
-                    route,
-                    at: above.at,
-                    template: above.template,
-                });
+                drafts.insert(
+                    index,
+                    Draft { path: below.path, matching: below.matching, route, at: above.at, template: above.template },
+                );
             }
             (None, _) => drafts.push(above),
         }

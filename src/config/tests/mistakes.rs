@@ -1,6 +1,6 @@
 //! Mistakes, and the words they are answered with.
 
-use super::errors;
+use super::{MINIMAL, errors, parse};
 
 #[test]
 fn five_mistakes_in_one_file_give_five_messages_with_line_key_and_remedy() {
@@ -26,4 +26,283 @@ failback: stiky
         "edge.yaml:9: failback: \"stiky\" is not known here; did you mean sticky? write sticky or prefer-main",
     ];
     assert_eq!(errors(text), expected);
+}
+
+/// What is added to the smallest file, and where the only error must be: line, key, and words of the message.
+const ADDED: &[(&str, usize, &str, &str)] = &[
+    ("nodes: { listen: 10.1.0.41:9601 }", 7, "nodes", "comes with the watchdogs"),
+    ("switches_per_hour: 4", 7, "switches_per_hour", "belongs at switch.switches_per_hour"),
+    ("switch: { observe: true }", 7, "switch.observe", "belongs at observe"),
+    ("aliases: [a.example.org, a_b]", 7, "aliases[1]", "not a host name"),
+    ("listen: { https: [0.0.0.0:443, 0.0.0.0:443] }", 7, "listen.https[1]", "already by listen.https[0]"),
+    ("listen: { https: [0.0.0.0:443], http: 0.0.0.0:443 }", 7, "listen.http", "already by listen.https[0]"),
+    ("listen: { https: [] }", 7, "listen.https", "is empty"),
+    ("listen: { https: 443 }", 7, "listen.https", "wrong kind"),
+    ("listen: { https: ':443' }", 7, "listen.https", "not an address with a port"),
+    ("listen: { http: 0.0.0.0:0 }", 7, "listen.http", "port 0"),
+    ("metrics: 0.0.0.0:443", 7, "metrics", "is the public address"),
+    ("metrics: 9600", 7, "metrics", "wrong kind"),
+    ("admin: admin.sock", 7, "admin", "not an absolute path"),
+    ("admin: { socket: /run/a, group: 'a b' }", 7, "admin.group", "no name of a group"),
+    ("state: var", 7, "state", "not an absolute path"),
+    ("log: { level: infoo }", 7, "log.level", "did you mean info"),
+    ("log: { level: 'a=b=c' }", 7, "log.level", "not a filter"),
+    ("log: { format: jsn }", 7, "log.format", "did you mean json"),
+    ("tls: { min: 1.1 }", 7, "tls.min", "1.2 or 1.3"),
+    ("required: []", 7, "required", "empty"),
+    ("required: [cc, xivoo]", 7, "required[1]", "did you mean xivo"),
+    ("shared: { cc: 10.0.0.9 }", 7, "shared.cc", "of the sides, too"),
+    ("shared: { sip: 10.0.0.9 }\nrequired: [cc, sip]", 8, "required[1]", "shared by both"),
+    ("shared: { 'a b': 10.0.0.9 }", 7, "shared.a b", "no plain name"),
+    ("shared: { mds: 10.0.0.9 }", 7, "shared.mds", "a mapping of names"),
+    ("shared: { sip: [] }", 7, "shared.sip", "empty"),
+    ("shared: { sip: [10.0.0.9, 10.0.0.9] }", 7, "shared.sip[1]", "in the list already"),
+    ("shared: { sip: [http://10.0.0.9, https://10.0.0.8] }", 7, "shared.sip[1]", "another scheme than shared.sip[0]"),
+    ("shared: { sip: [{ address: 10.0.0.9, weight: 0 }] }", 7, "shared.sip[0].weight", "0 is no share"),
+    ("shared: { sip: [{ addres: 10.0.0.9 }] }", 7, "shared.sip[0].addres", "did you mean address"),
+    ("shared: { sip: { weight: 2 } }", 7, "shared.sip.address", "is missing"),
+    ("shared: { sip: { address: 10.0.0.9, name: 'a b' } }", 7, "shared.sip.name", "no host"),
+    ("shared: { sip: sip.example.org }", 7, "shared.sip", "names are not resolved"),
+    ("services: { ccc: { port: 1 } }", 7, "services.ccc", "did you mean cc"),
+    ("services: { cc: { port: 0 } }", 7, "services.cc.port", "0 is no port"),
+    ("services: { cc: { port: 65536 } }", 7, "services.cc.port", "from 0 to 65535"),
+    ("services: { cc: { host: 'https://x' } }", 7, "services.cc.host", "no host"),
+    ("services: { cc: { scheme: htps } }", 7, "services.cc.scheme", "did you mean https"),
+    ("services: { cc: { checks: ping } }", 7, "services.cc.checks", "write tcp or tls or sip"),
+    ("services: { cc: { checks: { tcp: 1, sip: udp } } }", 7, "services.cc.checks", "exactly one kind"),
+    ("services: { cc: { checks: [{ http: health }] } }", 7, "services.cc.checks[0].http.path", "is no path"),
+    ("services: { cc: { checks: [{ http: { method: POST } }] } }", 7, "services.cc.checks[0].http.method", "GET, HEAD"),
+    ("services: { cc: { checks: [{ http: { status: 99 } }] } }", 7, "services.cc.checks[0].http.status", "200-299"),
+    (
+        "services: { cc: { checks: [{ http: { headers: { Host: a } } }] } }",
+        7,
+        "services.cc.checks[0].http.headers.Host",
+        "set by host",
+    ),
+    (
+        "services: { cc: { checks: [{ tcp: { name: a } }, { sip: { name: a } }] } }",
+        7,
+        "services.cc.checks[1]",
+        "called \"a\", too",
+    ),
+    ("services: { cc: { tls: { ca: a.pem } } }", 7, "services.cc.tls.ca", "not an absolute path"),
+    ("upstream_tls: { ca: /nowhere.pem }", 7, "upstream_tls.ca", "does not exist"),
+    ("upstream_tls: { ca: /bad/empty.pem }", 7, "upstream_tls.ca", "holds no certificate"),
+    ("upstream_tls: { ca: /bad/text.pem }", 7, "upstream_tls.ca", "is not PEM"),
+    ("upstream_tls: { ca: /bad/der.pem }", 7, "upstream_tls.ca", "cannot be trusted"),
+    ("upstream_tls: { pin: abc }", 7, "upstream_tls.pin", "64 hex digits"),
+    ("upstream_tls: { pin: [] }", 7, "upstream_tls.pin", "empty"),
+    (
+        "upstream_tls: { ca: /etc/bascule/xivo-ca.pem, verify: off }",
+        7,
+        "upstream_tls",
+        "more than one of ca, pin and verify",
+    ),
+    ("upstream_tls: { name: '' }", 7, "upstream_tls.name", "no name a certificate can have"),
+    ("upstream_tls: { verify: no }", 7, "upstream_tls.verify", "write system or off"),
+    ("probe: { interval: 0s }", 7, "probe.interval", "0s is no time"),
+    ("probe: { interval: 25h, stale_after: 5s }", 7, "probe.interval", "longer than 1d"),
+    ("probe: { time_limit: 2s }", 7, "probe.time_limit", "longer than the interval, 1s"),
+    ("probe: { reprobe_silent: 2s }", 7, "probe.reprobe_silent", "longer than the interval, 1s"),
+    ("probe: { stale_after: 1800ms }", 7, "probe.stale_after", "not longer than interval + time_limit, 1s800ms"),
+    ("probe: { fall: 0 }", 7, "probe.fall", "at least 1"),
+    ("probe: { rise: 256 }", 7, "probe.rise", "from 0 to 255"),
+    ("probe: { profile: faster }", 7, "probe.profile", "write normal or fast"),
+    ("switch: { park_requests: 0 }", 7, "switch.park_requests", "at least 1"),
+    ("switch: { switches_per_hour: 0 }", 7, "switch.switches_per_hour", "at least 1"),
+    ("switch: { reconnect_rate: 0 }", 7, "switch.reconnect_rate", "at least 1"),
+    ("switch: { reconnect_rate: some }", 7, "switch.reconnect_rate", "users per second, or all"),
+    ("switch: { drain_limit: 5 }", 7, "switch.drain_limit", "with its unit"),
+    ("limits: { head_bytes: 2MiB }", 7, "limits.head_bytes", "not between 1KiB and 1MiB"),
+    ("limits: { head_bytes: 64K }", 7, "limits.head_bytes", "64KiB"),
+    ("limits: { head_fields: 1000 }", 7, "limits.head_fields", "256"),
+    (
+        "limits: { connections: 10, connections_per_client: 11 }",
+        7,
+        "limits.connections_per_client",
+        "more than limits.connections",
+    ),
+    ("limits: { h2_streams: -1 }", 7, "limits.h2_streams", "whole number"),
+    ("failback: { prefer_main: {} }", 7, "failback.prefer_main", "did you mean prefer-main"),
+    ("routes: { path: /a }", 7, "routes", "write a list"),
+    ("routes: [{ service: cc }]", 7, "routes[0].path", "is missing"),
+    ("routes: [{ path: /a }]", 7, "routes[0].service", "is missing"),
+    ("routes: [{ path: /a, service: ccc }]", 7, "routes[0].service", "did you mean cc"),
+    ("routes: [{ path: a, service: cc }]", 7, "routes[0].path", "is not absolute"),
+    ("routes: [{ path: /a//b, service: cc }]", 7, "routes[0].path", "holds //"),
+    ("routes: [{ path: /a/../b, service: cc }]", 7, "routes[0].path", "is not normalised"),
+    ("routes: [{ path: '/a?b', service: cc }]", 7, "routes[0].path", "query"),
+    ("routes: [{ path: /a/*, service: cc }]", 7, "routes[0].path", "match: prefix"),
+    ("routes: [{ path: /%61, service: cc }]", 7, "routes[0].path", "decoded"),
+    ("routes: [{ path: /a, service: cc }, { path: /a/, service: cc }]", 7, "routes[1].path", "listed already"),
+    ("routes: [{ path: '/{mds}', service: cc }]", 7, "routes[0].path", "there are none"),
+    ("routes: [{ path: /nothing, remove: true }]", 7, "routes[0].remove", "no route"),
+    ("routes: [{ path: /xuc, close: 1005 }]", 7, "routes[0].close", "must not stand in a Close frame"),
+    ("routes: [{ path: /xuc, close: { code: 5000 } }]", 7, "routes[0].close.code", "must not stand"),
+    ("routes: [{ path: /xuc, websocket: maybe }]", 7, "routes[0].websocket", "write true or false"),
+    (
+        "routes: [{ path: /xuc, websocket: { subprotocols: ['a b'] } }]",
+        7,
+        "routes[0].websocket.subprotocols[0]",
+        "no subprotocol",
+    ),
+    ("routes: [{ path: /xuc, zone: 'a b' }]", 7, "routes[0].zone", "no plain name"),
+    ("routes: [{ path: /xuc, token: jws }]", 7, "routes[0].token", "did you mean jwt"),
+    ("routes: [{ path: /xuc, body_limit: 10 }]", 7, "routes[0].body_limit", "with its unit"),
+    ("fqdn: b.example.org", 7, "fqdn", "a second time, first on line 2"),
+    ("observe:", 7, "observe", "has no value"),
+    ("observe: ~", 7, "observe", "has no value"),
+    ("observe: yes", 7, "observe", "true or false"),
+    ("log: &a { level: info }", 7, "log", "an anchor"),
+    ("log: { level: !x info }", 7, "log.level", "a tag"),
+    ("? [a]\n: b", 7, "?", "not plain text"),
+    ("---\na: b", 7, "", "a second document"),
+    ("log:\n\tlevel: info", 8, "", "a tab"),
+    ("log: {", 8, "", "not YAML"),
+];
+
+#[test]
+fn each_mistake_is_answered_once_with_its_line_its_key_and_a_remedy() {
+    let mut wrong = Vec::new();
+    for (added, line, key, words) in ADDED {
+        let found = errors(&format!("{MINIMAL}{added}\n"));
+        let place = if key.is_empty() { format!("edge.yaml:{line}: ") } else { format!("edge.yaml:{line}: {key}: ") };
+        let well = |error: &String| error.starts_with(&place) && error.contains(words) && error.contains("; ");
+        if found.len() != 1 || !found.iter().all(well) {
+            wrong.push(format!("{added}\n  {}\n  expected {place}… {words}", found.join("\n  ")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What is changed in the smallest file.
+const CHANGED: &[(&str, &str, &[&str])] = &[
+    ("fqdn: edge.example.org\n", "", &["1: fqdn: is missing"]),
+    ("edge.example.org", "https://edge.example.org", &["2: fqdn: \"https://edge.example.org\" is not a host name"]),
+    ("edge.example.org", "10.0.0.1", &["2: fqdn: \"10.0.0.1\" is not a host name"]),
+    ("edge.example.org", "10.1", &["2: fqdn: the number 10.1 is of the wrong kind"]),
+    ("preset: xivo", "preset: xvo", &["1: preset: \"xvo\" is not known here; did you mean xivo?"]),
+    ("preset: xivo\n", "", &["1: routes: nothing would be carried"]),
+    ("/etc/bascule/tls/key.pem", "/nowhere", &["3: certificate.key: \"/nowhere\" does not exist"]),
+    ("/etc/bascule/tls/key.pem", "/other/key.pem", &["3: certificate: chain and key do not belong together"]),
+    (
+        "/etc/bascule/tls/key.pem",
+        "/etc/bascule/tls/chain.pem",
+        &["3: certificate.key: \"/etc/bascule/tls/chain.pem\" holds no private key"],
+    ),
+    (
+        "/etc/bascule/tls/chain.pem",
+        "/bad/empty.pem",
+        &["3: certificate.chain: \"/bad/empty.pem\" holds no certificate"],
+    ),
+    ("/etc/bascule/tls/chain.pem", "/bad/text.pem", &["3: certificate.chain: \"/bad/text.pem\" is not PEM"]),
+    ("/etc/bascule/tls/chain.pem", "/bad/der.pem", &["3: certificate: cannot be used"]),
+    ("/etc/bascule/tls/chain.pem", "chain.pem", &["3: certificate.chain: \"chain.pem\" is not an absolute path"]),
+    (", key: /etc/bascule/tls/key.pem", "", &["3: certificate.key: is missing"]),
+    ("certificate: {", "certificat: {", &["3: certificat: unknown key; did you mean certificate?"]),
+    ("  standby: { cc: 10.0.0.22, xivo: 10.0.0.12 }\n", "", &["4: sides.standby: has no services"]),
+    ("  standby:", "  stanby:", &["6: sides.stanby: unknown key; did you mean standby?"]),
+    (
+        "sides:\n",
+        "sides: {}\nextra:\n",
+        &["4: sides.main: has no services", "4: sides.standby: has no services", "5: extra: unknown key"],
+    ),
+    ("main: { cc: 10.0.0.21, ", "main: { ", &["5: sides.main.cc: is missing, but required"]),
+    ("cc: 10.0.0.21", "cc: [10.0.0.21, 10.0.0.x]", &["5: sides.main.cc[1]: \"10.0.0.x\" is not an address"]),
+    ("cc: 10.0.0.21", "cc: http://10.0.0.21", &[]),
+    (
+        "cc: 10.0.0.21",
+        "cc: [http://10.0.0.21, https://10.0.0.23]",
+        &["5: sides.main.cc[1]: says another scheme than sides.main.cc[0]"],
+    ),
+    ("main: { cc", "main: { mds: 10.0.0.9, cc", &["5: sides.main.mds: is the word for media servers"]),
+];
+
+#[test]
+fn each_mistake_in_what_must_be_there_is_answered_once() {
+    let mut wrong = Vec::new();
+    for (from, to, expected) in CHANGED {
+        assert!(MINIMAL.contains(from), "{from}");
+        let found = errors(&MINIMAL.replacen(from, to, 1));
+        let mut pairs = found.iter().zip(*expected);
+        if found.len() != expected.len()
+            || !pairs.all(|(found, start)| found.starts_with(&format!("edge.yaml:{start}")))
+        {
+            wrong.push(format!("{from:?} -> {to:?}\n  {}\n  expected {expected:?}", found.join("\n  ")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_text_that_is_no_mapping_is_answered_in_one_line() {
+    for (text, words) in [
+        ("", "edge.yaml:1: the file is empty; "),
+        ("# nothing\n\n", "edge.yaml:1: the file is empty; "),
+        ("---\n", "the file is empty; "),
+        ("- a\n- b\n", "edge.yaml:1: the file holds no mapping; "),
+        ("just words\n", "edge.yaml:1: the file holds no mapping; "),
+        ("*a\n", "edge.yaml:1: "),
+        ("\u{0}", "edge.yaml:1: "),
+    ] {
+        let found = errors(text);
+        assert_eq!(found.len(), 1, "{text:?}: {found:?}");
+        assert!(found[0].contains(words), "{text:?}: {found:?}");
+    }
+}
+
+#[test]
+fn hostile_texts_are_refused_in_bounded_time() {
+    let bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n".to_owned()
+        + &('b'..='k')
+            .zip('a'..'k')
+            .map(|(name, of)| format!("{name}: &{name} [{}]\n", vec![format!("*{of}"); 9].join(", ")))
+            .collect::<String>();
+    assert!(errors(&bomb).iter().any(|error| error.contains("an alias")));
+    assert!(errors(&"[".repeat(1 << 20)).len() == 1);
+    assert!(
+        errors(&(0..40).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect::<String>())[0].contains("32 levels")
+    );
+    assert!(errors(&"a: ".repeat(1000)).len() == 1);
+    assert!(errors(&"x".repeat((1 << 20) + 1)).iter().any(|error| error.contains("larger than 1024 KiB")));
+    let keys: String = (0..5000).map(|number| format!("key{number}: 1\n")).collect();
+    assert_eq!(errors(&keys).len(), 101, "a hundred, and that there are more");
+    assert_eq!(errors(&"a:\n".repeat(5000)).len(), 101);
+}
+
+#[test]
+fn what_a_header_field_holds_is_never_repeated() {
+    let text = format!(
+        "{MINIMAL}services: {{ cc: {{ checks: [{{ http: {{ headers: {{ Authorization: \"secret\\n\" }} }} }}] }} }}\n"
+    );
+    let found = errors(&text);
+    assert_eq!(found.len(), 1);
+    assert!(found[0].contains("Authorization") && !found[0].contains("secret"));
+}
+
+#[test]
+fn a_reason_too_long_for_a_close_frame_is_refused() {
+    let text =
+        |length: usize| format!("{MINIMAL}routes: [{{ path: /xuc, close: {{ reason: {} }} }}]\n", "x".repeat(length));
+    assert_eq!(errors(&text(123)), [""; 0]);
+    assert_eq!(errors(&text(124)).len(), 1);
+}
+
+#[test]
+fn what_may_surprise_is_warned_of() {
+    for (added, words) in [
+        ("upstream_tls: { verify: off }", "edge.yaml:7: upstream_tls.verify: is off: WHOEVER ANSWERS"),
+        ("routes: [{ path: /xuc, replay: always }]", "edge.yaml:7: routes[0].replay: always: a POST"),
+        ("switch: { park_limit: 1s }", "edge.yaml:7: switch.park_limit: 1s is not longer than the 1s100ms"),
+        ("metrics: 0.0.0.0:9600", "edge.yaml:7: metrics: 0.0.0.0:9600 is reached from everywhere"),
+        ("aliases: [nowhere.example.org]", "edge.yaml:3: certificate: covers no nowhere.example.org"),
+    ] {
+        let (_, warnings) = parse(&format!("{MINIMAL}{added}\n")).unwrap();
+        assert_eq!(warnings.len(), 1, "{added}: {warnings:?}");
+        assert!(warnings[0].to_string().starts_with(words), "{}", warnings[0]);
+    }
+    let (_, warnings) = parse(&MINIMAL.replace("cc: 10.0.0.22", "cc: 10.0.0.21")).unwrap();
+    assert!(warnings[0].to_string().contains("serves Main, too"), "{warnings:?}");
+    let (_, warnings) = parse(&MINIMAL.replace("main: {", "main: { chat: 10.0.0.9,")).unwrap();
+    assert!(warnings[0].to_string().starts_with("edge.yaml:6: sides.standby.chat: is missing"), "{warnings:?}");
 }
