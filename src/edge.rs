@@ -8,10 +8,11 @@ use arc_swap::ArcSwap;
 
 use crate::config::Config;
 use crate::control::api::Time;
-use crate::control::metrics::{Configured, Metrics};
-use crate::front::admission::Admission;
+use crate::control::metrics::{Configured, ConnectionRefusal, Metrics};
+use crate::front::admission::{Admission, TurnedAway};
 use crate::front::tls::{CertificateError, Certificates};
 use crate::live::Live;
+use crate::logging::access::AccessLog;
 use crate::proxy::park::Parking;
 use crate::proxy::rewrite::Insiders;
 use crate::route::Router;
@@ -74,6 +75,8 @@ pub struct Edge {
     pub pages: Pages,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// One line for each request and session.
+    pub access: AccessLog,
     /// What the present switch is reported with.
     pub tally: Tally,
 }
@@ -98,7 +101,9 @@ impl Tally {
     #[inline]
     pub fn served(&self, epoch: u64) {
         let mark = epoch.saturating_add(1);
-        if self.first_served.load(Ordering::Relaxed) < mark && self.first_served.fetch_max(mark, Ordering::AcqRel) < mark {
+        if self.first_served.load(Ordering::Relaxed) < mark
+            && self.first_served.fetch_max(mark, Ordering::AcqRel) < mark
+        {
             self.first_served_at.store(Time::now().unix_ms(), Ordering::Release);
         }
     }
@@ -124,7 +129,12 @@ pub enum SiteError {
 
 impl Edge {
     /// Puts `config` to work.
-    pub fn new(config: Arc<Config>, live: Arc<Live>, metrics: Arc<Metrics>) -> Result<Self, SiteError> {
+    pub fn new(
+        config: Arc<Config>,
+        live: Arc<Live>,
+        metrics: Arc<Metrics>,
+        access: AccessLog,
+    ) -> Result<Self, SiteError> {
         let registers = Registers::default();
         let certificates = Arc::new(Certificates::load(&config.certificates)?);
         let site = Site::new(config, 0, &live, &registers, &metrics)?;
@@ -139,6 +149,7 @@ impl Edge {
             certificates,
             pages: Pages { waiting: WaitingPage::new(RETRY_AFTER), errors: ErrorPages::new() },
             metrics,
+            access,
             tally: Tally::default(),
         })
     }
@@ -198,9 +209,16 @@ impl Site {
 impl Edge {
     /// Notes a failed accept.
     pub fn note_accept_error(&self, error: &std::io::Error) {
+        self.metrics.connections_refused.of(ConnectionRefusal::Descriptors).inc();
         tracing::warn!(%error, "accepting a connection failed");
     }
 
     /// Notes a connection turned away by a cap.
-    pub fn note_turned_away(&self, _: crate::front::admission::TurnedAway) {}
+    pub fn note_turned_away(&self, turned_away: TurnedAway) {
+        let why = match turned_away {
+            TurnedAway::Full => ConnectionRefusal::Limit,
+            TurnedAway::Greedy => ConnectionRefusal::ClientLimit,
+        };
+        self.metrics.connections_refused.of(why).inc();
+    }
 }

@@ -25,6 +25,7 @@ use crate::engine::{Engine, Handle, Means, PlanError};
 use crate::front::connection::Door;
 use crate::front::{listener, plain, tls};
 use crate::live::{Live, Mode, View};
+use crate::logging::access::AccessLog;
 use crate::proxy::Carrier;
 use crate::state::{OpenError, State};
 
@@ -75,8 +76,8 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let (config, warnings) = Config::load(path).map_err(RunError::Config)?;
     let registry = Registry::new();
     let metrics = Arc::new(Metrics::new(&registry).map_err(RunError::start("metrics"))?);
-    let _guard = crate::logging::init(&config.log, metrics.access_lines_dropped.clone())
-        .map_err(RunError::start("logging"))?;
+    let _guard =
+        crate::logging::start(&config.log, metrics.access_lines_dropped.clone()).map_err(RunError::start("logging"))?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -85,7 +86,9 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let (state, beginning) = State::open(&config.state, metrics.journal_write_errors.clone())?;
     let state = Arc::new(state);
     let first = View { side: failover::Side::Main, mode: Mode::Deciding, epoch: 0 };
-    let edge = Arc::new(Edge::new(config.clone(), Arc::new(Live::new(first)), metrics.clone())?);
+    let access = AccessLog::start(&config.log, metrics.access_lines_dropped.clone())
+        .map_err(RunError::start("cannot start the access log"))?;
+    let edge = Arc::new(Edge::new(config.clone(), Arc::new(Live::new(first)), metrics.clone(), access.clone())?);
     count_certificates(&edge);
     let means = Means { edge: edge.clone(), state: state.clone(), metrics: metrics.clone() };
     let (engine, handle) = Engine::new(means, beginning)?;
@@ -103,6 +106,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         let _ = tokio::time::timeout(FLUSH, state.flushed()).await;
     });
     runtime.shutdown_timeout(Duration::from_millis(500));
+    access.flush();
     served
 }
 
@@ -131,9 +135,7 @@ impl Control {
             .map_err(RunError::start("cannot start the engine's thread"))?;
         let admin = runtime.block_on(AdminDoor::open(&config.admin)).map_err(RunError::start("admin"))?;
         let metrics = match config.metrics {
-            Some(address) => {
-                Some(runtime.block_on(MetricsDoor::open(address)).map_err(RunError::start("metrics"))?)
-            }
+            Some(address) => Some(runtime.block_on(MetricsDoor::open(address)).map_err(RunError::start("metrics"))?),
             None => None,
         };
         Ok(Self { runtime, admin, metrics, registry, handle })

@@ -7,11 +7,11 @@ use failover::{Explain as _, verdict};
 use tokio::time::timeout;
 
 use super::record::{api_kind, live_state};
+use super::report::SwitchReport;
 use super::{Engine, Work};
 use crate::control::api::{Event, Frozen, SwitchSummary, Time};
 use crate::control::metrics::Kind;
 use crate::live::{Mode, View};
-use super::report::SwitchReport;
 use crate::state::PastSwitch;
 use crate::tunnel::Pacing;
 

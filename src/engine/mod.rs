@@ -405,4 +405,3 @@ impl Engine {
         backend.checks.get(planned.position).map(act)
     }
 }
-

@@ -191,7 +191,11 @@ impl Engine {
             }
             Order::Freeze(request, answer) => {
                 let done = self.order_act(Act::Freeze, request.by, request.reason).await;
-                drop(answer.send(done.map(|()| Done { sentence: "Automatic switches are forbidden until resume.".into() })));
+                drop(
+                    answer.send(
+                        done.map(|()| Done { sentence: "Automatic switches are forbidden until resume.".into() }),
+                    ),
+                );
             }
             Order::Resume(request, answer) => {
                 let done = self.order_act(Act::Resume, request.by, request.reason).await;
@@ -203,7 +207,9 @@ impl Engine {
                 self.means.metrics.draining.set(1);
                 self.journal(Event::Drained, "The Edge takes no new connections and ends.".to_owned());
                 self.asker = None;
-                drop(answer.send(Done { sentence: "Draining: no new connections; the Edge ends when the old ones have.".into() }));
+                drop(answer.send(Done {
+                    sentence: "Draining: no new connections; the Edge ends when the old ones have.".into(),
+                }));
             }
             Order::Reload(site, answer) => drop(answer.send(self.reload(site))),
             Order::Note(event, sentence) => self.journal(event, sentence),
@@ -242,13 +248,7 @@ impl Engine {
         if !works {
             explain.facts.push(format!("{} is not known to work", copy.live()));
         }
-        SwitchAnswer {
-            switched: false,
-            dry_run: true,
-            live: self.switch.live(),
-            epoch: self.switch.epoch(),
-            explain,
-        }
+        SwitchAnswer { switched: false, dry_run: true, live: self.switch.live(), epoch: self.switch.epoch(), explain }
     }
 
     async fn order_act(&mut self, act: Act, by: String, why: String) -> Result<(), BrainError> {

@@ -30,7 +30,7 @@ pub struct Plan {
 }
 
 /// One check of one backend.
-pub(super) struct Planned {
+pub struct Planned {
     /// The backend.
     pub backend: BackendIndex,
     /// Position among the backend's checks.
@@ -43,7 +43,7 @@ pub(super) struct Planned {
 
 /// Where a backend belongs.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub struct Place {
     /// Its service.
     pub service: ServiceIndex,
     /// Its side; none when shared.

@@ -53,10 +53,8 @@ impl Engine {
     pub(super) fn explanation(&self, sentence: String) -> Explain {
         let told = self.switch.explain(self.clock.now());
         let names = self.plan.names();
-        let mut facts: Vec<String> = Side::BOTH
-            .into_iter()
-            .map(|side| format!("{side} {}", told.sides[side].named(names)))
-            .collect();
+        let mut facts: Vec<String> =
+            Side::BOTH.into_iter().map(|side| format!("{side} {}", told.sides[side].named(names))).collect();
         facts.push(format!("{} is live in epoch {}", told.live, told.epoch));
         facts.push(format!("{} of {} automatic switches of this hour are used", told.budget.used, told.budget.limit));
         if let Some(doubt) = told.doubt {

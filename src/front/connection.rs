@@ -18,8 +18,9 @@ use super::admission::Admitted;
 use super::client::ClientStream;
 use super::head::{self, HeadLimits, Kind, NoHead};
 use super::raw;
+use crate::control::metrics::{Alpn, ConnectionRefusal, Handshake, HandshakeFailure, Refusal, TlsVersion};
 use crate::edge::Edge;
-use crate::proxy::Carrier;
+use crate::proxy::{Carrier, record};
 use crate::upgrade;
 use crate::waiting::ErrorPage;
 
@@ -52,6 +53,19 @@ pub enum NoTls {
 }
 
 impl Door {
+    /// Serves one connection to its end, and counts how far it got.
+    pub async fn admit(&self, tcp: TcpStream, peer: SocketAddr, admitted: Admitted) {
+        let metrics = &self.edge.metrics;
+        metrics.connections_accepted.inc();
+        match self.serve(tcp, peer, admitted).await {
+            Ok(()) => {}
+            Err(NoTls::HelloTooLate) => metrics.connections_refused.of(ConnectionRefusal::ClientHelloTimeout).inc(),
+            Err(NoTls::BadHello) => metrics.connections_refused.of(ConnectionRefusal::NotTls).inc(),
+            Err(NoTls::HandshakeTooLate) => metrics.handshake_failures.of(HandshakeFailure::Timeout).inc(),
+            Err(NoTls::HandshakeFailed) => metrics.handshake_failures.of(HandshakeFailure::Protocol).inc(),
+        }
+    }
+
     /// Serves one connection to its end.
     pub async fn serve(&self, tcp: TcpStream, peer: SocketAddr, admitted: Admitted) -> Result<(), NoTls> {
         let stream = self.handshake(tcp, peer, admitted).await?;
@@ -75,8 +89,28 @@ impl Door {
         match timeout(limits.handshake, hello.into_stream(self.tls.clone())).await {
             Err(_) => Err(NoTls::HandshakeTooLate),
             Ok(Err(_)) => Err(NoTls::HandshakeFailed),
-            Ok(Ok(tls)) => Ok(ClientStream::new(tls, peer, admitted)),
+            Ok(Ok(tls)) => {
+                self.count_handshake(tls.get_ref().1);
+                Ok(ClientStream::new(tls, peer, admitted))
+            }
         }
+    }
+
+    fn count_handshake(&self, session: &rustls::ServerConnection) {
+        let version = match session.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => TlsVersion::V1_2,
+            _ => TlsVersion::V1_3,
+        };
+        let alpn = match session.alpn_protocol() {
+            Some(b"h2") => Alpn::H2,
+            Some(_) => Alpn::H1,
+            None => Alpn::None,
+        };
+        let handshake = match session.handshake_kind() {
+            Some(rustls::HandshakeKind::Resumed) => Handshake::Resumed,
+            _ => Handshake::Full,
+        };
+        self.edge.metrics.handshake(version, alpn, handshake);
     }
 
     async fn serve_h2(&self, mut stream: ClientStream) {
@@ -111,7 +145,7 @@ impl Door {
             match head {
                 Ok(Kind::Request) => {}
                 Ok(Kind::Upgrade(length)) => {
-                    let serving = upgrade::serve(self.edge.clone(), stream, buf, length, peer.ip());
+                    let serving = upgrade::serve(self.edge.clone(), stream, buf, length, peer);
                     return Box::pin(serving).await;
                 }
                 Err(no_head) => return self.refuse(stream, no_head).await,
@@ -130,12 +164,13 @@ impl Door {
     }
 
     async fn refuse(&self, mut stream: Stream, no_head: NoHead) {
-        let page = match no_head {
+        let (page, why) = match no_head {
             NoHead::Gone => return,
-            NoHead::TooLate => ErrorPage::RequestTimeout,
-            NoHead::TooLarge => ErrorPage::HeadTooLarge,
-            NoHead::Malformed(_) | NoHead::UnknownCoding => ErrorPage::BadRequest,
+            NoHead::TooLate => (ErrorPage::RequestTimeout, Refusal::HeadTimeout),
+            NoHead::TooLarge => (ErrorPage::HeadTooLarge, Refusal::HeadTooLarge),
+            NoHead::Malformed(_) | NoHead::UnknownCoding => (ErrorPage::BadRequest, Refusal::Framing),
         };
+        record::refused(&self.edge, why);
         let message = raw::page(&self.edge.pages.errors.answer(page, None));
         raw::finish(&mut stream, &message, self.edge.site().config.limits.write_stall).await;
     }

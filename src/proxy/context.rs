@@ -22,6 +22,8 @@ pub struct Context {
     pub site: Arc<Site>,
     /// Its route, once known.
     pub route: Option<Arc<Route>>,
+    /// Its route's position in the configuration.
+    pub route_index: Option<usize>,
     /// What upstreams are told about it.
     pub said: Option<Said>,
     /// Path and query to send when they are not as they came.
@@ -94,6 +96,7 @@ impl Context {
             id: RequestId::random(),
             site,
             route: None,
+            route_index: None,
             said: None,
             target: None,
             sent: false,

@@ -3,6 +3,7 @@
 pub mod context;
 pub mod forward;
 pub mod park;
+pub mod record;
 pub mod respond;
 pub mod rewrite;
 pub mod select;
@@ -19,6 +20,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
 
 use crate::config::Replay;
+use crate::control::metrics::ConnectFailure;
 use crate::edge::Edge;
 use crate::route::{Asked, Refusal};
 use crate::upstream::connect::DEMOTED;
@@ -48,8 +50,9 @@ impl Carrier {
             None => carried.path.into_owned(),
         });
         ctx.route = Some(ctx.site.router.routes()[carried.route].clone());
+        ctx.route_index = Some(carried.route);
         let client = respond::client(session);
-        ctx.said = Some(Said::new(client, host.unwrap_or_default(), &ctx.id));
+        ctx.said = Some(Said::new(client.ip(), host.unwrap_or_default(), &ctx.id));
         ctx.target = target;
         Ok(())
     }
@@ -181,7 +184,10 @@ impl ProxyHttp for Carrier {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        ctx.answered_after.get_or_insert(ctx.attempt_began.elapsed());
+        ctx.answered_after = Some(ctx.attempt_began.elapsed());
+        if let (Some(view), true) = (ctx.view, ctx.upstream.as_ref().is_some_and(|upstream| upstream.side.is_some())) {
+            self.edge.tally.served(view.epoch);
+        }
         let host = host(session.req_header()).unwrap_or_default();
         for (name, values) in ctx.site.insiders.rewrite(&response.headers, host) {
             response.remove_header(&name);
@@ -261,6 +267,9 @@ impl Carrier {
     fn note_failure(&self, ctx: &mut Context, error: &Error) {
         let Some(upstream) = &ctx.upstream else { return };
         ctx.tried.push(upstream.index);
+        if let Some(how) = connect_failure(error.etype()) {
+            record::connect_failed(ctx, how);
+        }
         let sign = match error.etype() {
             ErrorType::ConnectRefused => Sign::Refused,
             ErrorType::ConnectTimedout | ErrorType::ConnectNoRoute | ErrorType::ReadTimedout => Sign::TimedOut,
@@ -270,6 +279,19 @@ impl Carrier {
         };
         ctx.site.upstreams.signs.raise(upstream.index, sign);
     }
+}
+
+fn connect_failure(kind: &ErrorType) -> Option<ConnectFailure> {
+    Some(match kind {
+        ErrorType::ConnectRefused => ConnectFailure::Refused,
+        ErrorType::ConnectTimedout => ConnectFailure::Silent,
+        ErrorType::ConnectNoRoute => ConnectFailure::Unreachable,
+        ErrorType::TLSHandshakeFailure | ErrorType::TLSHandshakeTimedout | ErrorType::Custom(UNTRUSTED) => {
+            ConnectFailure::Tls
+        }
+        ErrorType::ConnectError | ErrorType::SocketError => ConnectFailure::Other,
+        _ => return None,
+    })
 }
 
 fn may_replay(session: &Session, ctx: &Context) -> bool {

@@ -1,17 +1,19 @@
 //! Answers of our own on Pingora's sessions: always a page, never JSON (XiVO's web application erases its user's
 //! credentials when `auth/check` is answered with JSON it does not expect).
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::SocketAddr;
 
-use http::Method;
+use http::{Method, Version};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::protocols::l4::socket::SocketAddr as PingoraAddr;
 use pingora::proxy::Session;
 
 use super::context::{Context, Ending};
-use super::{accept_language, forward};
+use super::record::{self, Seen};
+use super::{accept_language, host};
 use crate::edge::Edge;
+use crate::logging::access::Protocol;
 use crate::route::Refusal;
 use crate::waiting::{Answer, ErrorPage};
 
@@ -78,14 +80,25 @@ async fn send(session: &mut Session, answer: Answer<'_>) -> Result<()> {
 }
 
 /// The client's address.
-pub fn client(session: &Session) -> IpAddr {
+pub fn client(session: &Session) -> SocketAddr {
     match session.client_addr() {
-        Some(PingoraAddr::Inet(address)) => address.ip(),
-        _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        Some(PingoraAddr::Inet(address)) => *address,
+        _ => SocketAddr::from(([0, 0, 0, 0], 0)),
     }
 }
 
 /// Counts a request and hands its line to the access log.
-pub fn record(_edge: &Edge, session: &Session, ctx: &Context) {
-    let _ = (session, ctx, &forward::X_REQUEST_ID);
+pub fn record(edge: &Edge, session: &Session, ctx: &Context) {
+    let header = session.req_header();
+    let target = header.uri.path_and_query().map_or("/", |target| target.as_str());
+    let seen = Seen {
+        client: client(session),
+        protocol: if header.version == Version::HTTP_2 { Protocol::H2 } else { Protocol::H1 },
+        method: header.method.clone(),
+        target,
+        host: host(header),
+        status: session.response_written().map(|response| response.status.as_u16()),
+        bytes_out: u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX),
+    };
+    record::request(edge, ctx, seen);
 }

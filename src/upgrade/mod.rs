@@ -2,7 +2,7 @@
 
 mod exchange;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -12,11 +12,14 @@ use tokio::io::{AsyncWriteExt, Result as IoResult};
 use tokio::time::timeout;
 
 use crate::config::Follow;
+use crate::control::metrics::ConnectFailure;
 use crate::edge::Edge;
 use crate::front::head::FIELDS;
 use crate::front::raw;
+use crate::logging::access::Protocol;
 use crate::proxy::context::{Context, Ending};
 use crate::proxy::forward::{Said, X_REQUEST_ID};
+use crate::proxy::record::{self, Seen};
 use crate::proxy::respond::page_of_ending;
 use crate::proxy::select;
 use crate::route::{Asked, Refusal};
@@ -27,7 +30,7 @@ use crate::upstream::stream::UpstreamStream;
 use exchange::NoAnswer;
 
 /// Carries one upgrade to its end. `buf` begins with its head of `length` bytes.
-pub async fn serve(edge: Arc<Edge>, mut client: Stream, mut buf: BytesMut, length: usize, address: IpAddr) {
+pub async fn serve(edge: Arc<Edge>, mut client: Stream, mut buf: BytesMut, length: usize, peer: SocketAddr) {
     let mut ctx = Context::new(edge.site());
     let early = buf.split_off(length);
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
@@ -41,11 +44,13 @@ pub async fn serve(edge: Arc<Edge>, mut client: Stream, mut buf: BytesMut, lengt
             let version =
                 HeaderMap::from_iter([(http::header::SEC_WEBSOCKET_VERSION, "13".parse().expect("a number"))]);
             let answer = exchange::Answer { status, headers: version, rest: Vec::new() };
+            let target = request.path.unwrap_or("/");
+            record::request(&edge, &ctx, seen(peer, target, None, status.as_u16()));
             finish(&edge, &mut client, &exchange::reply(&answer)).await;
             return;
         }
     };
-    let opened = match open(&edge, &mut ctx, &request, &asked, address).await {
+    let opened = match open(&edge, &mut ctx, &request, &asked, peer.ip()).await {
         Ok(opened) => opened,
         Err(ending) => {
             ctx.ending = ending;
@@ -53,13 +58,16 @@ pub async fn serve(edge: Arc<Edge>, mut client: Stream, mut buf: BytesMut, lengt
                 Some(page) => edge.pages.errors.answer(page, asked.language),
                 None => edge.pages.waiting.for_request(&Method::POST, &HeaderMap::new()),
             };
+            let seen = asked.seen(peer, answer.status.as_u16());
+            record::request(&edge, &ctx, seen);
             finish(&edge, &mut client, &raw::page(&answer)).await;
             return;
         }
     };
-    drop(buf);
+    let target: Box<str> = asked.target.into();
     let (session, mut upstream, answer) = match opened {
         Opened::Refused(answer) => {
+            record::request(&edge, &ctx, asked.seen(peer, answer.status.as_u16()));
             finish(&edge, &mut client, &exchange::reply(&answer)).await;
             return;
         }
@@ -72,17 +80,33 @@ pub async fn serve(edge: Arc<Edge>, mut client: Stream, mut buf: BytesMut, lengt
     }
     // From here on the session's own orders end it, at a frame boundary.
     upstream.release();
+    drop(buf);
     let early = Early { from_client: early.to_vec(), from_upstream: answer.rest };
     // A task of its own: it is small, and lasts.
     tokio::spawn(async move {
-        let _report = Relay::new(session, client, *upstream, early, limits).await;
-        let _ = &ctx;
+        let open =
+            ctx.route_index.map(|route| ctx.site.counted.routes[route].sessions_open.of(record::by(&ctx)).clone());
+        if let Some(open) = &open {
+            open.inc();
+        }
+        let report = Relay::new(session, client, *upstream, early, limits).await;
+        if let Some(open) = &open {
+            open.dec();
+        }
+        let code = ctx.route.as_ref().map_or(0, |route| route.close.code);
+        record::session(&edge, &ctx, seen(peer, &target, None, 101), &report, code);
     });
+}
+
+fn seen<'a>(client: SocketAddr, target: &'a str, host: Option<&'a str>, status: u16) -> Seen<'a> {
+    let status = Some(status);
+    Seen { client, protocol: Protocol::WebSocket, method: Method::GET, target, host, status, bytes_out: 0 }
 }
 
 /// What an upgrade asks for.
 struct Handshake<'a> {
     host: Option<&'a str>,
+    target: &'a str,
     path: &'a str,
     query: Option<&'a str>,
     subprotocols: Option<&'a str>,
@@ -108,11 +132,18 @@ impl<'a> Handshake<'a> {
         };
         Ok(Self {
             host: text("host"),
+            target,
             path,
             query,
             subprotocols: text("sec-websocket-protocol"),
             language: field("accept-language"),
         })
+    }
+}
+
+impl Handshake<'_> {
+    fn seen(&self, client: SocketAddr, status: u16) -> Seen<'_> {
+        seen(client, self.target, self.host, status)
     }
 }
 
@@ -135,6 +166,7 @@ async fn open(
     let carried = site.router.decide(&what).map_err(Ending::Refused)?;
     let route = site.router.routes()[carried.route].clone();
     ctx.route = Some(route.clone());
+    ctx.route_index = Some(carried.route);
     let target = match asked.query {
         Some(query) => format!("{}?{query}", carried.path),
         None => carried.path.into_owned(),
@@ -171,6 +203,7 @@ async fn open(
         let mut stream = match upstream.connector.open().await {
             Ok(stream) => Box::new(stream),
             Err(error) => {
+                record::connect_failed(ctx, failure_of(&error));
                 note_failure(ctx, sign_of(&error));
                 continue;
             }
@@ -206,6 +239,17 @@ async fn open(
             StatusCode::SWITCHING_PROTOCOLS => Opened::Accepted { session, upstream: stream, answer },
             _ => Opened::Refused(answer),
         });
+    }
+}
+
+fn failure_of(error: &ConnectError) -> ConnectFailure {
+    match error {
+        ConnectError::Refused(_) => ConnectFailure::Refused,
+        ConnectError::Reset(_) => ConnectFailure::Reset,
+        ConnectError::TimedOut(..) => ConnectFailure::Silent,
+        ConnectError::Unreachable(..) => ConnectFailure::Unreachable,
+        ConnectError::Tls(..) => ConnectFailure::Tls,
+        ConnectError::Local(..) | ConnectError::Demoted(_) => ConnectFailure::Other,
     }
 }
 

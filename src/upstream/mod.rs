@@ -133,7 +133,7 @@ pub struct Upstream {
     /// Its side; none when shared.
     pub side: Option<Side>,
     /// Its name in the file.
-    pub name: String,
+    pub name: Arc<str>,
     /// Opens connections to it.
     pub connector: Arc<Connector>,
     /// Certificates it may show; none without TLS or with `verify: off`.
@@ -285,7 +285,7 @@ impl Upstreams {
             let upstream = Arc::new(Upstream {
                 index,
                 side: at.side,
-                name: at.backend.name.clone(),
+                name: at.backend.name.as_str().into(),
                 connector,
                 approvals: verified.then(Approvals::default),
                 peer,

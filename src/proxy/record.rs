@@ -1,0 +1,192 @@
+//! What is counted and logged when a request or a session ends.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use http::Method;
+
+use super::context::{Context, Ending};
+use crate::control::metrics::{By, ConnectFailure, Parked, Refusal as Counted};
+use crate::edge::Edge;
+use crate::logging::access::{AccessRecord, Protocol, SessionTally};
+use crate::logging::{Ended, SafePath};
+use crate::route::Refusal;
+use crate::tunnel::{Outcome, Party, Report};
+
+/// What the connection knows about a request that ended.
+pub struct Seen<'a> {
+    /// Where it came from.
+    pub client: SocketAddr,
+    /// What it spoke.
+    pub protocol: Protocol,
+    /// Its method.
+    pub method: Method,
+    /// Its target as sent.
+    pub target: &'a str,
+    /// Its `Host`; only logged when it is not ours.
+    pub host: Option<&'a str>,
+    /// The status it was answered with.
+    pub status: Option<u16>,
+    /// Body bytes sent to the client.
+    pub bytes_out: u64,
+}
+
+/// Counts a request and hands its line to the access log.
+pub fn request(edge: &Edge, ctx: &Context, seen: Seen<'_>) {
+    count(edge, ctx, seen.status);
+    let ended = ended(ctx.ending);
+    edge.access.put(line(ctx, seen, ended));
+}
+
+/// Counts a session and hands its line to the access log.
+pub fn session(edge: &Edge, ctx: &Context, seen: Seen<'_>, report: &Report, close_code: u16) {
+    count(edge, ctx, seen.status);
+    let ended = ended_session(report.outcome);
+    if let Some(route) = ctx.route_index {
+        ctx.site.counted.routes[route].sessions_ended.of(ended).inc();
+    }
+    let relayed = &edge.metrics.relayed_bytes;
+    relayed.of(crate::control::metrics::Direction::In).inc_by(report.to_upstream.bytes);
+    relayed.of(crate::control::metrics::Direction::Out).inc_by(report.to_client.bytes);
+    let told = matches!(report.outcome, Outcome::Demoted { clean: true });
+    let mut line = line(ctx, seen, ended);
+    line.bytes_in = report.to_upstream.bytes;
+    line.bytes_out = report.to_client.bytes;
+    line.session = Some(SessionTally {
+        frames_in: report.to_upstream.frames,
+        frames_out: report.to_client.frames,
+        close_code: told.then_some(close_code),
+    });
+    edge.access.put(line);
+}
+
+/// Counts a refusal made before there was a request.
+pub fn refused(edge: &Edge, why: Counted) {
+    edge.metrics.refused.of(why).inc();
+}
+
+/// Counts a connection to an upstream that did not open.
+pub fn connect_failed(ctx: &Context, how: ConnectFailure) {
+    let (Some(route), Some(view)) = (&ctx.route, ctx.view) else { return };
+    ctx.site.counted.services[route.service.0].connect_failed(view.side, how);
+}
+
+/// Who served, or would have.
+pub fn by(ctx: &Context) -> By {
+    match (&ctx.upstream, ctx.ending) {
+        (Some(upstream), Ending::Served | Ending::Truncated | Ending::ClientGone) => {
+            upstream.side.map_or(By::Shared, By::side)
+        }
+        _ => By::Edge,
+    }
+}
+
+fn count(edge: &Edge, ctx: &Context, status: Option<u16>) {
+    let by = by(ctx);
+    if let (Some(route), Some(status)) = (ctx.route_index, status) {
+        ctx.site.counted.routes[route].answered(by, status);
+    }
+    let metrics = &edge.metrics;
+    metrics.request_duration.of(by).observe(ctx.began.elapsed().as_secs_f64());
+    if ctx.replays > 0 {
+        metrics.replayed.inc_by(u64::from(ctx.replays));
+        edge.tally.replayed.fetch_add(u64::from(ctx.replays), Ordering::Relaxed);
+    }
+    if ctx.park_until.is_some() {
+        edge.tally.parked.fetch_add(1, Ordering::Relaxed);
+        metrics.parked_total.of(parked(ctx.ending)).inc();
+    }
+    if let Some(refusal) = counted(ctx.ending) {
+        metrics.refused.of(refusal).inc();
+    }
+    if matches!(
+        ctx.ending,
+        Ending::Lost
+            | Ending::Truncated
+            | Ending::TimedOut
+            | Ending::Waiting
+            | Ending::ParkedTooLong
+            | Ending::ParkingFull
+    ) {
+        edge.tally.failed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn parked(ending: Ending) -> Parked {
+    match ending {
+        Ending::ParkedTooLong | Ending::Waiting => Parked::Expired,
+        Ending::ParkingFull => Parked::Full,
+        Ending::ClientGone => Parked::Gone,
+        _ => Parked::Released,
+    }
+}
+
+fn counted(ending: Ending) -> Option<Counted> {
+    Some(match ending {
+        Ending::Refused(refusal) => match refusal {
+            Refusal::NoHost | Refusal::WrongHost => Counted::BadHost,
+            Refusal::BadPath(_) => Counted::BadPath,
+            Refusal::NoRoute => Counted::NoRoute,
+            Refusal::UpgradeNotAllowed => Counted::UpgradeNotAllowed,
+            Refusal::Token => Counted::Token,
+        },
+        Ending::BodyTooLarge => Counted::BodyTooLarge,
+        Ending::Waiting | Ending::ParkedTooLong | Ending::ParkingFull => Counted::NobodyWorks,
+        _ => return None,
+    })
+}
+
+fn ended(ending: Ending) -> Ended {
+    match ending {
+        Ending::Served => Ended::Complete,
+        Ending::Refused(_) | Ending::BodyTooLarge => Ended::Refused,
+        Ending::Waiting => Ended::NobodyWorks,
+        Ending::ParkedTooLong | Ending::ParkingFull => Ended::ParkExpired,
+        Ending::Lost | Ending::Truncated => Ended::UpstreamGone,
+        Ending::TimedOut => Ended::UpstreamTimeout,
+        Ending::ClientGone => Ended::ClientGone,
+        Ending::Internal => Ended::Internal,
+    }
+}
+
+fn ended_session(outcome: Outcome) -> Ended {
+    match outcome {
+        Outcome::ClientClosed | Outcome::UpstreamClosed => Ended::Complete,
+        Outcome::ClientLost => Ended::ClientGone,
+        Outcome::UpstreamLost { .. } => Ended::UpstreamGone,
+        Outcome::ClientStalled | Outcome::UpstreamStalled { .. } => Ended::WriteStall,
+        Outcome::Demoted { clean: true } => Ended::Switched,
+        Outcome::Demoted { clean: false } => Ended::Cut,
+        Outcome::Drained { .. } => Ended::Drained,
+        Outcome::ProtocolError(Party::Client) => Ended::ClientProtocol,
+        Outcome::ProtocolError(Party::Upstream) => Ended::UpstreamProtocol,
+    }
+}
+
+fn line(ctx: &Context, seen: Seen<'_>, ended: Ended) -> AccessRecord {
+    let duration = ctx.began.elapsed();
+    let foreign = ctx.ending == Ending::Refused(Refusal::WrongHost);
+    AccessRecord {
+        time: SystemTime::now().checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH),
+        request: ctx.id.to_string().into(),
+        client: seen.client,
+        protocol: seen.protocol,
+        method: seen.method,
+        host: seen.host.filter(|_| foreign).map(Into::into),
+        path: SafePath::new(seen.target),
+        status: seen.status,
+        bytes_in: ctx.body,
+        bytes_out: seen.bytes_out,
+        duration,
+        connect: ctx.connected_after,
+        upstream: ctx.answered_after,
+        side: ctx.upstream.as_ref().and_then(|upstream| upstream.side),
+        backend: ctx.upstream.as_ref().map(|upstream| upstream.name.clone()),
+        route: ctx.route_index.map(|route| ctx.site.manners[route].name.clone()),
+        replays: u8::try_from(ctx.replays).unwrap_or(u8::MAX),
+        parked: ctx.parked,
+        ended,
+        session: None,
+    }
+}
