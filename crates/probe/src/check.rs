@@ -91,8 +91,10 @@ impl Check {
             }
             Kind::Tls(tls) => {
                 let mut wire = Wire::connect(self, Some(tls), meter).await?;
+                let answer = wire.protocol();
+                meter.passed(answer);
                 wire.say_goodbye().await;
-                Ok(wire.protocol())
+                Ok(answer.to_owned())
             }
             Kind::Http(check) => http::ask(check, Wire::connect(self, check.tls.as_ref(), meter).await?).await,
             Kind::WebSocket(check) => {
