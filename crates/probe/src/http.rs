@@ -230,6 +230,10 @@ fn failure(error: &hyper::Error) -> Failure {
     if let Some(failure) = Failure::below(error) {
         return failure;
     }
+    // A request that was never sent carries the reason why not.
+    if let Some(cause) = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<hyper::Error>()) {
+        return failure(cause);
+    }
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
         return Failure::new(FailureKind::Reset, "connection closed before the answer was complete");
     }
