@@ -148,7 +148,8 @@ pub(crate) async fn ask(check: &HttpCheck, wire: Wire) -> Result<String, Failure
     let mut connected = true;
     let outcome = {
         let mut exchange = pin!(exchange(check, &mut sender));
-        // The connection moves the bytes, the exchange waits for them. Both live in this one future, so dropping it closes the socket.
+        // The connection moves the bytes, the exchange waits for them. Both live in this one future, so dropping it
+        // closes the socket.
         poll_fn(|cx| {
             if connected && connection.as_mut().poll(cx).is_ready() {
                 connected = false;

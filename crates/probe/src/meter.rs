@@ -1,4 +1,5 @@
-//! What a probe under way has learned so far. It outlives the attempt, so that a time limit still knows how far it came.
+//! What a probe under way has learned so far. It outlives the attempt, so that a time limit still knows how far it
+//! came.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
