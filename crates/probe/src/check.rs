@@ -15,7 +15,8 @@ use crate::tls::Tls;
 use crate::websocket::{self, WebSocketCheck};
 use crate::wire::Wire;
 
-/// A timer that fires this late says that the probe's own loop stood still; on a healthy one it is late by a millisecond or two.
+/// A timer that fires this late says that the probe's own loop stood still; on a healthy one it is late by a
+/// millisecond or two.
 const STALL: Duration = Duration::from_millis(100);
 
 /// One question to one address, with one limit for all of it. Build it once and run it again and again.
@@ -91,8 +92,10 @@ impl Check {
             }
             Kind::Tls(tls) => {
                 let mut wire = Wire::connect(self, Some(tls), meter).await?;
+                let answer = wire.protocol();
+                meter.passed(answer);
                 wire.say_goodbye().await;
-                Ok(wire.protocol())
+                Ok(answer.to_owned())
             }
             Kind::Http(check) => http::ask(check, Wire::connect(self, check.tls.as_ref(), meter).await?).await,
             Kind::WebSocket(check) => {

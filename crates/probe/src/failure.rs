@@ -25,7 +25,8 @@ pub enum FailureKind {
     Refused,
     /// The target ended the connection before its answer was complete.
     Reset,
-    /// No complete answer within the time limit. In [`Phase::Connect`] the host is dead or cut off, later on its application is slow or stuck.
+    /// No complete answer within the time limit. In [`Phase::Connect`] the host is dead or cut off, later on its
+    /// application is slow or stuck.
     Silent,
     /// The network says that there is no way there.
     Unreachable,

@@ -148,7 +148,8 @@ pub(crate) async fn ask(check: &HttpCheck, wire: Wire) -> Result<String, Failure
     let mut connected = true;
     let outcome = {
         let mut exchange = pin!(exchange(check, &mut sender));
-        // The connection moves the bytes, the exchange waits for them. Both live in this one future, so dropping it closes the socket.
+        // The connection moves the bytes, the exchange waits for them. Both live in this one future, so dropping it
+        // closes the socket.
         poll_fn(|cx| {
             if connected && connection.as_mut().poll(cx).is_ready() {
                 connected = false;
@@ -229,6 +230,10 @@ fn contains(text: &[u8], wanted: &[u8]) -> bool {
 fn failure(error: &hyper::Error) -> Failure {
     if let Some(failure) = Failure::below(error) {
         return failure;
+    }
+    // A request that was never sent carries the reason why not.
+    if let Some(cause) = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<hyper::Error>()) {
+        return failure(cause);
     }
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
         return Failure::new(FailureKind::Reset, "connection closed before the answer was complete");

@@ -1,12 +1,17 @@
 //! One check, one time limit: is the service at this address working?
 //!
-//! A [`Check`] names an address, a [`Kind`] of question and a time limit for the whole of it: connect, TLS handshake, request and answer.
-//! [`Check::run`] always returns a [`Report`]; a target that is down is data, not an error. Debouncing, scheduling and deciding are left to others.
+//! A [`Check`] names an address, a [`Kind`] of question and a time limit for the whole of it: connect, TLS handshake,
+//! request and answer.
+//! [`Check::run`] always returns a [`Report`]; a target that is down is data, not an error. Debouncing, scheduling and
+//! deciding are left to others.
 //!
-//! Whatever the target sends, a probe keeps at most a few hundred kilobytes of it, quotes nothing of it but numbers and certificate names, and never
-//! repeats what it was told to send: a path or a header may hold a token. The libraries below log requests at *trace*, so keep `hyper` and `tungstenite` above that.
+//! Whatever the target sends, a probe keeps at most a few hundred kilobytes of it, quotes nothing of it but numbers
+//! and certificate names, and never
+//! repeats what it was told to send: a path or a header may hold a token. The libraries below log requests at *trace*,
+//! so keep `hyper` and `tungstenite` above that.
 //!
-//! A probe's sockets are closed with a reset (zero linger): nothing stays in `TIME_WAIT` here, and a target drops what a probe gave up at once.
+//! A probe's sockets are closed with a reset (zero linger): nothing stays in `TIME_WAIT` here, and a target drops what
+//! a probe gave up at once.
 #![forbid(unsafe_code)]
 
 mod check;

@@ -1,4 +1,5 @@
-//! What a probe under way has learned so far. It outlives the attempt, so that a time limit still knows how far it came.
+//! What a probe under way has learned so far. It outlives the attempt, so that a time limit still knows how far it
+//! came.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub(crate) struct Meter {
     pub(crate) on_time_limit: Option<Result<String, Failure>>,
     started: Instant,
     phase_began: Instant,
+    decided: Option<Instant>,
     connect: Option<Duration>,
     tls: Option<Duration>,
     first_byte: FirstByte,
@@ -31,6 +33,7 @@ impl Meter {
             on_time_limit: None,
             started: now,
             phase_began: now,
+            decided: None,
             connect: None,
             tls: None,
             first_byte: FirstByte::default(),
@@ -55,6 +58,12 @@ impl Meter {
         self.certificate = certificate;
     }
 
+    /// The target has passed. What follows is courtesy, and the time limit cannot change the result any more.
+    pub(crate) fn passed(&mut self, answer: &str) {
+        self.decided = Some(Instant::now());
+        self.on_time_limit = Some(Ok(answer.to_owned()));
+    }
+
     /// A handle for whoever sees the first byte of the answer.
     pub(crate) fn first_byte(&self) -> FirstByte {
         self.first_byte.clone()
@@ -65,7 +74,7 @@ impl Meter {
             connect: self.connect,
             tls: self.tls,
             first_byte: self.first_byte.0.get().map(|seen| seen.saturating_duration_since(self.phase_began)),
-            total: self.started.elapsed(),
+            total: self.decided.unwrap_or_else(Instant::now).saturating_duration_since(self.started),
         }
     }
 

@@ -25,7 +25,7 @@ pub struct Timings {
     pub tls: Option<Duration>,
     /// From the request to the first byte of the answer.
     pub first_byte: Option<Duration>,
-    /// The whole of it.
+    /// From the start until the result was certain; saying goodbye to a target that passed is not counted.
     pub total: Duration,
 }
 

@@ -1,6 +1,7 @@
 //! The SIP check (RFC 3261): one OPTIONS, over UDP, TCP or TLS, and any final response that does not admit a failure.
 //!
-//! No library: those that exist are either no longer maintained or whole stacks. What a probe needs of SIP fits into [`message`].
+//! No library: those that exist are either no longer maintained or whole stacks. What a probe needs of SIP fits into
+//! [`message`].
 
 mod message;
 mod stream;
@@ -39,7 +40,8 @@ pub struct SipCheck {
     pub contact: Option<SipUri>,
     /// The `User-Agent` header.
     pub user_agent: UserAgent,
-    /// The final responses that count as working. Below 500 by default: a server that asks for a password, or knows no such user, is alive.
+    /// The final responses that count as working. Below 500 by default: a server that asks for a password, or knows no
+    /// such user, is alive.
     pub status: StatusSet,
 }
 

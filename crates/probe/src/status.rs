@@ -9,7 +9,8 @@ const CODES: RangeInclusive<u16> = 100..=699;
 /// Far more than anybody writes; bounds the work per answer.
 const MOST_RANGES: usize = 32;
 
-/// A non-empty set of HTTP or SIP status codes. Its text form is a list of `200`, `200-299`, `2xx`, `below 500` or `<500`.
+/// A non-empty set of HTTP or SIP status codes. Its text form is a list of `200`, `200-299`, `2xx`, `below 500` or
+/// `<500`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusSet(Vec<RangeInclusive<u16>>);
 

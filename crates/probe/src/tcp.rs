@@ -6,7 +6,8 @@ use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
 use crate::failure::{Failure, FailureKind};
 
-/// Connects with `TCP_NODELAY` and zero linger: dropping the stream, or this future half-way, resets what there was of a connection.
+/// Connects with `TCP_NODELAY` and zero linger: dropping the stream, or this future half-way, resets what there was of
+/// a connection.
 pub(crate) async fn connect(target: SocketAddr, source: Option<IpAddr>) -> Result<TcpStream, Failure> {
     let socket = match target {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
@@ -27,7 +28,8 @@ pub(crate) async fn connect(target: SocketAddr, source: Option<IpAddr>) -> Resul
     Ok(stream)
 }
 
-/// On this very host a closed port among the ephemeral ones may be picked as our own: TCP then opens simultaneously with itself and "works".
+/// On this very host a closed port among the ephemeral ones may be picked as our own: TCP then opens simultaneously
+/// with itself and "works".
 fn is_connected_to_itself(stream: &TcpStream) -> bool {
     match (stream.local_addr(), stream.peer_addr()) {
         (Ok(local), Ok(peer)) => local == peer,
@@ -47,4 +49,18 @@ pub(crate) async fn datagrams(target: SocketAddr, source: Option<IpAddr>) -> Res
         .map_err(|error| Failure::local("bind a UDP socket", format_args!("{local}: {error}")))?;
     socket.connect(target).await.map_err(|error| Failure::of_io(&error))?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_that_met_itself_is_noticed() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let own = socket.local_addr().unwrap();
+        let stream = socket.connect(own).await.unwrap();
+        assert!(is_connected_to_itself(&stream));
+    }
 }

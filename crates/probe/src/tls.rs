@@ -1,6 +1,8 @@
-//! TLS towards a target: whom to trust ([`TlsTrust`]), one end of a handshake ([`Tls`]), and its failures in clear words.
+//! TLS towards a target: whom to trust ([`TlsTrust`]), one end of a handshake ([`Tls`]), and its failures in clear
+//! words.
 //!
-//! Everything that connects to upstreams shares this module, so that a probe and the traffic it speaks for trust the same.
+//! Everything that connects to upstreams shares this module, so that a probe and the traffic it speaks for trust the
+//! same.
 
 mod certificate;
 mod failure;
@@ -37,7 +39,8 @@ pub struct Tls {
 impl Tls {
     /// Prepares handshakes that offer `alpn` (see [`ALPN_HTTP1`]; none for other protocols).
     ///
-    /// `server_name` is what the certificate must be valid for. It need not be the address connected to. A DNS name is also sent as SNI, an IP address is not (RFC 6066).
+    /// `server_name` is what the certificate must be valid for. It need not be the address connected to. A DNS name is
+    /// also sent as SNI, an IP address is not (RFC 6066).
     #[must_use]
     pub fn new(trust: &TlsTrust, server_name: ServerName<'static>, alpn: &[&[u8]]) -> Self {
         Self { config: trust.full_handshake_config(alpn), server_name }

@@ -1,7 +1,6 @@
 //! The WebSocket check (RFC 6455): the upgrade, optionally a sign of life through it, and an orderly close.
 
 use std::fmt::{self, Debug};
-use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use http::header::SEC_WEBSOCKET_PROTOCOL;
@@ -18,15 +17,13 @@ use crate::failure::{Failure, FailureKind};
 use crate::http::host_header;
 use crate::meter::Meter;
 use crate::tls::Tls;
-use crate::wire::Wire;
+use crate::wire::{GOODBYE, Wire};
 
 /// Enough for any echo; what a server pushes unasked may not be larger either.
 const MESSAGE_LIMIT: usize = 64 * 1024;
 const BUFFER: usize = 4 * 1024;
 /// How many messages nobody asked for are skipped while waiting for the answer.
 const MOST_STRAYS: usize = 64;
-/// How long the target may take to answer a Close, once it has proved that it works.
-const CLOSE_PATIENCE: Duration = Duration::from_millis(100);
 
 /// A WebSocket to open.
 #[derive(Clone)]
@@ -144,7 +141,7 @@ pub(crate) async fn ask(check: &WebSocketCheck, wire: Wire, meter: &mut Meter) -
             "WebSocket echoes"
         }
     };
-    meter.on_time_limit = Some(Ok(answer.to_owned()));
+    meter.passed(answer);
     close(socket).await;
     Ok(answer.to_owned())
 }
@@ -180,8 +177,8 @@ async fn close(mut socket: WebSocketStream<Wire>) {
         }
         Ok::<_, Error>(())
     };
-    let _ = timeout(CLOSE_PATIENCE, goodbye).await;
-    socket.get_mut().say_goodbye().await;
+    let _ = timeout(GOODBYE, goodbye).await;
+    socket.get_mut().end_tls().await;
 }
 
 fn failure(error: &Error) -> Failure {

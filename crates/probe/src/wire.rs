@@ -5,9 +5,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 use crate::check::Check;
@@ -15,6 +17,11 @@ use crate::failure::Failure;
 use crate::meter::{FirstByte, Meter};
 use crate::tcp;
 use crate::tls::{self, Tls};
+
+/// How long a target that passed may take to end the connection in order.
+pub(crate) const GOODBYE: Duration = Duration::from_millis(100);
+/// What a target that was told goodbye may still say.
+const MOST_READS: usize = 16;
 
 pub(crate) struct Wire {
     stream: Stream,
@@ -44,10 +51,10 @@ impl Wire {
     }
 
     /// The version that was agreed on, for a report.
-    pub(crate) fn protocol(&self) -> String {
+    pub(crate) fn protocol(&self) -> &'static str {
         match &self.stream {
-            Stream::Plain(_) => "TCP".to_owned(),
-            Stream::Tls(stream) => tls::protocol_of(stream.get_ref().1).to_owned(),
+            Stream::Plain(_) => "TCP",
+            Stream::Tls(stream) => tls::protocol_of(stream.get_ref().1),
         }
     }
 
@@ -59,13 +66,28 @@ impl Wire {
     }
 
     /// Ends TLS in order. TCP is left to the reset that dropping it sends: a FIN of ours would leave `TIME_WAIT` here.
-    pub(crate) async fn say_goodbye(&mut self) {
+    pub(crate) async fn end_tls(&mut self) {
         // Tried once, never waited for: the target has answered already, nothing is held against it any more.
         poll_fn(|cx| {
             let _ = Pin::new(&mut *self).poll_shutdown(cx);
             Poll::Ready(())
         })
         .await;
+    }
+
+    /// Ends TLS in order and lets the target do the same. A reset right after the handshake would meet the session
+    /// tickets it is still sending, and fill its log with handshakes that failed.
+    pub(crate) async fn say_goodbye(&mut self) {
+        self.end_tls().await;
+        let mut rest = [0; 1024];
+        let goodbye = async {
+            for _ in 0..MOST_READS {
+                if !matches!(self.read(&mut rest).await, Ok(1..)) {
+                    break;
+                }
+            }
+        };
+        let _ = timeout(GOODBYE, goodbye).await;
     }
 
     fn stream(self: Pin<&mut Self>) -> Pin<&mut dyn Duplex> {

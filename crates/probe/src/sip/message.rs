@@ -1,4 +1,5 @@
-//! Reads as much of a SIP message as tells whether it answers our request: the start line and five headers (RFC 3261, 7 and 25).
+//! Reads as much of a SIP message as tells whether it answers our request: the start line and five headers (RFC 3261,
+//! 7 and 25).
 //!
 //! Tolerant in form (folded headers, compact names, bare LF), strict in meaning: a doubtful message is no answer.
 
@@ -38,7 +39,8 @@ pub(super) enum Malformed {
     ContentLength,
 }
 
-/// Finds the end of the head, just behind the empty line, looking from `from` on (a place where an earlier search gave up).
+/// Finds the end of the head, just behind the empty line, looking from `from` on (a place where an earlier search gave
+/// up).
 pub(super) fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
     // An empty line is LF LF or LF CR LF; the search steps back far enough to see one that straddles `from`.
     let from = from.saturating_sub(2);

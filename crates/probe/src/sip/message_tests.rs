@@ -129,7 +129,8 @@ fn the_end_of_a_head_is_found_wherever_the_search_resumes() {
     }
 }
 
-/// Every prefix, every single-byte change by a set of nasty bytes, and every deleted byte of a good response: never a panic, and never another's answer.
+/// Every prefix, every single-byte change by a set of nasty bytes, and every deleted byte of a good response: never a
+/// panic, and never another's answer.
 #[test]
 fn a_damaged_response_is_never_mistaken_for_another() {
     let good: &[u8] =

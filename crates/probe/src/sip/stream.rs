@@ -32,7 +32,7 @@ pub(super) async fn ask(
         {
             match transaction.meaning(&head) {
                 Meaning::Final(status) => {
-                    wire.say_goodbye().await;
+                    wire.end_tls().await;
                     return Ok(status);
                 }
                 Meaning::Provisional(status) => waiting.provisional(status),

@@ -1,4 +1,5 @@
-//! OPTIONS over UDP: sent again and again until a final response comes (RFC 3261, 17.1.2, fitted into the check's time limit).
+//! OPTIONS over UDP: sent again and again until a final response comes (RFC 3261, 17.1.2, fitted into the check's time
+//! limit).
 
 use std::time::Duration;
 
@@ -56,7 +57,8 @@ pub(super) async fn ask(
     }
 }
 
-/// T1 suits limits of half a minute. An eighth of the limit sends at 0, 1/8, 3/8 and 7/8 of it: one lost datagram, or two, do not make a target silent.
+/// T1 suits limits of half a minute. An eighth of the limit sends at 0, 1/8, 3/8 and 7/8 of it: one lost datagram, or
+/// two, do not make a target silent.
 fn first_interval(time_limit: Duration) -> Duration {
     (time_limit / 8).clamp(SHORTEST, T1)
 }

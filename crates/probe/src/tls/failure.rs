@@ -32,6 +32,9 @@ fn certificate(error: &CertificateError) -> Failure {
             "the certificate is not valid yet: {} to go (is a clock wrong?)",
             span(*time, *not_before)
         )),
+        CertificateError::BadSignature => tls(format_args!(
+            "a signature does not verify: the certificate is of another authority of the same name, or shown without its key"
+        )),
         CertificateError::UnknownIssuer => tls(format_args!("the certificate is not issued by a trusted authority")),
         CertificateError::NotValidForName => tls(format_args!("the certificate is for another name")),
         CertificateError::NotValidForNameContext { expected, presented } if presented.is_empty() => {

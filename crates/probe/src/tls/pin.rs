@@ -9,7 +9,8 @@ use ring::digest::{SHA256, digest};
 use rustls::pki_types::CertificateDer;
 use rustls::server::ParsedCertificate;
 
-/// SHA-256 of a SubjectPublicKeyInfo in DER. Written in hexadecimal (colons allowed) or base64, with or without curl's `sha256//`; shown as curl does.
+/// SHA-256 of a SubjectPublicKeyInfo in DER. Written in hexadecimal (colons allowed) or base64, with or without curl's
+/// `sha256//`; shown as curl does.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Pin([u8; 32]);
 

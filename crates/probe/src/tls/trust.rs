@@ -17,7 +17,8 @@ use super::verifier::{AnchoredVerifier, NoVerifier, PinVerifier};
 pub enum Verify {
     /// By an authority this machine trusts.
     System,
-    /// By one of these authorities. A server's own self-signed certificate works too: it is then the only one accepted, for its names, while it is valid.
+    /// By one of these authorities. A server's own self-signed certificate works too: it is then the only one
+    /// accepted, for its names, while it is valid.
     Ca(Vec<CertificateDer<'static>>),
     /// By holding one of these keys. Names, dates and issuers do not count.
     Pin(Vec<Pin>),
@@ -75,7 +76,8 @@ impl TlsTrust {
         Ok(Self { base: Arc::new(config) })
     }
 
-    /// Builds a configuration that offers `alpn` and resumes sessions. Build it once per upstream and share it: the session cache lives in it.
+    /// Builds a configuration that offers `alpn` and resumes sessions. Build it once per upstream and share it: the
+    /// session cache lives in it.
     #[must_use]
     pub fn client_config(&self, alpn: &[&[u8]]) -> Arc<ClientConfig> {
         let mut config = self.offering(alpn);

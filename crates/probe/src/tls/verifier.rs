@@ -14,7 +14,8 @@ use super::pin::Pin;
 
 /// Verifies chains to the given authorities; and accepts a given certificate as it stands, if name and dates fit.
 ///
-/// The second half is for self-signed servers: the certificate `openssl req -x509` makes calls itself an authority, which chain building forbids for a server.
+/// The second half is for self-signed servers: the certificate `openssl req -x509` makes calls itself an authority,
+/// which chain building forbids for a server.
 #[derive(Debug)]
 pub(super) struct AnchoredVerifier {
     chain: Arc<WebPkiServerVerifier>,
@@ -142,7 +143,8 @@ impl ServerCertVerifier for PinVerifier {
     }
 }
 
-/// Accepts anybody. Checking signatures would prove nothing about a key nobody vouches for, and would refuse old certificates.
+/// Accepts anybody. Checking signatures would prove nothing about a key nobody vouches for, and would refuse old
+/// certificates.
 #[derive(Debug)]
 pub(super) struct NoVerifier {
     algorithms: WebPkiSupportedAlgorithms,

@@ -1,0 +1,11 @@
+//! Probes against real sockets on the loopback interface: servers that work, that do not, and that mean harm.
+#![allow(clippy::unwrap_used, reason = "everything here is a test")]
+
+mod http;
+mod server;
+mod sip_stream;
+mod sip_udp;
+mod tcp;
+mod time_limit;
+mod tls;
+mod websocket;
