@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -66,6 +67,9 @@ impl Config {
 pub(super) trait Files {
     /// The whole content of a file of reasonable size.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// Whether every user of the machine may read it.
+    fn is_open_to_all(&self, path: &Path) -> bool;
 }
 
 /// The file system.
@@ -83,6 +87,10 @@ impl Files for Disk {
         let mut bytes = Vec::new();
         File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > LARGEST { Err(too_large()) } else { Ok(bytes) }
+    }
+
+    fn is_open_to_all(&self, path: &Path) -> bool {
+        std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
     }
 }
 

@@ -294,7 +294,7 @@ pub struct Route {
 }
 
 /// A route of the preset that is not carried.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct LeftOut {
     /// Its path.
     pub path: String,

@@ -3,13 +3,15 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use serde::Serialize;
+
 use super::tree::Tree;
 
 /// More errors than anyone mends before the next try.
 pub(super) const MOST_ERRORS: usize = 100;
 
 /// One finding about a file, worded for the person who wrote it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Problem {
     /// The file as it was named.
     pub file: String,
@@ -208,17 +210,30 @@ impl Findings {
         !self.errors.is_empty()
     }
 
+    /// Notes that there are more errors than were looked for.
+    pub(super) fn too_many(&mut self) {
+        let last = self.errors.iter().filter_map(|problem| problem.line).max().unwrap_or(1);
+        self.placed_error(last, String::new(), "there are more mistakes".to_owned(), "mend these first".to_owned());
+    }
+
     /// Ends the collection: the warnings, or the errors.
-    pub(super) fn finish(mut self) -> Result<Vec<Warning>, Errors> {
-        self.errors.sort_by_key(|problem| problem.line);
-        self.warnings.sort_by_key(|problem| problem.line);
-        if self.errors.is_empty() { Ok(self.warnings) } else { Err(Errors(self.errors)) }
+    pub(super) fn finish(self) -> Result<Vec<Warning>, Errors> {
+        let errors = in_order(self.errors);
+        if errors.is_empty() { Ok(in_order(self.warnings)) } else { Err(Errors(errors)) }
     }
 
     fn problem(&self, at: &KeyPath, message: String, remedy: String) -> Problem {
         let (key, line) = self.tree.locate(at);
         Problem { file: self.file.clone(), line: Some(line), key, message, remedy }
     }
+}
+
+/// By line, each once: one setting may serve several services.
+fn in_order(mut problems: Vec<Problem>) -> Vec<Problem> {
+    let mut seen = HashSet::new();
+    problems.retain(|problem| seen.insert(problem.clone()));
+    problems.sort_by_key(|problem| problem.line);
+    problems
 }
 
 /// The candidate most like `word`, if one is like it.

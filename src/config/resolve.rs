@@ -19,7 +19,7 @@ use super::{Config, TlsVersion, address, file, preset};
 pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findings: &mut Findings) -> Option<Config> {
     let beneath = preset::of(user.preset);
     let fqdn = fqdn(user.fqdn.take(), findings);
-    let aliases = aliases(user.aliases.take(), findings);
+    let aliases = aliases(user.aliases.take(), fqdn.as_deref(), findings);
     let names: Vec<&str> = fqdn.iter().chain(&aliases).map(String::as_str).collect();
     let certificates = certificates::resolve(user.certificate.take(), &names, files, now, findings);
     let tls_min = match user.tls.take().and_then(|tls| tls.min) {
@@ -69,14 +69,18 @@ fn fqdn(written: Option<String>, findings: &mut Findings) -> Option<String> {
     hostname(name, &at, findings)
 }
 
-fn aliases(written: Option<OneOrMany<String>>, findings: &mut Findings) -> Vec<String> {
+fn aliases(written: Option<OneOrMany<String>>, fqdn: Option<&str>, findings: &mut Findings) -> Vec<String> {
     let at = KeyPath::top("aliases");
-    let names = written.map(|list| list.0).unwrap_or_default();
-    names
-        .into_iter()
-        .enumerate()
-        .filter_map(|(index, name)| hostname(name, &item(&at, index, findings), findings))
-        .collect()
+    let mut aliases: Vec<String> = Vec::new();
+    for (index, name) in written.map(|list| list.0).unwrap_or_default().into_iter().enumerate() {
+        let at = item(&at, index, findings);
+        let Some(name) = hostname(name, &at, findings) else { continue };
+        if fqdn == Some(name.as_str()) || aliases.contains(&name) {
+            findings.error(&at, format!("{} is served already", quoted(&name)), "remove it here");
+        }
+        aliases.push(name);
+    }
+    aliases
 }
 
 fn hostname(name: String, at: &KeyPath, findings: &mut Findings) -> Option<String> {

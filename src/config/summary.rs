@@ -96,6 +96,17 @@ fn bounds(f: &mut fmt::Formatter<'_>, config: &Config) -> fmt::Result {
         Failback::Sticky => "sticky".to_owned(),
         Failback::PreferMain { hold_down } => format!("to Main once it has worked for {}", Span(hold_down)),
     };
+    let drain = Span(config.switch.drain_limit);
+    match config.switch.reconnect_rate {
+        Some(rate) => {
+            let paced = u64::from(rate.get()) * config.switch.drain_limit.as_secs();
+            writeln!(
+                f,
+                "a switch closes the sessions of {rate} users a second, what is left after {drain} ({paced} users) at once"
+            )?;
+        }
+        None => writeln!(f, "a switch closes the sessions of all users at once, by force after {drain}")?,
+    }
     let moves = if config.switch.observe { "observes only: moves nothing" } else { "moves traffic" };
     writeln!(f, "failback: {back}; at most {} automatic switches an hour; {moves}", config.switch.per_hour)
 }

@@ -66,7 +66,7 @@ impl Tree {
     /// Reads one document. Small flaws are left out of the tree and listed; `Err` is a text that is no YAML mapping.
     pub(super) fn read(text: &str) -> Result<(Self, Vec<Flaw>), Vec<Flaw>> {
         let mut builder = Builder::default();
-        for event in Parser::new_from_str(text) {
+        for event in Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text)) {
             let taken = match event {
                 Ok((event, span)) => builder.take(event, span.start.line()),
                 Err(error) => Err(syntax_flaw(text, error.marker().line(), error.info())),
@@ -216,6 +216,13 @@ fn syntax_flaw(text: &str, line: usize, info: &str) -> Flaw {
     if indentation.contains('\t') || info.contains("tab") {
         return Flaw::new(line, "a tab indents this line", "YAML wants spaces: replace the tab");
     }
+    if info.contains("anchor") {
+        return Flaw::new(
+            line,
+            "an alias (`*name`) stands here",
+            "quote a value that begins with *; aliases are not taken",
+        );
+    }
     let remedy = "look at the indentation, brackets and quotes of this line and the one above";
     Flaw::new(line, format!("this is not YAML: {info}"), remedy)
 }
@@ -277,7 +284,7 @@ impl Builder {
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(_) => {
                 self.flaw(line, "an alias (`*name`) stands here", "aliases are not taken: write the value out");
-                self.place(Node { line, content: Content::Scalar(Value::Null) });
+                self.place_nothing(line);
             }
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
         }
@@ -315,7 +322,7 @@ impl Builder {
         let value = if style == ScalarStyle::Plain { plain(text) } else { Value::String(text.to_owned()) };
         if value.is_null() && !self.open.is_empty() && !self.is_dropped() {
             self.flaw(line, "has no value", "write one, or remove the line to get the default");
-            self.drop_key();
+            return self.place_nothing(line);
         }
         self.place(Node { line, content: Content::Scalar(value) });
     }
@@ -360,9 +367,12 @@ impl Builder {
         matches!(self.open.last(), Some(Open { collection: Collection::Mapping { key: Some(key), .. }, .. }) if key.dropped)
     }
 
-    fn drop_key(&mut self) {
-        if let Some(Open { collection: Collection::Mapping { key: Some(key), .. }, .. }) = self.open.last_mut() {
-            key.dropped = true;
+    /// Passes over what was reported and has no meaning: as the value of a key, or in a list.
+    fn place_nothing(&mut self, line: usize) {
+        match self.open.last_mut().map(|open| &mut open.collection) {
+            Some(Collection::Mapping { key: pending @ Some(_), .. }) => *pending = None,
+            Some(Collection::List(_)) => {}
+            _ => self.place(Node { line, content: Content::Scalar(Value::Null) }),
         }
     }
 

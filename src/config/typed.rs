@@ -29,7 +29,7 @@ pub(super) fn read(findings: &mut Findings) -> Option<File> {
             }
         }
     }
-    findings.error(&KeyPath::default(), "there are more mistakes", "mend these first");
+    findings.too_many();
     None
 }
 

@@ -107,6 +107,13 @@ fn pair_of_files(written: CertificateFile, at: &KeyPath, files: &dyn Files, find
         findings.error(at, message, remedy);
         return None;
     }
+    if files.is_open_to_all(&key_path) {
+        findings.warn(
+            &key_at,
+            format!("{} may be read by every user of this machine", quoted(&key_path.display().to_string())),
+            "chmod 640 it, with the group of the Edge",
+        );
+    }
     Some(Pair { paths: CertificateFiles { chain: chain_path, key: key_path }, leaf })
 }
 

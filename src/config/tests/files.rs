@@ -1,5 +1,7 @@
 //! Files on disk: the configuration itself, and the certificates it names.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,7 +14,7 @@ fn load(path: &Path) -> String {
 }
 
 #[test]
-fn a_file_is_loaded_with_the_certificates_it_names() {
+fn a_file_is_loaded_with_the_certificates_it_names_and_an_open_key_is_warned_of() {
     let directory = tempfile::tempdir().unwrap();
     let (chain, key) = certificate(&["edge.example.org"]);
     std::fs::write(directory.path().join("chain.pem"), chain).unwrap();
@@ -20,9 +22,17 @@ fn a_file_is_loaded_with_the_certificates_it_names() {
     let file = directory.path().join("edge.yaml");
     let text = MINIMAL.replace("/etc/bascule/tls", &directory.path().display().to_string());
     std::fs::write(&file, text).unwrap();
+    let key = directory.path().join("key.pem");
+    std::fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
     let (config, warnings) = Config::load(&file).unwrap();
     assert_eq!(warnings, []);
-    assert_eq!(config.certificates[0].key, directory.path().join("key.pem"));
+    assert_eq!(config.certificates[0].key, key);
+    std::fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
+    let (_, warnings) = Config::load(&file).unwrap();
+    assert!(
+        warnings[0].to_string().contains("certificate.key")
+            && warnings[0].message.ends_with("every user of this machine")
+    );
 }
 
 #[test]

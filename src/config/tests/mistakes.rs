@@ -34,6 +34,15 @@ const ADDED: &[(&str, usize, &str, &str)] = &[
     ("switches_per_hour: 4", 7, "switches_per_hour", "belongs at switch.switches_per_hour"),
     ("switch: { observe: true }", 7, "switch.observe", "belongs at observe"),
     ("aliases: [a.example.org, a_b]", 7, "aliases[1]", "not a host name"),
+    ("aliases: EDGE.example.org", 7, "aliases", "served already"),
+    ("aliases: [~]", 7, "aliases[0]", "has no value"),
+    ("aliases: *.example.org", 7, "", "quote a value that begins with *"),
+    (
+        "shared: { mds: { a: 10.0.0.8, b: 10.0.0.9 } }\nservices: { mds: { port: 0 } }",
+        8,
+        "services.mds.port",
+        "0 is no port",
+    ),
     ("listen: { https: [0.0.0.0:443, 0.0.0.0:443] }", 7, "listen.https[1]", "already by listen.https[0]"),
     ("listen: { https: [0.0.0.0:443], http: 0.0.0.0:443 }", 7, "listen.http", "already by listen.https[0]"),
     ("listen: { https: [] }", 7, "listen.https", "is empty"),
@@ -249,6 +258,11 @@ fn a_text_that_is_no_mapping_is_answered_in_one_line() {
         assert_eq!(found.len(), 1, "{text:?}: {found:?}");
         assert!(found[0].contains(words), "{text:?}: {found:?}");
     }
+}
+
+#[test]
+fn a_byte_order_mark_and_line_ends_of_another_system_are_no_mistake() {
+    assert_eq!(errors(&format!("\u{feff}{}", MINIMAL.replace('\n', "\r\n"))), [""; 0]);
 }
 
 #[test]

@@ -28,6 +28,10 @@ impl Files for Shelf {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.0.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
+
+    fn is_open_to_all(&self, _: &Path) -> bool {
+        false
+    }
 }
 
 /// The files MINIMAL and conf/edge.yaml name, and some that are wrong.
