@@ -1,0 +1,23 @@
+//! What the admin door says and is told, as JSON. Tokens and credentials have no field here.
+//!
+//! Times are RFC 3339 in UTC with milliseconds. Fields may be added; a reader ignores what it does not know.
+
+mod history;
+mod order;
+pub mod side;
+mod status;
+mod time;
+
+pub use history::{Counts, Event, Explain, JournalEntry, Moment, Phases, Report, SwitchKind};
+pub use order::{
+    Done, DrainRequest, ErrorBody, FreezeRequest, REASON_LIMIT, ResumeRequest, SwitchAnswer, SwitchRequest,
+};
+pub use side::Sides;
+pub use status::{
+    BackendStatus, CertificateStatus, CheckStatus, Frozen, Health, Next, Outcome, ServiceStatus, SessionCounts,
+    SessionRow, SideStatus, Status, SwitchSummary, Verdict,
+};
+pub use time::{Time, TimeError};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! What operators order, and what they are answered.
+
+use failover::Side;
+use serde::{Deserialize, Serialize};
+
+use super::{Explain, side};
+
+/// Longest `reason` and `by`, in characters; what is longer is cut.
+pub const REASON_LIMIT: usize = 500;
+
+/// Make a side live.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SwitchRequest {
+    /// That side.
+    #[serde(with = "side")]
+    pub to: Side,
+    /// Only say what would happen.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Even though that side does not work, or is not known to.
+    #[serde(default)]
+    pub force: bool,
+    /// For the journal.
+    #[serde(default)]
+    pub reason: String,
+    /// Who asks; the door replaces it by what the kernel says, and keeps this as what they say.
+    #[serde(default)]
+    pub by: String,
+}
+
+/// Forbid automatic switches.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FreezeRequest {
+    /// For the journal.
+    #[serde(default)]
+    pub reason: String,
+    /// As in [`SwitchRequest::by`].
+    #[serde(default)]
+    pub by: String,
+}
+
+/// Allow automatic switches again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResumeRequest {
+    /// For the journal.
+    #[serde(default)]
+    pub reason: String,
+    /// As in [`SwitchRequest::by`].
+    #[serde(default)]
+    pub by: String,
+}
+
+/// Take no new connections and let the old ones end.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrainRequest {
+    /// For the journal.
+    #[serde(default)]
+    pub reason: String,
+    /// As in [`SwitchRequest::by`].
+    #[serde(default)]
+    pub by: String,
+}
+
+/// What a switch order came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwitchAnswer {
+    /// Whether the live side changed; always false for a dry run.
+    pub switched: bool,
+    /// Whether it was only asked what would happen.
+    pub dry_run: bool,
+    /// The side that is live now.
+    #[serde(with = "side")]
+    pub live: Side,
+    /// The epoch now; the number of the report if it switched.
+    pub epoch: u64,
+    /// What was done, or would be, and why.
+    pub explain: Explain,
+}
+
+/// An order was carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// What was done.
+    pub sentence: String,
+}
+
+/// An order or question was not answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// One word a program can act upon.
+    pub error: String,
+    /// What a person should know.
+    pub sentence: String,
+}

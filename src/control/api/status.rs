@@ -1,0 +1,238 @@
+//! What is: the whole of the Edge on one screen.
+
+use std::net::{IpAddr, SocketAddr};
+
+use failover::Side;
+use serde::{Deserialize, Serialize};
+
+use super::{Sides, SwitchKind, Time, side};
+
+/// Everything an operator asks first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The whole of it in one sentence.
+    pub sentence: String,
+    /// Of the running program.
+    pub version: String,
+    /// Of the running program.
+    pub pid: u32,
+    /// When it started.
+    pub started: Time,
+    /// When this was said.
+    pub now: Time,
+    /// The side that receives traffic.
+    #[serde(with = "side")]
+    pub live: Side,
+    /// Grows by one with each switch.
+    pub epoch: u64,
+    /// Whether that live side and epoch are on the disk.
+    pub persisted: bool,
+    /// Who forbids automatic switches, or none.
+    pub frozen: Option<Frozen>,
+    /// The switch budget is used up.
+    pub damped: bool,
+    /// Decides and journals, moves nothing.
+    pub observe: bool,
+    /// The Edge doubts its own evidence (E7): why.
+    pub doubt: Option<String>,
+    /// It takes no new connections and waits for the old ones to end.
+    pub draining: bool,
+    /// Health of each side.
+    pub sides: Sides<SideStatus>,
+    /// One row for each service of a side, then the shared ones.
+    pub services: Vec<ServiceStatus>,
+    /// Sessions that are open now.
+    pub sessions: SessionCounts,
+    /// Requests that wait for a switch now.
+    pub parked: u64,
+    /// What would happen if the live side died now.
+    pub next: Next,
+    /// The last switch, or none yet.
+    pub last_switch: Option<SwitchSummary>,
+    /// Certificates shown to clients.
+    pub certificates: Vec<CertificateStatus>,
+    /// What somebody should look at, most urgent first.
+    pub alarms: Vec<String>,
+}
+
+/// An operator forbids automatic switches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frozen {
+    /// Who.
+    pub by: String,
+    /// Why, in their words.
+    pub why: String,
+    /// Since when.
+    pub since: Time,
+}
+
+/// Whether a side or a service does its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// It does.
+    Working,
+    /// It does not.
+    NotWorking,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// A check's verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Answers.
+    Up,
+    /// Does not answer.
+    Down,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// A side's health.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SideStatus {
+    /// Its health.
+    pub health: Health,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// Since when.
+    pub since: Option<Time>,
+}
+
+/// A service as one side has it, or a shared one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// Its name.
+    pub name: String,
+    /// Its side; none: shared.
+    #[serde(with = "side::option", default)]
+    pub side: Option<Side>,
+    /// Without it its side does not work.
+    pub required: bool,
+    /// Its health.
+    pub health: Health,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// Who serves it.
+    pub backends: Vec<BackendStatus>,
+}
+
+/// One backend of a service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackendStatus {
+    /// What the file calls it.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The worst of its checks.
+    pub verdict: Verdict,
+    /// Each check.
+    pub checks: Vec<CheckStatus>,
+}
+
+/// One check of a backend.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckStatus {
+    /// Its name.
+    pub name: String,
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// The last probe, or none yet.
+    pub last: Option<Outcome>,
+    /// Days until the certificate it was shown expires; negative: expired; none: no TLS.
+    pub certificate_days: Option<i64>,
+}
+
+/// What one probe came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// When it ended.
+    pub at: Time,
+    /// `ok`, or how it failed (`refused`, `silent`, …).
+    pub outcome: String,
+    /// How long it took.
+    pub latency_ms: f64,
+}
+
+/// Sessions by where they end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionCounts {
+    /// On Main.
+    pub main: u64,
+    /// On Standby.
+    pub standby: u64,
+    /// On shared services.
+    pub shared: u64,
+}
+
+/// What would happen if the live side died now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Next {
+    /// In one sentence.
+    pub sentence: String,
+    /// Where traffic would go; none: nowhere.
+    #[serde(with = "side::option", default)]
+    pub to: Option<Side>,
+}
+
+/// A switch in one row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwitchSummary {
+    /// The epoch it began.
+    pub epoch: u64,
+    /// When it was decided.
+    pub at: Time,
+    /// What sort.
+    pub kind: SwitchKind,
+    /// The side that was left.
+    #[serde(with = "side")]
+    pub from: Side,
+    /// The side that is live since.
+    #[serde(with = "side")]
+    pub to: Side,
+    /// Why, in one sentence.
+    pub reason: String,
+}
+
+/// A certificate the Edge shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// The name it is for.
+    pub name: String,
+    /// When it expires.
+    pub not_after: Time,
+    /// Days until then; negative: expired.
+    pub days: i64,
+}
+
+/// One open session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRow {
+    /// Its number, unique while the program runs.
+    pub id: u64,
+    /// The side it ends on; none: a shared service.
+    #[serde(with = "side::option", default)]
+    pub side: Option<Side>,
+    /// The route that carried it.
+    pub route: String,
+    /// The service it ends on.
+    pub service: String,
+    /// The backend it ends on.
+    pub backend: String,
+    /// Who opened it.
+    pub client: IpAddr,
+    /// The login in its token, unverified; none: no token.
+    pub login: Option<String>,
+    /// Since when.
+    pub since: Time,
+    /// From the client.
+    pub bytes_in: u64,
+    /// To the client.
+    pub bytes_out: u64,
+    /// It has been told to go.
+    pub closing: bool,
+}

@@ -1,0 +1,214 @@
+//! A brain that says what a test told it, and remembers what it was told.
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use failover::Side;
+
+use super::api::{
+    BackendStatus, CertificateStatus, CheckStatus, Counts, Done, DrainRequest, Event, Explain, FreezeRequest, Health,
+    JournalEntry, Moment, Next, Outcome, Phases, Report, ResumeRequest, ServiceStatus, SessionCounts, SessionRow,
+    SideStatus, Sides, Status, SwitchAnswer, SwitchKind, SwitchRequest, SwitchSummary, Time, Verdict,
+};
+use super::{Brain, BrainError};
+
+#[derive(Default)]
+pub(crate) struct FakeBrain {
+    /// Said by `ready`, if set.
+    pub(crate) not_ready: Option<String>,
+    /// Said by `alive`, if set.
+    pub(crate) not_alive: Option<String>,
+    /// Refuses each order with this, if set.
+    pub(crate) refuse: Option<String>,
+    /// Never answers a question.
+    pub(crate) hangs: bool,
+    /// Who ordered what, and why.
+    pub(crate) orders: Mutex<Vec<(String, String, String)>>,
+}
+
+impl FakeBrain {
+    fn order(&self, what: &str, by: &str, reason: &str) -> Result<Done, BrainError> {
+        if let Some(why) = &self.refuse {
+            return Err(BrainError::Refused(why.clone()));
+        }
+        self.orders.lock().unwrap().push((what.into(), by.into(), reason.into()));
+        Ok(Done { sentence: format!("Done: {what}.") })
+    }
+}
+
+#[async_trait]
+impl Brain for FakeBrain {
+    fn alive(&self) -> Result<(), String> {
+        self.not_alive.clone().map_or(Ok(()), Err)
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.not_ready.clone().map_or(Ok(()), Err)
+    }
+
+    async fn status(&self) -> Result<Status, BrainError> {
+        if self.hangs {
+            std::future::pending::<()>().await;
+        }
+        Ok(status())
+    }
+
+    async fn explain(&self) -> Result<Explain, BrainError> {
+        Ok(explain())
+    }
+
+    async fn history(&self, limit: usize) -> Result<Vec<JournalEntry>, BrainError> {
+        Ok((0..limit.min(5)).map(|back| entry(5 - back as u64)).collect())
+    }
+
+    async fn report(&self, number: u64) -> Result<Report, BrainError> {
+        if number == 7 { Ok(report(7)) } else { Err(BrainError::NotFound(format!("There is no report {number}."))) }
+    }
+
+    async fn switch(&self, request: SwitchRequest) -> Result<SwitchAnswer, BrainError> {
+        self.order("switch", &request.by, &request.reason)?;
+        Ok(SwitchAnswer {
+            switched: !request.dry_run,
+            dry_run: request.dry_run,
+            live: if request.dry_run { Side::Main } else { request.to },
+            epoch: 8,
+            explain: explain(),
+        })
+    }
+
+    async fn freeze(&self, request: FreezeRequest) -> Result<Done, BrainError> {
+        self.order("freeze", &request.by, &request.reason)
+    }
+
+    async fn resume(&self, request: ResumeRequest) -> Result<Done, BrainError> {
+        self.order("resume", &request.by, &request.reason)
+    }
+
+    async fn sessions(&self, limit: usize) -> Result<Vec<SessionRow>, BrainError> {
+        Ok((0..limit.min(2)).map(|id| session(id as u64)).collect())
+    }
+
+    async fn drain(&self, request: DrainRequest) -> Result<Done, BrainError> {
+        self.order("drain", &request.by, &request.reason)
+    }
+}
+
+fn at(seconds: i64) -> Time {
+    Time::from_unix_ms(1_700_000_000_000 + seconds * 1000)
+}
+
+pub(crate) fn explain() -> Explain {
+    Explain {
+        sentence: "Standby is live because Main is dead.".into(),
+        facts: vec!["Main: cc refused 3 probes.".into(), "Standby: works for 3 h.".into()],
+        rule: "E2: the live side does not work and the other does.".into(),
+        outcome: "Switched to Standby.".into(),
+    }
+}
+
+pub(crate) fn entry(epoch: u64) -> JournalEntry {
+    JournalEntry {
+        at: at(epoch as i64),
+        epoch,
+        event: Event::Switched,
+        live: Side::Standby,
+        by: None,
+        why: None,
+        explain: explain(),
+    }
+}
+
+pub(crate) fn report(number: u64) -> Report {
+    let moment = |ms: u64| Moment { at: Time::from_unix_ms(1_700_000_000_000 + ms as i64), offset_ms: ms };
+    Report {
+        number,
+        kind: SwitchKind::Failover,
+        from: Side::Main,
+        to: Side::Standby,
+        reason: "Main is dead.".into(),
+        by: None,
+        phases: Phases {
+            first_bad_sign: Some(moment(0)),
+            decision: moment(31),
+            persisted: Some(moment(34)),
+            first_served: Some(moment(40)),
+            last_moved: None,
+        },
+        counts: Counts { replayed: 3, parked: 12, failed: 1, sessions_closed: 200, sessions_cut: 2 },
+        explain: explain(),
+    }
+}
+
+pub(crate) fn session(id: u64) -> SessionRow {
+    SessionRow {
+        id,
+        side: Some(Side::Main),
+        route: "/xuc/api/2.0/cti".into(),
+        service: "cc".into(),
+        backend: "10.0.0.21".into(),
+        client: "203.0.113.9".parse().unwrap(),
+        login: Some("alice".into()),
+        since: at(0),
+        bytes_in: 1_200,
+        bytes_out: 34_000,
+        closing: false,
+    }
+}
+
+pub(crate) fn status() -> Status {
+    let side = |health, reason: &str| SideStatus { health, reason: reason.into(), since: Some(at(-3600)) };
+    let check = CheckStatus {
+        name: "http".into(),
+        verdict: Verdict::Up,
+        reason: "200 in 3 ms".into(),
+        last: Some(Outcome { at: at(0), outcome: "ok".into(), latency_ms: 3.25 }),
+        certificate_days: Some(12),
+    };
+    let service = |name: &str, side, address: &str| ServiceStatus {
+        name: name.into(),
+        side,
+        required: side.is_some(),
+        health: Health::Working,
+        reason: "all checks up".into(),
+        backends: vec![BackendStatus {
+            name: address.into(),
+            address: format!("{address}:443").parse().unwrap(),
+            verdict: Verdict::Up,
+            checks: vec![check.clone()],
+        }],
+    };
+    Status {
+        sentence: "Main is live and works; Standby works and could take over.".into(),
+        version: "0.1.0".into(),
+        pid: 4242,
+        started: at(-7200),
+        now: at(0),
+        live: Side::Main,
+        epoch: 6,
+        persisted: true,
+        frozen: None,
+        damped: false,
+        observe: false,
+        doubt: None,
+        draining: false,
+        sides: Sides { main: side(Health::Working, "cc and xivo work"), standby: side(Health::Working, "cc works") },
+        services: vec![
+            service("cc", Some(Side::Main), "10.0.0.21"),
+            service("cc", Some(Side::Standby), "10.0.0.22"),
+            service("sip", None, "127.0.0.1"),
+        ],
+        sessions: SessionCounts { main: 198, standby: 0, shared: 5 },
+        parked: 0,
+        next: Next { sentence: "If Main died now, traffic would go to Standby.".into(), to: Some(Side::Standby) },
+        last_switch: Some(SwitchSummary {
+            epoch: 6,
+            at: at(-5000),
+            kind: SwitchKind::Failback,
+            from: Side::Standby,
+            to: Side::Main,
+            reason: "Standby is inactive.".into(),
+        }),
+        certificates: vec![CertificateStatus { name: "edge.example.org".into(), not_after: at(9 * 86400), days: 9 }],
+        alarms: vec!["The certificate of edge.example.org expires in 9 days.".into()],
+    }
+}

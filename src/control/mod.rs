@@ -1,0 +1,10 @@
+//! The control side: what operators ask and order, and the doors they come through. What is decided is left to the
+//! engine behind [`Brain`].
+
+pub mod api;
+mod brain;
+
+pub use brain::{Brain, BrainError};
+
+#[cfg(test)]
+pub(crate) mod fake;
