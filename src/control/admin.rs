@@ -1,0 +1,143 @@
+//! The admin door: the JSON API over a unix socket, for root and a group. Who may come in is the socket's mode; who
+//! did what is the kernel's word (`SO_PEERCRED`).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::unix::UCred;
+
+use super::api::{DrainRequest, FreezeRequest, REASON_LIMIT, ResumeRequest, SwitchRequest};
+use super::door::{self, Answer, DoorLimits, Handler, json, not_allowed, not_found, refuse, well};
+use super::socket::{Socket, SocketError};
+use super::{Brain, BrainError, people};
+use crate::config;
+
+/// Most rows one answer holds: what fits into a few hundred kilobytes.
+pub const MOST_ROWS: usize = 1000;
+const HISTORY_ROWS: usize = 20;
+const SESSION_ROWS: usize = 100;
+
+/// The door, open but not served yet.
+#[derive(Debug)]
+pub struct AdminDoor {
+    socket: Socket,
+    limits: DoorLimits,
+}
+
+impl AdminDoor {
+    /// Binds the socket, mode 0660.
+    pub async fn open(admin: &config::Admin) -> Result<Self, SocketError> {
+        let socket = Socket::bind(&admin.socket, admin.group.as_deref()).await?;
+        Ok(Self { socket, limits: DoorLimits::ADMIN })
+    }
+
+    /// Serves until the future is dropped.
+    pub async fn serve(self, brain: Arc<dyn Brain>) {
+        door::serve("admin", &self.socket.listener, Arc::new(Desk { brain }), self.limits).await;
+    }
+}
+
+/// Answers operators.
+struct Desk {
+    brain: Arc<dyn Brain>,
+}
+
+impl Handler<UCred> for Desk {
+    async fn answer(&self, request: Request<Bytes>, peer: UCred) -> Answer {
+        match self.route(&request, peer).await {
+            Ok(answer) => answer,
+            Err(error) => refuse(error.http_status(), error.word(), error.to_string()),
+        }
+    }
+}
+
+impl Desk {
+    async fn route(&self, request: &Request<Bytes>, peer: UCred) -> Result<Answer, BrainError> {
+        let path = request.uri().path();
+        let read = matches!(*request.method(), Method::GET | Method::HEAD);
+        let write = *request.method() == Method::POST;
+        match path {
+            "/healthz" if read => Ok(well(self.brain.alive())),
+            "/readyz" if read => Ok(well(self.brain.ready())),
+            "/v1/status" if read => told(&self.brain.status().await?),
+            "/v1/explain" if read => told(&self.brain.explain().await?),
+            "/v1/history" if read => told(&self.brain.history(limit(request, HISTORY_ROWS)?).await?),
+            "/v1/sessions" if read => told(&self.brain.sessions(limit(request, SESSION_ROWS)?).await?),
+            "/v1/switch" | "/v1/freeze" | "/v1/resume" | "/v1/drain" if write => self.order(path, request, peer).await,
+            "/v1/switch" | "/v1/freeze" | "/v1/resume" | "/v1/drain" => Ok(not_allowed(request.method(), "POST")),
+            "/healthz" | "/readyz" | "/v1/status" | "/v1/explain" | "/v1/history" | "/v1/sessions" => {
+                Ok(not_allowed(request.method(), "GET"))
+            }
+            _ => match path.strip_prefix("/v1/reports/") {
+                Some(number) if read => told(&self.brain.report(report_number(number)?).await?),
+                Some(_) => Ok(not_allowed(request.method(), "GET")),
+                None => Ok(not_found(path)),
+            },
+        }
+    }
+
+    async fn order(&self, path: &str, request: &Request<Bytes>, peer: UCred) -> Result<Answer, BrainError> {
+        let by = |claimed: &str| who(&people::user(peer.uid()), claimed);
+        match path {
+            "/v1/switch" => {
+                let order: SwitchRequest = body(request)?;
+                let order = SwitchRequest { by: by(&order.by), reason: clean(&order.reason), ..order };
+                told(&self.brain.switch(order).await?)
+            }
+            "/v1/freeze" => {
+                let order: FreezeRequest = body(request)?;
+                told(&self.brain.freeze(FreezeRequest { by: by(&order.by), reason: clean(&order.reason) }).await?)
+            }
+            "/v1/resume" => {
+                let order: ResumeRequest = body(request)?;
+                told(&self.brain.resume(ResumeRequest { by: by(&order.by), reason: clean(&order.reason) }).await?)
+            }
+            _ => {
+                let order: DrainRequest = body(request)?;
+                told(&self.brain.drain(DrainRequest { by: by(&order.by), reason: clean(&order.reason) }).await?)
+            }
+        }
+    }
+}
+
+fn told(body: &impl Serialize) -> Result<Answer, BrainError> {
+    Ok(json(StatusCode::OK, body))
+}
+
+/// An empty body is an order without words.
+fn body<T: DeserializeOwned>(request: &Request<Bytes>) -> Result<T, BrainError> {
+    let bytes = request.body();
+    let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
+    serde_json::from_slice(bytes).map_err(|error| BrainError::Invalid(format!("The order makes no sense: {error}.")))
+}
+
+fn report_number(text: &str) -> Result<u64, BrainError> {
+    text.parse().map_err(|_| BrainError::Invalid(format!("`{text}` is no number of a report.")))
+}
+
+fn limit(request: &Request<Bytes>, default: usize) -> Result<usize, BrainError> {
+    match request.uri().query() {
+        None | Some("") => Ok(default),
+        Some(query) => query
+            .strip_prefix("limit=")
+            .and_then(|text| text.parse::<usize>().ok())
+            .filter(|limit| (1..=MOST_ROWS).contains(limit))
+            .ok_or_else(|| BrainError::Invalid(format!("`?{query}` makes no sense: use ?limit=1 to {MOST_ROWS}."))),
+    }
+}
+
+/// The kernel's word first; what the caller says of itself (the user behind `sudo`) only beside it.
+fn who(user: &str, claimed: &str) -> String {
+    let claimed = clean(claimed);
+    if claimed.is_empty() || claimed == user { user.to_owned() } else { format!("{user} (says: {claimed})") }
+}
+
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REASON_LIMIT).collect::<String>().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests;
