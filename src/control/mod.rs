@@ -5,6 +5,7 @@ pub mod admin;
 pub mod api;
 mod brain;
 mod door;
+pub mod metrics;
 pub mod metrics_door;
 mod people;
 mod socket;

@@ -1,0 +1,41 @@
+//! Why requests and sessions end.
+
+use super::closed_set::closed_set;
+
+closed_set! {
+    /// Why a request or a session ended; the first reason wins.
+    pub enum Ended {
+        /// As both sides wished.
+        Complete => "complete",
+        /// The client left.
+        ClientGone => "client_gone",
+        /// The client was too slow.
+        ClientTimeout => "client_timeout",
+        /// The client broke the protocol.
+        ClientProtocol => "client_protocol",
+        /// The Edge's rules refused it.
+        Refused => "refused",
+        /// No upstream could be connected.
+        ConnectFailed => "connect_failed",
+        /// The upstream left.
+        UpstreamGone => "upstream_gone",
+        /// The upstream was too slow.
+        UpstreamTimeout => "upstream_timeout",
+        /// The upstream broke the protocol.
+        UpstreamProtocol => "upstream_protocol",
+        /// A peer did not take what was there for it.
+        WriteStall => "write_stall",
+        /// It waited for a switch longer than it may.
+        ParkExpired => "park_expired",
+        /// Neither side works: the waiting page.
+        NobodyWorks => "nobody_works",
+        /// A switch closed it, as a Close frame says.
+        Switched => "switched",
+        /// A switch cut it.
+        Cut => "cut",
+        /// The Edge drained.
+        Drained => "drained",
+        /// The Edge failed.
+        Internal => "internal",
+    }
+}
