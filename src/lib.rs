@@ -1,6 +1,8 @@
 //! `bascule`: the Edge front door of a XiVO site.
 #![forbid(unsafe_code)]
 
+pub mod check;
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod edge;
@@ -11,7 +13,6 @@ pub mod logging;
 pub mod proxy;
 pub mod route;
 pub mod run;
-
 pub mod state;
 pub mod tunnel;
 pub mod upgrade;

@@ -1,14 +1,60 @@
 //! `bascule`: the Edge and the operator's command line.
 
-fn main() -> std::process::ExitCode {
-    // The first one wins; there is no other.
+use std::io::Write;
+use std::process::ExitCode;
+
+use bascule::check::{self, Ask, Verdict};
+use bascule::cli::{self, Cli, Exit, Verb};
+use bascule::run::{RunError, run};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let Cli { verb, options } = Cli::parse();
+    // The first provider wins, and there is no other.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let path = std::env::args().nth(3).unwrap_or_default();
-    match bascule::run::run(std::path::Path::new(&path)) {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bascule: {error}");
-            std::process::ExitCode::FAILURE
+    let exit = match verb {
+        Verb::Run => match run(&options.config) {
+            Ok(()) => Exit::Done,
+            Err(error) => {
+                say(&error.to_string());
+                if matches!(error, RunError::Config(_)) { Exit::Usage } else { Exit::Failed }
+            }
+        },
+        Verb::Check { live } => {
+            let ask = if live { Ask::Backends } else { Ask::Nobody };
+            block_on(check::check(&options.config, ask, options.json)).map_or(Exit::Failed, show)
+        }
+        Verb::Demo => Exit::Failed,
+        Verb::Ask(question) => cli::ask(&options, &question),
+    };
+    exit.into()
+}
+
+fn show(checked: check::Checked) -> Exit {
+    match checked.verdict {
+        Verdict::Wrong => {
+            say(&checked.text);
+            Exit::Usage
+        }
+        verdict => {
+            // A closed pipe is the reader's business.
+            let _ = writeln!(std::io::stdout(), "{}", checked.text.trim_end());
+            if verdict == Verdict::Well { Exit::Done } else { Exit::Failed }
         }
     }
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> Option<T> {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => Some(runtime.block_on(work)),
+        Err(error) => {
+            say(&format!("cannot start: {error}"));
+            None
+        }
+    }
+}
+
+fn say(text: &str) {
+    // There is nobody else to tell.
+    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
 }

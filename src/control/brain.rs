@@ -87,3 +87,22 @@ impl BrainError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Brain, BrainError};
+    use crate::control::api::FreezeRequest;
+    use crate::control::fake::FakeBrain;
+
+    #[tokio::test]
+    async fn a_refusal_is_a_conflict_and_leaves_nothing_done() {
+        let fake = Arc::new(FakeBrain { refuse: Some("Not now.".into()), ..FakeBrain::default() });
+        let brain: Arc<dyn Brain> = fake.clone();
+        let error = brain.freeze(FreezeRequest::default()).await.unwrap_err();
+        assert_eq!(error, BrainError::Refused("Not now.".into()));
+        assert_eq!((error.http_status().as_u16(), error.word()), (409, "refused"));
+        assert!(fake.orders.lock().unwrap().is_empty());
+    }
+}

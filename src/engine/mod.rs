@@ -25,6 +25,7 @@ use tokio::time::sleep_until;
 
 pub use self::order::Handle;
 pub use self::plan::{Plan, PlanError, checks_of, switch_policy, verdict_policy};
+pub use self::probes::{CheckError, probe as probe_of};
 
 use self::clock::Clock;
 use self::order::Order;

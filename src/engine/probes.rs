@@ -16,7 +16,7 @@ use crate::upstream::{TrustError, server_name, trust};
 
 /// Why a check cannot be run.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CheckError {
+pub enum CheckError {
     /// Its TLS is unusable.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -31,7 +31,7 @@ pub(super) enum CheckError {
 }
 
 /// The probe of one check against one backend.
-pub(super) fn probe(check: &config::Check, backend: &Backend, limit: Duration) -> Result<Check, CheckError> {
+pub fn probe(check: &config::Check, backend: &Backend, limit: Duration) -> Result<Check, CheckError> {
     let target = SocketAddr::new(backend.address.ip(), check.port.unwrap_or(backend.address.port()));
     let tls = |tls: &UpstreamTls, alpn| -> Result<Tls, CheckError> {
         Ok(Tls::new(&trust(tls)?, server_name(tls, backend)?, alpn))

@@ -32,7 +32,8 @@ pub(super) fn remember(beginning: Beginning) -> Remembered {
         Beginning::Lost { epoch, last, alarm } => Remembered {
             memory: Some(Memory {
                 live: last.unwrap_or(Side::Main),
-                epoch,
+                // A switch that nobody wrote down may have used the next one.
+                epoch: epoch.saturating_add(1),
                 frozen: false,
                 last: None,
                 switches: Vec::new(),

@@ -69,7 +69,8 @@ pub enum LogError {
 pub fn start(log: &Log, dropped: IntCounter) -> Result<LogGuard, LogError> {
     let filter = filter(&log.level)?;
     let human = is_human(log.format, io::stderr().is_terminal());
-    let lines = Lines::spawn("log", ROOM, dropped, io::stderr(), one_line).map_err(LogError::Thread)?;
+    let lines = Lines::spawn("log", ROOM, dropped, io::stderr(), |event: &Vec<u8>, to| one_line(event, to))
+        .map_err(LogError::Thread)?;
     let out = Out { lines: lines.clone() };
     match human {
         true => human_lines(filter, out, io::stderr().is_terminal()).try_init(),
@@ -96,7 +97,7 @@ fn json_lines(filter: EnvFilter, out: Out) -> impl Subscriber + Send + Sync {
 }
 
 /// An event is one line, whatever text from outside it holds.
-fn one_line(event: &Vec<u8>, to: &mut Vec<u8>) {
+fn one_line(event: &[u8], to: &mut Vec<u8>) {
     for byte in event.trim_ascii_end() {
         match byte {
             b'\n' => to.extend_from_slice(b"\\n"),

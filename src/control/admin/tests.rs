@@ -175,3 +175,19 @@ fn what_a_caller_says_of_itself_stands_beside_what_the_kernel_says() {
     assert_eq!(who("root", "root"), "root");
     assert_eq!(who("root", "ali\u{1b}ce"), "root (says: ali ce)");
 }
+
+#[tokio::test]
+async fn a_body_that_drips_is_cut_and_no_half_order_is_done() {
+    let limits = DoorLimits { whole: Duration::from_millis(60), ..DoorLimits::ADMIN };
+    let site = Site::with(FakeBrain::default(), limits).await;
+    let answer = site.raw(b"POST /v1/freeze HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n{}").await;
+    assert_eq!(answer, "");
+    assert!(site.brain.orders.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn one_connection_carries_one_request() {
+    let site = Site::new(FakeBrain::default()).await;
+    let twice = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2);
+    assert_eq!(site.raw(&twice).await.matches("HTTP/1.1 200").count(), 1);
+}

@@ -1,0 +1,149 @@
+//! `bascule check`: what a configuration comes to, its bounds, and with `--live` what the backends say right now.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::config::{Config, Warning};
+use crate::engine::probe_of;
+use crate::engine::{checks_of, switch_policy, verdict_policy};
+use crate::upstream::placed;
+
+/// What there is to print, and whether all is well.
+pub struct Checked {
+    /// For people, or JSON.
+    pub text: String,
+    /// How it went.
+    pub verdict: Verdict,
+}
+
+/// How a check went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The configuration is sound, and every backend asked works.
+    Well,
+    /// The configuration is sound, a backend does not work.
+    NotWorking,
+    /// The configuration is wrong.
+    Wrong,
+}
+
+/// Whether backends are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// Only the file.
+    Nobody,
+    /// Each backend, once.
+    Backends,
+}
+
+/// Checks the file at `path`.
+pub async fn check(path: &Path, ask: Ask, as_json: bool) -> Checked {
+    let (config, warnings) = match Config::load(path) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            let problems: Vec<_> = errors.iter().collect();
+            let text = if as_json { json!({ "errors": problems }).to_string() } else { errors.to_string() };
+            return Checked { text, verdict: Verdict::Wrong };
+        }
+    };
+    let mut broken: Vec<String> =
+        verdict_policy(&config).validate().err().unwrap_or_default().iter().map(ToString::to_string).collect();
+    let switch = switch_policy(&config).validate(&verdict_policy(&config));
+    broken.extend(switch.err().unwrap_or_default().iter().map(ToString::to_string));
+    if !broken.is_empty() {
+        let text = if as_json { json!({ "errors": broken }).to_string() } else { broken.join("\n") };
+        return Checked { text, verdict: Verdict::Wrong };
+    }
+    let answers = match ask {
+        Ask::Nobody => Vec::new(),
+        Ask::Backends => ask_backends(&config).await,
+    };
+    let verdict = if answers.iter().all(|answer| answer.works) { Verdict::Well } else { Verdict::NotWorking };
+    let text = if as_json { in_json(&config, &warnings, &answers) } else { in_words(&config, &warnings, &answers) };
+    Checked { text, verdict }
+}
+
+struct Answer {
+    side: &'static str,
+    service: String,
+    backend: String,
+    check: String,
+    works: bool,
+    detail: String,
+    took_ms: f64,
+}
+
+async fn ask_backends(config: &Config) -> Vec<Answer> {
+    let mut asked = Vec::new();
+    for at in placed(config) {
+        let service = &config.services[at.service.0];
+        for check in checks_of(service) {
+            let side = at.side.map_or("shared", |side| side.name());
+            let named = (side, service.name.clone(), at.backend.name.clone(), check.name.clone());
+            let probe = probe_of(&check, at.backend, config.probe.time_limit);
+            asked.push(tokio::spawn(async move {
+                let (side, service, backend, check) = named;
+                let (works, detail, took_ms) = match probe {
+                    Err(error) => (false, error.to_string(), 0.0),
+                    Ok(probe) => {
+                        let report = probe.run().await;
+                        (report.is_up(), report.detail().to_owned(), report.timings.total.as_secs_f64() * 1000.0)
+                    }
+                };
+                Answer { side, service, backend, check, works, detail, took_ms }
+            }));
+        }
+    }
+    let mut answers = Vec::new();
+    for answer in asked {
+        // A probe does not panic.
+        answers.extend(answer.await);
+    }
+    answers
+}
+
+fn in_words(config: &Config, warnings: &[Warning], answers: &[Answer]) -> String {
+    let mut text = config.summary(warnings).to_string();
+    if !answers.is_empty() {
+        text.push_str("\nright now:\n");
+    }
+    for answer in answers {
+        let mark = if answer.works { "works" } else { "DOES NOT WORK" };
+        let Answer { side, service, backend, check, detail, took_ms, .. } = answer;
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {side:<8} {service} {backend} ({check}): {mark}: {detail}, {took_ms:.1} ms");
+    }
+    text
+}
+
+fn in_json(config: &Config, warnings: &[Warning], answers: &[Answer]) -> String {
+    let policy = verdict_policy(config);
+    let ms = |duration: std::time::Duration| duration.as_millis();
+    let answers: Vec<_> = answers
+        .iter()
+        .map(|a| {
+            json!({
+                "side": a.side, "service": a.service, "backend": a.backend, "check": a.check, "works": a.works,
+                "detail": a.detail, "took_ms": a.took_ms,
+            })
+        })
+        .collect();
+    json!({
+        "fqdn": config.fqdn,
+        "services": config.services.iter().map(|service| &service.name).collect::<Vec<_>>(),
+        "routes": config.routes.iter().map(|route| &route.path).collect::<Vec<_>>(),
+        "left_out": config.left_out,
+        "bounds_ms": {
+            "refused_from_first_sign": ms(policy.detection_bound_refused()),
+            "silent_from_first_sign": ms(policy.detection_bound_silent()),
+            "refused_from_fault": ms(policy.fault_bound_refused()),
+            "silent_from_fault": ms(policy.fault_bound_silent()),
+            "recovery": ms(policy.recovery_bound()),
+        },
+        "warnings": warnings,
+        "answers": answers,
+    })
+    .to_string()
+}

@@ -1,0 +1,179 @@
+//! The status and the sessions, for people.
+
+use std::fmt::Write as _;
+
+use super::{Paint, Table, bytes, span};
+use crate::control::api::{BackendStatus, CheckStatus, Health, ServiceStatus, SessionRow, Status, Verdict, side};
+use crate::logging::escape::visible;
+
+/// Rows of services on a screen of 24 lines beside the rest; what works is left out first.
+const MOST_BACKENDS: usize = 10;
+const MOST_ALARMS: usize = 4;
+/// A certificate's end is worth a look from so many days on.
+const SOON_DAYS: i64 = 30;
+
+/// Everything on one screen.
+pub(in crate::cli) fn status(status: &Status, paint: Paint) -> String {
+    let mut text = format!("{}\n\n", paint.bold(&visible(&status.sentence)));
+    sides(status, paint, &mut text);
+    let _ = writeln!(text, "\n  next  {}", visible(&status.next.sentence));
+    if let Some(last) = &status.last_switch {
+        let ago = span(status.now.ms_since(last.at));
+        let (from, to) = (side::title(last.from), side::title(last.to));
+        let _ = writeln!(text, "  last  #{} {ago} ago, {from} → {to}: {}", last.epoch, visible(&last.reason));
+    }
+    for warning in warnings(status) {
+        let _ = writeln!(text, "  {}", paint.odd(&format!("!     {}", visible(&warning))));
+    }
+    text.push('\n');
+    services(status, paint, &mut text);
+    let sessions = status.sessions;
+    let _ = writeln!(
+        text,
+        "\n  sessions: {} on Main, {} on Standby, {} shared; {} requests wait\n  bascule {}, pid {}, up {}, epoch {}{}",
+        sessions.main,
+        sessions.standby,
+        sessions.shared,
+        status.parked,
+        visible(&status.version),
+        status.pid,
+        span(status.now.ms_since(status.started)),
+        status.epoch,
+        if status.persisted { "" } else { " (NOT on the disk)" },
+    );
+    text
+}
+
+fn sides(status: &Status, paint: Paint, text: &mut String) {
+    for one in side::BOTH {
+        let its = status.sides.of(one);
+        let live = if status.live == one { "LIVE" } else { "" };
+        let since = its.since.map(|since| format!(" for {}", span(status.now.ms_since(since)))).unwrap_or_default();
+        let health = format!("{}{since}", health(its.health));
+        let row = format!("  {:<8} {live:<5} {health:<26} {}", side::title(one), visible(&its.reason));
+        let _ = writeln!(text, "{}", painted(its.health, row.trim_end(), paint));
+    }
+}
+
+/// What an operator should not overlook, most urgent first.
+fn warnings(status: &Status) -> Vec<String> {
+    let mut all = Vec::new();
+    if let Some(frozen) = &status.frozen {
+        let since = span(status.now.ms_since(frozen.since));
+        all.push(format!("FROZEN by {} for {since}: {} (bascule resume)", frozen.by, frozen.why));
+    }
+    all.extend(status.doubt.iter().map(|why| format!("SELF-DOUBT: {why}")));
+    if status.damped {
+        all.push("DAMPED: the budget of automatic switches is used up; only a dead side is left.".into());
+    }
+    if status.observe {
+        all.push("OBSERVING: switches are decided and journaled, not made (observe: true).".into());
+    }
+    if status.draining {
+        all.push("DRAINING: no new connection is taken.".into());
+    }
+    let hidden = status.alarms.len().saturating_sub(MOST_ALARMS);
+    all.extend(status.alarms.iter().take(MOST_ALARMS).cloned());
+    if hidden > 0 {
+        all.push(format!("{hidden} more alarms (bascule status --json)"));
+    }
+    all
+}
+
+fn services(status: &Status, paint: Paint, text: &mut String) {
+    let mut backends: Vec<(&ServiceStatus, &BackendStatus)> = Vec::new();
+    for service in &status.services {
+        backends.extend(service.backends.iter().map(|backend| (service, backend)));
+    }
+    // What does not work comes first and is never left out before what does.
+    let rank = |verdict| match verdict {
+        Verdict::Down => 0,
+        Verdict::Unknown => 1,
+        Verdict::Up => 2,
+    };
+    backends.sort_by_key(|(_, backend)| rank(backend.verdict));
+    let hidden = backends.split_off(backends.len().min(MOST_BACKENDS));
+    let mut table = Table::new(["service", "side", "backend", "", "checks"]);
+    for (service, backend) in &backends {
+        let name = if service.required { format!("{}*", service.name) } else { service.name.clone() };
+        let checks: Vec<String> = backend.checks.iter().map(check).collect();
+        let place = service.side.map_or("shared", side::name).to_owned();
+        table.row([name, place, backend.name.clone(), verdict(backend.verdict).to_owned(), checks.join("; ")]);
+    }
+    text.push_str(&table.draw(|row, line| match backends.get(row).map(|(_, backend)| backend.verdict) {
+        Some(Verdict::Down) => paint.bad(&line).into_owned(),
+        Some(Verdict::Unknown) => paint.odd(&line).into_owned(),
+        _ => line,
+    }));
+    if !hidden.is_empty() {
+        let down = hidden.iter().filter(|(_, backend)| backend.verdict != Verdict::Up).count();
+        let _ = writeln!(text, "  and {} more, {down} of them not up (bascule status --json)", hidden.len());
+    }
+}
+
+/// What works is told in two words, what does not with its reason.
+fn check(check: &CheckStatus) -> String {
+    let mut text = match (check.verdict, &check.last) {
+        (Verdict::Up, Some(last)) => format!("{} {:.1} ms", check.name, last.latency_ms),
+        (Verdict::Up, None) => check.name.clone(),
+        _ => format!("{}: {}", check.name, check.reason),
+    };
+    match check.certificate_days {
+        Some(days) if days < 0 => text.push_str(" CERTIFICATE EXPIRED"),
+        Some(days) if days < SOON_DAYS => text.push_str(&format!(" (certificate: {days} d)")),
+        _ => {}
+    }
+    text
+}
+
+fn health(health: Health) -> &'static str {
+    match health {
+        Health::Working => "works",
+        Health::NotWorking => "DOES NOT WORK",
+        Health::Unknown => "unknown",
+    }
+}
+
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Up => "up",
+        Verdict::Down => "DOWN",
+        Verdict::Unknown => "unknown",
+    }
+}
+
+fn painted(health: Health, text: &str, paint: Paint) -> String {
+    match health {
+        Health::Working => paint.good(text),
+        Health::NotWorking => paint.bad(text),
+        Health::Unknown => paint.odd(text),
+    }
+    .into_owned()
+}
+
+/// Sessions in a table.
+pub(in crate::cli) fn sessions(rows: &[SessionRow], paint: Paint) -> String {
+    if rows.is_empty() {
+        return "No session is open.\n".into();
+    }
+    let mut table = Table::new(["since", "login", "client", "side", "backend", "route", "in", "out", ""]);
+    for row in rows {
+        table.row([
+            row.since.to_string(),
+            row.login.clone().unwrap_or_else(|| "-".into()),
+            row.client.to_string(),
+            row.side.map_or("shared", side::name).to_owned(),
+            row.backend.clone(),
+            row.route.clone(),
+            bytes(row.bytes_in),
+            bytes(row.bytes_out),
+            if row.closing { "closing".into() } else { String::new() },
+        ]);
+    }
+    let table = table.draw(|row, line| match rows.get(row) {
+        Some(row) if row.closing => paint.odd(&line).into_owned(),
+        _ => line,
+    });
+    let closing = rows.iter().filter(|row| row.closing).count();
+    format!("{} sessions, {closing} of them closing.\n\n{table}", rows.len())
+}

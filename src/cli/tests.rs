@@ -1,0 +1,225 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Parser;
+use failover::Side;
+use serde_json::Value;
+use tokio::task::JoinHandle;
+
+use super::ask::{Desk, Trouble};
+use super::client::{AskError, Client};
+use super::render::{self, Paint};
+use super::{Cli, Exit, Options, Question, Verb, socket_in};
+use crate::config;
+use crate::control::admin::AdminDoor;
+use crate::control::api::{Frozen, Health, Time, Verdict};
+use crate::control::fake::{self, FakeBrain};
+
+struct Site {
+    path: PathBuf,
+    serving: JoinHandle<()>,
+    brain: Arc<FakeBrain>,
+    _dir: tempfile::TempDir,
+}
+
+impl Site {
+    async fn new(brain: FakeBrain) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin.sock");
+        let door = AdminDoor::open(&config::Admin { socket: path.clone(), group: None }).await.unwrap();
+        let brain = Arc::new(brain);
+        Self { path, serving: tokio::spawn(door.serve(brain.clone())), brain, _dir: dir }
+    }
+
+    async fn ask(&self, line: &str, json: bool) -> Result<String, AskError> {
+        ask(&self.path, line, json).await
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn ask(path: &std::path::Path, line: &str, json: bool) -> Result<String, AskError> {
+    let Verb::Ask(question) = parse(line).unwrap().verb else { panic!("{line} asks nobody") };
+    let client = Client { socket: path.to_owned() };
+    let mut desk = Desk { client, json, paint: Paint::on(false), terminal: false, out: Vec::new() };
+    match desk.ask(&question).await {
+        Ok(()) => Ok(String::from_utf8(desk.out).unwrap()),
+        Err(Trouble::Ask(error)) => Err(error),
+        Err(Trouble::Output(error)) => panic!("{error}"),
+    }
+}
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(std::iter::once("bascule").chain(line.split_whitespace()))
+}
+
+#[test]
+fn every_verb_of_the_design_is_understood() {
+    for line in [
+        "run --config /etc/bascule/other.yaml",
+        "check --live",
+        "demo --json",
+        "status --watch",
+        "explain",
+        "history -n 5",
+        "report",
+        "switch --to standby --dry-run --force --reason upgrade",
+        "freeze --reason x",
+        "resume",
+        "sessions --json",
+    ] {
+        assert!(parse(line).is_ok(), "{line}");
+    }
+    let Verb::Ask(Question::Switch { to, dry_run: false, force: false, .. }) = parse("switch --to main").unwrap().verb
+    else {
+        panic!()
+    };
+    assert_eq!(to, Side::Main);
+    assert_eq!(parse("run").unwrap().options.config, PathBuf::from("/etc/bascule/edge.yaml"));
+}
+
+#[test]
+fn a_bad_command_line_ends_with_2_and_says_what_is_wrong() {
+    for (line, word) in [
+        ("switch --to left", "use main or standby"),
+        ("switch", "--to"),
+        ("history --limit 0", "1..=1000"),
+        ("report seven", "seven"),
+        ("fly", "fly"),
+    ] {
+        let error = parse(line).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{line}");
+        assert!(error.to_string().contains(word), "{error}");
+    }
+}
+
+#[test]
+fn the_socket_is_the_one_named_then_the_configured_then_the_default() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("edge.yaml");
+    let mut options = Options { json: false, config: config.clone(), socket: None };
+    assert_eq!(options.admin_socket(), PathBuf::from("/run/bascule/admin.sock"));
+    std::fs::write(&config, "fqdn: [broken, otherwise]\nadmin: /run/other.sock\n").unwrap();
+    assert_eq!(options.admin_socket(), PathBuf::from("/run/other.sock"));
+    options.socket = Some("/tmp/mine.sock".into());
+    assert_eq!(options.admin_socket(), PathBuf::from("/tmp/mine.sock"));
+    assert_eq!(socket_in("admin: { socket: /a, group: b }"), Some("/a".into()));
+    assert_eq!(socket_in("admin: 7"), None);
+}
+
+#[tokio::test]
+async fn e8_every_answer_begins_with_its_sentence_and_fits_a_screen() {
+    let site = Site::new(FakeBrain::default()).await;
+    for (line, sentence) in [
+        ("status", "Main is live and works; Standby works and could take over."),
+        ("explain", "Standby is live because Main is dead."),
+        ("report 7", "#7 failover, Main → Standby: Main is dead."),
+        ("sessions", "2 sessions, 0 of them closing."),
+        ("switch --to standby --dry-run", "Standby is live because Main is dead."),
+        ("freeze --reason x", "Done: freeze."),
+    ] {
+        let text = site.ask(line, false).await.unwrap();
+        assert!(text.starts_with(sentence), "{line}:\n{text}");
+        assert!(text.lines().count() <= 24, "{line}:\n{text}");
+    }
+    let text = site.ask("history -n 3", false).await.unwrap();
+    assert_eq!(text.lines().count(), 4, "{text}");
+    assert!(text.lines().nth(1).unwrap().contains("SWITCHED"), "{text}");
+}
+
+#[tokio::test]
+async fn every_verb_answers_programs_in_json() {
+    let site = Site::new(FakeBrain::default()).await;
+    for (line, pointer) in [
+        ("status", "/sides/main/health"),
+        ("explain", "/rule"),
+        ("history", "/0/sentence"),
+        ("report 7", "/phases/decision/offset_ms"),
+        ("sessions", "/0/client"),
+        ("switch --to standby", "/epoch"),
+        ("freeze", "/sentence"),
+        ("resume", "/sentence"),
+    ] {
+        let value: Value = serde_json::from_str(&site.ask(line, true).await.unwrap()).unwrap();
+        assert!(value.pointer(pointer).is_some(), "{line}: {value}");
+    }
+}
+
+#[tokio::test]
+async fn a_report_without_a_number_is_the_last_switches() {
+    let site = Site::new(FakeBrain::default()).await;
+    let error = site.ask("report", false).await.unwrap_err();
+    assert_eq!(error.to_string(), "There is no report 6.");
+    assert_eq!(error.exit(), Exit::Failed);
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_as_the_edge_tells_it_and_ends_with_3() {
+    let site = Site::new(FakeBrain { refuse: Some("Standby does not work.".into()), ..FakeBrain::default() }).await;
+    let error = site.ask("switch --to standby", false).await.unwrap_err();
+    assert_eq!((error.to_string().as_str(), error.exit()), ("Standby does not work.", Exit::Refused));
+    assert_eq!(error.body().error, "refused");
+    assert!(site.brain.orders.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_edge_that_does_not_run_is_told_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("admin.sock");
+    let error = ask(&path, "status", false).await.unwrap_err();
+    assert!(matches!(error, AskError::NoSocket(_)) && error.to_string().contains("systemctl status"), "{error}");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let error = ask(&path, "status", false).await.unwrap_err();
+    assert!(matches!(error, AskError::NobodyThere(_)), "{error}");
+    assert_eq!((error.exit(), error.body().error.as_str()), (Exit::Failed, "not_running"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edge_that_says_nothing_is_not_waited_for_without_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("admin.sock");
+    let _silent = tokio::net::UnixListener::bind(&path).unwrap();
+    let error = ask(&path, "status", false).await.unwrap_err();
+    assert!(matches!(error, AskError::Silent(_)) && error.to_string().contains("healthz"), "{error}");
+}
+
+#[test]
+fn what_is_wrong_stands_on_the_screen_and_comes_first() {
+    let mut status = fake::status();
+    let mut broken = status.services[1].clone();
+    broken.backends[0].verdict = Verdict::Down;
+    broken.backends[0].checks[0].verdict = Verdict::Down;
+    broken.backends[0].checks[0].reason = "refused".into();
+    status.services = vec![status.services[0].clone(); 30];
+    status.services.push(broken);
+    status.sides.standby.health = Health::NotWorking;
+    status.frozen = Some(Frozen { by: "root".into(), why: "upgrade".into(), since: Time::from_unix_ms(0) });
+    status.damped = true;
+    status.doubt = Some("everything fails at once".into());
+    status.observe = true;
+    status.draining = true;
+    status.alarms = (0..40).map(|n| format!("alarm {n}")).collect();
+    let text = render::status(&status, Paint::on(false));
+    for word in
+        ["DOES NOT WORK", "FROZEN by root", "DAMPED", "SELF-DOUBT", "OBSERVING", "DRAINING", "alarm 0", "http: refused"]
+    {
+        assert!(text.contains(word), "no {word} in\n{text}");
+    }
+    assert!(text.contains("and 21 more, 0 of them not up") && text.contains("36 more alarms"), "{text}");
+    assert!(text.lines().count() <= 34, "{text}");
+}
+
+#[test]
+fn text_from_outside_moves_no_cursor() {
+    let mut rows = vec![fake::session(1)];
+    rows[0].login = Some("\u{1b}[2Jalice\n".into());
+    let text = render::sessions(&rows, Paint::on(false));
+    assert!(!text.contains('\u{1b}') && text.contains("\\u{1b}[2Jalice\\u{a}"), "{text}");
+    let mut status = fake::status();
+    status.sentence = "\u{1b}]0;owned\u{7}".into();
+    assert!(!render::status(&status, Paint::on(false)).contains('\u{1b}'));
+}
