@@ -42,7 +42,7 @@ impl<F: Fn(Instant) -> (Duration, Outcome)> Run<F> {
                     self.ends.sort();
                 }
                 Output::Changed { report, .. } => self.changes.push((self.now, report)),
-                Output::Confirmed { .. } => {}
+                Output::Suspected { .. } | Output::Confirmed { .. } => {}
             }
         }
     }
