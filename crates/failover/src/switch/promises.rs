@@ -107,6 +107,7 @@ impl Step<'_> {
     }
 
     fn e9_a_damped_switch_leaves_only_a_dead_side(&self) {
+        assert!(self.after.ledger.used() <= self.after.ledger.limit(), "the ledger grows: {}", self.context());
         let Some(step) = self.automatic() else { return };
         let mut ledger = self.before.ledger.clone();
         ledger.forget_old(self.after.now);

@@ -149,6 +149,22 @@ fn e7_a_lagging_loop_decides_on_new_evidence_only() {
 }
 
 #[test]
+fn e2_a_loop_that_lags_for_ever_still_leaves_a_dead_side() {
+    let mut switch = working(Policy::DEFAULT);
+    let mut now = at(20);
+    while switch.live() == Side::Main {
+        assert!(now < at(30), "doubted for ever");
+        switch.handle(Event::Lagged { by: ms(300) }, now);
+        // Each probe of the silent side was started before the last lag.
+        let asked = now.saturating_sub(ms(800));
+        let dead = SideHealth { as_of: asked, ..ill(Diagnosis::UnreachableFromHere, at(19)) };
+        feed(&mut switch, Side::Standby, SideHealth { as_of: asked, ..well(now) }, now);
+        feed(&mut switch, Side::Main, dead, now);
+        now += ms(500);
+    }
+}
+
+#[test]
 fn e9_a_damped_switch_leaves_only_a_dead_side_and_says_so() {
     let mut switch = working(Policy { switches_per_hour: 2, ..Policy::DEFAULT });
     let mut second = 20;
