@@ -11,3 +11,6 @@ mod topology;
 pub use machine::{Event, Health, Output, ServiceHealth};
 pub use reason::{Diagnosis, Fault, Reason, SideHealth, State, Status};
 pub use topology::{BackendId, CheckId, Flaw, Need, NodeId, Scope, ServiceId, Topology};
+
+#[cfg(test)]
+mod tests;

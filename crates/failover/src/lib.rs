@@ -35,3 +35,5 @@ pub use time::{Instant, Span};
 
 #[cfg(test)]
 mod chance;
+#[cfg(test)]
+mod simulation;

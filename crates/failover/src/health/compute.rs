@@ -53,6 +53,8 @@ impl Facts {
     }
 }
 
+const NOTHING: Finding = Finding { state: State::Unknown, as_of: Instant::ORIGIN, trouble_since: Instant::ORIGIN };
+
 /// A state with how fresh its evidence is and when its trouble began.
 #[derive(Clone, Copy)]
 struct Finding {
@@ -79,7 +81,7 @@ pub(super) fn side(topology: &Topology, facts: &Facts, side: Side, now: Instant)
         return SideHealth { state: State::NotWorking, reason, since: now, as_of: at, trouble_since: at };
     }
     let services: Vec<ServiceId> = topology.required_services(side).collect();
-    let finding = all(services.iter().map(|id| service_finding(topology, facts, *id)), now);
+    let finding = all(services.iter().map(|id| service_finding(topology, facts, *id)));
     let mut health = SideHealth {
         state: finding.state,
         reason: Reason::AllWork,
@@ -130,19 +132,17 @@ fn backend_finding(topology: &Topology, facts: &Facts, id: BackendId) -> Finding
         };
         Finding { state, as_of: report.as_of, trouble_since: report.first_sign }
     });
-    all(checks, Instant::ORIGIN)
+    all(checks)
 }
 
 /// Works when all work; does not when one does not: the newest such proof counts, and its trouble began with the first.
-fn all(findings: impl Iterator<Item = Finding>, now: Instant) -> Finding {
-    let nothing = Finding { state: State::Unknown, as_of: now, trouble_since: now };
-    findings.reduce(|a, b| join(a, b, State::NotWorking, State::Working)).unwrap_or(nothing)
+fn all(findings: impl Iterator<Item = Finding>) -> Finding {
+    findings.reduce(|a, b| join(a, b, State::NotWorking, State::Working)).unwrap_or(NOTHING)
 }
 
 /// Works when one works; does not when none does: the mirror image.
 fn any(findings: impl Iterator<Item = Finding>) -> Finding {
-    let nothing = Finding { state: State::Unknown, as_of: Instant::ORIGIN, trouble_since: Instant::ORIGIN };
-    findings.reduce(|a, b| join(a, b, State::Working, State::NotWorking)).unwrap_or(nothing)
+    findings.reduce(|a, b| join(a, b, State::Working, State::NotWorking)).unwrap_or(NOTHING)
 }
 
 /// Joins two findings of which one in state `decides` is enough, and both must be in state `needs_all`.

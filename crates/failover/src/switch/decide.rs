@@ -30,6 +30,12 @@ pub enum Standing {
     },
     /// The target must answer once more, as it has not since the trouble began (E7).
     ConfirmingTarget(Side),
+    /// The live side must fail once more, as it has not since the target answered: when our own network comes back, both
+    /// sides do, and the first one seen is chance (E7).
+    ConfirmingFault {
+        /// Where traffic would move.
+        to: Side,
+    },
     /// The Edge doubts itself, and the evidence is older than the doubt (E7).
     Doubting {
         /// Where traffic would move.
@@ -87,6 +93,9 @@ impl Explain for Standing {
                 write!(f, "traffic moves to {to} no sooner than {until}: we have just started")
             }
             Self::ConfirmingTarget(to) => write!(f, "traffic moves to {to} as soon as it answers once more"),
+            Self::ConfirmingFault { to } => {
+                write!(f, "traffic moves to {to} as soon as {} fails once more", to.other())
+            }
             Self::Doubting { to, doubt } => write!(f, "traffic moves to {to} only on new evidence; {doubt}"),
             Self::Frozen { to } => write!(f, "traffic would move to {to}, but an operator froze it"),
             Self::Damped { to, until } => {
@@ -193,8 +202,8 @@ impl Switch {
         if let Some(doubt) = self.doubt.filter(|doubt| !doubt.is_answered(live, other)) {
             return Err(Standing::Doubting { to, doubt });
         }
-        if rescue && other.as_of < live.trouble_since {
-            return Err(Standing::ConfirmingTarget(to));
+        if rescue {
+            self.require_bracket(to, live)?;
         }
         if self.ledger.is_spent() && !(rescue && live.diagnosis().is_some_and(Diagnosis::is_dead)) {
             return Err(Standing::Damped { to, until: self.ledger.back_at() });
@@ -203,6 +212,18 @@ impl Switch {
             return Err(Standing::Observing { to, kind });
         }
         Ok(candidate)
+    }
+
+    /// The target must have answered after the trouble began, and the live side failed after that: a fault of our own network
+    /// fails this test whenever it begins and ends. What a node says of itself needs no second failure.
+    fn require_bracket(&self, to: Side, live: &SideHealth) -> Result<(), Standing> {
+        match self.answered {
+            None => Err(Standing::ConfirmingTarget(to)),
+            Some(answered) if live.as_of < answered && !matches!(live.reason, Reason::NodeSays { .. }) => {
+                Err(Standing::ConfirmingFault { to })
+            }
+            Some(_) => Ok(()),
+        }
     }
 
     /// Says what would happen if the live side died now, whatever happens anyway.
@@ -220,6 +241,7 @@ impl Switch {
         };
         // The target would be asked again first; we suppose that it answers.
         supposed.sides[self.live.other()].as_of = now;
+        supposed.answered = Some(now);
         match supposed.decide() {
             Ok(Candidate { to, kind, .. }) => WhatIf::Moves { to, kind },
             Err(standing) => WhatIf::Stays(standing),

@@ -42,10 +42,9 @@ impl fmt::Display for Doubt {
 }
 
 impl Doubt {
-    /// Tells whether the evidence for leaving `live` is newer than the doubt, and the live side was judged again after the
-    /// other one came to work: when our own network comes back, both do, and the first one seen is chance.
+    /// Tells whether the evidence for leaving `live` is newer than the doubt.
     pub(super) fn is_answered(&self, live: &SideHealth, other: &SideHealth) -> bool {
-        live.as_of >= self.since && other.as_of >= self.since && live.as_of >= other.since
+        live.as_of >= self.since && other.as_of >= self.since
     }
 
     /// Returns when the doubt ends whatever happens; none while nothing is held back by it.

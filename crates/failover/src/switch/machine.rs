@@ -5,7 +5,7 @@ use super::decide::{Candidate, Standing};
 use super::doubt::{self, Doubt, DoubtReason};
 use super::output::{Cause, FreezeReason, Kind, Memory, Move, Output, Refusal, ReprobeReason};
 use super::policy::Policy;
-use crate::health::SideHealth;
+use crate::health::{SideHealth, State};
 use crate::side::{PerSide, Side};
 use crate::time::Instant;
 use alloc::vec::Vec;
@@ -25,7 +25,7 @@ use core::time::Duration;
 ///              or prefer-main and main has worked for hold_down
 ///
 ///   in the way of an automatic move, in this order:
-///     frozen -> settling -> self-doubt -> target not confirmed -> damped (unless the live side is dead) -> observe
+///     frozen -> settling -> self-doubt -> not confirmed -> damped (unless the live side is dead) -> observe
 /// ```
 ///
 /// Unknown is never a reason to leave a side, and never a target.
@@ -40,6 +40,10 @@ pub struct Switch {
     pub(super) ledger: Ledger,
     pub(super) sides: PerSide<SideHealth>,
     pub(super) doubt: Option<Doubt>,
+    /// When the live side came under suspicion, until all of it has answered since or it does not work.
+    pub(super) suspected: Option<Instant>,
+    /// The first answer of the other side, working since, after the live side's trouble began.
+    pub(super) answered: Option<Instant>,
     pub(super) settled_at: Instant,
     pub(super) standing: Standing,
 }
@@ -55,6 +59,11 @@ pub enum Event {
         side: Side,
         /// Its health.
         health: SideHealth,
+    },
+    /// A required check of a side met its first bad sign.
+    Suspected {
+        /// The side.
+        side: Side,
     },
     /// The driver's loop woke up this much later than it wanted to.
     Lagged {
@@ -120,6 +129,8 @@ impl Switch {
             ledger: Ledger::new(policy.switches_per_hour, ages, now),
             sides: PerSide { main: unknown, standby: unknown },
             doubt: None,
+            suspected: None,
+            answered: None,
             settled_at: now + policy.settle,
             standing: Standing::LiveUnknown(live),
         }
@@ -134,6 +145,7 @@ impl Switch {
         match event {
             Event::Timer => {}
             Event::Health { side, health } => self.learn(side, health, &mut outputs),
+            Event::Suspected { side } => self.suspect(side, &mut outputs),
             Event::Lagged { by } if by > self.policy.lag_limit => {
                 self.begin_doubt(DoubtReason::Lagged { by }, &mut outputs);
             }
@@ -180,10 +192,32 @@ impl Switch {
     fn learn(&mut self, side: Side, health: SideHealth, outputs: &mut Vec<Output>) {
         let before = doubt::both_at_once(&self.sides, self.policy.same_instant);
         self.sides[side] = health;
+        self.note_answer();
         let after = doubt::both_at_once(&self.sides, self.policy.same_instant);
         if let (None, Some(apart)) = (before, after) {
             self.begin_doubt(DoubtReason::BothAtOnce { apart }, outputs);
         }
+    }
+
+    /// Asks the other side at the first bad sign, so that its answer is there when the live side is judged.
+    fn suspect(&mut self, side: Side, outputs: &mut Vec<Output>) {
+        if side == self.live && self.sides[side].state != State::NotWorking {
+            (self.suspected, self.answered) = (Some(self.now), None);
+            outputs.push(Output::Reprobe { side: side.other(), reason: ReprobeReason::ConfirmTarget });
+        }
+    }
+
+    fn note_answer(&mut self) {
+        let (live, other) = (self.sides[self.live], self.sides[self.live.other()]);
+        let cleared = live.works() && self.suspected.is_some_and(|suspected| live.as_of > suspected);
+        let trouble = if live.state == State::NotWorking { Some(live.trouble_since) } else { self.suspected };
+        if cleared || live.state == State::NotWorking {
+            self.suspected = None;
+        }
+        self.answered = trouble.filter(|_| other.works()).and_then(|trouble| {
+            let newest = Some(other.as_of).filter(|as_of| *as_of >= trouble);
+            self.answered.filter(|answered| *answered >= trouble).or(newest)
+        });
     }
 
     /// A doubt never restarts: else a loop that lags for ever would never decide.
@@ -260,6 +294,9 @@ impl Switch {
         self.live = to;
         self.epoch = self.epoch.saturating_add(1);
         self.last = Some(kind);
+        self.suspected = None;
+        self.answered = None;
+        self.note_answer();
         if kind != Kind::Planned {
             self.ledger.spend(self.now);
         }
@@ -279,6 +316,9 @@ impl Switch {
         match standing {
             Standing::ConfirmingTarget(side) => {
                 outputs.push(Output::Reprobe { side, reason: ReprobeReason::ConfirmTarget });
+            }
+            Standing::ConfirmingFault { to } => {
+                outputs.push(Output::Reprobe { side: to.other(), reason: ReprobeReason::ConfirmFault });
             }
             Standing::Doubting { .. } if !same_rule => {
                 outputs.extend(Side::BOTH.map(|side| Output::Reprobe { side, reason: ReprobeReason::Doubt }));

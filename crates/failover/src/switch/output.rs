@@ -158,8 +158,10 @@ impl Explain for Move {
 /// Why a side must be probed again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReprobeReason {
-    /// It is the target, and has not answered since the live side's trouble began.
+    /// It may become the target, and has not answered since the live side's trouble began.
     ConfirmTarget,
+    /// It failed before the target answered; one more failure shows that the fault is not ours.
+    ConfirmFault,
     /// Only evidence newer than the doubt counts.
     Doubt,
 }
@@ -168,6 +170,7 @@ impl fmt::Display for ReprobeReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ConfirmTarget => "it must answer once more before traffic moves there",
+            Self::ConfirmFault => "it must fail once more now that the other side answers",
             Self::Doubt => "only evidence newer than the self-doubt counts",
         })
     }

@@ -63,8 +63,9 @@ impl Policy {
         let seen = prober.interval.saturating_add(prober.jitter).saturating_add(prober.time_limit);
         let at_least = |field, value, least, least_field| Violation::TooShort { field, value, least, least_field };
         let mut found = Vec::new();
-        if matches!(self.failback, Failback::PreferMain { hold_down } if hold_down < prober.interval) {
-            let Failback::PreferMain { hold_down } = self.failback else { return Ok(()) };
+        if let Failback::PreferMain { hold_down } = self.failback
+            && hold_down < prober.interval
+        {
             found.push(at_least("hold_down", hold_down, prober.interval, "interval"));
         }
         if self.settle > Self::LONGEST_SETTLE {

@@ -96,15 +96,18 @@ impl Step<'_> {
         let (left, target) = (self.health(step.from), self.health(step.to));
         if left.state == State::NotWorking {
             assert!(target.as_of >= left.trouble_since, "E7: the target was not confirmed: {}", self.context());
+            let known = self.before.answered.filter(|answered| *answered >= left.trouble_since);
+            let answered = known.unwrap_or(target.as_of);
+            assert!(left.as_of >= answered, "E7: the live side was not judged again: {}", self.context());
         }
         let ended = self.outputs.iter().any(|output| matches!(output, Output::DoubtOver(_)));
         if let Some(doubt) = self.after.doubt.filter(|_| !ended) {
             assert!(left.as_of >= doubt.since && target.as_of >= doubt.since, "E7: old evidence: {}", self.context());
-            assert!(left.as_of >= target.since, "E7: the live side was not judged again: {}", self.context());
         }
     }
 
     fn e9_a_damped_switch_leaves_only_a_dead_side(&self) {
+        assert!(self.after.ledger.used() <= self.after.ledger.limit(), "the ledger grows: {}", self.context());
         let Some(step) = self.automatic() else { return };
         let mut ledger = self.before.ledger.clone();
         ledger.forget_old(self.after.now);
@@ -135,18 +138,10 @@ impl Step<'_> {
     fn a_driver_is_never_kept_busy(&self) {
         let late = self.after.deadline().is_some_and(|deadline| deadline <= self.after.now);
         assert!(!late, "the deadline must lie ahead: {}", self.context());
-        let mut again = self.after.clone();
-        for earlier in [self.after.now, self.after.now.saturating_sub(Duration::from_secs(60))] {
-            let outputs = again.handle(Event::Timer, earlier);
-            if matches!(self.outputs.last(), Some(Output::SwitchTo(_))) {
-                continue;
-            }
-            assert!(
-                outputs.iter().all(|output| matches!(output, Output::DoubtOver(_))),
-                "{outputs:?}: {}",
-                self.context()
-            );
-        }
+        // A time that steps back counts as standing still.
+        let outputs = self.after.clone().handle(Event::Timer, self.after.now.saturating_sub(Duration::from_secs(60)));
+        let quiet = outputs.iter().all(|output| matches!(output, Output::DoubtOver(_)));
+        assert!(quiet, "a spurious timer acted: {outputs:?}: {}", self.context());
         if self.event == Event::Timer && self.before.deadline().is_none_or(|deadline| self.after.now < deadline) {
             let quiet = self.outputs.iter().all(|output| matches!(output, Output::DoubtOver(_)));
             assert!(quiet, "acted before its deadline: {}", self.context());

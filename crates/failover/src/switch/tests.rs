@@ -149,6 +149,22 @@ fn e7_a_lagging_loop_decides_on_new_evidence_only() {
 }
 
 #[test]
+fn e2_a_loop_that_lags_for_ever_still_leaves_a_dead_side() {
+    let mut switch = working(Policy::DEFAULT);
+    let mut now = at(20);
+    while switch.live() == Side::Main {
+        assert!(now < at(30), "doubted for ever");
+        switch.handle(Event::Lagged { by: ms(300) }, now);
+        // Each probe of the silent side was started before the last lag.
+        let asked = now.saturating_sub(ms(800));
+        let dead = SideHealth { as_of: asked, ..ill(Diagnosis::UnreachableFromHere, at(19)) };
+        feed(&mut switch, Side::Standby, SideHealth { as_of: asked, ..well(now) }, now);
+        feed(&mut switch, Side::Main, dead, now);
+        now += ms(500);
+    }
+}
+
+#[test]
 fn e9_a_damped_switch_leaves_only_a_dead_side_and_says_so() {
     let mut switch = working(Policy { switches_per_hour: 2, ..Policy::DEFAULT });
     let mut second = 20;
@@ -189,6 +205,7 @@ fn a_planned_switch_is_refused_to_a_side_that_does_not_work_unless_it_is_forced_
     assert_eq!(moved(&forced), Some((Side::Standby, Kind::Planned, 1)));
     assert!(forced.contains(&Output::Frozen(FreezeReason::Forced)));
     assert_eq!(moved(&feed(&mut switch, Side::Main, well(at(23)), at(23))), None);
+    feed(&mut switch, Side::Standby, ill(Diagnosis::PartlyDown, at(23)), at(23));
     assert_eq!(moved(&switch.handle(Event::Act(Act::Resume), at(24))), Some((Side::Main, Kind::Failback, 2)));
 }
 
@@ -259,6 +276,7 @@ fn relations_between_the_figures_are_checked() {
 /// Runs days of random events with restarts, and counts what the machine keeps no count of.
 #[test]
 fn e1_to_e9_hold_over_random_days_with_restarts() {
+    let mut met = 0;
     for seed in 0..60 {
         let mut chance = Chance::new(seed);
         let failback = chance.one_of(&[Failback::Sticky, Failback::PreferMain { hold_down: ms(300_000) }]);
@@ -266,7 +284,6 @@ fn e1_to_e9_hold_over_random_days_with_restarts() {
         let mut now = at(100_000);
         let mut switch = Switch::new(policy, None, now);
         let (mut disk, mut written): (Option<Memory>, Instant) = (None, now);
-        let mut met = 0;
         let mut automatic: Vec<Instant> = vec![];
         for _ in 0..1500 {
             now += ms(chance.one_of(&[0, 1, 40, 1000, 20_000, 400_000]));
@@ -298,8 +315,8 @@ fn e1_to_e9_hold_over_random_days_with_restarts() {
                 }
             }
         }
-        assert!(met > 5, "seed {seed} met {met} automatic switches");
     }
+    assert!(met > 600, "only {met} automatic switches were met");
 }
 
 fn random_event(switch: &Switch, chance: &mut Chance, now: Instant) -> Event {
@@ -309,7 +326,8 @@ fn random_event(switch: &Switch, chance: &mut Chance, now: Instant) -> Event {
         1 => Event::Act(Act::Switch { to: side, guard: chance.one_of(&[Guard::Checked, Guard::Forced]) }),
         2 => Event::Act(chance.one_of(&[Act::Freeze, Act::ResetBudget])),
         3 | 4 => Event::Act(Act::Resume),
-        5..9 => Event::Timer,
+        5..8 => Event::Timer,
+        8 => Event::Suspected { side },
         _ => {
             let asked = now.saturating_sub(ms(chance.one_of(&[0, 1, 800, 2000])));
             let illness = chance.one_of(&[Diagnosis::Dead, Diagnosis::UnreachableFromHere, Diagnosis::PartlyDown]);

@@ -15,7 +15,7 @@ use std::collections::HashSet;
 const TICK: Duration = Duration::from_secs(20 * 60);
 const BASE: Instant = Instant::from_micros(1_000_000 * 3600 * 24);
 /// No limit of the policy reaches further back than so many ticks.
-const OLD: u32 = 2;
+const OLD: u32 = 1;
 
 const SMALL: Policy = Policy {
     failback: Failback::Sticky,
@@ -37,11 +37,7 @@ fn canonical(switch: &Switch) -> Switch {
         match health.state {
             State::Unknown => *health = SideHealth::unknown(now),
             State::Working => health.trouble_since = now,
-            State::NotWorking if switch.doubt.is_none() => {
-                // Compared with nothing but a doubt that is yet to come.
-                health.as_of = health.as_of.max(now.saturating_sub(TICK));
-                health.since = now;
-            }
+            State::NotWorking if switch.doubt.is_none() => health.since = now,
             State::NotWorking => {}
         }
     }
@@ -49,6 +45,8 @@ fn canonical(switch: &Switch) -> Switch {
         .iter()
         .flat_map(|side| [like.sides[*side].since, like.sides[*side].as_of, like.sides[*side].trouble_since])
         .chain(switch.doubt.map(|doubt| doubt.since))
+        .chain(switch.suspected)
+        .chain(switch.answered)
         .filter(|at| now.since(*at) >= TICK * OLD)
         .collect();
     old.sort_unstable_by(|a, b| b.cmp(a));
@@ -65,6 +63,8 @@ fn canonical(switch: &Switch) -> Switch {
     like.ledger = switch.ledger.moved(now, BASE);
     like.settled_at = future(switch.settled_at);
     like.doubt = switch.doubt.map(doubt);
+    like.suspected = switch.suspected.map(past);
+    like.answered = switch.answered.map(past);
     for side in Side::BOTH {
         let health = &mut like.sides[side];
         *health = SideHealth {
@@ -90,6 +90,7 @@ fn events(switch: &Switch) -> Vec<(Duration, Event)> {
         (Duration::ZERO, Event::Timer),
         (TICK, Event::Timer),
         (Duration::ZERO, Event::Lagged { by: Duration::from_secs(1) }),
+        (Duration::ZERO, Event::Suspected { side: switch.live }),
         (Duration::ZERO, Event::Act(Act::Freeze)),
         (Duration::ZERO, Event::Act(Act::Resume)),
         (Duration::ZERO, Event::Act(Act::ResetBudget)),
@@ -215,7 +216,7 @@ fn e1_e2_e3_e4_e7_e8_e9_hold_on_every_edge_of_a_sticky_switch() {
 
 #[test]
 fn e1_e2_e3_e4_e7_e8_e9_hold_on_every_edge_of_a_switch_that_prefers_main() {
-    let (states, edges) = walk(Policy { failback: Failback::PreferMain { hold_down: TICK * 2 }, ..SMALL });
+    let (states, edges) = walk(Policy { failback: Failback::PreferMain { hold_down: TICK }, ..SMALL });
     std::println!("switch, prefer-main: {states} states, {edges} edges");
     assert!(states > 1000);
 }

@@ -89,6 +89,11 @@ pub enum Output {
         /// The verdict now, and why.
         report: Report,
     },
+    /// The first bad sign came; probes follow until the verdict is settled.
+    Suspected {
+        /// What came.
+        reason: ProbeReason,
+    },
     /// A newer probe supports the same verdict.
     Confirmed {
         /// The verdict and its newest evidence.
@@ -101,6 +106,7 @@ impl fmt::Display for Output {
         match self {
             Self::StartProbe { id, reason } => write!(f, "start probe {id}: {reason}"),
             Self::Changed { from, report } => write!(f, "{from} -> {report}"),
+            Self::Suspected { reason } => write!(f, "suspected: {reason}"),
             Self::Confirmed { report } => write!(f, "still {report}"),
         }
     }
@@ -212,7 +218,7 @@ impl Judge {
                     self.held_until = self.now + self.policy.reprobe_silent;
                 }
             }
-            Event::Sign(sign) => self.suspect(sign),
+            Event::Sign(sign) => self.suspect(sign, &mut outputs),
             Event::Reprobe => self.ask(),
         }
         self.start_due_probe(&mut outputs);
@@ -323,7 +329,7 @@ impl Judge {
             }
             Verdict::Up | Verdict::Unknown if self.against + 1 < self.policy.fall() => {
                 self.against += 1;
-                self.alert(ProbeReason::AfterFailure(failure));
+                self.alert(ProbeReason::AfterFailure(failure), outputs);
             }
             Verdict::Up | Verdict::Unknown => {
                 if !matches!(self.schedule, Schedule::Alert { .. }) {
@@ -340,17 +346,18 @@ impl Judge {
     }
 
     /// A sign for a check that is not up says nothing new: it is being probed, or nobody is sent there.
-    fn suspect(&mut self, sign: Sign) {
+    fn suspect(&mut self, sign: Sign, outputs: &mut Vec<Output>) {
         if self.report.verdict == Verdict::Up && !matches!(self.schedule, Schedule::Alert { .. }) {
-            self.alert(ProbeReason::AfterSign(sign));
+            self.alert(ProbeReason::AfterSign(sign), outputs);
         }
     }
 
-    fn alert(&mut self, cause: ProbeReason) {
+    fn alert(&mut self, cause: ProbeReason, outputs: &mut Vec<Output>) {
         let since = match self.schedule {
             Schedule::Alert { since, .. } => since,
             Schedule::Calm | Schedule::Opening(_) | Schedule::Rising => {
                 self.report.first_sign = self.now;
+                outputs.push(Output::Suspected { reason: cause });
                 self.next
             }
         };

@@ -42,7 +42,7 @@ impl<F: Fn(Instant) -> (Duration, Outcome)> Run<F> {
                     self.ends.sort();
                 }
                 Output::Changed { report, .. } => self.changes.push((self.now, report)),
-                Output::Confirmed { .. } => {}
+                Output::Suspected { .. } | Output::Confirmed { .. } => {}
             }
         }
     }
@@ -268,6 +268,25 @@ fn a_probe_that_could_not_run_says_nothing_and_is_not_hurried() {
     }
     assert!(starts < 20, "{starts} probes in 5 s");
     assert_eq!(run.judge.report().verdict, Verdict::Unknown);
+}
+
+#[test]
+fn a_prober_that_cannot_run_is_not_pressed_even_in_an_alert() {
+    let mut run = Run::new(POLICY, |_| answers());
+    run.until(at(1_500));
+    let mut starts = 0;
+    run.judge.handle(Event::Sign(Sign::Refused), at(1_500));
+    let id = run.judge.flights[0].id;
+    run.judge.handle(Event::Finished { id, outcome: Outcome::Failed(Failure::Refused) }, at(1_501));
+    for millis in 1_501..2_501 {
+        for output in run.judge.handle(Event::Timer, at(millis)) {
+            if let Output::StartProbe { id, .. } = output {
+                starts += 1;
+                run.judge.handle(Event::Abandoned { id }, at(millis));
+            }
+        }
+    }
+    assert!((2..=7).contains(&starts), "{starts} probes in a second");
 }
 
 #[test]
