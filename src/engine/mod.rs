@@ -266,9 +266,20 @@ impl Engine {
                 report
             }
             verdict::Output::Confirmed { report } => report,
+            verdict::Output::Suspected { .. } => return self.on_suspicion(check),
         };
         let check = CheckId(u16::try_from(check).unwrap_or(u16::MAX));
         self.work.push_back(Work::Health(health::Event::Verdict { check, report }));
+    }
+
+    /// Has the other side probed before it is needed.
+    fn on_suspicion(&mut self, check: usize) {
+        let place = &self.plan.backends[self.plan.checks[check].backend];
+        if let Some(side) = place.side
+            && self.plan.site.config.services[place.service.0].required
+        {
+            self.work.push_back(Work::Switch(switch::Event::Suspected { side }));
+        }
     }
 
     fn on_health(&mut self, output: health::Output) {
