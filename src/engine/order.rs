@@ -11,7 +11,7 @@ use failover::{Explain as _, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
-use super::plan::{Plan, switch_policy};
+use super::plan::Plan;
 use super::{Engine, Means, Work};
 use crate::control::api::{
     Done, DrainRequest, Event, Explain, FreezeRequest, JournalEntry, Report, ResumeRequest, SessionRow, Status,
@@ -274,7 +274,7 @@ impl Engine {
         let memory = self.switch.memory(now);
         self.plan = plan;
         self.work.clear();
-        self.switch = Switch::new(switch_policy(&self.plan.site.config), Some(&memory), now);
+        self.switch = Switch::new(self.plan.site.config.switch_policy(), Some(&memory), now);
         self.means.metrics.observe.set(i64::from(self.plan.site.config.switch.observe));
         self.judge_anew(known);
         self.means.metrics.reloaded(Reload::Ok);

@@ -4,15 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use failover::health::{BackendId, CheckId, Need, NodeId, Scope, ServiceId, Topology};
-use failover::{Names, Side, switch, verdict};
+use failover::{Names, Side};
 
 use super::probes::{CheckError, probe};
-use crate::config::{self, Check, CheckKind, Config, Failback, ServiceIndex};
+use crate::config::{self, Check, CheckKind, ServiceIndex};
 use crate::edge::Site;
 use crate::upstream::{BackendIndex, placed};
-
-/// Most time added to a calm probe's start: a tenth of the interval, so that checks do not march in step.
-const JITTER_SHARE: u32 = 10;
 
 /// What is watched.
 pub struct Plan {
@@ -139,39 +136,6 @@ pub fn checks_of(service: &config::Service) -> Vec<Check> {
     match service.checks.as_slice() {
         [] => vec![Check { name: "tcp".to_owned(), port: None, kind: CheckKind::Tcp }],
         checks => checks.to_vec(),
-    }
-}
-
-/// How checks are judged.
-pub fn verdict_policy(config: &Config) -> verdict::Policy {
-    let probing = &config.probe;
-    verdict::Policy {
-        interval: probing.interval,
-        time_limit: probing.time_limit,
-        fall: u32::from(probing.fall.get()),
-        rise: u32::from(probing.rise.get()),
-        reprobe_refused: probing.reprobe_refused,
-        reprobe_silent: probing.reprobe_silent,
-        reprobe_rising: verdict::Policy::DEFAULT.reprobe_rising.min(probing.interval),
-        stale_after: probing.stale_after,
-        in_flight: verdict::Policy::DEFAULT.in_flight.max(usize::from(probing.fall.get())),
-        jitter: probing.interval / JITTER_SHARE,
-    }
-}
-
-/// How the live side is decided.
-pub fn switch_policy(config: &Config) -> switch::Policy {
-    let prober = verdict_policy(config);
-    switch::Policy {
-        failback: match config.failback {
-            Failback::Sticky => switch::Failback::Sticky,
-            Failback::PreferMain { hold_down } => switch::Failback::PreferMain { hold_down },
-        },
-        observe: config.switch.observe,
-        switches_per_hour: config.switch.per_hour.get(),
-        same_instant: switch::Policy::DEFAULT.same_instant.max(prober.interval + prober.jitter + prober.time_limit),
-        doubt_limit: switch::Policy::DEFAULT.doubt_limit.max(prober.stale_after),
-        ..switch::Policy::DEFAULT
     }
 }
 

@@ -209,11 +209,14 @@ async fn open(
             }
         };
         ctx.connected_after = Some(ctx.attempt_began.elapsed());
+        let awaiting = upstream.traffic.sent();
         let exchanged = async {
             write(&mut stream, &head).await?;
             exchange::answer(&mut stream).await
         };
-        let mut answer = match timeout(select::HANDSHAKE, exchanged).await {
+        let exchanged = timeout(select::HANDSHAKE, exchanged).await;
+        drop(awaiting);
+        let mut answer = match exchanged {
             Ok(Ok(answer)) => answer,
             Ok(Err(NoAnswer::Malformed(_))) => return Err(Ending::Lost),
             Ok(Err(NoAnswer::Broken(_))) => {

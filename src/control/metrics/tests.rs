@@ -42,6 +42,7 @@ fn config(services: Vec<Service>, routes: Vec<Route>) -> Config {
     let s = Duration::from_secs(1);
     let (n8, n32, n) = (NonZeroU8::MIN, NonZeroU32::MIN, NonZeroUsize::MIN);
     Config {
+        left_out: Vec::new(),
         fqdn: "edge.example.org".into(),
         aliases: vec![],
         listen: Listen { https: vec![], http: vec![] },
@@ -57,6 +58,7 @@ fn config(services: Vec<Service>, routes: Vec<Route>) -> Config {
             fall: n8,
             reprobe_refused: s,
             reprobe_silent: s,
+            suspicion: s,
             stale_after: s,
         },
         switch: Switching {
