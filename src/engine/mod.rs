@@ -118,7 +118,7 @@ impl Engine {
     /// Prepares the engine. Nothing runs yet.
     pub fn new(means: Means, beginning: Beginning) -> Result<(Self, Handle), PlanError> {
         let clock = Clock::start();
-        let plan = Plan::new(means.edge.site())?;
+        let plan = Plan::new(means.edge.site(), clock)?;
         let now = clock.now();
         let remembered = record::remember(beginning);
         let (report, results) = mpsc::channel(RESULTS);
@@ -362,12 +362,19 @@ impl Engine {
             HealthState::NotWorking => match self.switch.explain(now).standing {
                 Standing::Settling { .. }
                 | Standing::ConfirmingTarget(_)
+                | Standing::ConfirmingFault { .. }
                 | Standing::Doubting { .. }
                 | Standing::OtherUnknown(_)
                 | Standing::Moving { .. } => Mode::Deciding,
                 // We only watch: somebody else decides, and what does not work here may work there.
                 Standing::Observing { .. } => Mode::Serving,
-                _ => Mode::Waiting,
+                Standing::NeitherWorks(_)
+                | Standing::Frozen { .. }
+                | Standing::Damped { .. }
+                | Standing::LiveWorks(_)
+                | Standing::LiveUnknown(_)
+                | Standing::HoldingDown { .. }
+                | Standing::OperatorChose => Mode::Waiting,
             },
         };
         self.means.edge.live.publish(View { side: live, mode, epoch: self.switch.epoch() });

@@ -265,7 +265,7 @@ impl Engine {
 
     /// Watches another site, keeping what is known of checks that stay.
     fn reload(&mut self, site: Arc<Site>) -> Result<(), String> {
-        let plan = Plan::new(site).map_err(|error| error.to_string())?;
+        let plan = Plan::new(site, self.clock).map_err(|error| error.to_string())?;
         let keys: Vec<_> = (0..self.plan.checks.len()).map(|check| self.plan.key(check)).collect();
         let judges = std::mem::take(&mut self.judges);
         let last = std::mem::take(&mut self.last);

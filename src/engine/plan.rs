@@ -1,11 +1,12 @@
 //! What is watched: a site's services, backends and checks in the machines' numbers, and back in the operator's names.
 
-use std::fmt;
+use std::fmt::{self, Display as _};
 use std::sync::Arc;
 
 use failover::health::{BackendId, CheckId, Need, NodeId, Scope, ServiceId, Topology};
-use failover::{Names, Side};
+use failover::{Instant, Names, Side};
 
+use super::clock::Clock;
 use super::probes::{CheckError, probe};
 use crate::config::{self, Check, CheckKind, ServiceIndex};
 use crate::edge::Site;
@@ -66,11 +67,11 @@ pub struct PlanError {
 
 impl Plan {
     /// Plans what to watch at `site`.
-    pub fn new(site: Arc<Site>) -> Result<Self, PlanError> {
+    pub(super) fn new(site: Arc<Site>, clock: Clock) -> Result<Self, PlanError> {
         let config = site.config.clone();
         let mut topology = Topology::new();
         let (mut checks, mut backends, mut services) = (Vec::new(), Vec::<Place>::new(), Vec::new());
-        let mut names = SiteNames::default();
+        let mut names = SiteNames { clock, services: Vec::new(), backends: Vec::new(), checks: Vec::new() };
         for at in placed(&config) {
             let service = &config.services[at.service.0];
             let last = services.last().copied();
@@ -139,9 +140,10 @@ pub fn checks_of(service: &config::Service) -> Vec<Check> {
     }
 }
 
-/// Names by number.
-#[derive(Debug, Default)]
+/// Names by number, and times on the wall clock.
+#[derive(Debug)]
 pub(super) struct SiteNames {
+    clock: Clock,
     services: Vec<String>,
     backends: Vec<String>,
     checks: Vec<String>,
@@ -164,6 +166,10 @@ impl Names for SiteNames {
 
     fn check(&self, id: CheckId, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Self::write(&self.checks, id.index(), f)
+    }
+
+    fn instant(&self, at: Instant, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.clock.wall(at).fmt(f)
     }
 
     fn node(&self, id: NodeId, f: &mut fmt::Formatter<'_>) -> fmt::Result {
