@@ -151,6 +151,16 @@ impl Session {
         self.command().map_or(Poll::Pending, Poll::Ready)
     }
 
+    /// Whether a switch decides about its upstream.
+    pub(in crate::tunnel) fn belongs_to_a_side(&self) -> bool {
+        matches!(self.entry.pin, Pin::Side(_))
+    }
+
+    /// Whether it was told to leave on a switch, or will be at its user's turn.
+    pub(in crate::tunnel) fn must_leave(&self) -> bool {
+        self.entry.must_leave()
+    }
+
     /// What its route says on a switch.
     pub(in crate::tunnel) fn close(&self) -> &Close {
         &self.entry.close
