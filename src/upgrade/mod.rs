@@ -188,7 +188,9 @@ async fn open(
             pin,
             epoch: view.epoch,
             user: user.clone(),
+            client: address,
             route: manner.name.clone(),
+            backend: upstream.name.clone(),
             close: manner.close.clone(),
         };
         let session = match edge.sessions.open(opening) {

@@ -1,6 +1,7 @@
 //! One open session: its entry in the registry, and the guard that keeps it there.
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -32,6 +33,8 @@ pub(super) struct Entry {
     pub(super) route: Arc<str>,
     pub(super) pin: Pin,
     pub(super) epoch: u64,
+    client: IpAddr,
+    backend: Arc<str>,
     close: Close,
     opened: Instant,
     to_client: AtomicU64,
@@ -49,6 +52,8 @@ impl Entry {
             route: opening.route,
             pin: opening.pin,
             epoch: opening.epoch,
+            client: opening.client,
+            backend: opening.backend,
             close: opening.close,
             opened: Instant::now(),
             to_client: AtomicU64::new(0),
@@ -95,7 +100,9 @@ impl Entry {
         Listed {
             id: self.id,
             user: self.user.clone(),
+            client: self.client,
             route: Arc::clone(&self.route),
+            backend: Arc::clone(&self.backend),
             pin: self.pin,
             age: self.opened.elapsed(),
             to_client: self.to_client.load(Ordering::Relaxed),
