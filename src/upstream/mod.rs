@@ -25,7 +25,7 @@ use crate::live::Live;
 use approval::Approvals;
 use connect::Connector;
 use connections::Connections;
-use signs::Signs;
+use signs::{Sign, Signs};
 
 /// For how long an idle connection to a backend is kept.
 const POOLED: Duration = Duration::from_secs(60);
@@ -308,6 +308,16 @@ impl Upstreams {
     pub fn pool(&self, config: &Config, service: ServiceIndex, side: Side) -> &Pool {
         let shared = config.services[service.0].is_shared();
         &self.pools[service.0][usize::from(!shared && side == Side::Standby)]
+    }
+
+    /// Raises a sign for `upstream`, which may come from an older configuration: nobody, if it is in this one no more.
+    pub fn raise(&self, upstream: &Upstream, sign: Sign) {
+        let place = |upstream: &Upstream| (upstream.side, upstream.connector.address);
+        for backend in self.pools.iter().flatten().flat_map(|pool| &pool.backends) {
+            if place(backend) == place(upstream) {
+                self.signs.raise(backend.index, sign);
+            }
+        }
     }
 
     /// Tells whether a backend is up.
