@@ -22,7 +22,7 @@ use crate::control::{Brain, BrainError};
 use crate::edge::{Edge, Site};
 use crate::live::Mode;
 use crate::state::State;
-use crate::tunnel::User;
+use crate::tunnel::{Pin, User};
 
 /// A loop that has not turned for so long is not alive: it turns at least every second.
 const PULSE_LIMIT: Duration = Duration::from_secs(5);
@@ -149,18 +149,18 @@ impl Brain for Handle {
                 let age = i64::try_from(listed.age.as_millis()).unwrap_or(i64::MAX);
                 SessionRow {
                     id: listed.id,
-                    side: listed.pin.side(),
+                    side: match listed.pin {
+                        Pin::Side(side) => Some(side),
+                        Pin::Follows(_) | Pin::Stays => None,
+                    },
                     route: listed.route.to_string(),
                     service: service.unwrap_or_default(),
                     login: match &listed.user {
                         User::Login(login) => Some(login.to_string()),
                         User::Address(_) => None,
                     },
-                    client: match &listed.user {
-                        User::Address(address) => *address,
-                        User::Login(_) => std::net::IpAddr::from([0, 0, 0, 0]),
-                    },
-                    backend: String::new(),
+                    client: listed.client,
+                    backend: listed.backend.to_string(),
                     since: Time::from_unix_ms(now.unix_ms().saturating_sub(age)),
                     bytes_in: listed.to_upstream,
                     bytes_out: listed.to_client,

@@ -332,6 +332,16 @@ impl Upstreams {
         self.pools.iter().flatten().flat_map(|pool| &pool.backends)
     }
 
+    /// Raises a sign for `upstream`, which may come from an older configuration: nobody, if it is in this one no more.
+    pub fn raise(&self, upstream: &Upstream, sign: Sign) {
+        let place = |upstream: &Upstream| (upstream.side, upstream.connector.address);
+        for backend in self.all() {
+            if place(backend) == place(upstream) {
+                self.signs.raise(backend.index, sign);
+            }
+        }
+    }
+
     /// Tells whether a backend is up.
     pub fn set_up(&self, index: BackendIndex, up: bool) {
         for pool in self.pools.iter().flatten() {

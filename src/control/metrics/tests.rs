@@ -50,6 +50,7 @@ fn config(services: Vec<Service>, routes: Vec<Route>) -> Config {
         tls_min: crate::config::TlsVersion::V1_2,
         services,
         routes,
+        left_out: vec![],
         failback: Failback::Sticky,
         probe: Probing {
             interval: s,
