@@ -5,6 +5,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod demo;
 pub mod edge;
 pub mod engine;
 pub mod front;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use bascule::check::{self, Ask, Verdict};
 use bascule::cli::{self, Cli, Exit, Verb};
+use bascule::demo;
 use bascule::run::{RunError, run};
 use clap::Parser;
 
@@ -25,6 +26,13 @@ fn main() -> ExitCode {
             block_on(check::check(&options.config, ask, options.json)).map_or(Exit::Failed, show)
         }
         Verb::Demo => Exit::Failed,
+        Verb::DemoSide(side) => match demo::side::run(&side) {
+            Ok(()) => Exit::Done,
+            Err(error) => {
+                say(&error.to_string());
+                Exit::Failed
+            }
+        },
         Verb::Ask(question) => cli::ask(&options, &question),
     };
     exit.into()

@@ -331,7 +331,7 @@ async fn drain(edge: &Arc<Edge>, handle: &Handle, door: &Door, going: watch::Sen
 }
 
 /// A connection is two descriptors: as many as the system lets us have.
-fn raise_descriptor_limit() {
+pub(crate) fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {

@@ -17,6 +17,7 @@ pub use ask::ask;
 pub use client::AskError;
 
 use crate::control::api::side;
+use crate::demo::side::SideArgs;
 
 /// Where the admin socket is if nobody says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/bascule/admin.sock";
@@ -65,6 +66,9 @@ pub enum Verb {
     },
     /// A whole site on this machine, to play with.
     Demo,
+    /// One side of the demo's site.
+    #[command(hide = true)]
+    DemoSide(SideArgs),
     /// Ask a running Edge.
     #[command(flatten)]
     Ask(Question),
