@@ -9,7 +9,6 @@ use arc_swap::ArcSwap;
 use crate::config::Config;
 use crate::control::api::Time;
 use crate::control::metrics::{Configured, ConnectionRefusal, Metrics};
-use crate::engine::verdict_policy;
 use crate::front::admission::{Admission, TurnedAway};
 use crate::front::tls::{CertificateError, Certificates};
 use crate::live::Live;
@@ -206,7 +205,7 @@ impl Site {
             upstreams: Upstreams::new(&config, generation, live, registers)?,
             insiders: Insiders::new(&config),
             counted: metrics.configure(&config),
-            orphan_limit: verdict_policy(&config).detection_bound_silent() + DECISION,
+            orphan_limit: config.probe.policy().detection_bound_silent() + DECISION,
             config,
         })
     }

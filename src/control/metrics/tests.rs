@@ -42,7 +42,6 @@ fn config(services: Vec<Service>, routes: Vec<Route>) -> Config {
     let s = Duration::from_secs(1);
     let (n8, n32, n) = (NonZeroU8::MIN, NonZeroU32::MIN, NonZeroUsize::MIN);
     Config {
-        left_out: Vec::new(),
         fqdn: "edge.example.org".into(),
         aliases: vec![],
         listen: Listen { https: vec![], http: vec![] },
