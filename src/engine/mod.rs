@@ -322,7 +322,7 @@ impl Engine {
     }
 
     /// Makes the judges of the present plan; those that were there before keep what they know.
-    fn judge_anew(&mut self, mut known: HashMap<(String, Option<Side>, String, String), (Judge, Option<LastProbe>)>) {
+    fn judge_anew(&mut self, mut known: HashMap<plan::CheckKey, (Judge, Option<LastProbe>)>) {
         let now = self.clock.now();
         let policy = self.plan.site.config.probe.policy();
         self.jitter = policy.jitter;
