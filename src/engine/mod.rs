@@ -368,6 +368,8 @@ impl Engine {
                 | Standing::Moving { .. } => Mode::Deciding,
                 // We only watch: somebody else decides, and what does not work here may work there.
                 Standing::Observing { .. } => Mode::Serving,
+                // Traffic may not leave a side that is ill: what still works there is better than a page.
+                Standing::Frozen { .. } | Standing::Damped { .. } if !self.is_dead(live) => Mode::Serving,
                 Standing::NeitherWorks(_)
                 | Standing::Frozen { .. }
                 | Standing::Damped { .. }
@@ -382,6 +384,10 @@ impl Engine {
         metrics.live(live, self.switch.epoch());
         metrics.parked.set(i64::try_from(self.means.edge.parking.parked()).unwrap_or(i64::MAX));
         metrics.connections_open.set(i64::try_from(self.means.edge.admission.open()).unwrap_or(i64::MAX));
+    }
+
+    fn is_dead(&self, side: Side) -> bool {
+        self.health.side(side).diagnosis().is_some_and(health::Diagnosis::is_dead)
     }
 
     fn note_probe(&mut self, check: usize, report: &probe::Report) {

@@ -64,8 +64,8 @@ impl SwitchReport {
     }
 
     /// Writes it now, and again when everything has moved.
-    pub(super) fn follow(self, explain: Explain, leaving: Leaving, drain_limit: Duration) {
-        let persisted = Time::now();
+    pub(super) fn follow(self, explain: Explain, leaving: Leaving, persisted: bool, drain_limit: Duration) {
+        let persisted = persisted.then(Time::now);
         self.state.report(self.report(&explain, &leaving, persisted, None));
         tokio::spawn(async move {
             let limit = Instant::now() + drain_limit + GRACE;
@@ -82,7 +82,13 @@ impl SwitchReport {
         });
     }
 
-    fn report(&self, explain: &Explain, leaving: &Leaving, persisted: Time, last_moved: Option<Time>) -> Report {
+    fn report(
+        &self,
+        explain: &Explain,
+        leaving: &Leaving,
+        persisted: Option<Time>,
+        last_moved: Option<Time>,
+    ) -> Report {
         let moment = |at: Time| Moment { at, offset_ms: u64::try_from(at.ms_since(self.began)).unwrap_or(0) };
         let now = snapshot(&self.edge);
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
@@ -96,7 +102,7 @@ impl SwitchReport {
             phases: Phases {
                 first_bad_sign: matches!(self.step.cause, Cause::LiveDoesNotWork { .. }).then(|| moment(self.began)),
                 decision: moment(self.decision),
-                persisted: Some(moment(persisted)),
+                persisted: persisted.map(moment),
                 first_served: self.edge.tally.first_served(self.step.epoch).map(moment),
                 last_moved: last_moved.map(moment),
             },
