@@ -44,7 +44,8 @@ fmt-check:
 clippy:
 	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
 
-doc: ## The documentation of the code; a broken link fails.
+doc: ## The documentation; a link or a name that leads nowhere fails.
+	scripts/docs
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --no-deps --workspace
 
 deny: ## Licences, sources and bans of what is built in.
