@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::Means;
 use super::clock::Clock;
 use super::record::api_kind;
-use crate::control::api::{Counts, Explain, Moment, Phases, Report, Time};
+use crate::control::api::{Counts, Event, Explain, JournalEntry, Moment, Phases, Report, Time};
 use crate::edge::Edge;
 use crate::state::State;
 use crate::tunnel::Leaving;
@@ -79,7 +79,24 @@ impl SwitchReport {
                 tokio::time::sleep(Duration::from_millis(250)).await;
             }
             self.state.report(self.report(&explain, &leaving, persisted, last_moved));
+            if let Some(at) = last_moved {
+                self.state.note(self.moved(at, &leaving, explain));
+            }
         });
+    }
+
+    fn moved(&self, at: Time, leaving: &Leaving, explain: Explain) -> JournalEntry {
+        let Move { from, to, epoch, .. } = self.step;
+        let sentence = format!("all {} sessions have left {from}", leaving.sessions());
+        JournalEntry {
+            at,
+            epoch,
+            event: Event::Moved,
+            live: to,
+            by: None,
+            why: None,
+            explain: Explain { sentence, ..explain },
+        }
     }
 
     fn report(
