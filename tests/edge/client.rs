@@ -50,6 +50,7 @@ pub enum Speaks {
 }
 
 /// An open connection.
+#[derive(Debug)]
 pub enum Connection {
     H1(http1::SendRequest<Full<Bytes>>),
     H2(http2::SendRequest<Full<Bytes>>),
@@ -74,6 +75,12 @@ impl Client {
         let tcp = TcpStream::connect(self.address).await?;
         tcp.set_nodelay(true)?;
         TlsConnector::from(Arc::new(tls)).connect(ServerName::try_from(FQDN).unwrap(), tcp).await
+    }
+
+    /// DER of the certificate the Edge shows.
+    pub async fn shown_certificate(&self) -> std::io::Result<Vec<u8>> {
+        let tls = self.tls(Speaks::H1).await?;
+        Ok(tls.get_ref().1.peer_certificates().unwrap()[0].to_vec())
     }
 
     pub async fn connect(&self, speaks: Speaks) -> Result<Connection, Failed> {
@@ -106,6 +113,14 @@ impl Client {
 pub type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 impl Connection {
+    /// Nothing can be sent on it any more.
+    pub fn is_closed(&self) -> bool {
+        match self {
+            Self::H1(sender) => sender.is_closed(),
+            Self::H2(sender) => sender.is_closed(),
+        }
+    }
+
     pub async fn send(&mut self, method: Method, target: &str, body: impl Into<Bytes>) -> Result<Answer, Failed> {
         self.request(Request::builder().method(method).uri(target), body).await
     }

@@ -4,5 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "everything here is a test")]
 
 mod client;
+mod failover;
+mod load;
+mod orders;
+mod raw;
+mod silence;
 mod site;
 mod start;
+mod telling;

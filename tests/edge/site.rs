@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use failover::Side;
@@ -77,23 +78,52 @@ pub struct SideProcess {
     pub address: SocketAddr,
     pub sip: SocketAddr,
     pub ledger: PathBuf,
+    /// Where it runs.
+    pub place: Place,
+    /// Chain and key: it serves HTTPS.
+    pub tls: Option<(PathBuf, PathBuf)>,
+}
+
+/// Where a process runs.
+#[derive(Debug, Clone, Default)]
+pub enum Place {
+    /// With the tests.
+    #[default]
+    Here,
+    /// In a network namespace of its own.
+    Namespace(String),
+}
+
+impl Place {
+    /// The program under test, there.
+    fn bascule(&self) -> Command {
+        match self {
+            Self::Here => bascule(),
+            Self::Namespace(name) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", name, env!("CARGO_BIN_EXE_bascule")]).stdin(Stdio::null());
+                command
+            }
+        }
+    }
 }
 
 impl SideProcess {
     fn new(side: Side, directory: &Path) -> Self {
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let [address, sip] = free_ports();
         let ledger = directory.join(format!("{side}.ledger"));
-        let mut new = Self { side, process: None, address: any, sip: any, ledger };
-        new.start();
-        new
+        Self { side, process: None, address, sip, ledger, place: Place::Here, tls: None }
     }
 
     /// Starts it, where it was before if it was.
     pub fn start(&mut self) {
-        let mut command = bascule();
+        let mut command = self.place.bascule();
         command.args(["demo-side", "--side", self.side.name()]);
         command.args(["--listen", &self.address.to_string(), "--sip", &self.sip.to_string()]);
         command.arg("--ledger").arg(&self.ledger).stdout(Stdio::piped()).stdin(Stdio::piped());
+        if let Some((chain, key)) = &self.tls {
+            command.arg("--cert").arg(chain).arg("--key").arg(key);
+        }
         let mut process = Process::spawn(&mut command);
         let mut line = String::new();
         BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -112,6 +142,27 @@ impl SideProcess {
         self.process.as_ref().unwrap().signal(signal);
     }
 
+    /// Asks it directly, past the Edge; the body.
+    pub fn ask(&self, method: &str, target: &str) -> String {
+        let mut socket = TcpStream::connect(self.address).unwrap();
+        let head =
+            format!("{method} {target} HTTP/1.1\r\nHost: side\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        socket.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    /// How many requests it has had since it started; the Edge's probes do not count.
+    pub fn requests(&self) -> u64 {
+        serde_json::from_str::<Value>(&self.ask("GET", "/xuc/lab/stats")).unwrap()["requests"].as_u64().unwrap()
+    }
+
+    /// Makes it behave: `ok`, `mute` or `500`.
+    pub fn behave(&self, mode: &str) {
+        self.ask("POST", &format!("/xuc/lab/mode?mode={mode}"));
+    }
+
     /// Unique numbers this side has taken, in order.
     pub fn ledger(&self) -> Vec<String> {
         fs::read_to_string(&self.ledger).unwrap_or_default().lines().map(str::to_owned).collect()
@@ -128,7 +179,10 @@ pub struct Site {
     pub metrics: SocketAddr,
     /// DER of the certificate the Edge serves: trust nothing else.
     pub certificate: Vec<u8>,
-    extra: String,
+    /// Where the Edge runs.
+    pub place: Place,
+    /// More lines of its configuration.
+    pub extra: String,
     directory: TempDir,
 }
 
@@ -147,6 +201,14 @@ impl Site {
 
     /// Both sides run, the Edge does not yet.
     pub fn prepare(extra: &str) -> Self {
+        let mut site = Self::plan(extra);
+        site.main.start();
+        site.standby.start();
+        site
+    }
+
+    /// Nothing runs yet.
+    pub fn plan(extra: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let main = SideProcess::new(Side::Main, directory.path());
         let standby = SideProcess::new(Side::Standby, directory.path());
@@ -159,6 +221,7 @@ impl Site {
             http,
             metrics,
             certificate: Vec::new(),
+            place: Place::Here,
             extra: extra.to_owned(),
             directory,
         };
@@ -184,14 +247,66 @@ impl Site {
         let Self { https, http, metrics, main, standby, .. } = self;
         let at = |name: &str| self.path(name).display().to_string();
         let (chain, key, admin, state) = (at("chain.pem"), at("key.pem"), at("admin.sock"), at("state"));
+        let scheme = if main.tls.is_some() { "https" } else { "http" };
         format!(
             "preset: xivo\nfqdn: {FQDN}\ncertificate: {{ chain: {chain}, key: {key} }}\n\
              listen: {{ https: ['{https}'], http: ['{http}'] }}\n\
-             sides:\n  main: {{ cc: 'http://{}', xivo: 'http://{}' }}\n  standby: {{ cc: 'http://{}', xivo: 'http://{}' }}\n\
+             sides:\n  main: {{ cc: '{scheme}://{}', xivo: '{scheme}://{}' }}\n  \
+             standby: {{ cc: '{scheme}://{}', xivo: '{scheme}://{}' }}\n\
              services:\n  xivo: {{ checks: [ {{ http: {{ path: /version }} }} ] }}\n\
              admin: {admin}\nmetrics: '{metrics}'\nstate: {state}\n{}\n",
             main.address, main.address, standby.address, standby.address, self.extra
         )
+    }
+
+    /// Writes the configuration anew after something of it has changed.
+    pub fn rewrite_config(&self) {
+        self.write_config(&self.config());
+    }
+
+    /// The Edge, which runs.
+    pub fn edge(&mut self) -> &mut Process {
+        self.edge.as_mut().expect("the Edge was started")
+    }
+
+    /// The journal, newest first.
+    pub fn history(&self) -> Vec<Value> {
+        let (status, body) = self.ask("GET", "/v1/history?limit=1000", "").expect("the admin door answers");
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    /// Whether the journal has such an event.
+    pub fn noted(&self, event: &str) -> bool {
+        self.history().iter().any(|entry| entry["event"] == event)
+    }
+
+    /// Carries out an operator's verb that must succeed; what it printed.
+    #[track_caller]
+    pub fn order(&self, words: &[&str]) -> String {
+        let (code, text) = self.verb(words);
+        assert_eq!(code, Some(0), "bascule {words:?}: {text}");
+        text
+    }
+
+    /// Everything the Edge has written: logs, journal, reports, state.
+    pub fn written(&self) -> String {
+        fn collect(directory: &Path, text: &mut String) {
+            for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+                match entry.file_type().unwrap().is_dir() {
+                    true => collect(&entry.path(), text),
+                    false => text.push_str(&String::from_utf8_lossy(&fs::read(entry.path()).unwrap_or_default())),
+                }
+            }
+        }
+        let mut text = self.log() + &self.access_log();
+        collect(&self.path("state"), &mut text);
+        text
+    }
+
+    /// One line for each request so far.
+    pub fn access_log(&self) -> String {
+        fs::read_to_string(self.path("access.log")).unwrap_or_default()
     }
 
     pub fn write_config(&self, text: &str) {
@@ -207,7 +322,7 @@ impl Site {
     /// Starts the Edge.
     pub fn spawn_edge(&mut self) {
         let log = |name: &str| fs::OpenOptions::new().create(true).append(true).open(self.path(name)).unwrap();
-        let mut command = bascule();
+        let mut command = self.place.bascule();
         command.arg("run").arg("--config").arg(self.path("edge.yaml"));
         command.stdout(log("access.log")).stderr(log("edge.log"));
         self.edge = Some(Process::spawn(&mut command));
@@ -291,6 +406,16 @@ impl Site {
         text.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
 
+    /// Waits until both sides are judged and the first look is over: a switch may be made at once.
+    #[track_caller]
+    pub fn wait_ready_to_switch(&self) {
+        let ready = |status: &Value| {
+            let works = |side: &str| status["sides"][side]["health"] == "working";
+            works("main") && works("standby") && status["next"]["to"].is_string()
+        };
+        wait_until("both sides work and a switch may be made", || ready(&self.status()));
+    }
+
     /// Everything the Edge has logged on standard error.
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("edge.log")).unwrap_or_default()
@@ -304,8 +429,20 @@ pub fn bascule() -> Command {
     command
 }
 
-/// Three ports nobody listens on.
-fn free_ports() -> [SocketAddr; 3] {
-    let held: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    std::array::from_fn(|index| held[index].local_addr().unwrap())
+/// Ports nobody listens on, below those the kernel hands out by itself: a port may rest unused between two lives of a
+/// process without being lost to somebody's outgoing connection.
+pub fn free_ports<const COUNT: usize>() -> [SocketAddr; COUNT] {
+    const LOWEST: u16 = 20_000;
+    const COUNTED: u16 = 12_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 97).unwrap() * 120;
+    std::array::from_fn(|_| {
+        loop {
+            let step = NEXT.fetch_add(1, Ordering::Relaxed);
+            let address = SocketAddr::from(([127, 0, 0, 1], LOWEST + start.wrapping_add(step) % COUNTED));
+            if TcpListener::bind(address).is_ok() {
+                return address;
+            }
+        }
+    })
 }
