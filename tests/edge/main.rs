@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "everything here is a test")]
 
 mod client;
+mod exactly_once;
 mod failover;
 mod load;
 mod orders;

@@ -108,7 +108,7 @@ async fn a_frozen_edge_stays_on_a_dead_side_and_moves_when_it_may_again() {
 async fn an_observing_edge_says_what_it_would_do_and_moves_nothing() {
     let mut site = Site::start_with(&format!("{BRISK}\nobserve: true\nswitch: {{ park_limit: 1500ms }}"));
     let client = Client::of(&site);
-    site.wait_ready_to_switch();
+    site.wait_health(Side::Standby, "working");
     site.main.kill();
     wait_until("it is in the journal", || site.noted("would_have_switched"));
     assert_eq!(site.live(), ("main".to_owned(), 0));

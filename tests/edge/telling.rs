@@ -20,12 +20,12 @@ async fn e8_a_switch_is_explained_by_facts_rule_and_phases() {
     assert!(site.order(&["report"]).contains("no switch yet"));
     site.main.kill();
     assert_eq!(client.get("/version").await.unwrap().side(), "standby");
-    site.wait_health(Side::Main, "not_working");
+    wait_until("all of Main is seen to be down", || site.order(&["explain"]).contains("main does not work: dead"));
     let explained = site.order(&["explain"]);
     for phrase in [
         "traffic stays on standby, which works",
         "main does not work: dead",
-        "(http: refused",
+        "(http: connection refused",
         "standby works",
         "standby is live in epoch 1",
         "1 of 4 automatic switches of this hour are used",
@@ -84,7 +84,7 @@ async fn e8_no_token_is_ever_written_down() {
     }
     for raw in [
         format!("GET /xuc?token={token} HTTP/9\r\n\r\n"),
-        format!("GET /version HTTP/1.1\r\nHost: {token}\r\nConnection: close\r\n\r\n"),
+        format!("GET /version?token={token} HTTP/1.1\r\nHost: elsewhere.org\r\nConnection: close\r\n\r\n"),
         format!("GET /xuc/api/2.0/cti?token={token} HTTP/1.1\r\nHost: edge.example.org\r\nUpgrade: websocket\r\n\
                  Connection: Upgrade\r\nSec-WebSocket-Version: 9\r\n\r\n"),
     ] {
