@@ -169,6 +169,7 @@ impl Door {
             NoHead::TooLate => (ErrorPage::RequestTimeout, Refusal::HeadTimeout),
             NoHead::TooLarge => (ErrorPage::HeadTooLarge, Refusal::HeadTooLarge),
             NoHead::Malformed(_) | NoHead::UnknownCoding => (ErrorPage::BadRequest, Refusal::Framing),
+            NoHead::Method => (ErrorPage::Forbidden, Refusal::Method),
         };
         record::refused(&self.edge, why);
         let message = raw::page(&self.edge.pages.errors.answer(page, None));

@@ -47,6 +47,8 @@ pub enum NoHead {
     Malformed(&'static str),
     /// A transfer coding nobody here speaks.
     UnknownCoding,
+    /// A method nobody here carries: `CONNECT` asks for a tunnel.
+    Method,
 }
 
 /// Reads one head into `buf`, which then starts with it and may hold more.
@@ -102,12 +104,20 @@ fn inspect(buf: &[u8], most_fields: usize) -> Result<Option<Kind>, NoHead> {
 }
 
 fn judge(request: &httparse::Request<'_, '_>, length: usize) -> Result<Kind, NoHead> {
+    if request.method == Some("CONNECT") {
+        return Err(NoHead::Method);
+    }
     let (mut hosts, mut lengths, mut codings) = (0, 0, 0);
     let (mut upgrade, mut connection) = (false, false);
     for field in request.headers.iter() {
         let name = field.name;
         if name.eq_ignore_ascii_case("host") {
             hosts += 1;
+            // RFC 9112 section 3.2.2: in absolute form the target names the host, too.
+            let named = request.path.and_then(authority);
+            if named.is_some_and(|named| !named.as_bytes().eq_ignore_ascii_case(field.value)) {
+                return Err(NoHead::Malformed("target and Host name different hosts"));
+            }
         } else if name.eq_ignore_ascii_case("content-length") {
             lengths += 1;
             if field.value.is_empty() || !field.value.iter().all(u8::is_ascii_digit) {
@@ -146,6 +156,12 @@ fn judge(request: &httparse::Request<'_, '_>, length: usize) -> Result<Kind, NoH
     Ok(Kind::Upgrade(length))
 }
 
+/// The authority of a target in absolute form.
+fn authority(target: &str) -> Option<&str> {
+    let (_, rest) = target.split_once("://").filter(|(scheme, _)| !scheme.contains(['/', '?']))?;
+    rest.split(['/', '?', '#']).next()
+}
+
 /// Whether a comma-separated list holds `token`.
 fn has_token(list: &[u8], token: &str) -> bool {
     list.split(|b| *b == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
@@ -180,6 +196,9 @@ mod tests {
         assert_eq!(read_all("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await, Ok(Kind::Request));
         assert_eq!(read_all("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc").await, Ok(Kind::Request));
         assert_eq!(read_all("GET / HTTP/1.0\r\n\r\n").await, Ok(Kind::Request));
+        assert_eq!(read_all("GET https://A/b HTTP/1.1\r\nHost: a\r\n\r\n").await, Ok(Kind::Request));
+        assert_eq!(read_all("GET /?to=http://b/ HTTP/1.1\r\nHost: a\r\n\r\n").await, Ok(Kind::Request));
+        assert_eq!(read_all("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n").await, Err(NoHead::Method));
         let upgrade = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
         assert_eq!(read_all(upgrade).await, Ok(Kind::Upgrade(upgrade.len())));
         let h2c = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n";
@@ -199,6 +218,8 @@ mod tests {
             "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
             "GET / HTTP/1.1\r\n\r\n",
+            "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET https://b?://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n folded\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nX\0: b\r\n\r\n",

@@ -33,6 +33,7 @@ pub async fn serve(edge: Arc<Edge>, mut tcp: TcpStream, _admitted: Admitted) {
         Err(NoHead::TooLate) => error(ErrorPage::RequestTimeout),
         Err(NoHead::TooLarge) => error(ErrorPage::HeadTooLarge),
         Err(NoHead::Malformed(_) | NoHead::UnknownCoding) => error(ErrorPage::BadRequest),
+        Err(NoHead::Method) => error(ErrorPage::Forbidden),
     };
     raw::finish(&mut tcp, &message, limits.write_stall).await;
 }
