@@ -3,6 +3,9 @@
 #![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, reason = "everything here is a test")]
 
+mod bad_connections;
+mod bad_input;
+mod bodies;
 mod client;
 mod exactly_once;
 mod failover;

@@ -14,7 +14,9 @@ async fn e8_a_switch_is_explained_by_facts_rule_and_phases() {
     site.wait_ready_to_switch();
     assert_eq!(client.get("/version").await.unwrap().side(), "main");
     let calm = site.order(&["explain"]);
-    for phrase in ["traffic stays on main, which works", "fact", "rule", "if main died now: traffic would move to standby"] {
+    for phrase in
+        ["traffic stays on main, which works", "fact", "rule", "if main died now: traffic would move to standby"]
+    {
         assert!(calm.contains(phrase), "no `{phrase}` in\n{calm}");
     }
     assert!(site.order(&["report"]).contains("no switch yet"));
@@ -85,8 +87,10 @@ async fn e8_no_token_is_ever_written_down() {
     for raw in [
         format!("GET /xuc?token={token} HTTP/9\r\n\r\n"),
         format!("GET /version?token={token} HTTP/1.1\r\nHost: elsewhere.org\r\nConnection: close\r\n\r\n"),
-        format!("GET /xuc/api/2.0/cti?token={token} HTTP/1.1\r\nHost: edge.example.org\r\nUpgrade: websocket\r\n\
-                 Connection: Upgrade\r\nSec-WebSocket-Version: 9\r\n\r\n"),
+        format!(
+            "GET /xuc/api/2.0/cti?token={token} HTTP/1.1\r\nHost: edge.example.org\r\nUpgrade: websocket\r\n\
+                 Connection: Upgrade\r\nSec-WebSocket-Version: 9\r\n\r\n"
+        ),
     ] {
         crate::raw::say(&client, raw.as_bytes()).await;
     }
