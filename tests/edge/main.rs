@@ -4,5 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "everything here is a test")]
 
 mod client;
+mod shared;
 mod site;
+mod socket;
 mod start;
+mod websocket;
