@@ -3,6 +3,7 @@
 #![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, reason = "everything here is a test")]
 
+mod browser;
 mod client;
 mod shared;
 mod site;
