@@ -63,7 +63,7 @@ impl SwitchReport {
         }
     }
 
-    /// Writes it now, and again when everything has moved.
+    /// Writes it now, again when everything has moved, and again if the first request comes only after that.
     pub(super) fn follow(self, explain: Explain, leaving: Leaving, persisted: bool, drain_limit: Duration) {
         let persisted = persisted.then(Time::now);
         self.state.report(self.report(&explain, &leaving, persisted, None));
@@ -72,6 +72,13 @@ impl SwitchReport {
             // Sessions that outlast their limit are reported as they stand.
             let moved = timeout(drain_limit + GRACE, leaving.finished()).await.is_ok();
             let last_moved = (moved && leaving.sessions() > 0).then(Time::now);
+            self.state.report(self.report(&explain, &leaving, persisted, last_moved));
+            if let Some(at) = last_moved {
+                self.state.note(self.moved(at, &leaving, explain.clone()));
+            }
+            if self.edge.tally.first_served(self.step.epoch).is_some() {
+                return;
+            }
             while self.edge.tally.first_served(self.step.epoch).is_none()
                 && Instant::now() < limit
                 && self.edge.live.view().epoch == self.step.epoch
@@ -79,9 +86,6 @@ impl SwitchReport {
                 tokio::time::sleep(Duration::from_millis(250)).await;
             }
             self.state.report(self.report(&explain, &leaving, persisted, last_moved));
-            if let Some(at) = last_moved {
-                self.state.note(self.moved(at, &leaving, explain));
-            }
         });
     }
 

@@ -84,7 +84,7 @@ pub struct SessionTally {
     pub frames_in: u64,
     /// Frames to the client.
     pub frames_out: u64,
-    /// Of the first Close frame (RFC 6455 section 7.4).
+    /// Of the Close frame the Edge gave the client (RFC 6455 section 7.4); none: it gave none.
     pub close_code: Option<u16>,
 }
 

@@ -39,8 +39,8 @@ pub fn request(edge: &Edge, ctx: &Context, seen: Seen<'_>) {
     edge.access.put(line(ctx, seen, ended));
 }
 
-/// Counts a session and hands its line to the access log.
-pub fn session(edge: &Edge, ctx: &Context, seen: Seen<'_>, report: &Report, close_code: u16) {
+/// Counts a session and hands its line to the access log. `on_switch` is the code its route says on a switch.
+pub fn session(edge: &Edge, ctx: &Context, seen: Seen<'_>, report: &Report, on_switch: u16) {
     count(edge, ctx, seen.status);
     let ended = ended_session(report.outcome);
     if let Some(route) = ctx.route_index {
@@ -49,14 +49,13 @@ pub fn session(edge: &Edge, ctx: &Context, seen: Seen<'_>, report: &Report, clos
     let relayed = &edge.metrics.relayed_bytes;
     relayed.of(crate::control::metrics::Direction::In).inc_by(report.to_upstream.bytes);
     relayed.of(crate::control::metrics::Direction::Out).inc_by(report.to_client.bytes);
-    let told = matches!(report.outcome, Outcome::Demoted { clean: true });
     let mut line = line(ctx, seen, ended);
     line.bytes_in = report.to_upstream.bytes;
     line.bytes_out = report.to_client.bytes;
     line.session = Some(SessionTally {
         frames_in: report.to_upstream.frames,
         frames_out: report.to_client.frames,
-        close_code: told.then_some(close_code),
+        close_code: report.outcome.close_code(on_switch),
     });
     edge.access.put(line);
 }

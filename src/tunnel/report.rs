@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::Close;
 use super::flow::Flow;
 
 /// The two ends of a tunnel.
@@ -71,6 +72,21 @@ pub struct Report {
     pub to_upstream: Carried,
     /// How long it lasted.
     pub lasted: Duration,
+}
+
+impl Outcome {
+    /// The code of the Close frame we gave the client, `on_switch` being its route's; none when there was none, or when
+    /// a peer spoke first.
+    pub fn close_code(self, on_switch: u16) -> Option<u16> {
+        match self {
+            Self::Demoted { clean: true } => Some(on_switch),
+            Self::Drained { clean: true } => Some(Close::going_away().code()),
+            Self::UpstreamLost { clean: true } | Self::UpstreamStalled { clean: true } => {
+                Some(Close::upstream_lost().code())
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Carried {

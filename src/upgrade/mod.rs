@@ -238,6 +238,9 @@ async fn open(
             }
         };
         ctx.answered_after = Some(ctx.attempt_began.elapsed());
+        if upstream.side.is_some() {
+            edge.tally.served(view.epoch);
+        }
         for (name, values) in site.insiders.rewrite(&answer.headers, asked.host.unwrap_or_default()) {
             answer.headers.remove(&name);
             for value in values {

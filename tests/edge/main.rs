@@ -6,13 +6,17 @@
 mod bad_connections;
 mod bad_input;
 mod bodies;
+mod browser;
 mod client;
 mod exactly_once;
 mod failover;
 mod load;
 mod orders;
 mod raw;
+mod shared;
 mod silence;
 mod site;
+mod socket;
 mod start;
 mod telling;
+mod websocket;

@@ -1,0 +1,101 @@
+//! What stands beside the two sides: the shared SIP proxy, the machine they share, and what it and they tell.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Stdio;
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::site::{Process, Site, bascule, wait_until};
+
+/// Tests that fill the machine run one after the other, so that they measure the Edge and not each other.
+pub async fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: LazyLock<Mutex<()>> = LazyLock::new(Mutex::default);
+    ALONE.lock().await
+}
+
+/// What blocks, such as an operator's verb, without holding up the clients.
+pub fn blocking<T>(act: impl FnOnce() -> T) -> T {
+    tokio::task::block_in_place(act)
+}
+
+/// A service both sides share.
+pub struct Shared {
+    pub address: SocketAddr,
+    _process: Process,
+}
+
+impl Shared {
+    pub fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("said");
+        let said = fs::File::create(&path).unwrap();
+        let mut command = bascule();
+        command.args(["demo-side", "--side", "shared", "--listen", "127.0.0.1:0", "--sip", "127.0.0.1:0"]);
+        let process = Process::spawn(command.stdout(said).stdin(Stdio::null()));
+        let line = || {
+            let mut line = String::new();
+            BufReader::new(fs::File::open(&path).unwrap()).read_line(&mut line).unwrap();
+            line
+        };
+        wait_until("the shared service listens", || line().ends_with('\n'));
+        // listening on ADDR sip ADDR
+        let address = line().split_whitespace().nth(2).unwrap().parse().unwrap();
+        Self { address, _process: process }
+    }
+
+    /// The lines of the Edge's configuration about it: as SIP proxy, in front of one media server as well.
+    pub fn config(&self) -> String {
+        format!("shared: {{ sip: 'http://{}', mds: {{ mds1: 127.0.0.1 }} }}\n", self.address)
+    }
+}
+
+/// WebSockets a side holds open, by its own count.
+pub fn open_at(side: SocketAddr) -> u64 {
+    let mut socket = TcpStream::connect(side).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    socket.write_all(b"GET /xuc/lab/stats HTTP/1.1\r\nHost: side\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let stats: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    stats["websockets"].as_u64().unwrap()
+}
+
+/// Resident memory of the Edge in MiB.
+pub fn memory(site: &Site) -> f64 {
+    let pid = site.edge.as_ref().unwrap().pid();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+}
+
+/// Bytes that wait unread in the sockets of whoever listens at `address`, the largest first.
+pub fn unread_at(address: SocketAddr) -> Vec<usize> {
+    let hex = |text: &str| usize::from_str_radix(text, 16).unwrap();
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let established = table.lines().skip(1).filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let here = hex(words[1].split_once(':').unwrap().1) == usize::from(address.port());
+        (here && words[3] == "01").then(|| hex(words[4].split_once(':').unwrap().1))
+    });
+    let mut unread: Vec<usize> = established.collect();
+    unread.sort_unstable_by(|a, b| b.cmp(a));
+    unread
+}
+
+/// When switch `number` was decided, by the Edge's own report.
+pub fn decided(site: &Site, number: u64) -> SystemTime {
+    let at = site.report(number)["phases"]["decision"]["at"].as_str().unwrap().parse::<bascule::control::api::Time>();
+    SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(at.unwrap().unix_ms()).unwrap())
+}
+
+/// Lines of the access log about WebSockets.
+pub fn session_lines(site: &Site) -> Vec<Value> {
+    let text = fs::read_to_string(site.path("access.log")).unwrap_or_default();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["protocol"] == "ws").collect()
+}
