@@ -2,14 +2,17 @@
 
 use std::hint::black_box;
 
+use bascule::config::HostHeader;
 use bascule::front::head::{self, HeadLimits};
-use bascule::logging::SafePath;
+use bascule::logging::{RequestId, SafePath};
+use bascule::proxy::forward::{self, Said};
 use bascule::route::path::normalise;
 use bascule::route::{Asked, Router};
 use bytes::BytesMut;
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use failover::Side;
 use futures_util::FutureExt;
+use pingora::http::RequestHeader;
 use site::{FQDN, Site};
 
 mod site;
@@ -108,5 +111,26 @@ fn log(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(request_path, path, route, side, backend, decision, head, log);
+fn forward(c: &mut Criterion) {
+    let mut fields = [httparse::EMPTY_HEADER; 32];
+    let mut parsed = httparse::Request::new(&mut fields);
+    parsed.parse(HEAD).expect("a head");
+    let mut request = RequestHeader::build("GET", parsed.path.unwrap_or_default().as_bytes(), None).expect("a head");
+    for field in parsed.headers.iter() {
+        request.append_header(field.name.to_owned(), field.value).expect("a field");
+    }
+    let client = "192.0.2.9".parse().expect("an address");
+    c.bench_function("forwarding headers", |b| {
+        b.iter_batched_ref(
+            || request.clone(),
+            |request| {
+                let said = Said::new(black_box(client), FQDN, RequestId::random());
+                forward::apply(request, &said, &HostHeader::Fqdn)
+            },
+            BatchSize::SmallInput,
+        );
+    });
+}
+
+criterion_group!(request_path, path, route, side, backend, decision, head, forward, log);
 criterion_main!(request_path);

@@ -6,6 +6,7 @@ use http::header::{HOST, HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 
 use crate::config::HostHeader;
+use crate::logging::RequestId;
 
 /// Headers by which a client could pretend to be a proxy. `X-Request-Id` is ours alone too.
 const CLAIMS: [&str; 12] = [
@@ -23,12 +24,8 @@ const CLAIMS: [&str; 12] = [
     "x-request-id",
 ];
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// Names one request in every log it passes.
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const X_REQUEST_ID: &str = "x-request-id";
 
 /// Whether a client's header may pass.
 ///
@@ -50,18 +47,22 @@ pub struct Said {
 
 impl Said {
     /// About a request from `client` for `host`.
-    pub fn new(client: IpAddr, host: &str, id: &RequestId) -> Self {
-        let value = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown"));
-        Self { client: value(&client.to_canonical().to_string()), host: value(host), id: id.header() }
+    pub fn new(client: IpAddr, host: &str, id: RequestId) -> Self {
+        const UNKNOWN: HeaderValue = HeaderValue::from_static("unknown");
+        Self {
+            client: HeaderValue::try_from(client.to_canonical().to_string()).unwrap_or(UNKNOWN),
+            host: HeaderValue::from_str(host).unwrap_or(UNKNOWN),
+            id: HeaderValue::from_bytes(&id.digits()).unwrap_or(UNKNOWN),
+        }
     }
 
     /// The headers, in the order they are sent.
-    pub fn headers(&self) -> [(HeaderName, HeaderValue); 5] {
+    pub fn headers(&self) -> [(&'static str, HeaderValue); 5] {
         [
-            (X_FORWARDED_FOR, self.client.clone()),
-            (X_REAL_IP, self.client.clone()),
-            (X_FORWARDED_PROTO, HeaderValue::from_static("https")),
-            (X_FORWARDED_HOST, self.host.clone()),
+            ("x-forwarded-for", self.client.clone()),
+            ("x-real-ip", self.client.clone()),
+            ("x-forwarded-proto", HeaderValue::from_static("https")),
+            ("x-forwarded-host", self.host.clone()),
             (X_REQUEST_ID, self.id.clone()),
         ]
     }
@@ -87,28 +88,6 @@ pub fn apply(request: &mut RequestHeader, said: &Said, host: &HostHeader) -> pin
     request.insert_header(HOST, said.upstream_host(host))
 }
 
-/// 128 random bits that name one request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestId(u128);
-
-impl RequestId {
-    /// A new one. Not a secret: it is fast rather than unpredictable.
-    pub fn random() -> Self {
-        Self(fastrand::u128(..))
-    }
-
-    /// As a header's value.
-    pub fn header(&self) -> HeaderValue {
-        HeaderValue::from_str(&self.to_string()).unwrap_or(HeaderValue::from_static("0"))
-    }
-}
-
-impl std::fmt::Display for RequestId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,8 +108,8 @@ mod tests {
         ] {
             request.append_header(name, value).unwrap();
         }
-        let id = RequestId(7);
-        let said = Said::new("::ffff:192.0.2.9".parse().unwrap(), "edge.example.org", &id);
+        let id = RequestId::new(7);
+        let said = Said::new("::ffff:192.0.2.9".parse().unwrap(), "edge.example.org", id);
         apply(&mut request, &said, &HostHeader::Fqdn).unwrap();
         let all = |name: &str| request.headers.get_all(name).iter().map(|v| v.to_str().unwrap()).collect::<Vec<_>>();
         assert_eq!(all("x-forwarded-for"), ["192.0.2.9"]);

@@ -36,7 +36,7 @@ pub struct Seen<'a> {
 pub fn request(edge: &Edge, ctx: &Context, seen: Seen<'_>) {
     count(edge, ctx, seen.status);
     let ended = ended(ctx.ending);
-    edge.access.put(line(ctx, seen, ended));
+    edge.access.put(|| line(ctx, seen, ended));
 }
 
 /// Counts a session and hands its line to the access log.
@@ -50,15 +50,16 @@ pub fn session(edge: &Edge, ctx: &Context, seen: Seen<'_>, report: &Report, clos
     relayed.of(crate::control::metrics::Direction::In).inc_by(report.to_upstream.bytes);
     relayed.of(crate::control::metrics::Direction::Out).inc_by(report.to_client.bytes);
     let told = matches!(report.outcome, Outcome::Demoted { clean: true });
-    let mut line = line(ctx, seen, ended);
-    line.bytes_in = report.to_upstream.bytes;
-    line.bytes_out = report.to_client.bytes;
-    line.session = Some(SessionTally {
-        frames_in: report.to_upstream.frames,
-        frames_out: report.to_client.frames,
-        close_code: told.then_some(close_code),
+    edge.access.put(|| AccessRecord {
+        bytes_in: report.to_upstream.bytes,
+        bytes_out: report.to_client.bytes,
+        session: Some(SessionTally {
+            frames_in: report.to_upstream.frames,
+            frames_out: report.to_client.frames,
+            close_code: told.then_some(close_code),
+        }),
+        ..line(ctx, seen, ended)
     });
-    edge.access.put(line);
 }
 
 /// Counts a refusal made before there was a request.
@@ -169,7 +170,7 @@ fn line(ctx: &Context, seen: Seen<'_>, ended: Ended) -> AccessRecord {
     let foreign = ctx.ending == Ending::Refused(Refusal::WrongHost);
     AccessRecord {
         time: SystemTime::now().checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH),
-        request: ctx.id.to_string().into(),
+        request: ctx.id,
         client: seen.client,
         protocol: seen.protocol,
         method: seen.method,
