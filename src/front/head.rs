@@ -1,6 +1,7 @@
 //! Reads the head of an HTTP/1 request (RFC 9112) under one deadline and one size, and refuses what two servers could
 //! read in two ways. What it lets pass is parsed again by whoever carries it.
 
+use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -92,9 +93,10 @@ pub async fn read<R: AsyncRead + Unpin>(
 
 /// Judges a head; none while it is incomplete.
 fn inspect(buf: &[u8], most_fields: usize) -> Result<Option<Kind>, NoHead> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
-    let mut request = httparse::Request::new(&mut fields[..most_fields.min(FIELDS)]);
-    let length = match request.parse(buf) {
+    // Room for the most there may be, untouched where a head has fewer.
+    let mut fields = [const { MaybeUninit::uninit() }; FIELDS];
+    let mut request = httparse::Request::new(&mut []);
+    let length = match request.parse_with_uninit_headers(buf, &mut fields[..most_fields.min(FIELDS)]) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => return Err(NoHead::TooLarge),

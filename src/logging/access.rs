@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::closed_set::closed_set;
 use super::escape::{visible, word};
 use super::lines::Lines;
-use super::{Ended, SafePath, is_human};
+use super::{Ended, RequestId, SafePath, is_human};
 use crate::config::Log;
 use crate::control::api::{Time, side};
 
@@ -38,7 +38,7 @@ pub struct AccessRecord {
     /// When its head was read.
     pub time: SystemTime,
     /// Its number, as in the headers towards upstreams.
-    pub request: Box<str>,
+    pub request: RequestId,
     /// Who asked.
     pub client: SocketAddr,
     /// What was spoken.
@@ -109,10 +109,10 @@ impl AccessLog {
         Ok(Self { lines: Some(Lines::spawn("access-log", ROOM, dropped, out, format)?) })
     }
 
-    /// Hands over, or drops and counts. Never waits.
-    pub fn put(&self, record: AccessRecord) {
+    /// Hands over what `record` makes, or drops it and counts. Never waits.
+    pub fn put(&self, record: impl FnOnce() -> AccessRecord) {
         if let Some(lines) = &self.lines {
-            lines.put(record);
+            lines.put(record());
         }
     }
 
@@ -128,7 +128,7 @@ impl AccessLog {
 #[derive(Serialize)]
 struct Row<'a> {
     time: Time,
-    request: &'a str,
+    request: RequestId,
     client: SocketAddr,
     protocol: &'a str,
     method: &'a str,
@@ -159,10 +159,10 @@ struct Row<'a> {
 
 impl AccessRecord {
     fn json(&self, to: &mut Vec<u8>) {
-        let (request, host) = (visible(&self.request), self.host.as_deref().map(visible));
+        let host = self.host.as_deref().map(visible);
         let row = Row {
             time: self.time.into(),
-            request: &request,
+            request: self.request,
             client: self.client,
             protocol: self.protocol.name(),
             method: self.method.as_str(),
@@ -229,7 +229,7 @@ impl AccessRecord {
         also("frames", self.session.map(|session| format!("{}/{}", session.frames_in, session.frames_out)));
         also("close", self.session.and_then(|session| session.close_code).map(|code| code.to_string()));
         also("route", self.route.as_deref().map(|route| word(route).into_owned()));
-        also("request", Some(word(&self.request).into_owned()));
+        also("request", Some(self.request.to_string()));
         line
     }
 }

@@ -9,6 +9,9 @@ use prometheus::IntCounter;
 
 /// Bytes written at once.
 const BATCH: usize = 64 * 1024;
+/// For how long lines gather before they are written. To wake the writer for each line costs more than to carry the
+/// request it tells of.
+const GATHER: Duration = Duration::from_millis(10);
 /// How long an ending program waits for its last lines.
 const LAST_LINES: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(5);
@@ -77,7 +80,12 @@ fn run<T>(
     lost: &IntCounter,
 ) {
     let mut batch = Vec::with_capacity(BATCH + 4096);
+    let mut behind = false;
     while let Ok(first) = from.recv() {
+        if !behind && matches!(first, Message::Line(_)) {
+            // Nobody is woken meanwhile: the writer does not wait for a line.
+            std::thread::sleep(GATHER);
+        }
         let mut lines = 0;
         let mut next = Some(first);
         let mut flushed = None;
@@ -94,6 +102,7 @@ fn run<T>(
             }
             next = if batch.len() < BATCH { from.try_recv().ok() } else { None };
         }
+        behind = batch.len() >= BATCH;
         if out.write_all(&batch).and_then(|()| out.flush()).is_err() {
             lost.inc_by(lines);
         }

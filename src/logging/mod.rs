@@ -7,6 +7,7 @@ mod ended;
 pub mod escape;
 mod lines;
 mod path;
+mod request_id;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -20,6 +21,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 pub use ended::Ended;
 pub use path::SafePath;
+pub use request_id::RequestId;
 
 use self::lines::Lines;
 use crate::config::{Log, LogFormat};

@@ -1,5 +1,6 @@
 //! Paths as logs may show them: no token, no value of a query.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::escape::word;
@@ -14,6 +15,8 @@ const KEY_CHARS: usize = 32;
 const WORD_CHARS: usize = 12;
 /// Longer pieces of a path are no names.
 const NAME_CHARS: usize = 96;
+/// What announces a secret in the pieces that follow.
+const TOKEN: &[u8] = b"token";
 /// Stands for what is not shown.
 const HIDDEN: &str = "…";
 
@@ -27,10 +30,11 @@ impl SafePath {
     pub fn new(target: &str) -> Self {
         let target = target.split('#').next().unwrap_or_default();
         let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-        let mut safe = safe_path(path);
+        let mut safe = String::with_capacity(target.len().min(MOST_CHARS));
+        add_path(path, &mut safe);
         if let Some(query) = query {
             safe.push('?');
-            safe.push_str(&safe_query(query));
+            add_query(query, &mut safe);
         }
         Self(safe)
     }
@@ -47,9 +51,8 @@ impl fmt::Display for SafePath {
     }
 }
 
-fn safe_path(path: &str) -> String {
+fn add_path(path: &str, safe: &mut String) {
     let mut behind_token = false;
-    let mut safe = String::with_capacity(path.len().min(MOST_CHARS));
     for (place, piece) in path.split('/').enumerate() {
         if place > 0 {
             safe.push('/');
@@ -64,19 +67,19 @@ fn safe_path(path: &str) -> String {
             safe.push(';');
             safe.push_str(HIDDEN);
         }
-        behind_token |= name.to_ascii_lowercase().contains("token");
-        if let Some((end, _)) = safe.char_indices().nth(MOST_CHARS) {
+        behind_token |= name.as_bytes().windows(TOKEN.len()).any(|part| part.eq_ignore_ascii_case(TOKEN));
+        if safe.len() > MOST_CHARS
+            && let Some((end, _)) = safe.char_indices().nth(MOST_CHARS)
+        {
             safe.truncate(end);
             safe.push_str(HIDDEN);
             break;
         }
     }
-    safe
 }
 
 /// Keys only, and only those that look like keys.
-fn safe_query(query: &str) -> String {
-    let mut safe = String::new();
+fn add_query(query: &str, safe: &mut String) {
     for (place, pair) in query.split('&').filter(|pair| !pair.is_empty()).enumerate() {
         if place > 0 {
             safe.push('&');
@@ -94,18 +97,20 @@ fn safe_query(query: &str) -> String {
             safe.push_str(HIDDEN);
         }
     }
-    safe
 }
 
 /// A JSON Web Token anywhere, anything but a word behind `/token/`, and what is too long for a name.
 fn is_secret(piece: &str, behind_token: bool) -> bool {
     let jwt = piece.contains("eyJ") && piece.contains('.');
     let is_word = piece.len() <= WORD_CHARS && piece.bytes().all(|b| b.is_ascii_lowercase() || b == b'-' || b == b'_');
-    jwt || (behind_token && !is_word) || piece.chars().count() > NAME_CHARS
+    jwt || (behind_token && !is_word) || (piece.len() > NAME_CHARS && piece.chars().count() > NAME_CHARS)
 }
 
 /// Percent-decoded as far as that goes, so that `%65yJ…` is seen for what it is.
-fn decoded(piece: &str) -> String {
+fn decoded(piece: &str) -> Cow<'_, str> {
+    if !piece.contains('%') {
+        return Cow::Borrowed(piece);
+    }
     let mut bytes = Vec::with_capacity(piece.len());
     let mut rest = piece.as_bytes();
     while let Some((first, after)) = rest.split_first() {
@@ -121,7 +126,7 @@ fn decoded(piece: &str) -> String {
             }
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]

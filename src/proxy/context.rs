@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::forward::{RequestId, Said};
+use super::forward::Said;
 use crate::config::Route;
 use crate::edge::Site;
 use crate::live::View;
+use crate::logging::RequestId;
 use crate::route::Refusal;
 use crate::upstream::traffic::Awaiting;
 use crate::upstream::{BackendIndex, Upstream};

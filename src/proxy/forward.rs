@@ -6,6 +6,7 @@ use http::header::{HOST, HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 
 use crate::config::HostHeader;
+use crate::logging::RequestId;
 
 /// Headers by which a client could pretend to be a proxy. `X-Request-Id` is ours alone too.
 const CLAIMS: [&str; 12] = [
@@ -23,18 +24,16 @@ const CLAIMS: [&str; 12] = [
     "x-request-id",
 ];
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// Names one request in every log it passes.
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const X_REQUEST_ID: &str = "x-request-id";
 
 /// Whether a client's header may pass.
 ///
 /// A name with `_` may not: behind CGI-like interfaces it is the same as one with `-`, by which a claim could slip through.
 pub fn may_pass(name: &str) -> bool {
-    !name.contains('_') && !CLAIMS.iter().any(|claim| name.eq_ignore_ascii_case(claim))
+    // Most names begin otherwise.
+    let may_claim = matches!(name.as_bytes(), [b'f' | b'F' | b't' | b'T' | b'x' | b'X', ..]);
+    !name.contains('_') && !(may_claim && CLAIMS.iter().any(|claim| name.eq_ignore_ascii_case(claim)))
 }
 
 /// What we say about a request.
@@ -50,18 +49,22 @@ pub struct Said {
 
 impl Said {
     /// About a request from `client` for `host`.
-    pub fn new(client: IpAddr, host: &str, id: &RequestId) -> Self {
-        let value = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown"));
-        Self { client: value(&client.to_canonical().to_string()), host: value(host), id: id.header() }
+    pub fn new(client: IpAddr, host: &str, id: RequestId) -> Self {
+        const UNKNOWN: HeaderValue = HeaderValue::from_static("unknown");
+        Self {
+            client: HeaderValue::try_from(client.to_canonical().to_string()).unwrap_or(UNKNOWN),
+            host: HeaderValue::from_str(host).unwrap_or(UNKNOWN),
+            id: HeaderValue::from_bytes(&id.digits()).unwrap_or(UNKNOWN),
+        }
     }
 
     /// The headers, in the order they are sent.
-    pub fn headers(&self) -> [(HeaderName, HeaderValue); 5] {
+    pub fn headers(&self) -> [(&'static str, HeaderValue); 5] {
         [
-            (X_FORWARDED_FOR, self.client.clone()),
-            (X_REAL_IP, self.client.clone()),
-            (X_FORWARDED_PROTO, HeaderValue::from_static("https")),
-            (X_FORWARDED_HOST, self.host.clone()),
+            ("x-forwarded-for", self.client.clone()),
+            ("x-real-ip", self.client.clone()),
+            ("x-forwarded-proto", HeaderValue::from_static("https")),
+            ("x-forwarded-host", self.host.clone()),
             (X_REQUEST_ID, self.id.clone()),
         ]
     }
@@ -87,31 +90,17 @@ pub fn apply(request: &mut RequestHeader, said: &Said, host: &HostHeader) -> pin
     request.insert_header(HOST, said.upstream_host(host))
 }
 
-/// 128 random bits that name one request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestId(u128);
-
-impl RequestId {
-    /// A new one. Not a secret: it is fast rather than unpredictable.
-    pub fn random() -> Self {
-        Self(fastrand::u128(..))
-    }
-
-    /// As a header's value.
-    pub fn header(&self) -> HeaderValue {
-        HeaderValue::from_str(&self.to_string()).unwrap_or(HeaderValue::from_static("0"))
-    }
-}
-
-impl std::fmt::Display for RequestId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_claim_passes_however_it_is_written() {
+        for claim in CLAIMS {
+            assert!(!may_pass(claim) && !may_pass(&claim.to_ascii_uppercase()), "{claim}");
+        }
+        assert!(may_pass("accept") && may_pass("te") && may_pass("x-requested-with") && !may_pass("a_b"));
+    }
 
     #[test]
     fn what_a_client_claims_is_replaced() {
@@ -129,8 +118,8 @@ mod tests {
         ] {
             request.append_header(name, value).unwrap();
         }
-        let id = RequestId(7);
-        let said = Said::new("::ffff:192.0.2.9".parse().unwrap(), "edge.example.org", &id);
+        let id = RequestId::new(7);
+        let said = Said::new("::ffff:192.0.2.9".parse().unwrap(), "edge.example.org", id);
         apply(&mut request, &said, &HostHeader::Fqdn).unwrap();
         let all = |name: &str| request.headers.get_all(name).iter().map(|v| v.to_str().unwrap()).collect::<Vec<_>>();
         assert_eq!(all("x-forwarded-for"), ["192.0.2.9"]);

@@ -52,7 +52,7 @@ impl Carrier {
         ctx.route = Some(ctx.site.router.routes()[carried.route].clone());
         ctx.route_index = Some(carried.route);
         let client = respond::client(session);
-        ctx.said = Some(Said::new(client.ip(), host.unwrap_or_default(), &ctx.id));
+        ctx.said = Some(Said::new(client.ip(), host.unwrap_or_default(), ctx.id));
         ctx.target = target;
         Ok(())
     }

@@ -36,7 +36,7 @@ pub struct Seen<'a> {
 pub fn request(edge: &Edge, ctx: &Context, seen: Seen<'_>) {
     count(edge, ctx, seen.status);
     let ended = ended(ctx.ending);
-    edge.access.put(line(ctx, seen, ended));
+    edge.access.put(|| line(ctx, seen, ended));
 }
 
 /// Counts a session and hands its line to the access log. `on_switch` is the code its route says on a switch.
@@ -49,15 +49,16 @@ pub fn session(edge: &Edge, ctx: &Context, seen: Seen<'_>, report: &Report, on_s
     let relayed = &edge.metrics.relayed_bytes;
     relayed.of(crate::control::metrics::Direction::In).inc_by(report.to_upstream.bytes);
     relayed.of(crate::control::metrics::Direction::Out).inc_by(report.to_client.bytes);
-    let mut line = line(ctx, seen, ended);
-    line.bytes_in = report.to_upstream.bytes;
-    line.bytes_out = report.to_client.bytes;
-    line.session = Some(SessionTally {
-        frames_in: report.to_upstream.frames,
-        frames_out: report.to_client.frames,
-        close_code: report.outcome.close_code(on_switch),
+    edge.access.put(|| AccessRecord {
+        bytes_in: report.to_upstream.bytes,
+        bytes_out: report.to_client.bytes,
+        session: Some(SessionTally {
+            frames_in: report.to_upstream.frames,
+            frames_out: report.to_client.frames,
+            close_code: report.outcome.close_code(on_switch),
+        }),
+        ..line(ctx, seen, ended)
     });
-    edge.access.put(line);
 }
 
 /// Counts a refusal made before there was a request.
@@ -168,7 +169,7 @@ fn line(ctx: &Context, seen: Seen<'_>, ended: Ended) -> AccessRecord {
     let foreign = ctx.ending == Ending::Refused(Refusal::WrongHost);
     AccessRecord {
         time: SystemTime::now().checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH),
-        request: ctx.id.to_string().into(),
+        request: ctx.id,
         client: seen.client,
         protocol: seen.protocol,
         method: seen.method,

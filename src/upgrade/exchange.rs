@@ -51,7 +51,7 @@ pub(super) fn request(request: &httparse::Request<'_, '_>, target: &str, said: &
         line(field.name.as_bytes(), field.value);
     }
     for (name, value) in said.headers() {
-        line(name.as_str().as_bytes(), value.as_bytes());
+        line(name.as_bytes(), value.as_bytes());
     }
     let mut head = format!("GET {target} HTTP/1.1\r\n").into_bytes();
     head.append(&mut out);
@@ -167,7 +167,7 @@ pub(super) fn reply(answer: &Answer) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::forward::RequestId;
+    use crate::logging::RequestId;
 
     #[test]
     fn an_upstream_is_asked_without_hostile_or_hop_by_hop_headers() {
@@ -176,7 +176,7 @@ mod tests {
         let head = b"GET /cti?token=a.b.c HTTP/1.1\r\nHost: edge.example.org\r\nConnection: Upgrade, X-Evil\r\n\
             Upgrade: websocket\r\nX-Forwarded-For: 10.0.0.1\r\nSec-WebSocket-Key: abc\r\nTransfer-Encoding: chunked\r\n\r\n";
         parsed.parse(head).unwrap();
-        let said = Said::new("192.0.2.1".parse().unwrap(), "edge.example.org", &RequestId::random());
+        let said = Said::new("192.0.2.1".parse().unwrap(), "edge.example.org", RequestId::random());
         let text = String::from_utf8(request(&parsed, "/cti?token=a.b.c", &said, &HostHeader::Fqdn)).unwrap();
         assert!(text.starts_with("GET /cti?token=a.b.c HTTP/1.1\r\nHost: edge.example.org\r\n"), "{text}");
         assert!(text.contains("\r\nSec-WebSocket-Key: abc\r\n") && text.ends_with("\r\n\r\n"), "{text}");

@@ -179,7 +179,7 @@ async fn open(
         Some(query) => format!("{}?{query}", carried.path),
         None => carried.path.into_owned(),
     };
-    let said = Said::new(address, asked.host.unwrap_or_default(), &ctx.id);
+    let said = Said::new(address, asked.host.unwrap_or_default(), ctx.id);
     let service = &site.config.services[route.service.0];
     let head = exchange::request(request, &target, &said, &service.host);
     let user = User::of(asked.query, address);
@@ -247,7 +247,7 @@ async fn open(
                 answer.headers.append(name.clone(), value);
             }
         }
-        answer.headers.insert(X_REQUEST_ID, ctx.id.header());
+        answer.headers.insert(X_REQUEST_ID, said.id.clone());
         return Ok(match answer.status {
             StatusCode::SWITCHING_PROTOCOLS => Opened::Accepted { session, upstream: stream, answer },
             _ => Opened::Refused(answer),

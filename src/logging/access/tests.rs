@@ -8,7 +8,7 @@ use prometheus::IntCounter;
 use serde_json::Value;
 
 use super::{AccessLog, AccessRecord, Protocol, SessionTally};
-use crate::logging::{Ended, SafePath};
+use crate::logging::{Ended, RequestId, SafePath};
 
 #[derive(Clone, Default)]
 struct Memory(Arc<Mutex<Vec<u8>>>);
@@ -25,7 +25,7 @@ impl Write for Memory {
 fn record() -> AccessRecord {
     AccessRecord {
         time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_045),
-        request: "00000000000000ff".into(),
+        request: RequestId::new(255),
         client: "203.0.113.9:50000".parse().unwrap(),
         protocol: Protocol::WebSocket,
         method: Method::GET,
@@ -50,7 +50,7 @@ fn record() -> AccessRecord {
 fn written(record: AccessRecord, human: bool) -> String {
     let out = Memory::default();
     let log = AccessLog::to(out.clone(), human, IntCounter::new("d", "d").unwrap()).unwrap();
-    log.put(record);
+    log.put(|| record);
     log.flush();
     let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
     assert_eq!(text.matches('\n').count(), 1, "{text}");
@@ -63,7 +63,7 @@ fn a_person_reads_who_asked_what_and_what_came_of_it() {
         written(record(), true),
         "2023-11-14T22:13:20.045Z 203.0.113.9 ws GET edge.example.org/xuc/api/2.0/cti?token=… 101 switched 65432.1ms \
          in=12 out=34 main/10.0.0.21 upstream=3.0ms connect=0.8ms replays=1 parked=250ms frames=5/6 close=1012 \
-         route=/xuc/api/2.0/cti request=00000000000000ff"
+         route=/xuc/api/2.0/cti request=000000000000000000000000000000ff"
     );
 }
 
@@ -96,6 +96,6 @@ fn a_hostile_client_writes_no_line_of_its_own() {
 fn no_access_log_takes_no_line() {
     let log = crate::config::Log { format: crate::config::LogFormat::Json, level: "info".into(), access: false };
     let log = AccessLog::start(&log, IntCounter::new("d", "d").unwrap()).unwrap();
-    log.put(record());
+    log.put(|| unreachable!("nobody reads it"));
     log.flush();
 }
