@@ -6,8 +6,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::config::{Config, Warning};
-use crate::engine::probe_of;
-use crate::engine::{checks_of, switch_policy, verdict_policy};
+use crate::engine::{checks_of, probe_of};
 use crate::upstream::placed;
 
 /// What there is to print, and whether all is well.
@@ -48,14 +47,6 @@ pub async fn check(path: &Path, ask: Ask, as_json: bool) -> Checked {
             return Checked { text, verdict: Verdict::Wrong };
         }
     };
-    let mut broken: Vec<String> =
-        verdict_policy(&config).validate().err().unwrap_or_default().iter().map(ToString::to_string).collect();
-    let switch = switch_policy(&config).validate(&verdict_policy(&config));
-    broken.extend(switch.err().unwrap_or_default().iter().map(ToString::to_string));
-    if !broken.is_empty() {
-        let text = if as_json { json!({ "errors": broken }).to_string() } else { broken.join("\n") };
-        return Checked { text, verdict: Verdict::Wrong };
-    }
     let answers = match ask {
         Ask::Nobody => Vec::new(),
         Ask::Backends => ask_backends(&config).await,
@@ -119,7 +110,7 @@ fn in_words(config: &Config, warnings: &[Warning], answers: &[Answer]) -> String
 }
 
 fn in_json(config: &Config, warnings: &[Warning], answers: &[Answer]) -> String {
-    let policy = verdict_policy(config);
+    let policy = config.probe.policy();
     let ms = |duration: std::time::Duration| duration.as_millis();
     let answers: Vec<_> = answers
         .iter()

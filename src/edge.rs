@@ -22,6 +22,8 @@ use crate::waiting::{ErrorPages, WaitingPage};
 
 /// What the waiting page tells programs to wait.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// From the verdict on the last required backend to the order that sessions leave.
+const DECISION: Duration = Duration::from_millis(500);
 
 /// Everything made of one configuration; replaced as a whole on a reload.
 pub struct Site {
@@ -37,6 +39,8 @@ pub struct Site {
     pub manners: Vec<Manner>,
     /// What is counted of its routes and services.
     pub counted: Configured,
+    /// How long a WebSocket whose upstream is lost waits to be told of a switch: as long as it takes to find a side dead.
+    pub orphan_limit: Duration,
 }
 
 /// How a route's WebSockets are known and closed.
@@ -201,6 +205,7 @@ impl Site {
             upstreams: Upstreams::new(&config, generation, live, registers)?,
             insiders: Insiders::new(&config),
             counted: metrics.configure(&config),
+            orphan_limit: config.probe.policy().detection_bound_silent() + DECISION,
             config,
         })
     }

@@ -34,6 +34,7 @@ pub(super) struct Profile {
     pub(super) fall: u8,
     pub(super) reprobe_refused: Duration,
     pub(super) reprobe_silent: Duration,
+    pub(super) suspicion: Duration,
     pub(super) stale_after: Duration,
 }
 
@@ -46,6 +47,7 @@ pub(super) const fn profile(name: ProfileFile) -> Profile {
             fall: 3,
             reprobe_refused: Duration::from_millis(10),
             reprobe_silent: Duration::from_millis(150),
+            suspicion: Duration::from_millis(300),
             stale_after: Duration::from_secs(5),
         },
         ProfileFile::Fast => Profile {
@@ -55,6 +57,7 @@ pub(super) const fn profile(name: ProfileFile) -> Profile {
             fall: 3,
             reprobe_refused: Duration::from_millis(5),
             reprobe_silent: Duration::from_millis(50),
+            suspicion: Duration::from_millis(100),
             stale_after: Duration::from_secs(3),
         },
     }

@@ -5,6 +5,7 @@ mod address;
 mod defaults;
 mod file;
 mod load;
+mod policy;
 mod preset;
 mod problem;
 mod resolve;
@@ -390,6 +391,8 @@ pub struct Probing {
     pub reprobe_refused: Duration,
     /// Delay of a re-probe after silence.
     pub reprobe_silent: Duration,
+    /// How long a backend may answer none of its open requests before that is a bad sign.
+    pub suspicion: Duration,
     /// Silence of the prober after which a verdict is unknown.
     pub stale_after: Duration,
 }

@@ -85,12 +85,15 @@ fn check_in_words(check: &Check) -> String {
 }
 
 fn bounds(f: &mut fmt::Formatter<'_>, config: &Config) -> fmt::Result {
-    let (refused, silent) = (config.probe.refused_bound(), config.probe.silent_bound());
+    let policy = config.probe.policy();
     writeln!(
         f,
-        "a killed upstream is left {} after the first sign, a silent one after {} at most",
-        Span(refused),
-        Span(silent)
+        "a killed upstream is left at most {} after the first bad sign, a silent one {}; with no traffic to give one, {} \
+         and {} after the fault",
+        Span(policy.detection_bound_refused()),
+        Span(policy.detection_bound_silent()),
+        Span(policy.fault_bound_refused()),
+        Span(policy.fault_bound_silent())
     )?;
     let back = match config.failback {
         Failback::Sticky => "sticky".to_owned(),

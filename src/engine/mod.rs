@@ -24,7 +24,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::sleep_until;
 
 pub use self::order::Handle;
-pub use self::plan::{Plan, PlanError, checks_of, switch_policy, verdict_policy};
+pub use self::plan::{Plan, PlanError, checks_of};
 pub use self::probes::{CheckError, probe as probe_of};
 
 use self::clock::Clock;
@@ -118,16 +118,16 @@ impl Engine {
     /// Prepares the engine. Nothing runs yet.
     pub fn new(means: Means, beginning: Beginning) -> Result<(Self, Handle), PlanError> {
         let clock = Clock::start();
-        let plan = Plan::new(means.edge.site())?;
+        let plan = Plan::new(means.edge.site(), clock)?;
         let now = clock.now();
         let remembered = record::remember(beginning);
         let (report, results) = mpsc::channel(RESULTS);
         let (sender, orders) = mpsc::channel(ORDERS);
         let pulse = Arc::new(AtomicU64::new(0));
         let handle = Handle::new(sender, pulse.clone(), clock, &means);
-        let policy = switch_policy(&plan.site.config);
+        let policy = plan.site.config.switch_policy();
         let mut engine = Self {
-            jitter: verdict_policy(&plan.site.config).jitter,
+            jitter: plan.site.config.probe.policy().jitter,
             judges: Vec::new(),
             offsets: Vec::new(),
             last: Vec::new(),
@@ -185,16 +185,20 @@ impl Engine {
             Some(if judge.pace() == Pace::Calm { at + *offset } else { at })
         });
         let machines = [self.health.deadline(), self.switch.deadline()].into_iter().flatten();
-        judges.chain(machines).min().unwrap_or(Instant::ORIGIN + Duration::MAX).min(self.clock.now() + LONGEST_SLEEP)
+        let site = &self.plan.site;
+        let suspicion = site.config.probe.suspicion;
+        let longest = if site.upstreams.await_answers() { suspicion / 3 } else { LONGEST_SLEEP.min(suspicion) };
+        judges.chain(machines).min().unwrap_or(Instant::ORIGIN + Duration::MAX).min(self.clock.now() + longest)
     }
 
     fn take_time(&mut self, due: Instant) {
         let now = self.clock.now();
         let lag = now.since(due);
         self.means.metrics.loop_lag.set(lag.as_secs_f64());
-        if lag > switch_policy(&self.plan.site.config).lag_limit {
+        if lag > self.plan.site.config.switch_policy().lag_limit {
             self.work.push_back(Work::Switch(switch::Event::Lagged { by: lag }));
         }
+        self.plan.site.upstreams.suspect_the_quiet(self.plan.site.config.probe.suspicion);
         for (check, judge) in self.judges.iter().enumerate() {
             let offset = if judge.pace() == Pace::Calm { self.offsets[check] } else { Duration::ZERO };
             if judge.deadline().is_some_and(|at| at + offset <= now) {
@@ -320,7 +324,7 @@ impl Engine {
     /// Makes the judges of the present plan; those that were there before keep what they know.
     fn judge_anew(&mut self, mut known: HashMap<(String, Option<Side>, String, String), (Judge, Option<LastProbe>)>) {
         let now = self.clock.now();
-        let policy = verdict_policy(&self.plan.site.config);
+        let policy = self.plan.site.config.probe.policy();
         self.jitter = policy.jitter;
         self.judges.clear();
         self.last.clear();
@@ -348,7 +352,7 @@ impl Engine {
     fn publish(&mut self) {
         let (now, live) = (self.clock.now(), self.switch.live());
         let state = self.health.side(live).state;
-        let policy = verdict_policy(&self.plan.site.config);
+        let policy = self.plan.site.config.probe.policy();
         let opening = policy.interval + policy.time_limit;
         self.judged |= state != HealthState::Unknown || now.since(Instant::ORIGIN) > opening;
         let mode = match state {
@@ -358,12 +362,19 @@ impl Engine {
             HealthState::NotWorking => match self.switch.explain(now).standing {
                 Standing::Settling { .. }
                 | Standing::ConfirmingTarget(_)
+                | Standing::ConfirmingFault { .. }
                 | Standing::Doubting { .. }
                 | Standing::OtherUnknown(_)
                 | Standing::Moving { .. } => Mode::Deciding,
                 // We only watch: somebody else decides, and what does not work here may work there.
                 Standing::Observing { .. } => Mode::Serving,
-                _ => Mode::Waiting,
+                Standing::NeitherWorks(_)
+                | Standing::Frozen { .. }
+                | Standing::Damped { .. }
+                | Standing::LiveWorks(_)
+                | Standing::LiveUnknown(_)
+                | Standing::HoldingDown { .. }
+                | Standing::OperatorChose => Mode::Waiting,
             },
         };
         self.means.edge.live.publish(View { side: live, mode, epoch: self.switch.epoch() });

@@ -11,7 +11,7 @@ use failover::{Explain as _, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
-use super::plan::{Plan, switch_policy};
+use super::plan::Plan;
 use super::{Engine, Means, Work};
 use crate::control::api::{
     Done, DrainRequest, Event, Explain, FreezeRequest, JournalEntry, Report, ResumeRequest, SessionRow, Status,
@@ -22,7 +22,7 @@ use crate::control::{Brain, BrainError};
 use crate::edge::{Edge, Site};
 use crate::live::Mode;
 use crate::state::State;
-use crate::tunnel::User;
+use crate::tunnel::{Pin, User};
 
 /// A loop that has not turned for so long is not alive: it turns at least every second.
 const PULSE_LIMIT: Duration = Duration::from_secs(5);
@@ -149,18 +149,18 @@ impl Brain for Handle {
                 let age = i64::try_from(listed.age.as_millis()).unwrap_or(i64::MAX);
                 SessionRow {
                     id: listed.id,
-                    side: listed.pin.side(),
+                    side: match listed.pin {
+                        Pin::Side(side) => Some(side),
+                        Pin::Follows(_) | Pin::Stays => None,
+                    },
                     route: listed.route.to_string(),
                     service: service.unwrap_or_default(),
                     login: match &listed.user {
                         User::Login(login) => Some(login.to_string()),
                         User::Address(_) => None,
                     },
-                    client: match &listed.user {
-                        User::Address(address) => *address,
-                        User::Login(_) => std::net::IpAddr::from([0, 0, 0, 0]),
-                    },
-                    backend: String::new(),
+                    client: listed.client,
+                    backend: listed.backend.to_string(),
                     since: Time::from_unix_ms(now.unix_ms().saturating_sub(age)),
                     bytes_in: listed.to_upstream,
                     bytes_out: listed.to_client,
@@ -265,7 +265,7 @@ impl Engine {
 
     /// Watches another site, keeping what is known of checks that stay.
     fn reload(&mut self, site: Arc<Site>) -> Result<(), String> {
-        let plan = Plan::new(site).map_err(|error| error.to_string())?;
+        let plan = Plan::new(site, self.clock).map_err(|error| error.to_string())?;
         let keys: Vec<_> = (0..self.plan.checks.len()).map(|check| self.plan.key(check)).collect();
         let judges = std::mem::take(&mut self.judges);
         let last = std::mem::take(&mut self.last);
@@ -274,7 +274,7 @@ impl Engine {
         let memory = self.switch.memory(now);
         self.plan = plan;
         self.work.clear();
-        self.switch = Switch::new(switch_policy(&self.plan.site.config), Some(&memory), now);
+        self.switch = Switch::new(self.plan.site.config.switch_policy(), Some(&memory), now);
         self.means.metrics.observe.set(i64::from(self.plan.site.config.switch.observe));
         self.judge_anew(known);
         self.means.metrics.reloaded(Reload::Ok);

@@ -1,18 +1,16 @@
 //! What is watched: a site's services, backends and checks in the machines' numbers, and back in the operator's names.
 
-use std::fmt;
+use std::fmt::{self, Display as _};
 use std::sync::Arc;
 
 use failover::health::{BackendId, CheckId, Need, NodeId, Scope, ServiceId, Topology};
-use failover::{Names, Side, switch, verdict};
+use failover::{Instant, Names, Side};
 
+use super::clock::Clock;
 use super::probes::{CheckError, probe};
-use crate::config::{self, Check, CheckKind, Config, Failback, ServiceIndex};
+use crate::config::{self, Check, CheckKind, ServiceIndex};
 use crate::edge::Site;
 use crate::upstream::{BackendIndex, placed};
-
-/// Most time added to a calm probe's start: a tenth of the interval, so that checks do not march in step.
-const JITTER_SHARE: u32 = 10;
 
 /// What is watched.
 pub struct Plan {
@@ -69,11 +67,11 @@ pub struct PlanError {
 
 impl Plan {
     /// Plans what to watch at `site`.
-    pub fn new(site: Arc<Site>) -> Result<Self, PlanError> {
+    pub(super) fn new(site: Arc<Site>, clock: Clock) -> Result<Self, PlanError> {
         let config = site.config.clone();
         let mut topology = Topology::new();
         let (mut checks, mut backends, mut services) = (Vec::new(), Vec::<Place>::new(), Vec::new());
-        let mut names = SiteNames::default();
+        let mut names = SiteNames { clock, services: Vec::new(), backends: Vec::new(), checks: Vec::new() };
         for at in placed(&config) {
             let service = &config.services[at.service.0];
             let last = services.last().copied();
@@ -142,42 +140,10 @@ pub fn checks_of(service: &config::Service) -> Vec<Check> {
     }
 }
 
-/// How checks are judged.
-pub fn verdict_policy(config: &Config) -> verdict::Policy {
-    let probing = &config.probe;
-    verdict::Policy {
-        interval: probing.interval,
-        time_limit: probing.time_limit,
-        fall: u32::from(probing.fall.get()),
-        rise: u32::from(probing.rise.get()),
-        reprobe_refused: probing.reprobe_refused,
-        reprobe_silent: probing.reprobe_silent,
-        reprobe_rising: verdict::Policy::DEFAULT.reprobe_rising.min(probing.interval),
-        stale_after: probing.stale_after,
-        in_flight: verdict::Policy::DEFAULT.in_flight.max(usize::from(probing.fall.get())),
-        jitter: probing.interval / JITTER_SHARE,
-    }
-}
-
-/// How the live side is decided.
-pub fn switch_policy(config: &Config) -> switch::Policy {
-    let prober = verdict_policy(config);
-    switch::Policy {
-        failback: match config.failback {
-            Failback::Sticky => switch::Failback::Sticky,
-            Failback::PreferMain { hold_down } => switch::Failback::PreferMain { hold_down },
-        },
-        observe: config.switch.observe,
-        switches_per_hour: config.switch.per_hour.get(),
-        same_instant: switch::Policy::DEFAULT.same_instant.max(prober.interval + prober.jitter + prober.time_limit),
-        doubt_limit: switch::Policy::DEFAULT.doubt_limit.max(prober.stale_after),
-        ..switch::Policy::DEFAULT
-    }
-}
-
-/// Names by number.
-#[derive(Debug, Default)]
+/// Names by number, and times on the wall clock.
+#[derive(Debug)]
 pub(super) struct SiteNames {
+    clock: Clock,
     services: Vec<String>,
     backends: Vec<String>,
     checks: Vec<String>,
@@ -200,6 +166,10 @@ impl Names for SiteNames {
 
     fn check(&self, id: CheckId, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Self::write(&self.checks, id.index(), f)
+    }
+
+    fn instant(&self, at: Instant, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.clock.wall(at).fmt(f)
     }
 
     fn node(&self, id: NodeId, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -70,7 +70,7 @@ impl Engine {
             sentence,
             facts,
             rule: told.standing.named(names).to_string(),
-            outcome: format!("if {} died now: {}", told.live, told.if_live_died),
+            outcome: format!("if {} died now: {}", told.live, told.if_live_died.named(names)),
         }
     }
 
@@ -131,7 +131,7 @@ impl Engine {
             services: self.services(),
             sessions: self.session_counts(),
             parked: u64::try_from(self.means.edge.parking.parked()).unwrap_or(u64::MAX),
-            next: Next { sentence: format!("If {} died now: {}", told.live, told.if_live_died), to },
+            next: Next { sentence: format!("If {} died now: {}", told.live, told.if_live_died.named(names)), to },
             last_switch: self.last_switch.clone(),
             certificates: self.certificates(),
             alarms: self.alarms.iter().cloned().chain(self.means.state.trouble()).collect(),

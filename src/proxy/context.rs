@@ -10,6 +10,7 @@ use crate::config::Route;
 use crate::edge::Site;
 use crate::live::View;
 use crate::route::Refusal;
+use crate::upstream::traffic::Awaiting;
 use crate::upstream::{BackendIndex, Upstream};
 
 /// One request.
@@ -26,6 +27,8 @@ pub struct Context {
     pub route_index: Option<usize>,
     /// What upstreams are told about it.
     pub said: Option<Said>,
+    /// The request waits for its answer.
+    pub awaiting: Option<Awaiting>,
     /// Path and query to send when they are not as they came.
     pub target: Option<String>,
     /// The request's head went to an upstream in this attempt.
@@ -98,6 +101,7 @@ impl Context {
             route: None,
             route_index: None,
             said: None,
+            awaiting: None,
             target: None,
             sent: false,
             view: None,

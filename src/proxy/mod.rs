@@ -155,6 +155,7 @@ impl ProxyHttp for Carrier {
         if upstream.side.is_some_and(|side| side != self.edge.live.view().side) {
             return Error::e_explain(ErrorType::Custom(DEMOTED), "before the request was sent");
         }
+        ctx.awaiting = Some(upstream.traffic.sent());
         ctx.sent = true;
         Ok(())
     }
@@ -184,6 +185,7 @@ impl ProxyHttp for Carrier {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
+        ctx.awaiting = None;
         ctx.answered_after = Some(ctx.attempt_began.elapsed());
         if let (Some(view), true) = (ctx.view, ctx.upstream.as_ref().is_some_and(|upstream| upstream.side.is_some())) {
             self.edge.tally.served(view.epoch);
@@ -265,6 +267,7 @@ impl ProxyHttp for Carrier {
 impl Carrier {
     /// Tells the engine what live traffic saw, unless it is our own doing.
     fn note_failure(&self, ctx: &mut Context, error: &Error) {
+        ctx.awaiting = None;
         let Some(upstream) = &ctx.upstream else { return };
         ctx.tried.push(upstream.index);
         if let Some(how) = connect_failure(error.etype()) {

@@ -1,5 +1,6 @@
 //! One tunnel from the 101 to the last byte: carries both directions, and says goodbye properly when it must (E6).
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -15,10 +16,13 @@ use super::{Carried, Close, Command, Outcome, Party, Report, Session};
 ///
 /// ```text
 ///  Open ──told, upstream lost or stalled, bad frame──▶ Finishing ──frame complete──▶ Parting ──client's Close──▶ Shutting
-///   │                                                     │ frame_limit                 │ goodbye_limit           ▲
+///   │ └──a side's upstream lost──▶ Orphaned ──told─────▲  │ frame_limit                 │ goodbye_limit           ▲
+///   │                                       orphan_limit  │                             │                         │
 ///   └──both Closes passed─────────────────────────────────┴─────────────────────────────┴─────────────────────────┘
 /// ```
 ///
+/// *Orphaned* waits for the engine's decision about the side whose upstream went without a Close, so that a user's
+/// sockets still close together and at the pace of the switch; nothing the client sends meanwhile is answered.
 /// *Finishing* reads the upstream to the end of the frame the client is in the middle of; then the client gets its Close,
 /// the upstream a Close where its own direction allows one, and is dropped at once. *Parting* swallows what the client
 /// still sends. There is no idle limit.
@@ -35,6 +39,7 @@ pub struct Relay<C, U> {
     /// When the phase must be over.
     deadline: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
+    on_upstream_lost: Option<Hook>,
     limits: Limits,
     began: Instant,
     session: Session,
@@ -53,6 +58,10 @@ pub struct Limits {
     pub answer_limit: Duration,
     /// For the end of TLS and TCP towards the client.
     pub shutdown_limit: Duration,
+    /// From the loss of a side's upstream to the client's Close, unless a switch tells it sooner: the longest time the
+    /// engine needs to find the side dead. A session whose side is already demoted waits for its user's turn instead,
+    /// which `drain_limit` bounds. Zero: nobody waits.
+    pub orphan_limit: Duration,
 }
 
 impl Default for Limits {
@@ -63,6 +72,7 @@ impl Default for Limits {
             goodbye_limit: Duration::from_secs(2),
             answer_limit: Duration::from_secs(10),
             shutdown_limit: Duration::from_secs(1),
+            orphan_limit: Duration::from_secs(2),
         }
     }
 }
@@ -79,6 +89,7 @@ pub struct Early {
 #[derive(Debug, Clone)]
 enum Phase {
     Open,
+    Orphaned,
     Finishing { why: Why, close: Close },
     Parting { why: Why, told: bool },
     Shutting(Outcome),
@@ -122,16 +133,26 @@ where
             upstream_deaf: false,
             deadline: None,
             timer: None,
+            on_upstream_lost: None,
             limits,
             began: Instant::now(),
             session,
         }
     }
 
+    /// Calls `hook` once, as soon as the upstream is found to have gone without a Close, unless the session was told to
+    /// leave before. It must not block.
+    #[must_use]
+    pub fn on_upstream_lost(mut self, hook: impl FnOnce() + Send + 'static) -> Self {
+        self.on_upstream_lost = Some(Hook(Box::new(hook)));
+        self
+    }
+
     fn poll_outcome(&mut self, cx: &mut Context<'_>, chunk: &mut Chunk) -> Poll<Outcome> {
         loop {
             let turn = match &self.phase {
                 Phase::Open => self.carry(cx, chunk),
+                Phase::Orphaned => self.await_decision(cx, chunk),
                 Phase::Finishing { why, close } => {
                     let (why, close) = (*why, close.clone());
                     self.finish(cx, chunk, why, &close)
@@ -160,15 +181,13 @@ where
 
     /// The open tunnel.
     fn carry(&mut self, cx: &mut Context<'_>, chunk: &mut Chunk) -> Turn {
-        match self.session.poll_told(cx) {
-            Poll::Ready(Command::Move) => return self.end(Why::Demoted, self.session.close().clone()),
-            Poll::Ready(Command::Drain) => return self.end(Why::Drained, Close::going_away()),
-            Poll::Pending => {}
+        if let Poll::Ready(command) = self.session.poll_told(cx) {
+            return self.obey(command);
         }
-        let Some(upstream) = self.upstream.as_mut() else { return self.upstream_ended(cx) };
+        let Some(upstream) = self.upstream.as_mut() else { return self.upstream_ended() };
         let down = self.to_client.pump(cx, upstream, &mut self.client, chunk, Until::End);
         self.note_close(Party::Upstream);
-        let Some(upstream) = self.upstream.as_mut() else { return self.upstream_ended(cx) };
+        let Some(upstream) = self.upstream.as_mut() else { return self.upstream_ended() };
         let up = if self.upstream_deaf {
             self.to_upstream.swallow(cx, &mut self.client, chunk)
         } else {
@@ -176,7 +195,7 @@ where
         };
         self.note_close(Party::Client);
         match &down {
-            Ok(Stopped::Ended) | Err(Broken::Source) => return self.upstream_ended(cx),
+            Ok(Stopped::Ended) | Err(Broken::Source) => return self.upstream_ended(),
             Err(Broken::Sink) => return self.client_lost(cx),
             Err(Broken::Malformed) => {
                 self.leave_upstream(cx);
@@ -207,9 +226,34 @@ where
         }
     }
 
+    /// Keeps the client, whose upstream is lost, until the session is told or the limit comes.
+    fn await_decision(&mut self, cx: &mut Context<'_>, chunk: &mut Chunk) -> Turn {
+        if let Poll::Ready(command) = self.session.poll_told(cx) {
+            return self.obey(command);
+        }
+        if let Poll::Ready(Err(_)) = self.to_client.poll_deliver(cx, &mut self.client) {
+            return self.client_lost(cx);
+        }
+        let swallowed = self.to_upstream.swallow(cx, &mut self.client, chunk);
+        self.note_close(Party::Client);
+        match swallowed {
+            _ if self.first_close.is_some() => self.end(Why::ClientClosed, Close::normal()),
+            Err(Broken::Malformed) => self.end(Why::ProtocolError(Party::Client), Close::protocol_error()),
+            Ok(Stopped::Ended) | Err(_) => self.client_lost(cx),
+            Ok(Stopped::TurnOver) => Turn::Yield,
+            Ok(_) => Turn::Wait,
+        }
+    }
+
     /// Completes the frame the client is in the middle of, then parts.
     fn finish(&mut self, cx: &mut Context<'_>, chunk: &mut Chunk, why: Why, close: &Close) -> Turn {
-        let Some(upstream) = self.upstream.as_mut() else { return self.say_close(cx, why, close) };
+        let Some(upstream) = self.upstream.as_mut() else {
+            return if self.to_client.tracker.at_boundary() {
+                self.say_close(cx, why, close)
+            } else {
+                self.cut(cx, why)
+            };
+        };
         let down = self.to_client.pump(cx, upstream, &mut self.client, chunk, Until::Boundary);
         let up = if self.upstream_deaf {
             Ok(Stopped::Waiting)
@@ -308,13 +352,19 @@ where
                 self.end(Why::UpstreamStalled, Close::upstream_lost())
             }
             Phase::Open => match self.first_close {
-                None => self.end(Why::UpstreamLost, Close::upstream_lost()),
+                None => self.upstream_lost(),
                 Some(Party::Client) => self.end(Why::ClientClosed, Close::normal()),
                 Some(Party::Upstream) => {
                     self.leave_upstream(cx);
                     self.shut(Outcome::UpstreamClosed)
                 }
             },
+            Phase::Orphaned if self.session.must_leave() => {
+                // The decision has come: the user's turn will.
+                self.deadline = None;
+                Turn::Again
+            }
+            Phase::Orphaned => self.end(Why::UpstreamLost, Close::upstream_lost()),
             Phase::Finishing { why, .. } => self.cut(cx, why),
             Phase::Parting { why, told: false } => {
                 self.session.record_truncated();
@@ -322,6 +372,13 @@ where
             }
             Phase::Parting { why, told: true } => self.shut(why.outcome(true)),
             Phase::Shutting(outcome) => Turn::Done(outcome),
+        }
+    }
+
+    fn obey(&mut self, command: Command) -> Turn {
+        match command {
+            Command::Move => self.end(Why::Demoted, self.session.close().clone()),
+            Command::Drain => self.end(Why::Drained, Close::going_away()),
         }
     }
 
@@ -351,15 +408,28 @@ where
         if self.to_client.is_delivered() { self.shut(why.outcome(false)) } else { Turn::Done(why.outcome(false)) }
     }
 
-    fn upstream_ended(&mut self, cx: &mut Context<'_>) -> Turn {
+    fn upstream_ended(&mut self) -> Turn {
         self.upstream = None;
-        let why = if self.first_close.is_some() { self.closed() } else { Why::UpstreamLost };
-        self.deadline = Some(Instant::now() + self.limits.frame_limit);
-        match why {
-            _ if !self.to_client.tracker.at_boundary() => self.cut(cx, why),
-            Why::UpstreamLost => self.say_close(cx, why, &Close::upstream_lost()),
-            _ => self.say_close(cx, why, &Close::normal()),
+        match self.first_close {
+            None => self.upstream_lost(),
+            Some(_) => self.end(self.closed(), Close::normal()),
         }
+    }
+
+    /// No Close has passed, and the upstream will take none. Who is inside a frame has nothing to wait for.
+    fn upstream_lost(&mut self) -> Turn {
+        if let Some(Hook(hook)) = self.on_upstream_lost.take() {
+            hook();
+        }
+        let may_wait = self.session.belongs_to_a_side() && !self.limits.orphan_limit.is_zero();
+        if !may_wait || !self.to_client.tracker.at_boundary() {
+            return self.end(Why::UpstreamLost, Close::upstream_lost());
+        }
+        self.upstream = None;
+        self.to_upstream.discard();
+        self.phase = Phase::Orphaned;
+        self.deadline = Some(Instant::now() + self.limits.orphan_limit);
+        Turn::Again
     }
 
     fn client_lost(&mut self, cx: &mut Context<'_>) -> Turn {
@@ -425,6 +495,15 @@ where
             to_upstream: Carried::of(&relay.to_upstream),
             lasted: relay.began.elapsed(),
         })
+    }
+}
+
+/// Whom to tell of the upstream's loss.
+struct Hook(Box<dyn FnOnce() + Send>);
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hook")
     }
 }
 

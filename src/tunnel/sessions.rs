@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -60,8 +61,12 @@ pub struct Opening {
     pub epoch: u64,
     /// Whose session it is.
     pub user: User,
+    /// Where the client's connection comes from.
+    pub client: IpAddr,
     /// The route's name.
     pub route: Arc<str>,
+    /// The name of the backend that was chosen.
+    pub backend: Arc<str>,
     /// What the client is told on a switch.
     pub close: Close,
 }
@@ -105,8 +110,12 @@ pub struct Listed {
     pub id: u64,
     /// Whose it is.
     pub user: User,
+    /// Where the client's connection comes from.
+    pub client: IpAddr,
     /// Its route.
     pub route: Arc<str>,
+    /// The name of its backend.
+    pub backend: Arc<str>,
     /// Its ties to a side.
     pub pin: Pin,
     /// How long it has been open.

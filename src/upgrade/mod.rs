@@ -24,6 +24,7 @@ use crate::proxy::respond::page_of_ending;
 use crate::proxy::select;
 use crate::route::{Asked, Refusal};
 use crate::tunnel::{Early, Limits, Opening, Pin, Refused, Relay, Session, User};
+use crate::upstream::Upstream;
 use crate::upstream::connect::ConnectError;
 use crate::upstream::signs::Sign;
 use crate::upstream::stream::UpstreamStream;
@@ -73,7 +74,8 @@ pub async fn serve(edge: Arc<Edge>, mut client: Stream, mut buf: BytesMut, lengt
         }
         Opened::Accepted { session, upstream, answer } => (session, upstream, answer),
     };
-    let limits = Limits { write_stall: ctx.site.config.limits.write_stall, ..Limits::default() };
+    let (write_stall, orphan_limit) = (ctx.site.config.limits.write_stall, ctx.site.orphan_limit);
+    let limits = Limits { write_stall, orphan_limit, ..Limits::default() };
     let told = timeout(limits.write_stall, write(&mut client, &exchange::reply(&answer))).await;
     if !matches!(told, Ok(Ok(()))) {
         return;
@@ -89,7 +91,9 @@ pub async fn serve(edge: Arc<Edge>, mut client: Stream, mut buf: BytesMut, lengt
         if let Some(open) = &open {
             open.inc();
         }
-        let report = Relay::new(session, client, *upstream, early, limits).await;
+        let report = Relay::new(session, client, *upstream, early, limits)
+            .on_upstream_lost(note_loss(edge.clone(), ctx.upstream.clone()))
+            .await;
         if let Some(open) = &open {
             open.dec();
         }
@@ -188,7 +192,9 @@ async fn open(
             pin,
             epoch: view.epoch,
             user: user.clone(),
+            client: address,
             route: manner.name.clone(),
+            backend: upstream.name.clone(),
             close: manner.close.clone(),
         };
         let session = match edge.sessions.open(opening) {
@@ -200,29 +206,29 @@ async fn open(
             }
             Err(Refused::Draining) => return Err(Ending::Waiting),
         };
-        let mut stream = match upstream.connector.open().await {
-            Ok(stream) => Box::new(stream),
-            Err(error) => {
+        let tried = tokio::select! {
+            biased;
+            // Nothing was said to the client yet: it is sent to the new side without noticing.
+            _ = session.told() => continue,
+            tried = shake_hands(ctx, &upstream, &head) => tried,
+        };
+        let (stream, mut answer) = match tried {
+            Ok(shaken) => shaken,
+            Err(Failure::Connect(error)) => {
                 record::connect_failed(ctx, failure_of(&error));
                 note_failure(ctx, sign_of(&error));
                 continue;
             }
-        };
-        ctx.connected_after = Some(ctx.attempt_began.elapsed());
-        let exchanged = async {
-            write(&mut stream, &head).await?;
-            exchange::answer(&mut stream).await
-        };
-        let mut answer = match timeout(select::HANDSHAKE, exchanged).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(NoAnswer::Malformed(_))) => return Err(Ending::Lost),
-            Ok(Err(NoAnswer::Broken(_))) => {
+            Err(Failure::Answer(NoAnswer::Malformed(_))) => return Err(Ending::Lost),
+            Err(Failure::Answer(NoAnswer::Broken(_))) => {
                 // A handshake is a GET: nothing is done twice.
                 ctx.replays += 1;
-                note_failure(ctx, Some(Sign::Reset));
+                // What a switch cuts is no sign.
+                let cut = upstream.side.is_some_and(|side| side != edge.live.view().side);
+                note_failure(ctx, (!cut).then_some(Sign::Reset));
                 continue;
             }
-            Err(_) => {
+            Err(Failure::Silent) => {
                 note_failure(ctx, Some(Sign::TimedOut));
                 return Err(Ending::TimedOut);
             }
@@ -239,6 +245,36 @@ async fn open(
             StatusCode::SWITCHING_PROTOCOLS => Opened::Accepted { session, upstream: stream, answer },
             _ => Opened::Refused(answer),
         });
+    }
+}
+
+/// Why an upstream did not answer an upgrade.
+enum Failure {
+    Connect(ConnectError),
+    Answer(NoAnswer),
+    /// No answer in time.
+    Silent,
+}
+
+/// Connects to `upstream`, sends it `head` and reads what it answers.
+async fn shake_hands(
+    ctx: &mut Context,
+    upstream: &Upstream,
+    head: &[u8],
+) -> Result<(Box<UpstreamStream>, exchange::Answer), Failure> {
+    let mut stream = Box::new(upstream.connector.open().await.map_err(Failure::Connect)?);
+    ctx.connected_after = Some(ctx.attempt_began.elapsed());
+    let exchanged = timeout(select::HANDSHAKE, async {
+        write(&mut stream, head).await?;
+        exchange::answer(&mut stream).await
+    });
+    let awaiting = upstream.traffic.sent();
+    let exchanged = exchanged.await;
+    drop(awaiting);
+    match exchanged {
+        Ok(Ok(answer)) => Ok((stream, answer)),
+        Ok(Err(no_answer)) => Err(Failure::Answer(no_answer)),
+        Err(_) => Err(Failure::Silent),
     }
 }
 
@@ -270,6 +306,15 @@ fn note_failure(ctx: &mut Context, sign: Option<Sign>) {
     }
 }
 
+/// Tells the engine. The site as it is then: a session outlives configurations.
+fn note_loss(edge: Arc<Edge>, upstream: Option<Arc<Upstream>>) -> impl FnOnce() + Send + 'static {
+    move || {
+        if let Some(upstream) = upstream {
+            edge.site().upstreams.raise(&upstream, Sign::Reset);
+        }
+    }
+}
+
 async fn write<W: tokio::io::AsyncWrite + Unpin>(stream: &mut W, bytes: &[u8]) -> IoResult<()> {
     stream.write_all(bytes).await?;
     stream.flush().await
@@ -278,3 +323,6 @@ async fn write<W: tokio::io::AsyncWrite + Unpin>(stream: &mut W, bytes: &[u8]) -
 async fn finish(edge: &Edge, client: &mut Stream, bytes: &[u8]) {
     raw::finish(client, bytes, edge.site().config.limits.write_stall).await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,12 +16,21 @@ use pingora::protocols::l4::stream::Stream as L4Stream;
 use pingora::upstreams::peer::{Tracer, Tracing};
 use pingora::{Error as PingoraError, ErrorType, Result as PingoraResult};
 use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::connections::{Connections, Half, Registered};
 use super::stream::UpstreamStream;
 use crate::live::Live;
+
+/// A backend that vanished is noticed after twenty seconds, however idle a WebSocket to it is and whether or not its side
+/// is probed: two probes without an answer.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(10), Duration::from_secs(5), 2);
+/// What a backend has not acknowledged for so long, or has had no room for, ends its connection: what the browser of a
+/// silent CTI socket waits at most, and less than `write_stall` by default, so that a host that is gone is told from one
+/// that is slow. Where this is set, keepalive ends by it and not by its count, so the two agree.
+const USER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Why a connection did not open. Nothing of a request was sent.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +120,7 @@ impl Connector {
 
     async fn transport(&self) -> Result<Opened, ConnectError> {
         let stream = self.tcp().await?;
+        watch(&stream);
         let Some((config, name)) = &self.tls else { return Ok(Opened::Plain(stream)) };
         let tls = TlsConnector::from(config.clone());
         match tls.connect(name.clone(), stream).await {
@@ -132,6 +142,16 @@ impl Connector {
             _ => ConnectError::Local(self.address, error),
         }
     }
+}
+
+/// Lets the kernel notice that the other host is gone. A WebSocket has no time limit of its own, as a request has.
+fn watch(stream: &TcpStream) {
+    let (time, interval, retries) = KEEPALIVE;
+    let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(retries);
+    let socket = SockRef::from(stream);
+    // Comforts: a connection without them still works.
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
 }
 
 enum Opened {
@@ -182,3 +202,21 @@ impl Tracing for Held {
 
 /// Error type of a connection given up because its side was demoted.
 pub const DEMOTED: &str = "demoted";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_backend_that_vanishes_is_given_up_after_twenty_seconds_idle_or_not() {
+        let backend = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(backend.local_addr().unwrap()).await.unwrap();
+        watch(&stream);
+        let socket = SockRef::from(&stream);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
+        let (time, interval, retries) = KEEPALIVE;
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), time);
+        assert_eq!(time + interval * retries, USER_TIMEOUT);
+    }
+}

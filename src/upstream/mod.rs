@@ -5,6 +5,7 @@ pub mod connect;
 pub mod connections;
 pub mod signs;
 pub mod stream;
+pub mod traffic;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,7 +26,8 @@ use crate::live::Live;
 use approval::Approvals;
 use connect::Connector;
 use connections::Connections;
-use signs::Signs;
+use signs::{Sign, Signs};
+use traffic::Traffic;
 
 /// For how long an idle connection to a backend is kept.
 const POOLED: Duration = Duration::from_secs(60);
@@ -136,6 +138,8 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// Opens connections to it.
     pub connector: Arc<Connector>,
+    /// Requests it has not answered yet.
+    pub traffic: Arc<Traffic>,
     /// Certificates it may show; none without TLS or with `verify: off`.
     pub approvals: Option<Approvals>,
     peer: HttpPeer,
@@ -287,6 +291,7 @@ impl Upstreams {
                 side: at.side,
                 name: at.backend.name.as_str().into(),
                 connector,
+                traffic: Arc::default(),
                 approvals: verified.then(Approvals::default),
                 peer,
             });
@@ -308,6 +313,33 @@ impl Upstreams {
     pub fn pool(&self, config: &Config, service: ServiceIndex, side: Side) -> &Pool {
         let shared = config.services[service.0].is_shared();
         &self.pools[service.0][usize::from(!shared && side == Side::Standby)]
+    }
+
+    /// Whether a request waits for an answer anywhere.
+    pub fn await_answers(&self) -> bool {
+        self.all().any(|upstream| upstream.traffic.quiet_for().is_some())
+    }
+
+    /// Raises a sign for each backend that has answered none of its open requests for `suspicion`.
+    pub fn suspect_the_quiet(&self, suspicion: Duration) {
+        for upstream in self.all().filter(|upstream| upstream.traffic.quiet_for() >= Some(suspicion)) {
+            upstream.traffic.told();
+            self.signs.raise(upstream.index, Sign::TimedOut);
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.pools.iter().flatten().flat_map(|pool| &pool.backends)
+    }
+
+    /// Raises a sign for `upstream`, which may come from an older configuration: nobody, if it is in this one no more.
+    pub fn raise(&self, upstream: &Upstream, sign: Sign) {
+        let place = |upstream: &Upstream| (upstream.side, upstream.connector.address);
+        for backend in self.all() {
+            if place(backend) == place(upstream) {
+                self.signs.raise(backend.index, sign);
+            }
+        }
     }
 
     /// Tells whether a backend is up.

@@ -1,7 +1,8 @@
 //! Names for the small numbers inside reasons, so that a sentence reads as the operator's configuration does.
 
 use crate::health::{BackendId, CheckId, NodeId, ServiceId};
-use core::fmt;
+use crate::time::Instant;
+use core::fmt::{self, Display as _};
 
 /// Looks up the names of what a topology numbers.
 pub trait Names {
@@ -13,6 +14,10 @@ pub trait Names {
     fn check(&self, id: CheckId, f: &mut fmt::Formatter<'_>) -> fmt::Result;
     /// Writes a node's name, such as `xivo of main`.
     fn node(&self, id: NodeId, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+    /// Writes a point in time, as people read it; by default on the driver's clock.
+    fn instant(&self, at: Instant, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        at.fmt(f)
+    }
 }
 
 /// Names everything by its number: `service 0`, `check 3`.

@@ -53,6 +53,8 @@ pub(in crate::config) struct ProbeFile {
     pub(in crate::config) reprobe_refused: Option<Span>,
     /// Delay of a re-probe after silence.
     pub(in crate::config) reprobe_silent: Option<Span>,
+    /// How long no request may be answered by a backend before it is probed at once.
+    pub(in crate::config) suspicion: Option<Span>,
     /// Silence of the prober after which a verdict is unknown.
     pub(in crate::config) stale_after: Option<Span>,
 }

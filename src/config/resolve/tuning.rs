@@ -32,6 +32,7 @@ pub(super) fn probing(written: ProbeFile, findings: &mut Findings) -> Option<Pro
     let fall = count(written.fall, profile.fall, &at.key("fall"), findings).and_then(NonZeroU8::new);
     let reprobe_refused = span(written.reprobe_refused, profile.reprobe_refused, &at.key("reprobe_refused"), findings);
     let reprobe_silent = span(written.reprobe_silent, profile.reprobe_silent, &at.key("reprobe_silent"), findings);
+    let suspicion = span(written.suspicion, profile.suspicion, &at.key("suspicion"), findings);
     let stale_after = span(written.stale_after, profile.stale_after, &at.key("stale_after"), findings);
     let probing = Probing {
         interval: interval?,
@@ -40,6 +41,7 @@ pub(super) fn probing(written: ProbeFile, findings: &mut Findings) -> Option<Pro
         fall: fall?,
         reprobe_refused: reprobe_refused?,
         reprobe_silent: reprobe_silent?,
+        suspicion: suspicion?,
         stale_after: stale_after?,
     };
     probe_relations(&probing, &at, findings);
@@ -47,41 +49,14 @@ pub(super) fn probing(written: ProbeFile, findings: &mut Findings) -> Option<Pro
 }
 
 fn probe_relations(probing: &Probing, at: &KeyPath, findings: &mut Findings) {
-    let Probing { interval, time_limit, reprobe_refused, reprobe_silent, stale_after, .. } = *probing;
-    if time_limit > interval {
-        let remedy = "make interval longer or time_limit shorter: a probe ends before the next one begins";
-        findings.error(
-            &at.key("time_limit"),
-            format!("{} is longer than the interval, {}", Span(time_limit), Span(interval)),
-            remedy,
-        );
+    let interval = probing.interval;
+    if probing.suspicion > interval {
+        let message = format!("{} is longer than the interval, {}", Span(probing.suspicion), Span(interval));
+        findings.error(&at.key("suspicion"), message, "make it shorter: a probe would come sooner by itself");
     }
-    for (key, delay) in [("reprobe_refused", reprobe_refused), ("reprobe_silent", reprobe_silent)] {
-        if delay > interval {
-            let message = format!("{} is longer than the interval, {}", Span(delay), Span(interval));
-            findings.error(
-                &at.key(key),
-                message,
-                "make it shorter: a re-probe is meant to be sooner than the next probe",
-            );
-        }
-    }
-    if stale_after <= interval + time_limit {
-        let message =
-            format!("{} is not longer than interval + time_limit, {}", Span(stale_after), Span(interval + time_limit));
-        findings.error(&at.key("stale_after"), message, "make it longer: one slow probe does not make a verdict stale");
-    }
-}
-
-impl Probing {
-    /// Longest time from the first bad sign of a black-holed backend to its verdict `down`.
-    pub fn silent_bound(&self) -> Duration {
-        self.time_limit + self.reprobe_silent * u32::from(self.fall.get() - 1)
-    }
-
-    /// Longest time from the first refusal or reset to the verdict `down`, the network aside.
-    pub fn refused_bound(&self) -> Duration {
-        self.reprobe_refused * u32::from(self.fall.get() - 1)
+    for violation in probing.policy().validate().err().unwrap_or_default() {
+        let remedy = "make them agree; conf/edge.yaml says how the figures of `probe` hang together";
+        findings.error(&at.key(violation.field()), violation.to_string(), remedy);
     }
 }
 
@@ -115,7 +90,9 @@ pub(super) fn switching(
         reconnect_rate: reconnect_rate?,
         drain_limit: drain_limit?,
     };
-    if let Some(bound) = probe.map(Probing::silent_bound).filter(|bound| switching.park_limit <= *bound) {
+    if let Some(bound) =
+        probe.map(|probe| probe.policy().detection_bound_silent()).filter(|bound| switching.park_limit <= *bound)
+    {
         let message = format!(
             "{} is not longer than the {} a black-holed side takes to be left",
             Span(switching.park_limit),

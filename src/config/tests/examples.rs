@@ -156,9 +156,19 @@ fn every_key_of_the_schema_is_shown_in_conf_edge_yaml() {
 fn the_fast_profile_is_as_conf_edge_yaml_says() {
     let text = &format!("{MINIMAL}probe: {{ profile: fast }}\n");
     let probe = config(text).probe;
-    let figures = [probe.interval, probe.time_limit, probe.reprobe_refused, probe.reprobe_silent, probe.stale_after];
-    let [interval, time_limit, refused, silent, stale] = figures.map(|figure| Span(figure).to_string());
-    let said = format!("fast ({interval}, {time_limit}, {}, {}, {refused}, {silent}, {stale})", probe.rise, probe.fall);
+    let figures = [
+        probe.interval,
+        probe.time_limit,
+        probe.reprobe_refused,
+        probe.reprobe_silent,
+        probe.suspicion,
+        probe.stale_after,
+    ];
+    let [interval, time_limit, refused, silent, suspicion, stale] = figures.map(|figure| Span(figure).to_string());
+    let said = format!(
+        "fast ({interval}, {time_limit}, {}, {}, {refused}, {silent}, {suspicion}, {stale})",
+        probe.rise, probe.fall
+    );
     assert!(edge_yaml().contains(&said), "{said}");
 }
 

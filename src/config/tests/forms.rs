@@ -114,7 +114,7 @@ fn the_summary_names_sides_services_checks_routes_and_what_is_left_out() {
         "main\n  cc (required): https://10.0.0.21:443, trust: NOT VERIFIED, checks: GET /xuc/api/2.0/auth/check answers 200-499 with JSON",
         "xivo (required): https://10.0.0.12:443, trust: NOT VERIFIED, checks: SIP OPTIONS over udp on port 5060 answers 200-499",
         "routes: 16; left out: /wssip-{mds} (no mds), ",
-        "left 20ms after the first sign, a silent one after 1s100ms at most",
+        "left at most 170ms after the first bad sign, a silent one 1s250ms; with no traffic to give one, 1s120ms and 2s850ms after",
         "closes the sessions of 200 users a second, what is left after 30s (6000 users) at once",
         "failback: sticky; at most 4 automatic switches an hour; observes only: moves nothing",
         "warning: edge.yaml:7: upstream_tls.verify: is off: WHOEVER ANSWERS",

@@ -111,9 +111,15 @@ const ADDED: &[(&str, usize, &str, &str)] = &[
     ("upstream_tls: { verify: no }", 7, "upstream_tls.verify", "write system or off"),
     ("probe: { interval: 0s }", 7, "probe.interval", "0s is no time"),
     ("probe: { interval: 25h, stale_after: 5s }", 7, "probe.interval", "longer than 1d"),
-    ("probe: { time_limit: 2s }", 7, "probe.time_limit", "longer than the interval, 1s"),
-    ("probe: { reprobe_silent: 2s }", 7, "probe.reprobe_silent", "longer than the interval, 1s"),
-    ("probe: { stale_after: 1800ms }", 7, "probe.stale_after", "not longer than interval + time_limit, 1s800ms"),
+    ("probe: { time_limit: 2s }", 7, "probe.time_limit", "must not be longer than interval (1 s)"),
+    ("probe: { reprobe_silent: 2s }", 7, "probe.reprobe_silent", "must not be longer than interval (1 s)"),
+    (
+        "probe: { stale_after: 1800ms }",
+        7,
+        "probe.stale_after",
+        "must be longer than interval + jitter + time_limit (1.9 s)",
+    ),
+    ("probe: { suspicion: 2s }", 7, "probe.suspicion", "longer than the interval, 1s"),
     ("probe: { fall: 0 }", 7, "probe.fall", "at least 1"),
     ("probe: { rise: 256 }", 7, "probe.rise", "from 0 to 255"),
     ("probe: { profile: faster }", 7, "probe.profile", "write normal or fast"),
@@ -307,7 +313,7 @@ fn what_may_surprise_is_warned_of() {
     for (added, words) in [
         ("upstream_tls: { verify: off }", "edge.yaml:7: upstream_tls.verify: is off: WHOEVER ANSWERS"),
         ("routes: [{ path: /xuc, replay: always }]", "edge.yaml:7: routes[0].replay: always: a POST"),
-        ("switch: { park_limit: 1s }", "edge.yaml:7: switch.park_limit: 1s is not longer than the 1s100ms"),
+        ("switch: { park_limit: 1s }", "edge.yaml:7: switch.park_limit: 1s is not longer than the 1s250ms"),
         ("metrics: 0.0.0.0:9600", "edge.yaml:7: metrics: 0.0.0.0:9600 is reached from everywhere"),
         ("aliases: [nowhere.example.org]", "edge.yaml:3: certificate: covers no nowhere.example.org"),
     ] {

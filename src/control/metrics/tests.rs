@@ -49,6 +49,7 @@ fn config(services: Vec<Service>, routes: Vec<Route>) -> Config {
         tls_min: crate::config::TlsVersion::V1_2,
         services,
         routes,
+        left_out: vec![],
         failback: Failback::Sticky,
         probe: Probing {
             interval: s,
@@ -57,6 +58,7 @@ fn config(services: Vec<Service>, routes: Vec<Route>) -> Config {
             fall: n8,
             reprobe_refused: s,
             reprobe_silent: s,
+            suspicion: s,
             stale_after: s,
         },
         switch: Switching {

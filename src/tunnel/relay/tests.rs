@@ -5,5 +5,6 @@ use super::*;
 mod crowd;
 mod goodbye;
 mod load;
+mod orphans;
 mod support;
 mod trouble;

@@ -1,6 +1,7 @@
 //! One open session: its entry in the registry, and the guard that keeps it there.
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -32,6 +33,8 @@ pub(super) struct Entry {
     pub(super) route: Arc<str>,
     pub(super) pin: Pin,
     pub(super) epoch: u64,
+    client: IpAddr,
+    backend: Arc<str>,
     close: Close,
     opened: Instant,
     to_client: AtomicU64,
@@ -49,6 +52,8 @@ impl Entry {
             route: opening.route,
             pin: opening.pin,
             epoch: opening.epoch,
+            client: opening.client,
+            backend: opening.backend,
             close: opening.close,
             opened: Instant::now(),
             to_client: AtomicU64::new(0),
@@ -95,7 +100,9 @@ impl Entry {
         Listed {
             id: self.id,
             user: self.user.clone(),
+            client: self.client,
             route: Arc::clone(&self.route),
+            backend: Arc::clone(&self.backend),
             pin: self.pin,
             age: self.opened.elapsed(),
             to_client: self.to_client.load(Ordering::Relaxed),
@@ -149,6 +156,16 @@ impl Session {
     pub(in crate::tunnel) fn poll_told(&self, cx: &mut Context<'_>) -> Poll<Command> {
         self.entry.waker.register(cx.waker());
         self.command().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Whether a switch decides about its upstream.
+    pub(in crate::tunnel) fn belongs_to_a_side(&self) -> bool {
+        matches!(self.entry.pin, Pin::Side(_))
+    }
+
+    /// Whether it was told to leave on a switch, or will be at its user's turn.
+    pub(in crate::tunnel) fn must_leave(&self) -> bool {
+        self.entry.must_leave()
     }
 
     /// What its route says on a switch.

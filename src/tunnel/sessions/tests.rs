@@ -1,6 +1,6 @@
 //! Who is told to leave, when, and who is not.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
 use std::thread;
 
@@ -11,13 +11,16 @@ use super::*;
 const CTI: &str = "cti";
 const SIP: &str = "sip";
 const MDS: &str = "mds";
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+const BACKEND: &str = "mds1";
 
 fn user(number: u32) -> User {
     User::of(None, IpAddr::V4(Ipv4Addr::from_bits(number)))
 }
 
 fn opening(user: User, route: &str, pin: Pin, epoch: u64) -> Opening {
-    Opening { pin, epoch, user, route: route.into(), close: Close::service_restart() }
+    let close = Close::service_restart();
+    Opening { pin, epoch, user, client: CLIENT, route: route.into(), backend: BACKEND.into(), close }
 }
 
 fn at_rate(users_per_second: u32, drain_limit: Duration) -> Pacing {
@@ -252,6 +255,7 @@ fn operators_see_sessions_up_to_the_limit_and_their_number() {
     assert_eq!((sessions.list(30).len(), sessions.len()), (30, 101));
     let listed = sessions.list(1000).into_iter().find(|listed| listed.id == stays.id()).unwrap();
     assert_eq!((listed.user, &*listed.route, listed.pin), (user(7), MDS, Pin::Stays));
+    assert_eq!((listed.client, &*listed.backend), (CLIENT, BACKEND));
     assert_eq!((listed.to_client, listed.to_upstream, listed.leaving), (10, 20, false));
     let tally: Vec<_> = sessions.tally().into_iter().map(|t| (t.pin, t.route.to_string(), t.sessions)).collect();
     let expected = [(Pin::Side(Side::Main), CTI, 50), (Pin::Follows(Side::Main), SIP, 50), (Pin::Stays, MDS, 1)];

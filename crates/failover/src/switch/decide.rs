@@ -77,7 +77,7 @@ pub enum Standing {
 }
 
 impl Explain for Standing {
-    fn explain(&self, _: &dyn Names, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn explain(&self, names: &dyn Names, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LiveWorks(live) => write!(f, "traffic stays on {live}, which works"),
             Self::LiveUnknown(live) => {
@@ -90,7 +90,9 @@ impl Explain for Standing {
                 write!(f, "traffic stays on {live}, which does not work: nothing is known of {}", live.other())
             }
             Self::Settling { to, until } => {
-                write!(f, "traffic moves to {to} no sooner than {until}: we have just started")
+                write!(f, "traffic moves to {to} no sooner than ")?;
+                names.instant(*until, f)?;
+                f.write_str(": we have just started")
             }
             Self::ConfirmingTarget(to) => write!(f, "traffic moves to {to} as soon as it answers once more"),
             Self::ConfirmingFault { to } => {
@@ -103,9 +105,15 @@ impl Explain for Standing {
                     f,
                     "traffic would move to {to}, but the switch budget is used up and the live side is not dead"
                 )?;
-                until.map_or(Ok(()), |until| write!(f, "; it moves at {until}"))
+                let Some(until) = until else { return Ok(()) };
+                f.write_str("; it moves at ")?;
+                names.instant(*until, f)
             }
-            Self::HoldingDown { until } => write!(f, "traffic moves back to main at {until} if main works until then"),
+            Self::HoldingDown { until } => {
+                f.write_str("traffic moves back to main at ")?;
+                names.instant(*until, f)?;
+                f.write_str(" if main works until then")
+            }
             Self::OperatorChose => f.write_str("traffic stays on standby, which works and which an operator chose"),
             Self::Observing { to, kind } => write!(f, "traffic would move to {to} ({kind}), but we only observe"),
             Self::Moving { to } => write!(f, "traffic moves to {to} now"),
@@ -129,14 +137,16 @@ pub enum WhatIf {
     Stays(Standing),
 }
 
-impl fmt::Display for WhatIf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Explain for WhatIf {
+    fn explain(&self, names: &dyn Names, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Moves { to, kind } => write!(f, "traffic would move to {to} ({kind})"),
-            Self::Stays(standing) => standing.fmt(f),
+            Self::Stays(standing) => standing.explain(names, f),
         }
     }
 }
+
+display_numbered!(WhatIf);
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate {

@@ -96,7 +96,9 @@ impl Explain for Explanation {
         }
         f.write_str(if self.frozen { "; frozen" } else { "" })?;
         f.write_str(if self.observe { "; only observing" } else { "" })?;
-        write!(f, ". If {live} died now: {}.", self.if_live_died)
+        write!(f, ". If {live} died now: ")?;
+        self.if_live_died.explain(names, f)?;
+        f.write_str(".")
     }
 }
 

@@ -202,7 +202,10 @@ impl Switch {
     /// Asks the other side at the first bad sign, so that its answer is there when the live side is judged.
     fn suspect(&mut self, side: Side, outputs: &mut Vec<Output>) {
         if side == self.live && self.sides[side].state != State::NotWorking {
-            (self.suspected, self.answered) = (Some(self.now), None);
+            // A second check that falters belongs to the same trouble: what was answered since it began still counts.
+            if self.suspected.is_none() {
+                (self.suspected, self.answered) = (Some(self.now), None);
+            }
             outputs.push(Output::Reprobe { side: side.other(), reason: ReprobeReason::ConfirmTarget });
         }
     }

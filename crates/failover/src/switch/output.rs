@@ -242,7 +242,9 @@ impl Explain for Output {
             Self::DoubtOver(doubt) => write!(f, "over: {doubt}"),
             Self::Damped { used, until } => {
                 write!(f, "DAMPED: {used} automatic switches within an hour; only a dead side is left")?;
-                until.map_or(Ok(()), |until| write!(f, " until {until}"))
+                let Some(until) = until else { return Ok(()) };
+                f.write_str(" until ")?;
+                names.instant(*until, f)
             }
             Self::Undamped => f.write_str("no longer damped: the budget allows an automatic switch again"),
             Self::Frozen(reason) => write!(f, "{reason}"),

@@ -79,6 +79,18 @@ fn e2_a_confirmed_target_gets_the_traffic_in_the_same_step() {
 }
 
 #[test]
+fn e2_a_second_check_that_falters_in_the_same_trouble_delays_nothing() {
+    let mut switch = working(Policy::DEFAULT);
+    switch.handle(Event::Suspected { side: Side::Main }, at(20));
+    feed(&mut switch, Side::Standby, well(at(20)), at(20));
+    switch.handle(Event::Suspected { side: Side::Main }, at(22));
+    feed(&mut switch, Side::Standby, well(at(22)), at(22));
+    // Its newest failed probe began after the first answer of the target, and before the second.
+    let silent = SideHealth { as_of: at(21), ..ill(Diagnosis::Dead, at(20)) };
+    assert_eq!(moved(&feed(&mut switch, Side::Main, silent, at(23))), Some((Side::Standby, Kind::Failover, 1)));
+}
+
+#[test]
 fn e3_unknown_is_neither_a_reason_to_leave_nor_a_target() {
     let mut switch = working(Policy::DEFAULT);
     assert_eq!(moved(&feed(&mut switch, Side::Main, SideHealth::unknown(at(20)), at(20))), None);

@@ -76,9 +76,10 @@ async fn a_close_of_the_upstream_passes_and_is_answered_by_the_client() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_ends_without_a_close_is_told_to_the_client_at_once() {
+async fn an_upstream_that_ends_without_a_close_is_told_to_the_client() {
     let sessions = Arc::new(Sessions::default());
-    let (mut client, upstream, report) = rig(&sessions).peers().await;
+    let limits = Limits { orphan_limit: Duration::ZERO, ..Limits::default() };
+    let (mut client, upstream, report) = rig_with(session(&sessions), Early::default(), limits).peers().await;
     drop(upstream);
     assert_eq!(close_of(client.next().await), (1012, "upstream lost".into()));
     assert!(client.next().await.is_none());

@@ -25,11 +25,14 @@ pub(super) struct Rig<S = DuplexStream> {
 }
 
 pub(super) fn opening(side: Side, user: u8) -> Opening {
+    let client = IpAddr::V4(Ipv4Addr::new(192, 0, 2, user));
     Opening {
         pin: Pin::Side(side),
         epoch: 1,
-        user: User::of(None, IpAddr::V4(Ipv4Addr::new(192, 0, 2, user))),
+        user: User::of(None, client),
+        client,
         route: "cti".into(),
+        backend: "cc".into(),
         close: Close::service_restart(),
     }
 }

@@ -1,0 +1,45 @@
+//! What a configuration means for the deciding machines.
+
+use failover::{switch, verdict};
+
+use super::{Config, Failback, Probing};
+
+/// Most time added to a calm probe's start: a tenth of the interval, so that checks do not march in step.
+const JITTER_SHARE: u32 = 10;
+
+impl Probing {
+    /// How checks are judged.
+    pub fn policy(&self) -> verdict::Policy {
+        let default = verdict::Policy::DEFAULT;
+        verdict::Policy {
+            interval: self.interval,
+            time_limit: self.time_limit,
+            fall: u32::from(self.fall.get()),
+            rise: u32::from(self.rise.get()),
+            reprobe_refused: self.reprobe_refused,
+            reprobe_silent: self.reprobe_silent,
+            reprobe_rising: default.reprobe_rising.min(self.interval),
+            stale_after: self.stale_after,
+            in_flight: default.in_flight.max(usize::from(self.fall.get())),
+            jitter: self.interval / JITTER_SHARE,
+        }
+    }
+}
+
+impl Config {
+    /// How the live side is decided.
+    pub fn switch_policy(&self) -> switch::Policy {
+        let (prober, default) = (self.probe.policy(), switch::Policy::DEFAULT);
+        switch::Policy {
+            failback: match self.failback {
+                Failback::Sticky => switch::Failback::Sticky,
+                Failback::PreferMain { hold_down } => switch::Failback::PreferMain { hold_down },
+            },
+            observe: self.switch.observe,
+            switches_per_hour: self.switch.per_hour.get(),
+            same_instant: default.same_instant.max(prober.interval + prober.jitter + prober.time_limit),
+            doubt_limit: default.doubt_limit.max(prober.stale_after),
+            ..default
+        }
+    }
+}
