@@ -12,8 +12,8 @@ use rcgen::{
 };
 use time::OffsetDateTime;
 
-/// Long enough for a demo that is left running, too short to be used for anything else.
-const VALID_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Long enough for nobody to be warned of the end, too short to be used for anything else.
+const VALID_FOR: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Clocks differ.
 const VALID_BEFORE: Duration = Duration::from_secs(24 * 3600);
 const MODE: u32 = 0o600;

@@ -4,3 +4,4 @@
 pub mod certs;
 pub mod leash;
 pub mod side;
+pub mod site;

@@ -5,4 +5,5 @@ mod lab;
 mod process;
 mod side;
 mod sip;
+mod site;
 mod sockets;
