@@ -221,11 +221,13 @@ async fn serve(path: PathBuf, edge: Arc<Edge>, handle: Handle, listeners: Listen
 
 fn door(edge: &Arc<Edge>, shutdown: watch::Receiver<bool>) -> Result<Door, RunError> {
     let config = edge.site().config.clone();
-    let mut conf = ServerConf::default();
-    conf.max_retries = ATTEMPTS;
-    conf.upstream_keepalive_pool_size = POOL;
-    // Pingora wants roots; it verifies nothing with them (see `upstream::approval`), and a host may have none.
-    conf.ca_file = config.certificates.first().map(|files| files.chain.display().to_string());
+    let conf = ServerConf {
+        max_retries: ATTEMPTS,
+        upstream_keepalive_pool_size: POOL,
+        // Pingora wants roots; it verifies nothing with them (see `upstream::approval`), and a host may have none.
+        ca_file: config.certificates.first().map(|files| files.chain.display().to_string()),
+        ..ServerConf::default()
+    };
     let mut proxy = http_proxy(&Arc::new(conf), Carrier { edge: edge.clone() });
     let mut options = HttpServerOptions::default();
     options.h2_idle_timeout = Some(config.limits.keepalive * H2_IDLE);

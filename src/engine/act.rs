@@ -144,6 +144,6 @@ impl Engine {
         });
         let explain = self.explanation(sentence.clone());
         self.journal(Event::Switched, sentence);
-        report.follow(explain, leaving, switching.drain_limit);
+        report.follow(explain, leaving, self.persisted, switching.drain_limit);
     }
 }

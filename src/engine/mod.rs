@@ -141,8 +141,8 @@ impl Engine {
             orders,
             pulse,
             frozen: remembered.frozen,
-            past: remembered.past,
-            last_switch: None,
+            past: remembered.past.clone(),
+            last_switch: record::last_switch(&means.state, &remembered.past),
             asker: None,
             refusal: None,
             pending: None,
@@ -322,7 +322,7 @@ impl Engine {
     }
 
     /// Makes the judges of the present plan; those that were there before keep what they know.
-    fn judge_anew(&mut self, mut known: HashMap<(String, Option<Side>, String, String), (Judge, Option<LastProbe>)>) {
+    fn judge_anew(&mut self, mut known: HashMap<plan::CheckKey, (Judge, Option<LastProbe>)>) {
         let now = self.clock.now();
         let policy = self.plan.site.config.probe.policy();
         self.jitter = policy.jitter;
@@ -368,6 +368,8 @@ impl Engine {
                 | Standing::Moving { .. } => Mode::Deciding,
                 // We only watch: somebody else decides, and what does not work here may work there.
                 Standing::Observing { .. } => Mode::Serving,
+                // Traffic may not leave a side that is ill: what still works there is better than a page.
+                Standing::Frozen { .. } | Standing::Damped { .. } if !self.is_dead(live) => Mode::Serving,
                 Standing::NeitherWorks(_)
                 | Standing::Frozen { .. }
                 | Standing::Damped { .. }
@@ -382,6 +384,10 @@ impl Engine {
         metrics.live(live, self.switch.epoch());
         metrics.parked.set(i64::try_from(self.means.edge.parking.parked()).unwrap_or(i64::MAX));
         metrics.connections_open.set(i64::try_from(self.means.edge.admission.open()).unwrap_or(i64::MAX));
+    }
+
+    fn is_dead(&self, side: Side) -> bool {
+        self.health.side(side).diagnosis().is_some_and(health::Diagnosis::is_dead)
     }
 
     fn note_probe(&mut self, check: usize, report: &probe::Report) {

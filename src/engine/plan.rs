@@ -27,6 +27,9 @@ pub struct Plan {
     names: SiteNames,
 }
 
+/// Service, side, target and name of a check: what tells it from all others, across configurations.
+pub(super) type CheckKey = (String, Option<Side>, String, String);
+
 /// One check of one backend.
 pub struct Planned {
     /// The backend.
@@ -120,7 +123,7 @@ impl Plan {
     }
 
     /// What tells a check from all others, across configurations.
-    pub(super) fn key(&self, check: usize) -> (String, Option<Side>, String, String) {
+    pub(super) fn key(&self, check: usize) -> CheckKey {
         let planned = &self.checks[check];
         let place = &self.backends[planned.backend];
         let service = &self.site.config.services[place.service.0];

@@ -4,8 +4,8 @@ use failover::Side;
 use failover::switch::{Kind, Memory};
 
 use super::clock::Clock;
-use crate::control::api::{Frozen, SwitchKind, Time};
-use crate::state::{Beginning, LiveState, PastSwitch, SWITCHES_KEPT};
+use crate::control::api::{Event, Frozen, SwitchKind, SwitchSummary, Time};
+use crate::state::{Beginning, LiveState, PastSwitch, RECENT, SWITCHES_KEPT, State};
 
 /// What an Edge begins with.
 pub(super) struct Remembered {
@@ -65,6 +65,20 @@ pub(super) fn live_state(memory: &Memory, frozen: Option<&Frozen>, past: &[PastS
         frozen: memory.frozen.then(|| frozen.cloned().unwrap_or_else(unnamed)),
         switches: past[past.len().saturating_sub(SWITCHES_KEPT)..].to_vec(),
     }
+}
+
+/// The last switch before this start, its reason by the journal.
+pub(super) fn last_switch(state: &State, past: &[PastSwitch]) -> Option<SwitchSummary> {
+    let last = past.last()?;
+    let told = state.history(RECENT).into_iter().find(|e| e.event == Event::Switched && e.epoch == last.epoch);
+    Some(SwitchSummary {
+        epoch: last.epoch,
+        at: last.at,
+        kind: last.kind,
+        from: last.to.other(),
+        to: last.to,
+        reason: told.map_or_else(|| "the journal does not go back so far".to_owned(), |e| e.explain.sentence),
+    })
 }
 
 /// A kind of switch in the API's word.

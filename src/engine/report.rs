@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::Means;
 use super::clock::Clock;
 use super::record::api_kind;
-use crate::control::api::{Counts, Explain, Moment, Phases, Report, Time};
+use crate::control::api::{Counts, Event, Explain, JournalEntry, Moment, Phases, Report, Time};
 use crate::edge::Edge;
 use crate::state::State;
 use crate::tunnel::Leaving;
@@ -64,8 +64,8 @@ impl SwitchReport {
     }
 
     /// Writes it now, and again when everything has moved.
-    pub(super) fn follow(self, explain: Explain, leaving: Leaving, drain_limit: Duration) {
-        let persisted = Time::now();
+    pub(super) fn follow(self, explain: Explain, leaving: Leaving, persisted: bool, drain_limit: Duration) {
+        let persisted = persisted.then(Time::now);
         self.state.report(self.report(&explain, &leaving, persisted, None));
         tokio::spawn(async move {
             let limit = Instant::now() + drain_limit + GRACE;
@@ -79,10 +79,33 @@ impl SwitchReport {
                 tokio::time::sleep(Duration::from_millis(250)).await;
             }
             self.state.report(self.report(&explain, &leaving, persisted, last_moved));
+            if let Some(at) = last_moved {
+                self.state.note(self.moved(at, &leaving, explain));
+            }
         });
     }
 
-    fn report(&self, explain: &Explain, leaving: &Leaving, persisted: Time, last_moved: Option<Time>) -> Report {
+    fn moved(&self, at: Time, leaving: &Leaving, explain: Explain) -> JournalEntry {
+        let Move { from, to, epoch, .. } = self.step;
+        let sentence = format!("all {} sessions have left {from}", leaving.sessions());
+        JournalEntry {
+            at,
+            epoch,
+            event: Event::Moved,
+            live: to,
+            by: None,
+            why: None,
+            explain: Explain { sentence, ..explain },
+        }
+    }
+
+    fn report(
+        &self,
+        explain: &Explain,
+        leaving: &Leaving,
+        persisted: Option<Time>,
+        last_moved: Option<Time>,
+    ) -> Report {
         let moment = |at: Time| Moment { at, offset_ms: u64::try_from(at.ms_since(self.began)).unwrap_or(0) };
         let now = snapshot(&self.edge);
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
@@ -96,7 +119,7 @@ impl SwitchReport {
             phases: Phases {
                 first_bad_sign: matches!(self.step.cause, Cause::LiveDoesNotWork { .. }).then(|| moment(self.began)),
                 decision: moment(self.decision),
-                persisted: Some(moment(persisted)),
+                persisted: persisted.map(moment),
                 first_served: self.edge.tally.first_served(self.step.epoch).map(moment),
                 last_moved: last_moved.map(moment),
             },

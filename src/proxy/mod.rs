@@ -190,6 +190,9 @@ impl ProxyHttp for Carrier {
         if let (Some(view), true) = (ctx.view, ctx.upstream.as_ref().is_some_and(|upstream| upstream.side.is_some())) {
             self.edge.tally.served(view.epoch);
         }
+        if let Some(said) = &ctx.said {
+            response.insert_header(forward::X_REQUEST_ID, said.id.clone())?;
+        }
         let host = host(session.req_header()).unwrap_or_default();
         for (name, values) in ctx.site.insiders.rewrite(&response.headers, host) {
             response.remove_header(&name);

@@ -1,7 +1,6 @@
 //! Where a request goes now: the live side's backend, or a place to wait. Shared by requests and upgrades.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -62,6 +61,3 @@ async fn wait(edge: &Edge, ctx: &mut Context, view: View) -> Result<(), Ending> 
         Released::Full => Err(Ending::ParkingFull),
     }
 }
-
-/// What a request may still spend on an upgrade's handshake.
-pub const HANDSHAKE: Duration = Duration::from_secs(10);

@@ -4,6 +4,7 @@ mod exchange;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use http::{HeaderMap, Method, StatusCode};
@@ -29,6 +30,9 @@ use crate::upstream::connect::ConnectError;
 use crate::upstream::signs::Sign;
 use crate::upstream::stream::UpstreamStream;
 use exchange::NoAnswer;
+
+/// For an upstream to answer an upgrade.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Carries one upgrade to its end. `buf` begins with its head of `length` bytes.
 pub async fn serve(edge: Arc<Edge>, mut client: Stream, mut buf: BytesMut, length: usize, peer: SocketAddr) {
@@ -264,7 +268,7 @@ async fn shake_hands(
 ) -> Result<(Box<UpstreamStream>, exchange::Answer), Failure> {
     let mut stream = Box::new(upstream.connector.open().await.map_err(Failure::Connect)?);
     ctx.connected_after = Some(ctx.attempt_began.elapsed());
-    let exchanged = timeout(select::HANDSHAKE, async {
+    let exchanged = timeout(HANDSHAKE, async {
         write(&mut stream, head).await?;
         exchange::answer(&mut stream).await
     });

@@ -1,0 +1,79 @@
+# On a fresh machine: `make demo` and `make test`. Each brings what it needs (scripts/need), then does its job.
+
+CARGO ?= cargo
+# Where rustup puts cargo, for a shell that has not read its profile since.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+# What Cargo.lock says is what is built.
+LOCKED := --locked
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test build release fmt lint fmt-check clippy doc deny pure alerts unit bench-smoke bench clean
+
+help: ## Say what there is.
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+# The development profile: its dependencies are optimised a little, it builds far sooner than a release with its link-time
+# optimisation, and `make test` uses the same artefacts. Nobody measures a demonstration; `make release` is for that.
+demo: ## A whole site on this machine, to play with.
+	@scripts/need build
+	$(CARGO) run $(LOCKED) --bin bascule -- demo
+
+test: ## Everything CI checks, cheapest first.
+	@scripts/need test
+	@scripts/need deny
+	@$(MAKE) --no-print-directory lint doc deny pure alerts unit bench-smoke
+	@echo "make test: all passed"
+
+build: ## The Edge, for development.
+	@scripts/need build
+	$(CARGO) build $(LOCKED) --workspace
+
+release: ## The Edge, to be installed: target/release/bascule.
+	@scripts/need build
+	$(CARGO) build $(LOCKED) --release --bin bascule
+
+fmt: ## Lay out the code.
+	$(CARGO) fmt --all
+
+lint: fmt-check clippy ## Layout and lints, both strict.
+
+fmt-check:
+	$(CARGO) fmt --all --check
+
+clippy:
+	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
+
+doc: ## The documentation; a link or a name that leads nowhere fails.
+	scripts/docs
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --no-deps --workspace
+
+deny: ## Licences, sources and bans of what is built in.
+	@scripts/need deny
+	scripts/deny
+
+pure: ## The deciding machines compile where there is no std.
+	scripts/no-std
+
+alerts: ## The alert rules, on made-up days.
+	@if command -v promtool >/dev/null; then \
+		set -x; promtool test rules conf/prometheus/bascule-alerts.test.yml; \
+	else echo "skipped: alert rules (no promtool)"; fi
+
+# Plain `cargo test`, as it runs the examples in the documentation too.
+unit: ## All tests.
+	$(CARGO) test $(LOCKED) --workspace
+
+# Once through every benchmark, without measuring: in the profile of the tests, so that nothing is built twice.
+bench-smoke: ## Run each benchmark once, measuring nothing.
+	@if ls benches/*.rs crates/*/benches/*.rs >/dev/null 2>&1; then \
+		set -x; $(CARGO) test $(LOCKED) --workspace --bench '*'; \
+	else echo "skipped: benchmarks (there are none)"; fi
+
+bench: ## Measure.
+	@scripts/need build
+	$(CARGO) bench $(LOCKED) --workspace --bench '*'
+
+clean: ## Take away what was built, the tools too.
+	$(CARGO) clean
+	rm -rf .cache

@@ -1,0 +1,137 @@
+//! A client of the public door: real TLS, HTTP/1.1 or h2, trusting the site's certificate alone.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::site::{FQDN, Site};
+
+/// A client of one site.
+#[derive(Clone)]
+pub struct Client {
+    address: SocketAddr,
+    tls: Arc<rustls::ClientConfig>,
+}
+
+/// What the Edge answered.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// Which side served it.
+    pub fn side(&self) -> &str {
+        self.headers.get("demo-side").map_or("none", |side| side.to_str().unwrap())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// What a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaks {
+    H1,
+    H2,
+}
+
+/// An open connection.
+pub enum Connection {
+    H1(http1::SendRequest<Full<Bytes>>),
+    H2(http2::SendRequest<Full<Bytes>>),
+}
+
+impl Client {
+    pub fn of(site: &Site) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from(site.certificate.clone())).unwrap();
+        let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        Self { address: site.https, tls: Arc::new(tls) }
+    }
+
+    /// A TLS connection, as raw as it gets.
+    pub async fn tls(&self, speaks: Speaks) -> std::io::Result<TlsStream<TcpStream>> {
+        let mut tls = (*self.tls).clone();
+        tls.alpn_protocols = match speaks {
+            Speaks::H1 => vec![b"http/1.1".to_vec()],
+            Speaks::H2 => vec![b"h2".to_vec()],
+        };
+        let tcp = TcpStream::connect(self.address).await?;
+        tcp.set_nodelay(true)?;
+        TlsConnector::from(Arc::new(tls)).connect(ServerName::try_from(FQDN).unwrap(), tcp).await
+    }
+
+    pub async fn connect(&self, speaks: Speaks) -> Result<Connection, Failed> {
+        let stream = TokioIo::new(self.tls(speaks).await?);
+        Ok(match speaks {
+            Speaks::H1 => {
+                let (sender, connection) = http1::handshake(stream).await?;
+                tokio::spawn(connection);
+                Connection::H1(sender)
+            }
+            Speaks::H2 => {
+                let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
+                tokio::spawn(connection);
+                Connection::H2(sender)
+            }
+        })
+    }
+
+    /// One request on a connection of its own.
+    pub async fn send(&self, method: Method, target: &str, body: impl Into<Bytes>) -> Result<Answer, Failed> {
+        self.connect(Speaks::H1).await?.send(method, target, body).await
+    }
+
+    pub async fn get(&self, target: &str) -> Result<Answer, Failed> {
+        self.send(Method::GET, target, "").await
+    }
+}
+
+/// No answer.
+pub type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+impl Connection {
+    pub async fn send(&mut self, method: Method, target: &str, body: impl Into<Bytes>) -> Result<Answer, Failed> {
+        self.request(Request::builder().method(method).uri(target), body).await
+    }
+
+    pub async fn get(&mut self, target: &str) -> Result<Answer, Failed> {
+        self.send(Method::GET, target, "").await
+    }
+
+    /// A request of any shape; the target is a path, the name is the site's.
+    pub async fn request(&mut self, builder: http::request::Builder, body: impl Into<Bytes>) -> Result<Answer, Failed> {
+        let mut request = builder.body(Full::new(body.into()))?;
+        let answer = match self {
+            Self::H1(sender) => {
+                request.headers_mut().entry("host").or_insert(FQDN.parse()?);
+                sender.ready().await?;
+                sender.send_request(request).await?
+            }
+            Self::H2(sender) => {
+                let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+                *request.uri_mut() = format!("https://{FQDN}{target}").parse()?;
+                sender.ready().await?;
+                sender.send_request(request).await?
+            }
+        };
+        let (head, body) = answer.into_parts();
+        let body = tokio::time::timeout(Duration::from_secs(60), body.collect()).await??.to_bytes();
+        Ok(Answer { status: head.status, headers: head.headers, body })
+    }
+}
