@@ -7,35 +7,43 @@ use bascule::check::{self, Ask, Verdict};
 use bascule::cli::{self, Cli, Exit, Verb};
 use bascule::demo;
 use bascule::run::{RunError, run};
-use clap::Parser;
 
 fn main() -> ExitCode {
-    let Cli { verb, options } = Cli::parse();
+    let Cli { verb, options } = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     // The first provider wins, and there is no other.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let exit = match verb {
-        Verb::Run => match run(&options.config) {
-            Ok(()) => Exit::Done,
-            Err(error) => {
+        Verb::Run { leash } => {
+            if leash && let Err(error) = demo::leash::put_on() {
                 say(&error.to_string());
-                if matches!(error, RunError::Config(_)) { Exit::Usage } else { Exit::Failed }
             }
-        },
+            match run(&options.config) {
+                Ok(()) => Exit::Done,
+                Err(error) => {
+                    say(&error.to_string());
+                    if matches!(error, RunError::Config(_)) { Exit::Usage } else { Exit::Failed }
+                }
+            }
+        }
         Verb::Check { live } => {
             let ask = if live { Ask::Backends } else { Ask::Nobody };
             block_on(check::check(&options.config, ask, options.json)).map_or(Exit::Failed, show)
         }
-        Verb::Demo => Exit::Failed,
-        Verb::DemoSide(side) => match demo::side::run(&side) {
-            Ok(()) => Exit::Done,
-            Err(error) => {
-                say(&error.to_string());
-                Exit::Failed
-            }
-        },
+        Verb::Demo(args) => ended(demo::site::run(&args, options.json)),
+        Verb::DemoSide(args) => ended(demo::side::run(&args)),
         Verb::Ask(question) => cli::ask(&options, &question),
     };
     exit.into()
+}
+
+fn ended<E: std::error::Error>(result: Result<(), E>) -> Exit {
+    match result {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            say(&error.to_string());
+            Exit::Failed
+        }
+    }
 }
 
 fn show(checked: check::Checked) -> Exit {

@@ -7,10 +7,13 @@ mod ask;
 mod client;
 mod render;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use failover::Side;
 
 pub use ask::ask;
@@ -18,6 +21,7 @@ pub use client::AskError;
 
 use crate::control::api::side;
 use crate::demo::side::SideArgs;
+use crate::demo::site::DemoArgs;
 
 /// Where the admin socket is if nobody says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/bascule/admin.sock";
@@ -57,7 +61,11 @@ pub struct Options {
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Verb {
     /// Run the Edge.
-    Run,
+    Run {
+        /// End when standard input ends.
+        #[arg(long, hide = true)]
+        leash: bool,
+    },
     /// Check the configuration and print the bounds it gives.
     Check {
         /// Probe every backend too.
@@ -65,7 +73,7 @@ pub enum Verb {
         live: bool,
     },
     /// A whole site on this machine, to play with.
-    Demo,
+    Demo(DemoArgs),
     /// One side of the demo's site.
     #[command(hide = true)]
     DemoSide(SideArgs),
@@ -129,6 +137,23 @@ pub enum Question {
         #[arg(long, short = 'n', default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
         limit: u16,
     },
+}
+
+impl Cli {
+    /// Reads a command line. The demo has a configuration of its own: with another it is a bad one.
+    pub fn read(line: impl IntoIterator<Item: Into<OsString> + Clone>) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        let matches = command.try_get_matches_from_mut(line)?;
+        let cli = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+        let given = |option| matches.value_source(option) == Some(ValueSource::CommandLine);
+        match ["config", "socket"].into_iter().find(|option| given(option)) {
+            Some(option) if matches!(cli.verb, Verb::Demo(_)) => Err(command.error(
+                ErrorKind::ArgumentConflict,
+                format!("the demo makes a site of its own and touches no other: leave out --{option}"),
+            )),
+            _ => Ok(cli),
+        }
+    }
 }
 
 /// How a verb ended; scripts rely on the numbers.

@@ -8,7 +8,7 @@ mod door;
 pub mod metrics;
 pub mod metrics_door;
 mod people;
-mod socket;
+pub(crate) mod socket;
 
 pub use brain::{Brain, BrainError};
 pub use socket::SocketError;

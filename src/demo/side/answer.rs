@@ -45,8 +45,18 @@ pub(super) fn json(status: StatusCode, value: &Value) -> Answer {
     of(status, "application/json", value.to_string())
 }
 
-pub(super) fn bad(why: impl Into<String>) -> Answer {
-    text(StatusCode::BAD_REQUEST, format!("{}\n", why.into()))
+/// What is asked makes no sense: why.
+#[derive(Debug)]
+pub(super) struct Nonsense(pub(super) String);
+
+impl From<Nonsense> for Answer {
+    fn from(Nonsense(why): Nonsense) -> Self {
+        text(StatusCode::BAD_REQUEST, format!("{why}\n"))
+    }
+}
+
+pub(super) fn bad(why: &str) -> Answer {
+    Nonsense(why.to_owned()).into()
 }
 
 pub(super) fn not_found() -> Answer {
@@ -60,10 +70,10 @@ pub(super) fn only(method: &'static str) -> Answer {
 }
 
 /// The body, at most `most` bytes of it.
-pub(super) async fn body(request: &mut Request<Incoming>, most: usize) -> Result<Bytes, Answer> {
+pub(super) async fn body(request: &mut Request<Incoming>, most: usize) -> Result<Bytes, Nonsense> {
     match Limited::new(request.body_mut(), most).collect().await {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) => Err(bad(error.to_string())),
+        Err(error) => Err(Nonsense(error.to_string())),
     }
 }
 
@@ -85,8 +95,8 @@ pub(super) fn value<'a>(query: Option<&'a str>, key: &str) -> Option<&'a str> {
 }
 
 /// A number of the query.
-pub(super) fn number(query: Option<&str>, key: &str, default: u64, most: u64) -> Result<u64, Answer> {
+pub(super) fn number(query: Option<&str>, key: &str, default: u64, most: u64) -> Result<u64, Nonsense> {
     let Some(text) = value(query, key) else { return Ok(default) };
     let number = text.parse().ok().filter(|number| *number <= most);
-    number.ok_or_else(|| bad(format!("{key}={text}: write a number from 0 to {most}")))
+    number.ok_or_else(|| Nonsense(format!("{key}={text}: write a number from 0 to {most}")))
 }

@@ -11,7 +11,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 
-use super::answer::{self, Answer, Body, Gone};
+use super::answer::{self, Answer, Body, Gone, Nonsense};
 use super::socket::{self, Subprotocol, Talk};
 use super::state::State;
 
@@ -31,8 +31,9 @@ pub(super) async fn answer(mut request: Request<Incoming>, state: &Arc<State>) -
     let what = path.strip_prefix("/xuc/lab/").unwrap_or_default();
     if let Some(what) = what.strip_prefix("ws/") {
         return Ok(match talk(what, query) {
-            Ok(talk) => socket::answer(request, state, talk, Subprotocol::None),
-            Err(answer) => answer,
+            Ok(Some(talk)) => socket::answer(request, state, talk, Subprotocol::None),
+            Ok(None) => answer::not_found(),
+            Err(nonsense) => nonsense.into(),
         });
     }
     if what == "count" {
@@ -53,12 +54,12 @@ pub(super) async fn answer(mut request: Request<Incoming>, state: &Arc<State>) -
         "early-close" => return Err(Gone),
         _ => Ok(answer::not_found()),
     };
-    Ok(answer.unwrap_or_else(|answer| answer))
+    Ok(answer.unwrap_or_else(Answer::from))
 }
 
-fn talk(what: &str, query: Option<&str>) -> Result<Talk, Answer> {
+fn talk(what: &str, query: Option<&str>) -> Result<Option<Talk>, Nonsense> {
     let size = |key, default| answer::number(query, key, default, MOST_FRAME).map(|n| n as usize);
-    Ok(match what {
+    Ok(Some(match what {
         "echo" => Talk::Echo,
         "idle" => Talk::Nothing,
         "flood" => Talk::Flood { frame: size("frame", 1024)?, count: answer::number(query, "count", 1000, u64::MAX)? },
@@ -68,8 +69,8 @@ fn talk(what: &str, query: Option<&str>) -> Result<Talk, Answer> {
             pause: Duration::from_millis(answer::number(query, "pause_ms", 0, MOST_MS)?),
         },
         "stall" => Talk::Stall,
-        _ => return Err(answer::not_found()),
-    })
+        _ => return Ok(None),
+    }))
 }
 
 /// A number is in the ledger before its sender is told.
@@ -79,7 +80,7 @@ async fn count(request: &mut Request<Incoming>, state: &State) -> Answer {
         Method::POST => {
             let body = match answer::body(request, MOST_DIGITS + 2).await {
                 Ok(body) => body,
-                Err(answer) => return answer,
+                Err(nonsense) => return nonsense.into(),
             };
             let number = std::str::from_utf8(&body).map(str::trim).unwrap_or_default();
             if number.is_empty() || number.len() > MOST_DIGITS || !number.bytes().all(|b| b.is_ascii_digit()) {
@@ -95,17 +96,17 @@ async fn count(request: &mut Request<Incoming>, state: &State) -> Answer {
     }
 }
 
-async fn slow(query: Option<&str>) -> Result<Answer, Answer> {
+async fn slow(query: Option<&str>) -> Result<Answer, Nonsense> {
     let ms = answer::number(query, "ms", 1000, MOST_MS)?;
     tokio::time::sleep(Duration::from_millis(ms)).await;
     Ok(answer::text(StatusCode::OK, format!("{ms} ms later\n")))
 }
 
-fn status(query: Option<&str>) -> Result<Answer, Answer> {
+fn status(query: Option<&str>) -> Result<Answer, Nonsense> {
     let code = answer::number(query, "code", 200, 599)?;
     let status =
         u16::try_from(code).ok().and_then(|code| StatusCode::from_u16(code).ok()).filter(|s| s.as_u16() >= 200);
-    let status = status.ok_or_else(|| answer::bad("write a code from 200 to 599"))?;
+    let status = status.ok_or_else(|| Nonsense("write a code from 200 to 599".to_owned()))?;
     Ok(answer::html(status, format!("<!DOCTYPE html><title>{code}</title><h1>{code}</h1>\n")))
 }
 
@@ -139,16 +140,16 @@ fn head(request: &Request<Incoming>) -> Vec<u8> {
     head
 }
 
-fn big(query: Option<&str>) -> Result<Answer, Answer> {
+fn big(query: Option<&str>) -> Result<Answer, Nonsense> {
     let bytes = answer::number(query, "bytes", 1 << 20, MOST_BYTES)?;
     Ok(announced(bytes, StreamBody::new(filler(bytes)).boxed_unsync()))
 }
 
 /// Announces `bytes`, sends half of them, and ends the connection.
-fn half(query: Option<&str>) -> Result<Answer, Answer> {
+fn half(query: Option<&str>) -> Result<Answer, Nonsense> {
     let bytes = answer::number(query, "bytes", 1000, MOST_BYTES)?;
     if bytes == 0 {
-        return Err(answer::bad("bytes=0 has no half"));
+        return Err(Nonsense("bytes=0 has no half".to_owned()));
     }
     let end = stream::once(async {
         // Lets what was sent leave before the end.

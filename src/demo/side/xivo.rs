@@ -58,7 +58,7 @@ async fn log_in(request: &mut Request<Incoming>) -> Answer {
     }
     let body = match answer::body(request, MOST_LOGIN).await {
         Ok(body) => body,
-        Err(answer) => return answer,
+        Err(nonsense) => return nonsense.into(),
     };
     let asked: Option<Value> = if body.is_empty() { Some(json!({})) } else { serde_json::from_slice(&body).ok() };
     match asked.as_ref().map(|asked| asked.get("login").and_then(Value::as_str).unwrap_or("demo")) {
