@@ -13,7 +13,7 @@ use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::config::{Config, Errors};
 use crate::control::admin::AdminDoor;
@@ -21,7 +21,7 @@ use crate::control::api::Event;
 use crate::control::metrics::{Metrics, Reload};
 use crate::control::metrics_door::MetricsDoor;
 use crate::edge::{Edge, SiteError};
-use crate::engine::{Engine, Handle, Means, PlanError};
+use crate::engine::{Engine, Handle, Means, PlanError, rehearse};
 use crate::front::connection::Door;
 use crate::front::{listener, plain, tls};
 use crate::live::{Live, Mode, View};
@@ -33,7 +33,7 @@ use crate::state::{OpenError, State};
 const POOL: usize = 1024;
 /// Attempts of one request; `park_limit` ends them first.
 const ATTEMPTS: usize = 256;
-/// An h2 connection without a stream is closed after the same time as an idle HTTP/1 one, which this multiplies.
+/// An h2 connection without a stream is kept so much longer than an idle HTTP/1 one: it costs less and is worth more.
 const H2_IDLE: u32 = 4;
 /// For the last journal entries to reach the disk.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -53,6 +53,9 @@ pub enum RunError {
     /// The state directory is unusable.
     #[error(transparent)]
     State(#[from] OpenError),
+    /// A fault of our own; the log says which.
+    #[error("the engine has died; the log says why, and a restart goes on where it was")]
+    EngineDied,
     /// Anything else that is needed to start; the text names it.
     #[error("{what}: {cause}")]
     Start {
@@ -98,9 +101,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let _entered = runtime.enter();
     let listeners = Listeners::bind(&config)?;
     let engine = control.start(engine)?;
-    let served = runtime.block_on(serve(path.to_owned(), edge, handle, listeners));
-    // Its loop ends with the last handle.
-    drop(engine);
+    let served = runtime.block_on(serve(path.to_owned(), edge, handle, listeners, engine));
     runtime.block_on(async {
         // What is not written by then is lost, and was said to be.
         let _ = tokio::time::timeout(FLUSH, state.flushed()).await;
@@ -141,22 +142,25 @@ impl Control {
         Ok(Self { runtime, admin, metrics, registry, handle })
     }
 
-    fn start(self, engine: Engine) -> Result<std::thread::JoinHandle<()>, RunError> {
+    /// Starts the thread; what is returned resolves when it dies, which it does not while all is well.
+    fn start(self, engine: Engine) -> Result<oneshot::Receiver<()>, RunError> {
         let Self { runtime, admin, metrics, registry, handle } = self;
+        let (alive, died) = oneshot::channel();
         let turn = move || {
+            let _alive: oneshot::Sender<()> = alive;
             let brain: Arc<Handle> = Arc::new(handle);
             let doors = async {
-                let admin = tokio::spawn(admin.serve(brain.clone()));
+                tokio::spawn(admin.serve(brain.clone()));
                 if let Some(metrics) = metrics {
                     tokio::spawn(metrics.serve(registry, brain));
                 }
-                // The doors hold handles, so the engine ends with the process.
+                // The doors hold handles: it ends with the process.
                 engine.run().await;
-                admin.abort();
             };
             runtime.block_on(doors);
         };
-        std::thread::Builder::new().name("engine".into()).spawn(turn).map_err(RunError::start("engine"))
+        std::thread::Builder::new().name("engine".into()).spawn(turn).map_err(RunError::start("engine"))?;
+        Ok(died)
     }
 }
 
@@ -188,7 +192,13 @@ fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
     })
 }
 
-async fn serve(path: PathBuf, edge: Arc<Edge>, handle: Handle, listeners: Listeners) -> Result<(), RunError> {
+async fn serve(
+    path: PathBuf,
+    edge: Arc<Edge>,
+    handle: Handle,
+    listeners: Listeners,
+    mut engine: oneshot::Receiver<()>,
+) -> Result<(), RunError> {
     let (going, shutdown) = watch::channel(false);
     let door = Arc::new(door(&edge, shutdown.clone())?);
     let mut signals = Signals::new().map_err(RunError::start("signals"))?;
@@ -213,6 +223,8 @@ async fn serve(path: PathBuf, edge: Arc<Edge>, handle: Handle, listeners: Listen
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
             () = handle.drain_ordered() => break,
+            // Nobody decides any more: another process will.
+            _ = &mut engine => return Err(RunError::EngineDied),
         }
     }
     drain(&edge, &handle, &door, going, &mut signals).await;
@@ -277,6 +289,10 @@ async fn reload(path: &Path, edge: &Arc<Edge>, handle: &Handle) {
     for key in fixed(&edge.site().config, &config) {
         tracing::warn!("{key} has changed: it takes effect with the next start");
     }
+    // First of all, as preparing retires the counters of the old one.
+    if let Err(error) = rehearse(&config) {
+        return failed(error.to_string()).await;
+    }
     let prepared = match edge.prepare(Arc::new(config)) {
         Ok(prepared) => prepared,
         Err(error) => return failed(error.to_string()).await,
@@ -299,6 +315,8 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("state", old.state != new.state),
         ("log", old.log != new.log),
         ("limits.h2_streams", old.limits.h2_streams != new.limits.h2_streams),
+        ("limits.keepalive of h2", old.limits.keepalive != new.limits.keepalive),
+        ("limits.head_bytes of h2", old.limits.head_bytes != new.limits.head_bytes),
     ];
     changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
 }

@@ -1,5 +1,7 @@
 //! Carries out what the switch decides: persist, move the traffic, say so.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use failover::switch::{Move, Output};
@@ -101,8 +103,14 @@ impl Engine {
         let Some(memory) = self.pending.take() else { return };
         let state = live_state(&memory, self.frozen.as_ref(), &self.past);
         let written = self.means.state.save(state);
-        self.persisted = matches!(timeout(DISK_PATIENCE, written).await, Ok(Ok(())));
-        if !self.persisted {
+        let persisted = Arc::new(AtomicBool::new(false));
+        self.persisted = persisted.clone();
+        let writing = tokio::spawn(async move {
+            persisted.store(written.await.is_ok(), Ordering::Release);
+        });
+        // It goes on when we do not wait any longer.
+        let _ = timeout(DISK_PATIENCE, writing).await;
+        if !self.persisted.load(Ordering::Acquire) {
             tracing::error!(
                 epoch = memory.epoch,
                 "the live side is not on the disk yet; traffic moves all the same, and a restart now would forget it"
@@ -144,6 +152,6 @@ impl Engine {
         });
         let explain = self.explanation(sentence.clone());
         self.journal(Event::Switched, sentence);
-        report.follow(explain, leaving, self.persisted, switching.drain_limit);
+        report.follow(explain, leaving, self.persisted.load(Ordering::Acquire), switching.drain_limit);
     }
 }

@@ -13,7 +13,7 @@ mod tell;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use failover::health::{self, CheckId, Health, State as HealthState};
@@ -24,7 +24,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::sleep_until;
 
 pub use self::order::Handle;
-pub use self::plan::{Plan, PlanError, checks_of};
+pub use self::plan::{Plan, PlanError, checks_of, rehearse};
 pub use self::probes::{CheckError, probe as probe_of};
 
 use self::clock::Clock;
@@ -62,6 +62,8 @@ pub struct Engine {
     means: Means,
     clock: Clock,
     plan: Plan,
+    /// Tells one configuration's probes from the next one's.
+    generation: u64,
     jitter: Duration,
     judges: Vec<Judge>,
     /// Added to the next calm probe's start, by check.
@@ -87,7 +89,7 @@ pub struct Engine {
     /// To be written before anything else happens.
     pending: Option<switch::Memory>,
     alarms: Vec<String>,
-    persisted: bool,
+    persisted: Arc<AtomicBool>,
     draining: bool,
 }
 
@@ -102,7 +104,7 @@ struct LastProbe {
 
 struct Finished {
     check: usize,
-    generation: usize,
+    generation: u64,
     id: ProbeId,
     report: probe::Report,
 }
@@ -127,6 +129,7 @@ impl Engine {
         let handle = Handle::new(sender, pulse.clone(), clock, &means);
         let policy = plan.site.config.switch_policy();
         let mut engine = Self {
+            generation: 0,
             jitter: plan.site.config.probe.policy().jitter,
             judges: Vec::new(),
             offsets: Vec::new(),
@@ -147,7 +150,7 @@ impl Engine {
             refusal: None,
             pending: None,
             alarms: remembered.alarms,
-            persisted: true,
+            persisted: Arc::new(AtomicBool::new(true)),
             draining: false,
             means,
             clock,
@@ -224,7 +227,7 @@ impl Engine {
     }
 
     fn take_result(&mut self, finished: Finished) {
-        if finished.generation != self.generation() {
+        if finished.generation != self.generation {
             return;
         }
         let Finished { check, id, report, .. } = finished;
@@ -307,18 +310,13 @@ impl Engine {
             return;
         };
         let probe = self.plan.checks[check].probe.clone();
-        let (report, generation) = (self.report.clone(), self.generation());
+        let (report, generation) = (self.report.clone(), self.generation);
         tokio::spawn(async move {
             let finished = Finished { check, generation, id, report: probe.run().await };
             drop(permit);
             // The engine is gone when nobody listens.
             let _ = report.send(finished).await;
         });
-    }
-
-    /// Tells one configuration's probes from the next one's.
-    fn generation(&self) -> usize {
-        Arc::as_ptr(&self.plan.site).addr()
     }
 
     /// Makes the judges of the present plan; those that were there before keep what they know.
@@ -344,6 +342,8 @@ impl Engine {
         }
         self.offsets = self.judges.iter().map(|_| self.jitter.mul_f64(fastrand::f64())).collect();
         for check in 0..self.judges.len() {
+            // A new site's balancers and gauges know nothing of what was judged before.
+            self.show_verdict(check);
             self.work.push_back(Work::Judge(check, verdict::Event::Timer));
         }
     }
@@ -405,18 +405,25 @@ impl Engine {
         });
     }
 
-    fn note_verdict(&mut self, check: usize, from: Verdict, report: &verdict::Report) {
-        let state = match report.verdict {
+    /// Tells balancers and gauges what a check is judged to be.
+    fn show_verdict(&self, check: usize) {
+        let state = match self.judges[check].report().verdict {
             Verdict::Up => VerdictState::Up,
             Verdict::Down => VerdictState::Down,
             Verdict::Unknown => VerdictState::Unknown,
         };
         self.check_metrics(check, |counted| counted.verdict(state));
+        let backend = self.plan.checks[check].backend;
+        let checks = &self.plan.backends[backend].checks;
+        let up = checks.iter().all(|check| self.judges[check.index()].report().verdict != Verdict::Down);
+        self.plan.site.upstreams.set_up(backend, up);
+    }
+
+    fn note_verdict(&mut self, check: usize, from: Verdict, report: &verdict::Report) {
+        self.show_verdict(check);
         let planned = &self.plan.checks[check];
         let place = &self.plan.backends[planned.backend];
         let service = &self.plan.site.config.services[place.service.0].name;
-        let up = place.checks.iter().all(|check| self.judges[check.index()].report().verdict != Verdict::Down);
-        self.plan.site.upstreams.set_up(planned.backend, up);
         let side = place.side.map_or("shared", crate::control::api::side::name);
         let (backend, check) = (&place.name, &planned.name);
         if report.verdict == Verdict::Down {

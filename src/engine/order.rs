@@ -36,7 +36,7 @@ pub(super) enum Order {
     Resume(ResumeRequest, oneshot::Sender<Result<Done, BrainError>>),
     Drain(DrainRequest, oneshot::Sender<Done>),
     Reload(Arc<Site>, oneshot::Sender<Result<(), String>>),
-    Note(Event, String),
+    Note(Event, String, oneshot::Sender<()>),
 }
 
 /// A way to the engine. It runs as long as there is one.
@@ -64,7 +64,7 @@ impl Handle {
     /// Writes an entry into the journal.
     pub async fn note(&self, event: Event, sentence: String) {
         // Without an engine there is no journal either.
-        let _ = self.orders.send(Order::Note(event, sentence)).await;
+        let _ = self.ask(|answer| Order::Note(event, sentence, answer)).await;
     }
 
     /// Returns when an operator ordered the Edge to drain.
@@ -212,7 +212,11 @@ impl Engine {
                 }));
             }
             Order::Reload(site, answer) => drop(answer.send(self.reload(site))),
-            Order::Note(event, sentence) => self.journal(event, sentence),
+            Order::Note(event, sentence, answer) => {
+                self.journal(event, sentence);
+                // Whoever waits may be gone.
+                let _ = answer.send(());
+            }
         }
     }
 
@@ -273,6 +277,7 @@ impl Engine {
         let now = self.clock.now();
         let memory = self.switch.memory(now);
         self.plan = plan;
+        self.generation += 1;
         self.work.clear();
         self.switch = Switch::new(self.plan.site.config.switch_policy(), Some(&memory), now);
         self.means.metrics.observe.set(i64::from(self.plan.site.config.switch.observe));

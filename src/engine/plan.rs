@@ -8,9 +8,9 @@ use failover::{Instant, Names, Side};
 
 use super::clock::Clock;
 use super::probes::{CheckError, probe};
-use crate::config::{self, Check, CheckKind, ServiceIndex};
+use crate::config::{self, Check, CheckKind, Config, ServiceIndex};
 use crate::edge::Site;
-use crate::upstream::{BackendIndex, placed};
+use crate::upstream::{BackendIndex, Placed, placed};
 
 /// What is watched.
 pub struct Plan {
@@ -68,6 +68,31 @@ pub struct PlanError {
     cause: CheckError,
 }
 
+/// Prepares the probes of `config`, as a rehearsal: whatever it fails on, a plan would fail on too.
+pub fn rehearse(config: &Config) -> Result<(), PlanError> {
+    for at in placed(config) {
+        let service = &config.services[at.service.0];
+        for check in checks_of(service) {
+            planned_probe(config, service, &at, &check)?;
+        }
+    }
+    Ok(())
+}
+
+fn planned_probe(
+    config: &Config,
+    service: &config::Service,
+    at: &Placed<'_>,
+    check: &Check,
+) -> Result<probe::Check, PlanError> {
+    probe(check, at.backend, config.probe.time_limit).map_err(|cause| PlanError {
+        service: service.name.clone(),
+        check: check.name.clone(),
+        backend: at.backend.name.clone(),
+        cause,
+    })
+}
+
 impl Plan {
     /// Plans what to watch at `site`.
     pub(super) fn new(site: Arc<Site>, clock: Clock) -> Result<Self, PlanError> {
@@ -97,12 +122,7 @@ impl Plan {
                 checks: Vec::new(),
             };
             for (position, check) in checks_of(service).iter().enumerate() {
-                let probe = probe(check, at.backend, config.probe.time_limit).map_err(|cause| PlanError {
-                    service: service.name.clone(),
-                    check: check.name.clone(),
-                    backend: at.backend.name.clone(),
-                    cause,
-                })?;
+                let probe = planned_probe(&config, service, &at, check)?;
                 place.checks.push(topology.check(backend_id));
                 names.checks.push(check.name.clone());
                 checks.push(Planned {

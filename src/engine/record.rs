@@ -51,7 +51,10 @@ fn memory(live: &LiveState) -> Memory {
         live: live.live,
         epoch: live.epoch,
         frozen: live.frozen.is_some(),
-        last: live.switches.last().map(|switch| kind_of(switch.kind)),
+        last: match live.chosen {
+            true => Some(Kind::Planned),
+            false => live.switches.last().map(|switch| kind_of(switch.kind)).filter(|kind| *kind != Kind::Planned),
+        },
         switches: automatic.map(|switch| Clock::age(switch.at)).collect(),
     }
 }
@@ -64,6 +67,7 @@ pub(super) fn live_state(memory: &Memory, frozen: Option<&Frozen>, past: &[PastS
         epoch: memory.epoch,
         frozen: memory.frozen.then(|| frozen.cloned().unwrap_or_else(unnamed)),
         switches: past[past.len().saturating_sub(SWITCHES_KEPT)..].to_vec(),
+        chosen: memory.last == Some(Kind::Planned),
     }
 }
 

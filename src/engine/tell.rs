@@ -1,5 +1,7 @@
 //! What the engine says of itself: journal entries, the status, and why things are as they are.
 
+use std::sync::atomic::Ordering;
+
 use failover::health::{self, Health, Reason, SideHealth, State as HealthState};
 use failover::switch::WhatIf;
 use failover::verdict::Verdict as JudgeVerdict;
@@ -121,7 +123,7 @@ impl Engine {
             now: Time::now(),
             live: told.live,
             epoch: told.epoch,
-            persisted: self.persisted,
+            persisted: self.persisted.load(Ordering::Acquire),
             frozen: self.frozen.clone(),
             damped: told.budget.is_spent(),
             observe: told.observe,

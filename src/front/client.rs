@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use pingora::protocols::l4::socket::SocketAddr as PingoraAddr;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
@@ -27,6 +27,8 @@ use super::admission::Admitted;
 
 /// Bytes held at most before they are written: a TLS record's worth.
 const HELD: usize = 16 * 1024;
+/// Bytes of the next requests kept back while one is carried.
+const KEPT_BACK: usize = 16 * 1024;
 /// A write of this size is not worth holding.
 const LARGE: usize = 8 * 1024;
 
@@ -34,6 +36,8 @@ const LARGE: usize = 8 * 1024;
 pub struct ClientStream {
     tls: TlsStream<TcpStream>,
     unread: Bytes,
+    /// What came while a request without body was carried: the next one. None: reads are not kept back.
+    kept_back: Option<BytesMut>,
     held: Vec<u8>,
     written: usize,
     socket: Arc<SocketDigest>,
@@ -57,6 +61,7 @@ impl ClientStream {
         Self {
             tls,
             unread: Bytes::new(),
+            kept_back: None,
             held: Vec::new(),
             written: 0,
             socket: Arc::new(socket),
@@ -74,6 +79,36 @@ impl ClientStream {
     pub fn unread(&mut self, bytes: Bytes) {
         debug_assert!(self.unread.is_empty());
         self.unread = bytes;
+    }
+
+    /// Keeps back what comes from now on, after `surplus`; an end and errors are still read.
+    ///
+    /// Pingora takes a byte behind a request for a broken client and gives the request up; apt, for one, sends its
+    /// requests ahead (RFC 9112 section 9.3.2).
+    pub fn keep_back(&mut self, surplus: BytesMut) {
+        self.kept_back = Some(surplus);
+    }
+
+    /// Returns what was kept back, and reads as usual again.
+    pub fn take_back(&mut self) -> BytesMut {
+        self.kept_back.take().unwrap_or_default()
+    }
+
+    fn poll_keep_back(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(kept) = &mut self.kept_back else { return Poll::Pending };
+        loop {
+            if kept.len() >= KEPT_BACK {
+                // Read again once the request is done; till then an end is noticed by the writes.
+                return Poll::Pending;
+            }
+            let mut chunk = [0; 2048];
+            let mut read = ReadBuf::new(&mut chunk);
+            ready!(Pin::new(&mut self.tls).poll_read(cx, &mut read))?;
+            if read.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            kept.extend_from_slice(read.filled());
+        }
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -97,6 +132,9 @@ impl AsyncRead for ClientStream {
             buf.put_slice(&self.unread[..count]);
             self.unread.advance(count);
             return Poll::Ready(Ok(()));
+        }
+        if self.kept_back.is_some() {
+            return self.poll_keep_back(cx);
         }
         Pin::new(&mut self.tls).poll_read(cx, buf)
     }
@@ -146,7 +184,10 @@ impl fmt::Debug for ClientStream {
 impl Shutdown for ClientStream {
     async fn shutdown(&mut self) {
         // The connection is given up either way.
-        let _ = AsyncWriteExt::shutdown(self).await;
+        if AsyncWriteExt::shutdown(self).await.is_ok() {
+            self.kept_back = None;
+            super::raw::linger(self).await;
+        }
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use pingora::apps::{HttpServerApp, ServerApp};
-use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
@@ -16,7 +15,7 @@ use tokio_rustls::LazyConfigAcceptor;
 
 use super::admission::Admitted;
 use super::client::ClientStream;
-use super::head::{self, HeadLimits, Kind, NoHead};
+use super::head::{self, Body, HeadLimits, Kind, NoHead};
 use super::raw;
 use crate::control::metrics::{Alpn, ConnectionRefusal, Handshake, HandshakeFailure, Refusal, TlsVersion};
 use crate::edge::Edge;
@@ -124,8 +123,9 @@ impl Door {
         ServerApp::process_new(&self.proxy, Box::new(stream), &self.shutdown).await;
     }
 
-    async fn serve_h1(&self, mut stream: Stream, peer: SocketAddr) {
+    async fn serve_h1(&self, mut stream: Box<ClientStream>, peer: SocketAddr) {
         let mut shutdown = self.shutdown.clone();
+        let mut buf = BytesMut::new();
         loop {
             let site = self.edge.site();
             let limits = &site.config.limits;
@@ -135,35 +135,38 @@ impl Door {
                 bytes: limits.head_bytes.get(),
                 fields: limits.head_fields.get(),
             };
-            let mut buf = BytesMut::new();
+            drop(site);
             let head = tokio::select! {
                 biased;
                 head = head::read(&mut stream, &mut buf, head_limits) => head,
                 // Between two requests nobody waits for an answer.
                 _ = shutdown.wait_for(|going| *going) => return,
             };
-            match head {
-                Ok(Kind::Request) => {}
+            let surplus = match head {
+                Ok(Kind::Request { body: Body::Follows, .. }) => None,
+                Ok(Kind::Request { length, body: Body::None }) => Some(buf.split_off(length)),
                 Ok(Kind::Upgrade(length)) => {
                     let serving = upgrade::serve(self.edge.clone(), stream, buf, length, peer);
                     return Box::pin(serving).await;
                 }
                 Err(no_head) => return self.refuse(stream, no_head).await,
+            };
+            if let Some(surplus) = surplus {
+                stream.keep_back(surplus);
             }
             let mut session = ServerSession::new_http1(stream);
-            let going = *shutdown.borrow();
-            session.set_keepalive(if going { None } else { Some(limits.keepalive.as_secs().max(1)) });
             // Pingora parses the head anew, from here.
-            session.set_pipelined_prefix(buf);
-            drop(site);
-            match self.proxy.process_new_http(session, &self.shutdown).await {
-                Some(reused) => (stream, _) = reused.consume(),
-                None => return,
-            }
+            session.set_pipelined_prefix(std::mem::take(&mut buf));
+            let Some(reused) = self.proxy.process_new_http(session, &self.shutdown).await else { return };
+            let (reused, _) = reused.consume();
+            // It is the one that was handed over.
+            let Ok(same) = reused.into_any().downcast::<ClientStream>() else { return };
+            stream = same;
+            buf = stream.take_back();
         }
     }
 
-    async fn refuse(&self, mut stream: Stream, no_head: NoHead) {
+    async fn refuse(&self, mut stream: Box<ClientStream>, no_head: NoHead) {
         let (page, why) = match no_head {
             NoHead::Gone => return,
             NoHead::TooLate => (ErrorPage::RequestTimeout, Refusal::HeadTimeout),

@@ -10,6 +10,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 /// Most header fields a head may have, whatever the configuration says.
 pub const FIELDS: usize = 128;
+/// Bytes of empty lines before a request that are forgiven (RFC 9112 section 2.2).
+const LEADING: usize = 4;
 /// What a connection reads at first: a browser's head fits.
 const FIRST: usize = 2048;
 
@@ -30,9 +32,23 @@ pub struct HeadLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// An ordinary request.
-    Request,
+    Request {
+        /// The head's length in bytes.
+        length: usize,
+        /// Whether a body follows it.
+        body: Body,
+    },
     /// A WebSocket upgrade (RFC 6455 section 4.1); the head's length in bytes.
     Upgrade(usize),
+}
+
+/// Whether a body follows a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// Neither `Content-Length` nor `Transfer-Encoding`.
+    None,
+    /// One of them.
+    Follows,
 }
 
 /// Why there is no request.
@@ -70,6 +86,10 @@ pub async fn read<R: AsyncRead + Unpin>(
     let deadline = Instant::now() + limits.whole;
     let mut fresh = 0;
     loop {
+        // Each leading line is skipped anew by every look at the head.
+        if buf.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count() > LEADING {
+            return Err(NoHead::Malformed("empty lines before the request"));
+        }
         // A head ends with a line: bytes without one need no look.
         if buf[fresh..].contains(&b'\n')
             && let Some(kind) = inspect(buf, limits.fields)?
@@ -149,13 +169,14 @@ fn judge(request: &httparse::Request<'_, '_>, length: usize) -> Result<Kind, NoH
     if codings == 1 && lengths == 1 {
         return Err(NoHead::Malformed("Content-Length with Transfer-Encoding"));
     }
-    if !(upgrade && connection && modern && request.method == Some("GET")) {
-        return Ok(Kind::Request);
+    let body = if lengths + codings > 0 { Body::Follows } else { Body::None };
+    match (upgrade, connection && modern && request.method == Some("GET")) {
+        (false, _) => Ok(Kind::Request { length, body }),
+        // RFC 6455 section 4.1: all of it, or it is no WebSocket.
+        (true, false) => Err(NoHead::Malformed("half an upgrade")),
+        (true, true) if body == Body::Follows => Err(NoHead::Malformed("an upgrade with a body")),
+        (true, true) => Ok(Kind::Upgrade(length)),
     }
-    if lengths + codings > 0 {
-        return Err(NoHead::Malformed("an upgrade with a body"));
-    }
-    Ok(Kind::Upgrade(length))
 }
 
 /// The authority of a target in absolute form.

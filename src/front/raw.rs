@@ -32,9 +32,13 @@ pub async fn finish<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, message: 
         stream.write_all(message).await?;
         stream.shutdown().await
     });
-    if !matches!(written.await, Ok(Ok(()))) {
-        return;
+    if matches!(written.await, Ok(Ok(()))) {
+        linger(stream).await;
     }
+}
+
+/// Reads on for a little while: closing on bytes that nobody read would take the answer back.
+pub async fn linger<S: AsyncRead + Unpin>(stream: &mut S) {
     // What comes is thrown away; how it ends does not matter.
     let _ = timeout(LINGER, async {
         let mut sink = [0; 1024];

@@ -58,6 +58,8 @@ pub struct Context {
     pub answered_after: Option<Duration>,
     /// When the last attempt began.
     pub attempt_began: Instant,
+    /// The whole request was handed over in this attempt.
+    pub body_ended: bool,
     /// Bytes of the request body so far.
     pub body: u64,
     /// Why it ended the way it did.
@@ -71,10 +73,16 @@ pub enum Ending {
     Served,
     /// Not carried.
     Refused(Refusal),
+    /// It cannot be carried as it is: its `Connection` names what it must not.
+    Malformed,
     /// Its body is larger than the route allows.
     BodyTooLarge,
+    /// The client took too long to send its body.
+    ClientSlow,
     /// Neither side works: the waiting page.
     Waiting,
+    /// The Edge goes away.
+    Draining,
     /// No decision came while it was parked.
     ParkedTooLong,
     /// Too many requests were parked.
@@ -117,6 +125,7 @@ impl Context {
             pooled: false,
             answered_after: None,
             attempt_began: now,
+            body_ended: false,
             body: 0,
             ending: Ending::Served,
         }

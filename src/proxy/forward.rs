@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::header::{HOST, HeaderName, HeaderValue};
+use http::header::{COOKIE, HOST, HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 
 use crate::config::HostHeader;
@@ -87,11 +87,38 @@ pub fn apply(request: &mut RequestHeader, said: &Said, host: &HostHeader) -> pin
     for (name, value) in said.headers() {
         request.insert_header(name, value)?;
     }
+    if let Some(cookie) = joined_cookie(request) {
+        request.insert_header(COOKIE, cookie)?;
+    }
     request.insert_header(HOST, said.upstream_host(host))
+}
+
+/// One `Cookie` of several: browsers split it over h2, and it must be whole again for HTTP/1 (RFC 9113 section 8.2.3).
+fn joined_cookie(request: &RequestHeader) -> Option<HeaderValue> {
+    let mut crumbs = request.headers.get_all(COOKIE).iter();
+    let (first, second) = (crumbs.next()?, crumbs.next()?);
+    let mut whole = first.as_bytes().to_vec();
+    for crumb in std::iter::once(second).chain(crumbs) {
+        whole.extend_from_slice(b"; ");
+        whole.extend_from_slice(crumb.as_bytes());
+    }
+    HeaderValue::from_bytes(&whole).ok()
 }
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn crumbs_of_a_cookie_are_joined() {
+        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+        let said = Said::new("192.0.2.9".parse().unwrap(), "edge.example.org", RequestId::new(7));
+        for crumb in ["a=1", "b=2", "c=3"] {
+            request.append_header("cookie", crumb).unwrap();
+        }
+        apply(&mut request, &said, &HostHeader::Fqdn).unwrap();
+        let cookies: Vec<_> = request.headers.get_all(COOKIE).iter().collect();
+        assert_eq!(cookies, ["a=1; b=2; c=3"]);
+    }
+
     use super::*;
 
     #[test]

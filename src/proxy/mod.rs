@@ -23,7 +23,7 @@ use crate::config::Replay;
 use crate::control::metrics::ConnectFailure;
 use crate::edge::Edge;
 use crate::route::{Asked, Refusal};
-use crate::upstream::connect::DEMOTED;
+use crate::upstream::connect::{ConnectError, DEMOTED};
 use crate::upstream::signs::Sign;
 use context::{Context, Ending};
 use forward::Said;
@@ -32,6 +32,11 @@ use forward::Said;
 const ENDED: &str = "ended by the edge";
 /// Error type of a certificate that is not trusted.
 const UNTRUSTED: &str = "untrusted certificate";
+
+/// Headers of an upstream's connection, or that would lead clients past the front door.
+const NOT_FOR_CLIENTS: [&str; 4] = ["keep-alive", "proxy-connection", "upgrade", "alt-svc"];
+/// How often a request that may have reached an upstream is sent again while no switch is the cause.
+pub const MOST_REPLAYS: u32 = 2;
 
 /// The Edge as Pingora's proxy logic sees it.
 pub struct Carrier {
@@ -43,7 +48,13 @@ impl Carrier {
     fn decide(&self, session: &Session, ctx: &mut Context) -> std::result::Result<(), Refusal> {
         let header = session.req_header();
         let host = host(header);
-        let asked = Asked { host, path: header.uri.path(), query: header.uri.query(), upgrade: None };
+        let asked = Asked {
+            method: header.method.as_str(),
+            host,
+            path: header.uri.path(),
+            query: header.uri.query(),
+            upgrade: None,
+        };
         let carried = ctx.site.router.decide(&asked)?;
         let target = (carried.path != header.uri.path()).then(|| match header.uri.query() {
             Some(query) => format!("{}?{query}", carried.path),
@@ -97,12 +108,19 @@ impl ProxyHttp for Carrier {
         Ok(false)
     }
 
-    async fn upstream_peer(&self, _: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
         let Some(route) = ctx.route.clone() else {
             ctx.ending = Ending::Internal;
             return Error::e_explain(ErrorType::Custom(ENDED), "no route");
         };
-        match select::next(&self.edge, ctx, &route).await {
+        let watched = session.downstream_session.is_body_empty();
+        let chosen = tokio::select! {
+            biased;
+            chosen = select::next(&self.edge, ctx, &route) => chosen,
+            // Whoever left while waiting shall not be served twice when he tries again.
+            _ = session.downstream_session.read_body_or_idle(true), if watched => Err(Ending::ClientGone),
+        };
+        match chosen {
             Ok((_, upstream)) => {
                 let peer = upstream.peer(route.response_limit);
                 ctx.upstream = Some(upstream);
@@ -132,7 +150,10 @@ impl ProxyHttp for Carrier {
         match approvals.admits(digest, &upstream.connector).await {
             Ok(true) => Ok(()),
             Ok(false) => Error::e_explain(ErrorType::Custom(UNTRUSTED), "two certificates at one address"),
-            Err(error) => Error::e_because(ErrorType::Custom(UNTRUSTED), "certificate not approved", error),
+            Err(error @ ConnectError::Tls(..)) => {
+                Error::e_because(ErrorType::Custom(UNTRUSTED), "certificate not approved", error)
+            }
+            Err(error) => Err(error.into_pingora()),
         }
     }
 
@@ -155,7 +176,6 @@ impl ProxyHttp for Carrier {
         if upstream.side.is_some_and(|side| side != self.edge.live.view().side) {
             return Error::e_explain(ErrorType::Custom(DEMOTED), "before the request was sent");
         }
-        ctx.awaiting = Some(upstream.traffic.sent());
         ctx.sent = true;
         Ok(())
     }
@@ -171,6 +191,11 @@ impl ProxyHttp for Carrier {
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }
+        if end {
+            ctx.body_ended = true;
+            // Until now the upstream had nothing to answer.
+            ctx.awaiting = ctx.upstream.as_ref().map(|upstream| upstream.traffic.sent());
+        }
         ctx.body += body.as_ref().map_or(0, |bytes| bytes.len() as u64);
         if ctx.route.as_ref().is_some_and(|route| ctx.body > route.body_limit) {
             ctx.ending = Ending::BodyTooLarge;
@@ -185,6 +210,9 @@ impl ProxyHttp for Carrier {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
+        if response.status.is_informational() {
+            return Ok(());
+        }
         ctx.awaiting = None;
         ctx.answered_after = Some(ctx.attempt_began.elapsed());
         if let (Some(view), true) = (ctx.view, ctx.upstream.as_ref().is_some_and(|upstream| upstream.side.is_some())) {
@@ -192,6 +220,9 @@ impl ProxyHttp for Carrier {
         }
         if let Some(said) = &ctx.said {
             response.insert_header(forward::X_REQUEST_ID, said.id.clone())?;
+        }
+        for name in NOT_FOR_CLIENTS {
+            response.remove_header(name);
         }
         let host = host(session.req_header()).unwrap_or_default();
         for (name, values) in ctx.site.insiders.rewrite(&response.headers, host) {
@@ -218,28 +249,38 @@ impl ProxyHttp for Carrier {
         ctx: &mut Context,
         _: bool,
     ) -> Box<Error> {
-        let by_upstream = *error.esource() == ErrorSource::Upstream || !ctx.sent;
         error.set_retry(false);
-        if !by_upstream || matches!(error.etype(), ErrorType::Custom(ENDED)) {
+        if matches!(error.etype(), ErrorType::Custom(ENDED)) {
+            return error;
+        }
+        let by_upstream = *error.esource() == ErrorSource::Upstream;
+        if !std::mem::take(&mut ctx.sent) {
+            // Nothing was sent. What the client got wrong stays wrong; anything else may come out otherwise next time.
+            if by_upstream || matches!(error.etype(), ErrorType::Custom(DEMOTED | UNTRUSTED)) {
+                self.note_failure(ctx, &error);
+                error.set_retry(true);
+            } else if *error.esource() == ErrorSource::Downstream {
+                ctx.ending = Ending::Malformed;
+            }
+            return error;
+        }
+        if !by_upstream {
             return error;
         }
         self.note_failure(ctx, &error);
-        if !std::mem::take(&mut ctx.sent) {
-            error.set_retry(true);
-            return error;
-        }
-        let began = session.response_written().is_some();
-        let demoted = ctx.view.is_some_and(|seen| seen.epoch != self.edge.live.view().epoch);
         let slow = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
-        if !began && !session.as_ref().retry_buffer_truncated() && may_replay(session, ctx) && (demoted || !slow) {
+        if respond::final_response(session).is_some() {
+            ctx.ending = Ending::Truncated;
+        } else if self.may_replay(session, ctx, slow) {
             ctx.replays += 1;
             ctx.body = 0;
+            ctx.body_ended = false;
             error.set_retry(true);
         } else {
-            ctx.ending = match (began, slow) {
-                (true, _) => Ending::Truncated,
-                (false, true) => Ending::TimedOut,
-                (false, false) => Ending::Lost,
+            ctx.ending = match slow {
+                true if !ctx.body_ended => Ending::ClientSlow,
+                true => Ending::TimedOut,
+                false => Ending::Lost,
             };
         }
         error
@@ -268,6 +309,19 @@ impl ProxyHttp for Carrier {
 }
 
 impl Carrier {
+    /// Whether a request that may have reached an upstream is sent again (E5).
+    fn may_replay(&self, session: &Session, ctx: &Context, slow: bool) -> bool {
+        let allowed = match ctx.route.as_ref().map(|route| route.replay) {
+            Some(Replay::Always) => true,
+            Some(Replay::Idempotent) => session.req_header().method.is_idempotent(),
+            Some(Replay::Never) | None => false,
+        };
+        let demoted = ctx.view.is_some_and(|seen| seen.epoch != self.edge.live.view().epoch);
+        // A request that breaks its upstream must not break it for ever; one that a switch cut is not to blame.
+        let blameless = demoted || (!slow && ctx.replays < MOST_REPLAYS);
+        allowed && blameless && !session.as_ref().retry_buffer_truncated()
+    }
+
     /// Tells the engine what live traffic saw, unless it is our own doing.
     fn note_failure(&self, ctx: &mut Context, error: &Error) {
         ctx.awaiting = None;
@@ -278,12 +332,18 @@ impl Carrier {
         }
         let sign = match error.etype() {
             ErrorType::ConnectRefused => Sign::Refused,
-            ErrorType::ConnectTimedout | ErrorType::ConnectNoRoute | ErrorType::ReadTimedout => Sign::TimedOut,
-            // A pooled connection may have been closed for its age alone.
-            ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError if !ctx.pooled => Sign::Reset,
+            ErrorType::ConnectTimedout | ErrorType::ConnectNoRoute => Sign::TimedOut,
+            ErrorType::ReadTimedout if ctx.body_ended => Sign::TimedOut,
+            // A pooled connection may have been closed for its age alone, before it answered.
+            ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError
+                if !ctx.pooled || ctx.answered_after.is_some() =>
+            {
+                Sign::Reset
+            }
             _ => return,
         };
-        ctx.site.upstreams.signs.raise(upstream.index, sign);
+        // A configuration loaded since listens to its own signs.
+        self.edge.site().upstreams.raise(upstream, sign);
     }
 }
 
@@ -298,14 +358,6 @@ fn connect_failure(kind: &ErrorType) -> Option<ConnectFailure> {
         ErrorType::ConnectError | ErrorType::SocketError => ConnectFailure::Other,
         _ => return None,
     })
-}
-
-fn may_replay(session: &Session, ctx: &Context) -> bool {
-    match ctx.route.as_ref().map(|route| route.replay) {
-        Some(Replay::Always) => true,
-        Some(Replay::Idempotent) => session.req_header().method.is_idempotent(),
-        Some(Replay::Never) | None => false,
-    }
 }
 
 /// What a client prefers to read.

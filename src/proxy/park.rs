@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::live::{Live, Mode, View};
+use crate::live::{Live, View};
 
 /// How soon a parked request tries again by itself, without a decision: a backend that restarts is back before a switch.
 const RETRY: [Duration; 4] =
@@ -42,8 +42,16 @@ impl Parking {
         self.parked.load(Ordering::Acquire)
     }
 
-    /// Waits until the view is no longer `seen`, a retry is due (the `attempt`th), or the `deadline` is over.
-    pub async fn wait(&self, live: &Live, seen: View, attempt: usize, deadline: Instant, most: usize) -> Released {
+    /// Waits until the view is no longer `seen`, a retry is due (the `attempt`th; none: only a decision helps), or the
+    /// `deadline` is over.
+    pub async fn wait(
+        &self,
+        live: &Live,
+        seen: View,
+        attempt: Option<usize>,
+        deadline: Instant,
+        most: usize,
+    ) -> Released {
         if Instant::now() >= deadline {
             return Released::TimedOut;
         }
@@ -52,11 +60,7 @@ impl Parking {
             return Released::Full;
         }
         let _place = Place(self);
-        let retry = match seen.mode {
-            Mode::Serving => Instant::now() + RETRY[attempt.min(RETRY.len() - 1)],
-            // Nothing to try: only a decision helps.
-            Mode::Deciding | Mode::Waiting => deadline,
-        };
+        let retry = attempt.map_or(deadline, |attempt| Instant::now() + RETRY[attempt.min(RETRY.len() - 1)]);
         tokio::select! {
             biased;
             _ = live.changed_from(seen) => Released::Again,
@@ -72,6 +76,7 @@ mod tests {
     use failover::Side;
 
     use super::*;
+    use crate::live::Mode;
 
     const SEEN: View = View { side: Side::Main, mode: Mode::Deciding, epoch: 1 };
 
@@ -80,7 +85,7 @@ mod tests {
         let (parking, live) = (Arc::new(Parking::default()), Arc::new(Live::new(SEEN)));
         let waiting = tokio::spawn({
             let (parking, live) = (parking.clone(), live.clone());
-            async move { parking.wait(&live, SEEN, 0, Instant::now() + Duration::from_secs(5), 10).await }
+            async move { parking.wait(&live, SEEN, None, Instant::now() + Duration::from_secs(5), 10).await }
         });
         tokio::task::yield_now().await;
         assert_eq!(parking.parked(), 1);
@@ -93,8 +98,8 @@ mod tests {
     async fn parking_is_bounded_in_number_and_time() {
         let (parking, live) = (Parking::default(), Live::new(SEEN));
         let deadline = Instant::now() + Duration::from_secs(5);
-        assert_eq!(parking.wait(&live, SEEN, 0, deadline, 0).await, Released::Full);
-        assert_eq!(parking.wait(&live, SEEN, 0, deadline, 1).await, Released::TimedOut);
+        assert_eq!(parking.wait(&live, SEEN, None, deadline, 0).await, Released::Full);
+        assert_eq!(parking.wait(&live, SEEN, None, deadline, 1).await, Released::TimedOut);
         assert_eq!(Instant::now(), deadline);
         assert_eq!(parking.parked(), 0);
     }

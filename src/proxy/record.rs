@@ -39,9 +39,13 @@ pub fn request(edge: &Edge, ctx: &Context, seen: Seen<'_>) {
     edge.access.put(|| line(ctx, seen, ended));
 }
 
-/// Counts a session and hands its line to the access log. `on_switch` is the code its route says on a switch.
+/// Counts an upgrade that was answered with 101: its handshake is over, its session begins.
+pub fn opened(edge: &Edge, ctx: &Context) {
+    count(edge, ctx, Some(101));
+}
+
+/// Counts a session that ended and hands its line to the access log. `on_switch` is the code its route says on a switch.
 pub fn session(edge: &Edge, ctx: &Context, seen: Seen<'_>, report: &Report, on_switch: u16) {
-    count(edge, ctx, seen.status);
     let ended = ended_session(report.outcome);
     if let Some(route) = ctx.route_index {
         ctx.site.counted.routes[route].sessions_ended.of(ended).inc();
@@ -130,7 +134,10 @@ fn counted(ending: Ending) -> Option<Counted> {
             Refusal::NoRoute => Counted::NoRoute,
             Refusal::UpgradeNotAllowed => Counted::UpgradeNotAllowed,
             Refusal::Token => Counted::Token,
+            Refusal::Method => Counted::Method,
         },
+        Ending::Malformed => Counted::Framing,
+        Ending::ClientSlow => Counted::BodyTimeout,
         Ending::BodyTooLarge => Counted::BodyTooLarge,
         Ending::Waiting | Ending::ParkedTooLong | Ending::ParkingFull => Counted::NobodyWorks,
         _ => return None,
@@ -140,7 +147,9 @@ fn counted(ending: Ending) -> Option<Counted> {
 fn ended(ending: Ending) -> Ended {
     match ending {
         Ending::Served => Ended::Complete,
-        Ending::Refused(_) | Ending::BodyTooLarge => Ended::Refused,
+        Ending::Refused(_) | Ending::Malformed | Ending::BodyTooLarge => Ended::Refused,
+        Ending::ClientSlow => Ended::ClientTimeout,
+        Ending::Draining => Ended::Drained,
         Ending::Waiting => Ended::NobodyWorks,
         Ending::ParkedTooLong | Ending::ParkingFull => Ended::ParkExpired,
         Ending::Lost | Ending::Truncated => Ended::UpstreamGone,

@@ -23,7 +23,7 @@ pub fn page_of(refusal: Refusal) -> ErrorPage {
         Refusal::NoHost | Refusal::BadPath(_) | Refusal::Token => ErrorPage::BadRequest,
         Refusal::WrongHost => ErrorPage::Misdirected,
         Refusal::NoRoute => ErrorPage::NotFound,
-        Refusal::UpgradeNotAllowed => ErrorPage::Forbidden,
+        Refusal::UpgradeNotAllowed | Refusal::Method => ErrorPage::Forbidden,
     }
 }
 
@@ -31,11 +31,13 @@ pub fn page_of(refusal: Refusal) -> ErrorPage {
 pub fn page_of_ending(ending: Ending) -> Option<ErrorPage> {
     Some(match ending {
         Ending::Refused(refusal) => page_of(refusal),
+        Ending::Malformed => ErrorPage::BadRequest,
         Ending::BodyTooLarge => ErrorPage::ContentTooLarge,
+        Ending::ClientSlow => ErrorPage::RequestTimeout,
         Ending::Lost => ErrorPage::BadGateway,
         Ending::TimedOut => ErrorPage::GatewayTimeout,
         Ending::Internal => ErrorPage::Internal,
-        Ending::Waiting | Ending::ParkedTooLong | Ending::ParkingFull => return None,
+        Ending::Waiting | Ending::Draining | Ending::ParkedTooLong | Ending::ParkingFull => return None,
         Ending::Served | Ending::Truncated | Ending::ClientGone => return None,
     })
 }
@@ -48,7 +50,7 @@ pub async fn error(edge: &Edge, session: &mut Session, page: ErrorPage) -> Resul
 
 /// Answers a request that failed, as far as it still can be answered. Returns the status, 0 for none.
 pub async fn ending(edge: &Edge, session: &mut Session, ctx: &Context) -> u16 {
-    if session.response_written().is_some() || matches!(ctx.ending, Ending::ClientGone | Ending::Truncated) {
+    if final_response(session).is_some() || matches!(ctx.ending, Ending::ClientGone | Ending::Truncated) {
         return 0;
     }
     let answer = match page_of_ending(ctx.ending) {
@@ -73,10 +75,13 @@ async fn send(session: &mut Session, answer: Answer<'_>) -> Result<()> {
     }
     let bare = session.req_header().method == Method::HEAD;
     session.write_response_header(Box::new(header), bare).await?;
-    if !bare {
-        session.write_response_body(Some(answer.body), true).await?;
-    }
-    Ok(())
+    // Pingora ends an h2 stream with a body only, be it none.
+    session.write_response_body((!bare).then_some(answer.body), true).await
+}
+
+/// The response a client was given; a 1xx is none.
+pub fn final_response(session: &Session) -> Option<&ResponseHeader> {
+    session.response_written().filter(|response| !response.status.is_informational())
 }
 
 /// The client's address.
@@ -97,7 +102,7 @@ pub fn record(edge: &Edge, session: &Session, ctx: &Context) {
         method: header.method.clone(),
         target,
         host: host(header),
-        status: session.response_written().map(|response| response.status.as_u16()),
+        status: final_response(session).map(|response| response.status.as_u16()),
         bytes_out: u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX),
     };
     record::request(edge, ctx, seen);

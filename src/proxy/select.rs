@@ -33,7 +33,13 @@ pub async fn next(edge: &Edge, ctx: &mut Context, route: &Route) -> Result<(View
             Mode::Deciding | Mode::Waiting => shared && (!failed_here || untried),
         };
         if !may_go {
-            wait(edge, ctx, view).await?;
+            let service = &site.config.services[route.service.0];
+            if failed_here && !service.required && pool.is_down() {
+                // No decision will ever come for it.
+                return Err(Ending::Lost);
+            }
+            let retries = view.mode == Mode::Serving || shared;
+            wait(edge, ctx, view, retries).await?;
             // The view may be as before: then the same backends are tried once more.
             ctx.tried.clear();
             if edge.live.view() != view || view.mode != Mode::Serving && !shared {
@@ -42,17 +48,19 @@ pub async fn next(edge: &Edge, ctx: &mut Context, route: &Route) -> Result<(View
         }
         let Some(upstream) = pool_of(view).choose(&ctx.tried) else { return Err(Ending::Internal) };
         ctx.attempts += 1;
+        ctx.pooled = false;
+        ctx.answered_after = None;
         ctx.attempts_here += 1;
         ctx.attempt_began = Instant::now();
         return Ok((view, upstream.clone()));
     }
 }
 
-async fn wait(edge: &Edge, ctx: &mut Context, view: View) -> Result<(), Ending> {
+async fn wait(edge: &Edge, ctx: &mut Context, view: View, retries: bool) -> Result<(), Ending> {
     let switching = &ctx.site.config.switch;
     let began = Instant::now();
     let deadline = *ctx.park_until.get_or_insert(began + switching.park_limit);
-    let attempt = ctx.attempts_here.saturating_sub(1);
+    let attempt = retries.then(|| ctx.attempts_here.saturating_sub(1));
     let released = edge.parking.wait(&edge.live, view, attempt, deadline, switching.park_requests.get()).await;
     ctx.parked += began.elapsed();
     match released {

@@ -22,6 +22,8 @@ pub enum Refusal {
     NoRoute,
     /// The route carries no upgrade, or not this one.
     UpgradeNotAllowed,
+    /// The method is one that nobody here carries (RFC 9110 section 9.3.8: TRACE shows credentials to scripts).
+    Method,
     /// The token is missing or has not the form of one.
     Token,
 }
@@ -29,6 +31,8 @@ pub enum Refusal {
 /// What is asked, as far as routing cares.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
+    /// Method.
+    pub method: &'a str,
     /// `Host` or `:authority`, as sent.
     pub host: Option<&'a str>,
     /// Raw path.
@@ -74,6 +78,9 @@ impl Router {
         let host = asked.host.ok_or(Refusal::NoHost)?;
         if !self.is_ours(host) {
             return Err(Refusal::WrongHost);
+        }
+        if asked.method == "TRACE" {
+            return Err(Refusal::Method);
         }
         let path = path::normalise(asked.path).map_err(Refusal::BadPath)?;
         let index = self.routes.iter().position(|route| reaches(route, &path)).ok_or(Refusal::NoRoute)?;

@@ -25,7 +25,7 @@ fn router(routes: Vec<Arc<Route>>) -> Router {
 }
 
 fn get<'a>(host: &'a str, path: &'a str) -> Asked<'a> {
-    Asked { host: Some(host), path, query: None, upgrade: None }
+    Asked { method: "GET", host: Some(host), path, query: None, upgrade: None }
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn only_our_names_are_served() {
     for host in ["", "other.org", "edge.example.org.evil.org", "10.0.0.1", "[::1]:443", "edge.example.org:80x"] {
         assert_eq!(router.decide(&get(host, "/a")).map(|c| c.route), Err(Refusal::WrongHost), "{host}");
     }
-    let nobody = Asked { host: None, path: "/a", query: None, upgrade: None };
+    let nobody = Asked { method: "GET", host: None, path: "/a", query: None, upgrade: None };
     assert_eq!(router.decide(&nobody).map(|c| c.route), Err(Refusal::NoHost));
 }
 
@@ -71,7 +71,9 @@ fn an_upgrade_needs_a_route_that_carries_it() {
     sip.websocket = WebSocket::Allowed { subprotocols: vec!["sip".into()] };
     let router = router(vec![Arc::new(sip), route("/xuc", Matching::Prefix)]);
     let upgrade = |path, offered| {
-        router.decide(&Asked { host: Some("edge.example.org"), path, query: None, upgrade: Some(offered) }).is_ok()
+        router
+            .decide(&Asked { method: "GET", host: Some("edge.example.org"), path, query: None, upgrade: Some(offered) })
+            .is_ok()
     };
     assert!(upgrade("/wssip", Some("sip")));
     assert!(!upgrade("/wssip", Some("chat")));

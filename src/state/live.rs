@@ -30,6 +30,9 @@ pub struct LiveState {
     pub frozen: Option<Frozen>,
     /// The last switches, oldest first; the last [`SWITCHES_KEPT`] are written.
     pub switches: Vec<PastSwitch>,
+    /// An operator's choice of the live side still binds.
+    #[serde(default)]
+    pub chosen: bool,
 }
 
 /// A switch that counts against the budget.
@@ -155,7 +158,13 @@ mod tests {
         let frozen = Frozen { by: "root".into(), why: "upgrade".into(), since: Time::from_unix_ms(5) };
         let switch =
             |epoch| PastSwitch { epoch, at: Time::from_unix_ms(7), kind: SwitchKind::Failover, to: Side::Standby };
-        LiveState { live: Side::Standby, epoch, frozen: Some(frozen), switches: (1..=epoch).map(switch).collect() }
+        LiveState {
+            live: Side::Standby,
+            epoch,
+            frozen: Some(frozen),
+            switches: (1..=epoch).map(switch).collect(),
+            chosen: true,
+        }
     }
 
     #[test]

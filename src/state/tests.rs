@@ -20,7 +20,7 @@ fn open(directory: &Path) -> (State, Beginning) {
 }
 
 fn live(side: Side, epoch: u64) -> LiveState {
-    LiveState { live: side, epoch, frozen: None, switches: vec![] }
+    LiveState { live: side, epoch, frozen: None, switches: vec![], chosen: false }
 }
 
 async fn until(mut holds: impl FnMut() -> bool) {

@@ -85,20 +85,19 @@ pub(super) enum NoAnswer {
 pub(super) async fn answer<R: AsyncRead + Unpin>(stream: &mut R) -> Result<Answer, NoAnswer> {
     let mut buf = BytesMut::with_capacity(1024);
     loop {
-        if buf.len() > ANSWER_HEAD {
-            return Err(NoAnswer::Malformed("head too large"));
-        }
-        if stream.read_buf(&mut buf).await? == 0 {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-        }
-        let Some((length, status, headers, announced)) = parse(&buf)? else { continue };
+        let Some((length, status, headers, announced)) = parse(&buf)? else {
+            if buf.len() > ANSWER_HEAD {
+                return Err(NoAnswer::Malformed("head too large"));
+            }
+            if stream.read_buf(&mut buf).await? == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            continue;
+        };
         buf.advance(length);
         // 1xx before the 101 are for nobody.
         if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
-            if buf.is_empty() {
-                continue;
-            }
-            return Err(NoAnswer::Malformed("informational answer in the way"));
+            continue;
         }
         let mut rest = buf.to_vec();
         if status != StatusCode::SWITCHING_PROTOCOLS {
@@ -195,6 +194,13 @@ mod tests {
         let refused = answer(&mut stream).await.unwrap();
         assert_eq!((refused.status.as_u16(), &refused.rest[..]), (403, &b"no"[..]));
         assert!(String::from_utf8(reply(&refused)).unwrap().ends_with("Content-Length: 2\r\n\r\nno"));
+    }
+
+    #[tokio::test]
+    async fn what_comes_before_the_101_is_passed_over() {
+        let mut stream: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 101 Switching\r\n\r\nframe";
+        let accepted = answer(&mut stream).await.unwrap();
+        assert_eq!((accepted.status.as_u16(), &accepted.rest[..]), (101, &b"frame"[..]));
     }
 
     #[tokio::test]

@@ -18,6 +18,7 @@ use crate::edge::Edge;
 use crate::front::head::FIELDS;
 use crate::front::raw;
 use crate::logging::access::Protocol;
+use crate::proxy::MOST_REPLAYS;
 use crate::proxy::context::{Context, Ending};
 use crate::proxy::forward::{Said, X_REQUEST_ID};
 use crate::proxy::record::{self, Seen};
@@ -82,8 +83,11 @@ pub async fn serve(edge: Arc<Edge>, mut client: Stream, mut buf: BytesMut, lengt
     let limits = Limits { write_stall, orphan_limit, ..Limits::default() };
     let told = timeout(limits.write_stall, write(&mut client, &exchange::reply(&answer))).await;
     if !matches!(told, Ok(Ok(()))) {
+        ctx.ending = Ending::ClientGone;
+        record::request(&edge, &ctx, seen(peer, &target, None, 101));
         return;
     }
+    record::opened(&edge, &ctx);
     // From here on the session's own orders end it, at a frame boundary.
     upstream.release();
     drop(buf);
@@ -170,7 +174,13 @@ async fn open(
     address: IpAddr,
 ) -> Result<Opened, Ending> {
     let site = ctx.site.clone();
-    let what = Asked { host: asked.host, path: asked.path, query: asked.query, upgrade: Some(asked.subprotocols) };
+    let what = Asked {
+        method: "GET",
+        host: asked.host,
+        path: asked.path,
+        query: asked.query,
+        upgrade: Some(asked.subprotocols),
+    };
     let carried = site.router.decide(&what).map_err(Ending::Refused)?;
     let route = site.router.routes()[carried.route].clone();
     ctx.route = Some(route.clone());
@@ -208,7 +218,7 @@ async fn open(
                 tokio::task::yield_now().await;
                 continue;
             }
-            Err(Refused::Draining) => return Err(Ending::Waiting),
+            Err(Refused::Draining) => return Err(Ending::Draining),
         };
         let tried = tokio::select! {
             biased;
@@ -220,20 +230,23 @@ async fn open(
             Ok(shaken) => shaken,
             Err(Failure::Connect(error)) => {
                 record::connect_failed(ctx, failure_of(&error));
-                note_failure(ctx, sign_of(&error));
+                note_failure(edge, ctx, sign_of(&error));
                 continue;
             }
             Err(Failure::Answer(NoAnswer::Malformed(_))) => return Err(Ending::Lost),
             Err(Failure::Answer(NoAnswer::Broken(_))) => {
-                // A handshake is a GET: nothing is done twice.
+                // A handshake is a GET: nothing is done twice. But one that breaks its upstream shall not do so for ever.
                 ctx.replays += 1;
+                if ctx.replays > MOST_REPLAYS && edge.live.view() == view {
+                    return Err(Ending::Lost);
+                }
                 // What a switch cuts is no sign.
                 let cut = upstream.side.is_some_and(|side| side != edge.live.view().side);
-                note_failure(ctx, (!cut).then_some(Sign::Reset));
+                note_failure(edge, ctx, (!cut).then_some(Sign::Reset));
                 continue;
             }
             Err(Failure::Silent) => {
-                note_failure(ctx, Some(Sign::TimedOut));
+                note_failure(edge, ctx, Some(Sign::TimedOut));
                 return Err(Ending::TimedOut);
             }
         };
@@ -305,11 +318,11 @@ fn sign_of(error: &ConnectError) -> Option<Sign> {
     }
 }
 
-fn note_failure(ctx: &mut Context, sign: Option<Sign>) {
+fn note_failure(edge: &Edge, ctx: &mut Context, sign: Option<Sign>) {
     let Some(upstream) = &ctx.upstream else { return };
     ctx.tried.push(upstream.index);
     if let Some(sign) = sign {
-        ctx.site.upstreams.signs.raise(upstream.index, sign);
+        edge.site().upstreams.raise(upstream, sign);
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
 
 use super::connect::{ConnectError, Connector};
 
@@ -20,6 +21,8 @@ const MOST: usize = 8;
 #[derive(Debug, Default)]
 pub struct Approvals {
     approved: ArcSwap<Vec<Approval>>,
+    /// One asks, the others wait for what it learns.
+    asking: Mutex<()>,
 }
 
 #[derive(Debug, Clone)]
@@ -32,15 +35,23 @@ struct Approval {
 impl Approvals {
     /// Returns whether the certificate with this SHA-256 digest is trusted, asking the backend itself when not known.
     pub async fn admits(&self, digest: &[u8], connector: &Connector) -> Result<bool, ConnectError> {
-        let now = Instant::now();
-        if self.approved.load().iter().any(|a| a.digest == digest && now < a.until) {
+        if self.remembers(digest) {
+            return Ok(true);
+        }
+        let _asking = self.asking.lock().await;
+        if self.remembers(digest) {
             return Ok(true);
         }
         let shown = connector.open().await?;
         let Some(certificate) = shown.certificate() else { return Ok(false) };
         let verified = sha256(certificate);
-        self.remember(Approval { digest: verified, until: now + REMEMBERED });
+        self.remember(Approval { digest: verified, until: Instant::now() + REMEMBERED });
         Ok(verified == digest)
+    }
+
+    fn remembers(&self, digest: &[u8]) -> bool {
+        let now = Instant::now();
+        self.approved.load().iter().any(|approval| approval.digest == digest && now < approval.until)
     }
 
     fn remember(&self, approval: Approval) {

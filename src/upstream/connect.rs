@@ -58,6 +58,22 @@ pub enum ConnectError {
     Demoted(SocketAddr),
 }
 
+impl ConnectError {
+    /// The same in Pingora's words.
+    pub fn into_pingora(self) -> Box<PingoraError> {
+        let kind = match self {
+            Self::Refused(_) => ErrorType::ConnectRefused,
+            Self::TimedOut(..) => ErrorType::ConnectTimedout,
+            Self::Unreachable(..) => ErrorType::ConnectNoRoute,
+            Self::Tls(..) => ErrorType::TLSHandshakeFailure,
+            Self::Local(..) => ErrorType::SocketError,
+            Self::Reset(_) => ErrorType::ConnectionClosed,
+            Self::Demoted(_) => ErrorType::Custom(DEMOTED),
+        };
+        PingoraError::because(kind, "upstream", self).into_up()
+    }
+}
+
 /// Opens connections to one backend.
 #[derive(Debug)]
 pub struct Connector {
@@ -173,18 +189,7 @@ impl L4Connect for Connector {
             stream.tracer = Some(Tracer(Box::new(Held(Arc::new(registered)))));
             Ok(stream)
         };
-        opened.await.or_else(|error: ConnectError| {
-            let kind = match error {
-                ConnectError::Refused(_) => ErrorType::ConnectRefused,
-                ConnectError::TimedOut(..) => ErrorType::ConnectTimedout,
-                ConnectError::Unreachable(..) => ErrorType::ConnectNoRoute,
-                ConnectError::Tls(..) => ErrorType::TLSHandshakeFailure,
-                ConnectError::Local(..) => ErrorType::SocketError,
-                ConnectError::Reset(_) => ErrorType::ConnectionClosed,
-                ConnectError::Demoted(_) => ErrorType::Custom(DEMOTED),
-            };
-            PingoraError::e_because(kind, "upstream", error)
-        })
+        opened.await.map_err(ConnectError::into_pingora)
     }
 }
 

@@ -9,12 +9,13 @@ pub mod traffic;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use failover::Side;
 use futures_util::FutureExt;
 use pingora::protocols::l4::socket::SocketAddr as PingoraAddr;
-use pingora::upstreams::peer::HttpPeer;
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora_load_balancing::discovery::Static;
 use pingora_load_balancing::selection::RoundRobin;
 use pingora_load_balancing::{Backend as Candidate, Backends, LoadBalancer};
@@ -138,6 +139,8 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// Opens connections to it.
     pub connector: Arc<Connector>,
+    /// Its probes say that it is down.
+    pub down: AtomicBool,
     /// Requests it has not answered yet.
     pub traffic: Arc<Traffic>,
     /// Certificates it may show; none without TLS or with `verify: off`.
@@ -211,8 +214,16 @@ impl Pool {
         self.backends.iter().any(|upstream| !tried.contains(&upstream.index))
     }
 
+    /// Whether every backend is known to be down.
+    pub fn is_down(&self) -> bool {
+        self.backends.iter().all(|upstream| upstream.down.load(Ordering::Acquire))
+    }
+
     /// Tells whether a backend is up.
     fn set_up(&self, index: BackendIndex, up: bool) {
+        for upstream in self.backends.iter().filter(|upstream| upstream.index == index) {
+            upstream.down.store(!up, Ordering::Release);
+        }
         let Some(balancer) = &self.balancer else { return };
         let Some(slot) = self.backends.iter().position(|upstream| upstream.index == index) else { return };
         for candidate in balancer.backends().get_backend().iter() {
@@ -284,6 +295,8 @@ impl Upstreams {
             peer.options.custom_l4 = Some(connector.clone());
             peer.options.connection_timeout = Some(config.limits.connect);
             peer.options.idle_timeout = Some(POOLED);
+            // WebSockets are `upgrade`'s: nothing may slip by its rules, and by the register of sessions.
+            peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
             peer.options.verify_cert = false;
             peer.options.verify_hostname = false;
             let upstream = Arc::new(Upstream {
@@ -291,6 +304,7 @@ impl Upstreams {
                 side: at.side,
                 name: at.backend.name.as_str().into(),
                 connector,
+                down: AtomicBool::new(false),
                 traffic: Arc::default(),
                 approvals: verified.then(Approvals::default),
                 peer,
