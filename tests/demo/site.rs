@@ -79,7 +79,10 @@ impl Demo {
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // Not killed: its directory goes with it.
+        if let Ok(None) = self.child.try_wait() {
+            self.signal("-TERM");
+        }
         let _ = self.child.wait();
     }
 }

@@ -107,7 +107,7 @@ Open the page, then try this in another terminal. The last word of a demo comman
        {bascule} demo --do kill-main
   2. Bring Main back. Traffic stays with Standby: a side that works is left alone.
        {bascule} demo --do start-main
-  3. Freeze, and kill Standby: users wait on a page that knows the way back. Resume: Main has them.
+  3. Freeze, and kill Standby: nothing moves, and whoever loads the page is asked to wait. Resume: Main serves them.
        {bascule} freeze --reason demo --socket {socket}
        {bascule} demo --do kill-standby
        {bascule} resume --socket {socket}

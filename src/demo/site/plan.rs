@@ -4,8 +4,10 @@
 //! 127.0.0.12 Standby, 127.0.0.13 what they share.
 
 use std::ffi::OsString;
+use std::fs::Permissions;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -73,7 +75,8 @@ pub enum PlanError {
 impl Plan {
     /// Prepares everything; without `port` any that is free.
     pub(super) fn new(port: Option<u16>) -> Result<Self, PlanError> {
-        let directory = tempfile::Builder::new().prefix("bascule-demo-").tempdir()?;
+        let ours_alone = Permissions::from_mode(0o700);
+        let directory = tempfile::Builder::new().prefix("bascule-demo-").permissions(ours_alone).tempdir()?;
         let mut ports = Ports::default();
         let https = match port {
             Some(port) if is_free(EDGE, port) => port,
@@ -222,8 +225,10 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_in_one_directory_that_goes_with_the_plan() {
+    fn everything_is_in_one_directory_of_our_own_that_goes_with_the_plan() {
         let plan = Plan::new(None).unwrap();
+        let mode = std::fs::metadata(plan.directory.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
         let yaml = std::fs::read_to_string(plan.config()).unwrap();
         let directory = plan.directory.path().to_owned();
         let paths = yaml.split('"').filter(|part| part.starts_with('/')).filter(|part| !part.starts_with("/xuc"));
