@@ -197,6 +197,10 @@ mod tests {
     const LIMITS: HeadLimits =
         HeadLimits { idle: Duration::from_secs(75), whole: Duration::from_secs(10), bytes: 4096, fields: 20 };
 
+    fn bare(head: &str) -> Result<Kind, NoHead> {
+        Ok(Kind::Request { length: head.len(), body: Body::None })
+    }
+
     async fn read_all(text: &str) -> Result<Kind, NoHead> {
         let mut buf = BytesMut::new();
         let whole = read(&mut text.as_bytes(), &mut buf, LIMITS).await;
@@ -216,16 +220,24 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_is_let_pass_and_an_upgrade_recognised() {
-        assert_eq!(read_all("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await, Ok(Kind::Request));
-        assert_eq!(read_all("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc").await, Ok(Kind::Request));
-        assert_eq!(read_all("GET / HTTP/1.0\r\n\r\n").await, Ok(Kind::Request));
-        assert_eq!(read_all("GET https://A/b HTTP/1.1\r\nHost: a\r\n\r\n").await, Ok(Kind::Request));
-        assert_eq!(read_all("GET /?to=http://b/ HTTP/1.1\r\nHost: a\r\n\r\n").await, Ok(Kind::Request));
+        assert_eq!(read_all("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await, bare("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
+        let expected = Ok(Kind::Request { length: post.len(), body: Body::Follows });
+        assert_eq!(read_all(&format!("{post}abc")).await, expected);
+        assert_eq!(read_all("GET / HTTP/1.0\r\n\r\n").await, bare("GET / HTTP/1.0\r\n\r\n"));
+        assert_eq!(
+            read_all("GET https://A/b HTTP/1.1\r\nHost: a\r\n\r\n").await,
+            bare("GET https://A/b HTTP/1.1\r\nHost: a\r\n\r\n")
+        );
+        assert_eq!(
+            read_all("GET /?to=http://b/ HTTP/1.1\r\nHost: a\r\n\r\n").await,
+            bare("GET /?to=http://b/ HTTP/1.1\r\nHost: a\r\n\r\n")
+        );
         assert_eq!(read_all("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n").await, Err(NoHead::Method));
         let upgrade = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
         assert_eq!(read_all(upgrade).await, Ok(Kind::Upgrade(upgrade.len())));
         let h2c = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n";
-        assert_eq!(read_all(h2c).await, Ok(Kind::Request));
+        assert_eq!(read_all(h2c).await, bare(h2c));
     }
 
     #[tokio::test]
@@ -249,6 +261,9 @@ mod tests {
             "GET / HTTP/2.0\r\nHost: a\r\n\r\n",
             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             "hello\r\n\r\n",
+            "\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
         ] {
             assert!(matches!(read_all(head).await, Err(NoHead::Malformed(_))), "{head}");
         }

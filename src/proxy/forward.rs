@@ -33,7 +33,8 @@ pub const X_REQUEST_ID: &str = "x-request-id";
 pub fn may_pass(name: &str) -> bool {
     // Most names begin otherwise.
     let may_claim = matches!(name.as_bytes(), [b'f' | b'F' | b't' | b'T' | b'x' | b'X', ..]);
-    !name.contains('_') && !(may_claim && CLAIMS.iter().any(|claim| name.eq_ignore_ascii_case(claim)))
+    let claims = may_claim && CLAIMS.iter().any(|claim| name.eq_ignore_ascii_case(claim));
+    !(claims || name.contains('_'))
 }
 
 /// What we say about a request.
