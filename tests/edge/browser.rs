@@ -143,9 +143,11 @@ async fn e2_after_f5_a_browser_is_served_by_the_other_side_at_the_same_address_t
         let mut site = Site::start_with("switch: { reconnect_rate: all }\n");
         let Some(mut browser) = Browser::at(&site) else { return };
         let cti = json!({ "path": format!("/xuc/api/2.0/cti?token={}", token("jdoe")) });
-        assert_seen(&browser.order("visit", json!({ "path": PAGE, "locale": "en" })), "Main");
+        assert_seen(&browser.order("visit", json!({ "path": PAGE, "locale": "en" })), "Main · Bascule demo");
         assert_eq!(browser.order("socket", cti.clone())["side"], "main");
-        for (dies, serves, title) in [(Side::Main, Side::Standby, "Standby"), (Side::Standby, Side::Main, "Main")] {
+        for (dies, serves, title) in
+            [(Side::Main, Side::Standby, "Standby · Bascule demo"), (Side::Standby, Side::Main, "Main · Bascule demo")]
+        {
             site.wait_health(serves, "working");
             site.side(dies).kill();
             let closed = browser.order("closed", json!({}));
@@ -164,8 +166,8 @@ async fn e3_the_waiting_page_is_shown_in_the_users_language_and_goes_by_itself()
         let mut site = Site::start();
         let Some(mut browser) = Browser::at(&site) else { return };
         for (locale, language, title, comes, shown) in [
-            ("fr-FR", "fr", "Un instant, s’il vous plaît", Side::Standby, "Standby"),
-            ("en-GB", "en", "One moment, please", Side::Main, "Main"),
+            ("fr-FR", "fr", "Un instant, s’il vous plaît", Side::Standby, "Standby · Bascule demo"),
+            ("en-GB", "en", "One moment, please", Side::Main, "Main · Bascule demo"),
         ] {
             browser.order("visit", json!({ "path": PAGE, "locale": locale }));
             site.main.kill();
