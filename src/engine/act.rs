@@ -152,6 +152,6 @@ impl Engine {
         });
         let explain = self.explanation(sentence.clone());
         self.journal(Event::Switched, sentence);
-        report.follow(explain, leaving, self.persisted.load(Ordering::Acquire), switching.drain_limit);
+        report.follow(explain, leaving, self.persisted.load(Ordering::Acquire), switching);
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::Means;
 use super::clock::Clock;
 use super::record::api_kind;
+use crate::config::Switching;
 use crate::control::api::{Counts, Event, Explain, JournalEntry, Moment, Phases, Report, Time};
 use crate::edge::Edge;
 use crate::state::State;
@@ -17,6 +18,8 @@ use crate::tunnel::Leaving;
 
 /// Beyond the drain limit sessions are cut; this is for the cutting, and for the first request to come.
 const GRACE: Duration = Duration::from_secs(10);
+/// Between two looks at what is still awaited.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// A report in the making.
 pub(super) struct SwitchReport {
@@ -63,12 +66,16 @@ impl SwitchReport {
         }
     }
 
-    /// Writes it now, again when everything has moved, and again if the first request comes only after that.
-    pub(super) fn follow(self, explain: Explain, leaving: Leaving, persisted: bool, drain_limit: Duration) {
+    /// Writes it now, again when everything has moved, and once more when the new side has served and nobody waits any
+    /// longer for this switch.
+    pub(super) fn follow(self, explain: Explain, leaving: Leaving, persisted: bool, switching: &Switching) {
         let persisted = persisted.then(Time::now);
+        let Switching { drain_limit, park_limit, .. } = *switching;
         self.state.report(self.report(&explain, &leaving, persisted, None));
         tokio::spawn(async move {
             let limit = Instant::now() + drain_limit + GRACE;
+            // A request is counted when it ends; whoever waited for the switch has gone by then.
+            let counted = Instant::now() + park_limit;
             // Sessions that outlast their limit are reported as they stand.
             let moved = timeout(drain_limit + GRACE, leaving.finished()).await.is_ok();
             let last_moved = (moved && leaving.sessions() > 0).then(Time::now);
@@ -76,17 +83,19 @@ impl SwitchReport {
             if let Some(at) = last_moved {
                 self.state.note(self.moved(at, &leaving, explain.clone()));
             }
-            if self.edge.tally.first_served(self.step.epoch).is_some() {
-                return;
+            let unserved = || self.edge.tally.first_served(self.step.epoch).is_none() && Instant::now() < limit;
+            while (unserved() || Instant::now() < counted) && self.is_present() {
+                tokio::time::sleep(LOOK).await;
             }
-            while self.edge.tally.first_served(self.step.epoch).is_none()
-                && Instant::now() < limit
-                && self.edge.live.view().epoch == self.step.epoch
-            {
-                tokio::time::sleep(Duration::from_millis(250)).await;
+            // What a later switch counts is not ours.
+            if self.is_present() {
+                self.state.report(self.report(&explain, &leaving, persisted, last_moved));
             }
-            self.state.report(self.report(&explain, &leaving, persisted, last_moved));
         });
+    }
+
+    fn is_present(&self) -> bool {
+        self.edge.live.view().epoch == self.step.epoch
     }
 
     fn moved(&self, at: Time, leaving: &Leaving, explain: Explain) -> JournalEntry {

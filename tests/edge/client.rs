@@ -58,9 +58,16 @@ pub enum Connection {
 
 impl Client {
     pub fn of(site: &Site) -> Self {
+        Self::trusting(site, &[&site.certificate])
+    }
+
+    /// One that trusts these certificates, DER, alone.
+    pub fn trusting(site: &Site, certificates: &[&[u8]]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from(site.certificate.clone())).unwrap();
+        for certificate in certificates {
+            roots.add(CertificateDer::from(certificate.to_vec())).unwrap();
+        }
         let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         Self { address: site.https, tls: Arc::new(tls) }
     }
@@ -77,9 +84,13 @@ impl Client {
         TlsConnector::from(Arc::new(tls)).connect(ServerName::try_from(FQDN).unwrap(), tcp).await
     }
 
-    /// DER of the certificate the Edge shows.
+    /// DER of the certificate the Edge shows in a whole handshake.
     pub async fn shown_certificate(&self) -> std::io::Result<Vec<u8>> {
-        let tls = self.tls(Speaks::H1).await?;
+        let mut tls = (*self.tls).clone();
+        // A resumed session remembers the certificate of its first handshake.
+        tls.resumption = rustls::client::Resumption::disabled();
+        let fresh = Self { address: self.address, tls: Arc::new(tls) };
+        let tls = fresh.tls(Speaks::H1).await?;
         Ok(tls.get_ref().1.peer_certificates().unwrap()[0].to_vec())
     }
 

@@ -53,7 +53,8 @@ impl Tally {
     #[track_caller]
     pub fn assert_all_well(&self) {
         let bad: Vec<_> = self.0.iter().filter(|asked| !asked.well()).collect();
-        let first = &bad[..bad.len().min(3)];
+        let told = |asked: &&Asked| format!("{:?} {}: {:?}", asked.speaks, asked.target, asked.answer);
+        let first: Vec<_> = bad.iter().take(3).map(told).collect();
         assert!(bad.is_empty(), "{} of {} requests failed, such as {first:#?}", bad.len(), self.0.len());
     }
 

@@ -1,0 +1,67 @@
+//! `bascule check`: what is wrong with a file is said all at once, and what works right now is said on request.
+
+use failover::Side;
+
+use crate::site::{Site, bascule};
+
+#[test]
+fn five_mistakes_are_five_messages_with_line_key_and_remedy() {
+    let site = Site::plan("");
+    let good = site.config();
+    let bad = format!(
+        "{good}failbak: sticky\nprobe: {{ interval: 1, fall: 0 }}\nlimits:\n  head_bytes: 2GiB\nswitch: {{ park_limit: soon }}\n"
+    );
+    site.write_config(&bad);
+    let line = |text: &str| 1 + bad.lines().position(|line| line.contains(text)).unwrap();
+    let expected = [
+        (line("failbak"), "failbak: ", "did you mean failback"),
+        (line("interval"), "probe.interval: ", "with its unit"),
+        (line("interval"), "probe.fall: ", "at least 1"),
+        (line("head_bytes"), "limits.head_bytes: ", "such as 64KiB"),
+        (line("park_limit"), "switch.park_limit: ", "with its unit"),
+    ];
+    for verb in ["check", "run"] {
+        let (code, text) = site.verb(&[verb]);
+        assert_eq!(code, Some(2), "{verb}: {text}");
+        assert_eq!(text.lines().count(), 5, "{text}");
+        for (line, key, remedy) in expected {
+            let start = format!("{}:{line}: {key}", site.path("edge.yaml").display());
+            let message = text.lines().find(|message| message.starts_with(&start));
+            assert!(message.is_some_and(|message| message.contains(remedy)), "no `{start}… {remedy}` in\n{text}");
+        }
+    }
+    let (code, text) = site.verb(&["check", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, told["errors"].as_array().unwrap().len()), (Some(2), 5), "{text}");
+}
+
+#[test]
+fn a_sound_file_is_summed_up_with_its_bounds() {
+    let site = Site::plan("");
+    let told = site.order(&["check"]);
+    for phrase in ["edge.example.org on 127.0.0.1:", "main", "standby", "a killed upstream is left at most", "sticky"] {
+        assert!(told.contains(phrase), "no `{phrase}` in\n{told}");
+    }
+    let (code, _) = site.verb(&["nonsense"]);
+    assert_eq!(code, Some(2));
+    let missing = bascule().args(["check", "--config", "/nonexistent/edge.yaml"]).output().unwrap();
+    assert_eq!(missing.status.code(), Some(2));
+    // Nobody to ask is a failure, not a mistake.
+    let (code, text) = site.verb(&["status"]);
+    assert_eq!(code, Some(1), "{text}");
+}
+
+#[test]
+fn check_live_asks_every_backend_and_fails_when_one_does_not_work() {
+    let mut site = Site::plan("");
+    site.main.start();
+    site.standby.start();
+    let told = site.order(&["check", "--live"]);
+    assert!(told.contains("right now:") && !told.contains("DOES NOT WORK"), "{told}");
+    site.side(Side::Standby).kill();
+    let (code, text) = site.verb(&["check", "--live"]);
+    assert_eq!(code, Some(1), "{text}");
+    let dead: Vec<_> = text.lines().filter(|line| line.contains("DOES NOT WORK")).collect();
+    assert_eq!(dead.len(), 2, "{text}");
+    assert!(dead.iter().all(|line| line.trim_start().starts_with("standby") && line.contains("refused")), "{text}");
+}
