@@ -11,6 +11,7 @@ mod check;
 mod client;
 mod exactly_once;
 mod failover;
+mod fair_play;
 mod framing;
 mod load;
 mod metrics;
