@@ -80,7 +80,7 @@ async fn a_head_request_is_answered_by_the_waiting_page_without_its_body() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_leaves_while_it_waits_is_not_served_afterwards() {
     // An observer moves nothing, so that requests wait for Main itself.
     let mut site = Site::start_with("observe: true\nswitch: { park_limit: 15s }\n");
