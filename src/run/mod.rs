@@ -1,10 +1,12 @@
 //! `bascule run`: configuration, state, engine, doors, listeners; then signals until the end.
 
+mod reload;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use pingora::apps::{HttpServerApp, HttpServerOptions};
 use pingora::proxy::http_proxy;
@@ -21,7 +23,7 @@ use crate::control::api::Event;
 use crate::control::metrics::{Metrics, Reload};
 use crate::control::metrics_door::MetricsDoor;
 use crate::edge::{Edge, SiteError};
-use crate::engine::{Engine, Handle, Means, PlanError, rehearse};
+use crate::engine::{Engine, Handle, Means, PlanError};
 use crate::front::connection::Door;
 use crate::front::{listener, plain, tls};
 use crate::live::{Live, Mode, View};
@@ -92,7 +94,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let access = AccessLog::start(&config.log, metrics.access_lines_dropped.clone())
         .map_err(RunError::start("cannot start the access log"))?;
     let edge = Arc::new(Edge::new(config.clone(), Arc::new(Live::new(first)), metrics.clone(), access.clone())?);
-    count_certificates(&edge);
+    reload::count_certificates(&edge);
     let means = Means { edge: edge.clone(), state: state.clone(), metrics: metrics.clone() };
     let (engine, handle) = Engine::new(means, beginning)?;
     metrics.reloaded(Reload::Ok);
@@ -219,7 +221,7 @@ async fn serve(
     tokio::spawn(async move { sessions.pace().await });
     loop {
         tokio::select! {
-            _ = signals.hang_up.recv() => reload(&path, &edge, &handle).await,
+            _ = signals.hang_up.recv() => reload::reload(&path, &edge, &handle).await,
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
             () = handle.drain_ordered() => break,
@@ -266,65 +268,6 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
         })
     }
-}
-
-/// Loads the file anew. A bad one changes nothing and says why.
-async fn reload(path: &Path, edge: &Arc<Edge>, handle: &Handle) {
-    let metrics = edge.metrics.clone();
-    let failed = async |why: String| {
-        metrics.reloaded(Reload::Failed);
-        tracing::error!("the configuration was not loaded, nothing has changed: {why}");
-        handle.note(Event::Alarm, format!("The configuration was not loaded, nothing has changed: {why}")).await;
-    };
-    let owned = path.to_owned();
-    let loaded = tokio::task::spawn_blocking(move || Config::load(&owned)).await;
-    let (config, warnings) = match loaded {
-        Ok(Ok(loaded)) => loaded,
-        Ok(Err(errors)) => return failed(errors.to_string()).await,
-        Err(error) => return failed(error.to_string()).await,
-    };
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
-    for key in fixed(&edge.site().config, &config) {
-        tracing::warn!("{key} has changed: it takes effect with the next start");
-    }
-    // First of all, as preparing retires the counters of the old one.
-    if let Err(error) = rehearse(&config) {
-        return failed(error.to_string()).await;
-    }
-    let prepared = match edge.prepare(Arc::new(config)) {
-        Ok(prepared) => prepared,
-        Err(error) => return failed(error.to_string()).await,
-    };
-    if let Err(why) = handle.reload(prepared.site.clone()).await {
-        return failed(why).await;
-    }
-    edge.adopt(prepared);
-    count_certificates(edge);
-    tracing::info!(path = %path.display(), "the configuration was loaded anew");
-}
-
-/// Keys that cannot change while the Edge runs.
-fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
-    let changed = [
-        ("listen", old.listen != new.listen),
-        ("tls.min", old.tls_min != new.tls_min),
-        ("admin", old.admin != new.admin),
-        ("metrics", old.metrics != new.metrics),
-        ("state", old.state != new.state),
-        ("log", old.log != new.log),
-        ("limits.h2_streams", old.limits.h2_streams != new.limits.h2_streams),
-        ("limits.keepalive of h2", old.limits.keepalive != new.limits.keepalive),
-        ("limits.head_bytes of h2", old.limits.head_bytes != new.limits.head_bytes),
-    ];
-    changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
-}
-
-fn count_certificates(edge: &Edge) {
-    let validity = edge.certificates.validity();
-    let time = |seconds: i64| SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-    edge.metrics.certificates(validity.iter().map(|(name, not_after)| (name.as_str(), time(*not_after))));
 }
 
 /// No new connections; requests finish, WebSockets are closed with 1001; bounded.

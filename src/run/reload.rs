@@ -1,0 +1,70 @@
+//! SIGHUP: the file is loaded anew and put to work without dropping a connection.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::config::Config;
+use crate::control::api::Event;
+use crate::control::metrics::Reload;
+use crate::edge::Edge;
+use crate::engine::{Handle, rehearse};
+
+/// Loads the file anew. A bad one changes nothing and says why.
+pub(super) async fn reload(path: &Path, edge: &Arc<Edge>, handle: &Handle) {
+    let metrics = edge.metrics.clone();
+    let failed = async |why: String| {
+        metrics.reloaded(Reload::Failed);
+        tracing::error!("the configuration was not loaded, nothing has changed: {why}");
+        handle.note(Event::Alarm, format!("The configuration was not loaded, nothing has changed: {why}")).await;
+    };
+    let owned = path.to_owned();
+    let loaded = tokio::task::spawn_blocking(move || Config::load(&owned)).await;
+    let (config, warnings) = match loaded {
+        Ok(Ok(loaded)) => loaded,
+        Ok(Err(errors)) => return failed(errors.to_string()).await,
+        Err(error) => return failed(error.to_string()).await,
+    };
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    for key in fixed(&edge.site().config, &config) {
+        tracing::warn!("{key} has changed: it takes effect with the next start");
+    }
+    // First of all, as preparing retires the counters of the old one.
+    if let Err(error) = rehearse(&config) {
+        return failed(error.to_string()).await;
+    }
+    let prepared = match edge.prepare(Arc::new(config)) {
+        Ok(prepared) => prepared,
+        Err(error) => return failed(error.to_string()).await,
+    };
+    if let Err(why) = handle.reload(prepared.site.clone()).await {
+        return failed(why).await;
+    }
+    edge.adopt(prepared);
+    count_certificates(edge);
+    tracing::info!(path = %path.display(), "the configuration was loaded anew");
+}
+
+/// Keys that cannot change while the Edge runs.
+fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
+    let changed = [
+        ("listen", old.listen != new.listen),
+        ("tls.min", old.tls_min != new.tls_min),
+        ("admin", old.admin != new.admin),
+        ("metrics", old.metrics != new.metrics),
+        ("state", old.state != new.state),
+        ("log", old.log != new.log),
+        ("limits.h2_streams", old.limits.h2_streams != new.limits.h2_streams),
+        ("limits.keepalive of h2", old.limits.keepalive != new.limits.keepalive),
+        ("limits.head_bytes of h2", old.limits.head_bytes != new.limits.head_bytes),
+    ];
+    changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+}
+
+pub(super) fn count_certificates(edge: &Edge) {
+    let validity = edge.certificates.validity();
+    let time = |seconds: i64| SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    edge.metrics.certificates(validity.iter().map(|(name, not_after)| (name.as_str(), time(*not_after))));
+}
