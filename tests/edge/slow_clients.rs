@@ -1,0 +1,174 @@
+//! Clients that stall in the middle: of a request, of a body, of an answer. None of them is waited for without end.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Body, Frame};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+
+use crate::bad_input::assert_alive;
+use crate::client::{Client, Speaks};
+use crate::raw::{say, status, until_closed};
+use crate::site::{FQDN, PATIENCE, Site, wait_until};
+
+const IMPATIENT: &str = "limits: { request_head: 500ms, request_body: 500ms, keepalive: 1s, write_stall: 1s }\n\
+                         routes: [ { path: /xuc, response_limit: 2s } ]";
+
+/// A beginning, and never an end.
+struct Stalled(Option<Bytes>);
+
+impl Body for Stalled {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.0.take() {
+            Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            None => Poll::Pending,
+        }
+    }
+}
+
+async fn h2(client: &Client) -> http2::SendRequest<UnsyncBoxBody<Bytes, Infallible>> {
+    let stream = TokioIo::new(client.tls(Speaks::H2).await.unwrap());
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+fn request(method: Method, target: &str) -> http::request::Builder {
+    Request::builder().method(method).uri(format!("https://{FQDN}{target}"))
+}
+
+#[tokio::test]
+async fn a_body_that_stops_coming_is_not_waited_for() {
+    let mut site = Site::start_with(IMPATIENT);
+    let client = Client::of(&site);
+    let head = format!("POST /xuc/lab/headers HTTP/1.1\r\nHost: {FQDN}\r\n");
+    for rest in [
+        "Content-Length: 10\r\n\r\nhalf ",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nhalf \r\n",
+        "Content-Length: 10\r\n\r\n",
+    ] {
+        let answer = say(&client, format!("{head}{rest}").as_bytes()).await;
+        assert!([0, 408].contains(&status(&answer)), "{rest:?}: {answer}");
+    }
+    // Over h2 the library takes no limit between two parts of a body; the route's `response_limit` ends it.
+    for beginning in [Bytes::from("half"), Bytes::new()] {
+        let mut sender = h2(&client).await;
+        let body = Stalled(Some(beginning)).boxed_unsync();
+        let answer =
+            timeout(PATIENCE, sender.send_request(request(Method::POST, "/xuc/lab/headers").body(body).unwrap()));
+        let answer = answer.await.expect("it is not waited for");
+        assert!(answer.as_ref().map_or(true, |answer| [408, 504].contains(&answer.status().as_u16())), "{answer:?}");
+    }
+    assert_alive(&mut site).await;
+}
+
+#[tokio::test]
+async fn an_answer_nobody_reads_is_given_up() {
+    let mut site = Site::start_with(IMPATIENT);
+    let client = Client::of(&site);
+    let mut stream = client.tls(Speaks::H1).await.unwrap();
+    stream
+        .write_all(format!("GET /xuc/lab/big?bytes=200000000 HTTP/1.1\r\nHost: {FQDN}\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
+    stream.flush().await.unwrap();
+    wait_until("it is carried", || site.main.requests() == 1);
+    wait_until("the connection is given up", || site.metric("bascule_connections_open") == 0.0);
+    drop(stream);
+    let mut sender = h2(&client).await;
+    let empty = Empty::new().boxed_unsync();
+    let answer = sender.send_request(request(Method::GET, "/xuc/lab/big?bytes=200000000").body(empty).unwrap()).await;
+    // Its window is never opened again; others on the same connection are served.
+    let unread = answer.unwrap();
+    let empty = Empty::new().boxed_unsync();
+    let other = sender.send_request(request(Method::GET, "/version").body(empty).unwrap()).await.unwrap();
+    assert_eq!(other.status(), 200);
+    wait_until("the stream is given up", || site.access_log().matches("bytes=").count() == 2);
+    drop(unread);
+    assert_alive(&mut site).await;
+}
+
+/// HTTP/2 frames (RFC 9113 section 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+#[tokio::test]
+async fn an_h2_head_that_never_ends_is_ended() {
+    const SETTINGS: u8 = 4;
+    const HEADERS: u8 = 1;
+    const CONTINUATION: u8 = 9;
+    // :method GET, :scheme https, :path / from the static table (RFC 7541 appendix A).
+    const FIELDS: &[u8] = &[0x82, 0x87, 0x84];
+    let mut site = Site::start_with(IMPATIENT);
+    let client = Client::of(&site);
+    let beginning =
+        [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(SETTINGS, 0, 0, &[]), &frame(HEADERS, 0, 1, FIELDS)];
+    let mut stalled = client.tls(Speaks::H2).await.unwrap();
+    stalled.write_all(&beginning.concat()).await.unwrap();
+    stalled.flush().await.unwrap();
+    until_closed(&mut stalled).await;
+    // And one that goes on for ever (a CONTINUATION flood).
+    let mut flood = client.tls(Speaks::H2).await.unwrap();
+    flood.write_all(&beginning.concat()).await.unwrap();
+    let (mut reading, mut writing) = tokio::io::split(flood);
+    let flooding = tokio::spawn(async move {
+        // A field of 1000 bytes that is not kept in the table.
+        let field = [&[0x00, 1, b'x', 0x7f, 0xe9, 0x06][..], &[b'y'; 1000]].concat();
+        let more = frame(CONTINUATION, 0, 1, &field);
+        for _ in 0..100_000 {
+            if writing.write_all(&more).await.is_err() {
+                return true;
+            }
+        }
+        false
+    });
+    until_closed(&mut reading).await;
+    assert!(timeout(PATIENCE, flooding).await.unwrap().unwrap(), "100 MB of one head were taken");
+    assert_eq!(site.main.requests(), 0);
+    assert_alive(&mut site).await;
+}
+
+#[tokio::test]
+async fn a_storm_of_cancelled_streams_hurts_nobody() {
+    const SETTINGS: u8 = 4;
+    const HEADERS: u8 = 1;
+    const RST_STREAM: u8 = 3;
+    const END_STREAM_AND_HEADERS: u8 = 5;
+    let mut site = Site::start();
+    let client = Client::of(&site);
+    let mut storm = client.tls(Speaks::H2).await.unwrap();
+    let name = [&[0x82, 0x87, 0x84, 0x41, u8::try_from(FQDN.len()).unwrap()][..], FQDN.as_bytes()].concat();
+    let mut bytes = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(SETTINGS, 0, 0, &[])].concat();
+    for stream in (1..20_000).step_by(2) {
+        bytes.extend(frame(HEADERS, END_STREAM_AND_HEADERS, stream, &name));
+        bytes.extend(frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]));
+    }
+    let (mut reading, mut writing) = tokio::io::split(&mut storm);
+    let sending = async {
+        // The Edge may well close before the end of it.
+        let _ = writing.write_all(&bytes).await;
+        let _ = writing.flush().await;
+    };
+    let reading = until_closed(&mut reading);
+    let served = async {
+        for _ in 0..20 {
+            let answer = client.get("/version").await.unwrap();
+            assert_eq!(answer.status, 200);
+        }
+    };
+    tokio::join!(sending, reading, served);
+    assert_alive(&mut site).await;
+}
