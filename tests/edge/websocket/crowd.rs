@@ -22,9 +22,9 @@ const STALLED: usize = 20;
 const FRAGMENTS: &str = "/xuc/lab/ws/fragmented?bytes=8388608&chunk=65536&pause_ms=250";
 /// Handshakes under way at once.
 const OPENING: usize = 32;
-/// From the decision to the last Close. What an optimised Edge keeps on a quiet machine, and what is asked of one
-/// without optimisation that shares two cores with a thousand clients, two sides and other tests.
-const PROMPT_MS: f64 = if cfg!(debug_assertions) { 1000.0 } else { 100.0 };
+/// From the decision to the last Close, as a thousand clients see it that share two cores with the Edge, both sides and
+/// other tests: 50 to 90 ms with an optimised Edge, 130 without; each run prints its own. Limits of the tunnel begin at 1 s.
+const PROMPT_MS: f64 = 500.0;
 /// From the decision to the end of what is stuck within a frame: the frame limit, and the same allowance.
 const CUT_MS: f64 = 1000.0 + PROMPT_MS;
 /// The second thousand reuses the memory of the first: what it may add, in MiB. Sessions that leaked would add more.
@@ -212,7 +212,7 @@ async fn e6_when_a_side_goes_silent_a_thousand_websockets_are_told_with_the_deci
     let endings = stage.empty_out(crowd).await;
     let decision = decided(&stage.site, 1);
     let sought = decision.duration_since(silent).unwrap_or(Duration::ZERO);
-    println!("silent: decided after {:.0} ms", sought.as_secs_f64() * 1000.0);
+    println!("silent: decided after {:.0} ms; {}", sought.as_secs_f64() * 1000.0, stage.site.report(1)["phases"]);
     judge("silent", &endings, decision);
     stage.return_to(Side::Standby, full).await;
     stage.site.main.signal(Signal::CONT);
