@@ -84,6 +84,11 @@ pub fn memory(site: &Site) -> f64 {
     line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
 }
 
+/// Descriptors the Edge has open.
+pub fn descriptors(site: &Site) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", site.edge.as_ref().unwrap().pid())).unwrap().count()
+}
+
 /// Bytes that wait unread in the sockets of whoever listens at `address`, the largest first.
 pub fn unread_at(address: SocketAddr) -> Vec<usize> {
     let hex = |text: &str| usize::from_str_radix(text, 16).unwrap();
