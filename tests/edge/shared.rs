@@ -80,7 +80,12 @@ fn said_by(side: SocketAddr, what: &str) -> String {
 pub fn memory(site: &Site) -> f64 {
     let pid = site.edge.as_ref().unwrap().pid();
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = line.unwrap_or_else(|| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let code = stat.split_whitespace().last().unwrap();
+        panic!("the Edge has ended, wait status {code}; its log:\n{}", site.log())
+    });
     line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
 }
 
