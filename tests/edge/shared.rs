@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::site::{Process, Site, bascule, wait_until};
+use crate::site::{PATIENCE, Process, Site, bascule, wait_until};
 
 /// Tests that fill the machine run one after the other, so that they measure the Edge and not each other.
 pub async fn alone() -> MutexGuard<'static, ()> {
@@ -56,21 +56,42 @@ impl Shared {
 
 /// WebSockets a side holds open, by its own count.
 pub fn open_at(side: SocketAddr) -> u64 {
+    let stats: Value = serde_json::from_str(&said_by(side, "GET /xuc/lab/stats")).unwrap();
+    stats["websockets"].as_u64().unwrap()
+}
+
+/// Has a side behave otherwise from now on: `ok`, `mute` or `500`.
+pub fn behave(side: SocketAddr, mode: &str) {
+    assert_eq!(said_by(side, &format!("POST /xuc/lab/mode?mode={mode}")).trim(), mode);
+}
+
+/// Asks a side past the Edge.
+fn said_by(side: SocketAddr, what: &str) -> String {
     let mut socket = TcpStream::connect(side).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    socket.write_all(b"GET /xuc/lab/stats HTTP/1.1\r\nHost: side\r\nConnection: close\r\n\r\n").unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let head = format!("{what} HTTP/1.1\r\nHost: side\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    socket.write_all(head.as_bytes()).unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();
-    let stats: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
-    stats["websockets"].as_u64().unwrap()
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
 }
 
 /// Resident memory of the Edge in MiB.
 pub fn memory(site: &Site) -> f64 {
     let pid = site.edge.as_ref().unwrap().pid();
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = line.unwrap_or_else(|| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let code = stat.split_whitespace().last().unwrap();
+        panic!("the Edge has ended, wait status {code}; its log:\n{}", site.log())
+    });
     line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+}
+
+/// Descriptors the Edge has open.
+pub fn descriptors(site: &Site) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", site.edge.as_ref().unwrap().pid())).unwrap().count()
 }
 
 /// Bytes that wait unread in the sockets of whoever listens at `address`, the largest first.

@@ -19,10 +19,10 @@ let page;
 
 // What a user sees.
 async function seen(answer) {
-  const [title, text, lang] = await page.evaluate(() => [
-    document.title, document.body.innerText, document.documentElement.lang,
+  const [title, lang, side] = await page.evaluate(() => [
+    document.title, document.documentElement.lang, document.documentElement.dataset.side ?? null,
   ]);
-  return { status: answer?.status() ?? null, address: page.url(), title, text, lang };
+  return { status: answer?.status() ?? null, address: page.url(), title, lang, side };
 }
 
 const orders = {
@@ -38,9 +38,9 @@ const orders = {
     return seen(await page.reload());
   },
 
-  // Until the page is another one, without anybody touching it.
-  async becomes({ title }) {
-    await page.waitForFunction((title) => document.title === title, title);
+  // Until a side's own page is there, without anybody touching it.
+  async becomes({ side }) {
+    await page.waitForFunction((side) => document.documentElement.dataset.side === side, side);
     return seen();
   },
 

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::{LAB, REASON, switch};
 use crate::client::Client;
-use crate::shared::{alone, blocking, decided, memory, open_at};
+use crate::shared::{alone, blocking, decided, descriptors, memory, open_at};
 use crate::site::{Site, wait_until};
 use crate::socket::{Ending, Socket, soon, token};
 
@@ -22,13 +22,15 @@ const STALLED: usize = 20;
 const FRAGMENTS: &str = "/xuc/lab/ws/fragmented?bytes=8388608&chunk=65536&pause_ms=250";
 /// Handshakes under way at once.
 const OPENING: usize = 32;
-/// From the decision to the last Close. What an optimised Edge keeps on a quiet machine, and what is asked of one
-/// without optimisation that shares two cores with a thousand clients, two sides and other tests.
-const PROMPT_MS: f64 = if cfg!(debug_assertions) { 1000.0 } else { 100.0 };
+/// From the decision to the last Close, as a thousand clients see it that share two cores with the Edge, both sides and
+/// other tests: 50 to 90 ms with an optimised Edge, 130 without; each run prints its own. Limits of the tunnel begin at 1 s.
+const PROMPT_MS: f64 = 500.0;
 /// From the decision to the end of what is stuck within a frame: the frame limit, and the same allowance.
 const CUT_MS: f64 = 1000.0 + PROMPT_MS;
 /// The second thousand reuses the memory of the first: what it may add, in MiB. Sessions that leaked would add more.
 const MEMORY_KEPT: f64 = 5.0;
+/// Probes under way, connections kept for the next request, and this test's own questions.
+const DESCRIPTORS_KEPT: usize = 20;
 const PACING_OFF: &str = "switch: { reconnect_rate: all }\n";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,11 +63,12 @@ impl Kind {
     }
 }
 
-/// A site with room for everybody, and its Edge's memory before anybody came.
+/// A site with room for everybody, and what its Edge used before anybody came: memory and descriptors.
 struct Stage {
     site: Site,
     client: Client,
     empty: f64,
+    descriptors: usize,
 }
 
 impl Stage {
@@ -73,8 +76,8 @@ impl Stage {
         let most = getrlimit(Resource::Nofile).maximum;
         setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most }).unwrap();
         let site = blocking(|| Site::start_with(&format!("{LAB}{PACING_OFF}")));
-        let (client, empty) = (Client::of(&site), memory(&site));
-        Self { site, client, empty }
+        let (client, empty, descriptors) = (Client::of(&site), memory(&site), descriptors(&site));
+        Self { site, client, empty, descriptors }
     }
 
     /// Opens everybody's WebSocket, on `side`.
@@ -114,9 +117,9 @@ impl Stage {
     /// Everybody comes back, is served by `side`, and leaves again: that has cost the Edge nothing.
     async fn return_to(&self, side: Side, full: f64) {
         let back = self.fill(side, |_| Kind::Idle).await;
-        assert_eq!(blocking(|| open_at(self.address(side))), CROWD as u64);
-        drop(back);
         blocking(|| {
+            wait_until("everybody is counted", || open_at(self.address(side)) == CROWD as u64);
+            drop(back);
             wait_until("nobody is left", || open_at(self.address(side)) == 0);
             let mut after = 0.0;
             wait_until("the Edge needs no more memory than before", || {
@@ -124,6 +127,9 @@ impl Stage {
                 after < full + MEMORY_KEPT
             });
             wait_until("the report says who came first", || !self.site.report(1)["phases"]["first_served"].is_null());
+            wait_until("the Edge has closed what it had open", || {
+                descriptors(&self.site) <= self.descriptors + DESCRIPTORS_KEPT
+            });
             println!("memory: {:.1} MiB empty, {full:.1} MiB full, {after:.1} MiB after", self.empty);
         });
     }
@@ -170,7 +176,7 @@ async fn e6_a_planned_switch_tells_a_thousand_websockets_at_once_and_strands_non
     let _alone = alone().await;
     let stage = Stage::set();
     let mut crowd = watch(stage.fill(Side::Main, Kind::of).await);
-    blocking(|| assert_eq!(open_at(stage.site.main.address), CROWD as u64));
+    blocking(|| wait_until("everybody is counted", || open_at(stage.site.main.address) == CROWD as u64));
     let full = memory(&stage.site);
     assert!(crowd.try_join_next().is_none(), "somebody left too early");
     switch(&stage.site, Side::Standby);
@@ -212,7 +218,7 @@ async fn e6_when_a_side_goes_silent_a_thousand_websockets_are_told_with_the_deci
     let endings = stage.empty_out(crowd).await;
     let decision = decided(&stage.site, 1);
     let sought = decision.duration_since(silent).unwrap_or(Duration::ZERO);
-    println!("silent: decided after {:.0} ms", sought.as_secs_f64() * 1000.0);
+    println!("silent: decided after {:.0} ms; {}", sought.as_secs_f64() * 1000.0, stage.site.report(1)["phases"]);
     judge("silent", &endings, decision);
     stage.return_to(Side::Standby, full).await;
     stage.site.main.signal(Signal::CONT);

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::{REASON, site, switch};
 use crate::client::Client;
-use crate::shared::{Shared, alone, blocking, decided, open_at};
+use crate::shared::{Shared, alone, behave, blocking, decided, open_at};
 use crate::site::{Site, wait_until};
 use crate::socket::{Ending, Socket, soon, token};
 
@@ -83,6 +83,22 @@ async fn e6_when_main_is_killed_a_users_cti_and_sip_sockets_end_together() {
     assert!(first.ms_after(decision) > -5.0, "a CTI socket ended before the decision that ends its SIP socket");
     blocking(|| wait_until("nothing is left", || open_at(shared.address) == 0));
     open_pairs(&site, Side::Standby).await.abort_all();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e6_when_main_falls_silent_a_users_cti_and_sip_sockets_end_together() {
+    let _alone = alone().await;
+    let shared = Shared::start();
+    let site = site(&shared, AT_ONCE);
+    let pairs = open_pairs(&site, Side::Main).await;
+    blocking(|| behave(site.main.address, "mute"));
+    let firsts = ends_of("silent", pairs).await;
+    blocking(|| site.wait_live(Side::Standby));
+    assert!(firsts[0].ms_after(decided(&site, 1)) > -5.0, "ended before the decision");
+    blocking(|| {
+        behave(site.main.address, "ok");
+        wait_until("nothing is left", || open_at(site.main.address) == 0 && open_at(shared.address) == 0);
+    });
 }
 
 async fn spread(how: &str, site: &Site, pairs: Pairs) {
