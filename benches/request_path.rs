@@ -17,16 +17,22 @@ use site::{FQDN, Site};
 
 mod site;
 
-const PAGE: Asked<'_> = Asked { host: Some(FQDN), path: "/ccagent", query: None, upgrade: None };
-const API: Asked<'_> =
-    Asked { host: Some(FQDN), path: "/xuc/api/2.0/history/customer", query: Some("size=20"), upgrade: None };
+const PAGE: Asked<'_> = Asked { method: "GET", host: Some(FQDN), path: "/ccagent", query: None, upgrade: None };
+const API: Asked<'_> = Asked {
+    method: "GET",
+    host: Some(FQDN),
+    path: "/xuc/api/2.0/history/customer",
+    query: Some("size=20"),
+    upgrade: None,
+};
 const SOCKET: Asked<'_> = Asked {
+    method: "GET",
     host: Some(FQDN),
     path: "/xuc/api/2.0/cti",
     query: Some(concat!("token=eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJsb2dpbiI6ImFsaWNlIiwiZXhwIjoxNzAw", ".c2ln")),
     upgrade: Some(None),
 };
-const NOWHERE: Asked<'_> = Asked { host: Some(FQDN), path: "/wp-login.php", query: None, upgrade: None };
+const NOWHERE: Asked<'_> = Asked { method: "GET", host: Some(FQDN), path: "/wp-login.php", query: None, upgrade: None };
 
 /// A request as a browser words it.
 const HEAD: &[u8] = b"GET /xuc/api/2.0/history/customer?size=20 HTTP/1.1\r\n\
