@@ -9,7 +9,7 @@ mod site;
 #[test]
 fn a_decision_about_a_plain_path_allocates_nothing() {
     let one = Site::with_backends(1);
-    let asked = |path, query, upgrade| Asked { host: Some(FQDN), path, query, upgrade };
+    let asked = |path, query, upgrade| Asked { method: "GET", host: Some(FQDN), path, query, upgrade };
     for (asked, served) in [
         (asked("/ccagent", None, None), true),
         (asked("/xuc/api/2.0/history/customer", Some("size=20"), None), true),
