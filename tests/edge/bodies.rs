@@ -1,5 +1,7 @@
 //! Bodies on their way through: framing is never lost between two requests, limits hold, and nothing is cut or added.
 
+use std::io::{Read, Write};
+
 use bytes::Bytes;
 use futures_util::stream;
 use http::{Method, Request};
@@ -49,6 +51,54 @@ async fn an_empty_last_frame_does_not_put_the_next_request_out_of_step() {
     assert_eq!(site.main.ledger(), (1..=20).map(|n| n.to_string()).collect::<Vec<_>>());
     assert_eq!(site.main.requests(), 60);
     assert_alive(&mut site).await;
+}
+
+/// What reaches an upstream on one connection, answered after each head; ends with the connection.
+fn listen_in() -> (std::net::SocketAddr, std::sync::mpsc::Receiver<String>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut heard = String::new();
+            let mut part = [0; 4096];
+            while let Ok(count @ 1..) = stream.read(&mut part) {
+                heard.push_str(&String::from_utf8_lossy(&part[..count]));
+                if heard.contains("\r\n0\r\n\r\n")
+                    && stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").is_err()
+                {
+                    break;
+                }
+            }
+            if tell.send(heard).is_err() {
+                return;
+            }
+        }
+    });
+    (address, told)
+}
+
+#[tokio::test]
+async fn a_body_of_h2_frames_ends_once_on_its_way_to_the_upstream() {
+    let (address, told) = listen_in();
+    let mut site = Site::start_with(&format!(
+        "shared: {{ sip: 'http://{address}' }}\nroutes: [ {{ path: /heard, service: sip }} ]"
+    ));
+    let client = Client::of(&site);
+    let parts = vec![Bytes::from("7"), Bytes::new()];
+    let (status, _) = post_in_frames(&client, "/heard", parts).await.unwrap();
+    assert_eq!(status, 200);
+    // The connection lies in the pool until the Edge ends; all that was ever sent on it is then known.
+    site.stop_edge();
+    let body = loop {
+        // Probes connect and say nothing.
+        let heard = told.recv_timeout(crate::site::PATIENCE).unwrap();
+        if let Some((_, body)) = heard.split_once("\r\n\r\n") {
+            break body.to_owned();
+        }
+    };
+    assert_eq!(body, "1\r\n7\r\n0\r\n\r\n");
 }
 
 #[tokio::test]

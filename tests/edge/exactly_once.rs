@@ -79,7 +79,9 @@ async fn post(
             Some(open) => open,
             None => client.connect(speaks).await.unwrap(),
         };
-        let posted = timeout(PATIENCE, open.send(Method::POST, "/xuc/lab/count", number.to_string())).await;
+        // One in two is in the ledger well before it is confirmed: where a fault may find it.
+        let target = if number.is_multiple_of(2) { "/xuc/lab/count" } else { "/xuc/lab/count?ms=10" };
+        let posted = timeout(PATIENCE, open.send(Method::POST, target, number.to_string())).await;
         let fate = match posted.expect("each number gets an answer") {
             Ok(answer) => {
                 // A refusal may end an HTTP/1.1 connection; hyper notices that with the next request.
@@ -147,7 +149,7 @@ fn each_number_once(speaks: Speaks) {
     assert!(taken.keys().all(|number| fates.contains_key(number)));
     let (posted, taken) = (fates.len(), taken.len());
     println!("{posted} posted, {taken} taken, {failed} failed at their client");
-    assert!(posted > 1500, "only {posted} were posted");
+    assert!(posted > 1000, "only {posted} were posted");
     // At most what is under way can break: one a client and fault.
     let most = CLIENTS * u64::from(ROUNDS);
     assert!(failed <= most, "{failed} failed, {most} may");

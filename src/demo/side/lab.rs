@@ -73,7 +73,7 @@ fn talk(what: &str, query: Option<&str>) -> Result<Option<Talk>, Nonsense> {
     }))
 }
 
-/// A number is in the ledger before its sender is told.
+/// A number is in the ledger before its sender is told; `ms=` is how long before.
 async fn count(request: &mut Request<Incoming>, state: &State) -> Answer {
     match *request.method() {
         Method::GET => answer::text(StatusCode::OK, format!("{}\n", state.counted.load(Ordering::Relaxed))),
@@ -90,6 +90,10 @@ async fn count(request: &mut Request<Incoming>, state: &State) -> Answer {
                 return answer::text(StatusCode::INSUFFICIENT_STORAGE, format!("{error}\n"));
             }
             state.counted.fetch_add(1, Ordering::Relaxed);
+            match answer::number(request.uri().query(), "ms", 0, MOST_MS) {
+                Ok(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+                Err(nonsense) => return nonsense.into(),
+            };
             answer::text(StatusCode::OK, format!("{number}\n"))
         }
         _ => answer::only("GET, POST"),
