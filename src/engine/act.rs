@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use failover::switch::{Move, Output};
+use failover::switch::{Kind, Move, Output};
 use failover::{Explain as _, verdict};
 use tokio::time::timeout;
 
@@ -12,7 +12,7 @@ use super::record::{api_kind, live_state};
 use super::report::SwitchReport;
 use super::{Engine, Work};
 use crate::control::api::{Event, Frozen, SwitchSummary, Time};
-use crate::control::metrics::Kind;
+use crate::control::metrics;
 use crate::live::{Mode, View};
 use crate::state::PastSwitch;
 use crate::tunnel::Pacing;
@@ -124,20 +124,32 @@ impl Engine {
         let site = self.plan.site.clone();
         let report = SwitchReport::begin(&self.means, &self.clock, &step, self.asker.clone());
         edge.live.publish(View { side: step.to, mode: Mode::Serving, epoch: step.epoch });
-        let cut = edge.registers.of(Some(step.from)).cut();
         let switching = &site.config.switch;
+        let present = edge.registers.of(Some(step.from)).present();
+        let cut = match step.kind {
+            // Nothing is wrong with the side that is left: what it was asked before it may still answer.
+            Kind::Planned if self.health.side(step.from).works() => {
+                let patience = switching.drain_limit;
+                tokio::spawn(async move {
+                    tokio::time::sleep(patience).await;
+                    present.cut();
+                });
+                0
+            }
+            Kind::Planned | Kind::Failover | Kind::Failback => present.cut(),
+        };
         let pacing = Pacing { reconnect_rate: switching.reconnect_rate, drain_limit: switching.drain_limit };
         let leaving = edge.sessions.demote(step.from, step.epoch, pacing);
-        let metrics = &self.means.metrics;
-        metrics.switched(
+        let counted = &self.means.metrics;
+        counted.switched(
             match step.kind {
-                failover::switch::Kind::Failover => Kind::Failover,
-                failover::switch::Kind::Failback => Kind::Failback,
-                failover::switch::Kind::Planned => Kind::Planned,
+                Kind::Failover => metrics::Kind::Failover,
+                Kind::Failback => metrics::Kind::Failback,
+                Kind::Planned => metrics::Kind::Planned,
             },
             step.from,
         );
-        metrics.live(step.to, step.epoch);
+        counted.live(step.to, step.epoch);
         tracing::warn!(
             from = %step.from, to = %step.to, epoch = step.epoch, kind = %step.kind, connections = cut,
             sessions = leaving.sessions(), "{sentence}"

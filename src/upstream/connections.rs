@@ -98,6 +98,20 @@ impl Drop for Registered {
     }
 }
 
+/// Connections that were open at one moment.
+#[derive(Debug)]
+pub struct Present(Vec<Arc<Cut>>);
+
+impl Present {
+    /// Cuts them; returns how many they were.
+    pub fn cut(self) -> usize {
+        for connection in &self.0 {
+            connection.cut();
+        }
+        self.0.len()
+    }
+}
+
 impl Connections {
     /// Registers a connection about to be opened.
     pub fn register(self: &Arc<Self>) -> Registered {
@@ -107,13 +121,9 @@ impl Connections {
         Registered { home: self.clone(), id, cut }
     }
 
-    /// Cuts all that are registered now; returns how many.
-    pub fn cut(&self) -> usize {
-        let open: Vec<Arc<Cut>> = self.open().values().cloned().collect();
-        for connection in &open {
-            connection.cut();
-        }
-        open.len()
+    /// Those that are registered now.
+    pub fn present(&self) -> Present {
+        Present(self.open().values().cloned().collect())
     }
 
     /// How many are open.
@@ -148,7 +158,7 @@ mod tests {
             })
         });
         tokio::task::yield_now().await;
-        assert_eq!(side.cut(), 1);
+        assert_eq!(side.present().cut(), 1);
         waiter.await.unwrap();
         let new = side.register();
         assert!(!new.cut().is_done());

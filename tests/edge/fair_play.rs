@@ -115,3 +115,17 @@ async fn a_reload_keeps_what_is_known_of_each_check() {
     assert_eq!(verdicts(), before);
     assert_eq!(site.status()["live"], "main");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_planned_switch_lets_a_post_under_way_finish_on_the_side_that_is_left() {
+    let site = Site::start();
+    let client = Client::of(&site);
+    site.wait_ready_to_switch();
+    let posting = tokio::spawn(async move { client.send(Method::POST, "/xuc/lab/count?ms=1500", "77").await });
+    wait_until("Main has the number", || site.main.ledger().contains(&"77".to_owned()));
+    assert_eq!(site.verb(&["switch", "--to", "standby"]).0, Some(0));
+    assert_eq!(site.live().0, "standby");
+    let answer = posting.await.unwrap().unwrap();
+    assert_eq!((answer.status.as_u16(), answer.side()), (200, "main"));
+    assert!(site.standby.ledger().is_empty(), "done once");
+}
