@@ -424,7 +424,7 @@ impl Engine {
         let planned = &self.plan.checks[check];
         let place = &self.plan.backends[planned.backend];
         let service = &self.plan.site.config.services[place.service.0].name;
-        let side = place.side.map_or("shared", crate::control::api::side::name);
+        let side = place.side.map_or("shared", Side::name);
         let (backend, check) = (&place.name, &planned.name);
         if report.verdict == Verdict::Down {
             tracing::warn!(side, %service, %backend, %check, %from, "{report}");

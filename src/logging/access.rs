@@ -15,7 +15,7 @@ use super::escape::{visible, word};
 use super::lines::Lines;
 use super::{Ended, RequestId, SafePath, is_human};
 use crate::config::Log;
-use crate::control::api::{Time, side};
+use crate::control::api::Time;
 
 /// Records that wait for the writer: a second of a busy Edge, some megabytes.
 const ROOM: usize = 16 * 1024;
@@ -174,7 +174,7 @@ impl AccessRecord {
             duration_ms: ms(self.duration),
             connect_ms: self.connect.map(ms),
             upstream_ms: self.upstream.map(ms),
-            side: self.side.map(side::name),
+            side: self.side.map(Side::name),
             backend: self.backend.as_deref(),
             route: self.route.as_deref(),
             replays: self.replays,
@@ -212,7 +212,7 @@ impl AccessRecord {
             self.bytes_in,
             self.bytes_out,
         );
-        let by = self.side.map_or("shared", side::name);
+        let by = self.side.map_or("shared", Side::name);
         let _ = match &self.backend {
             Some(backend) => write!(line, " {by}/{}", word(backend)),
             None => write!(line, " edge"),

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 
 use super::{Paint, Table, bytes, span};
+use failover::Side;
+
 use crate::control::api::{BackendStatus, CheckStatus, Health, ServiceStatus, SessionRow, Status, Verdict, side};
 use crate::logging::escape::visible;
 
@@ -45,7 +47,7 @@ pub(in crate::cli) fn status(status: &Status, paint: Paint) -> String {
 }
 
 fn sides(status: &Status, paint: Paint, text: &mut String) {
-    for one in side::BOTH {
+    for one in Side::BOTH {
         let its = status.sides.of(one);
         let live = if status.live == one { "LIVE" } else { "" };
         let since = its.since.map(|since| format!(" for {}", span(status.now.ms_since(since)))).unwrap_or_default();
@@ -97,7 +99,7 @@ fn services(status: &Status, paint: Paint, text: &mut String) {
     for (service, backend) in &backends {
         let name = if service.required { format!("{}*", service.name) } else { service.name.clone() };
         let checks: Vec<String> = backend.checks.iter().map(check).collect();
-        let place = service.side.map_or("shared", side::name).to_owned();
+        let place = service.side.map_or("shared", Side::name).to_owned();
         table.row([name, place, backend.name.clone(), verdict(backend.verdict).to_owned(), checks.join("; ")]);
     }
     text.push_str(&table.draw(|row, line| match backends.get(row).map(|(_, backend)| backend.verdict) {
@@ -162,7 +164,7 @@ pub(in crate::cli) fn sessions(rows: &[SessionRow], paint: Paint) -> String {
             row.since.to_string(),
             row.login.clone().unwrap_or_else(|| "-".into()),
             row.client.to_string(),
-            row.side.map_or("shared", side::name).to_owned(),
+            row.side.map_or("shared", Side::name).to_owned(),
             row.backend.clone(),
             row.route.clone(),
             bytes(row.bytes_in),

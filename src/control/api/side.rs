@@ -27,17 +27,6 @@ impl<T> Sides<T> {
     }
 }
 
-/// Both sides, Main first.
-pub const BOTH: [Side; 2] = [Side::Main, Side::Standby];
-
-/// The word for a side in configuration, logs, metrics and on the wire.
-pub const fn name(side: Side) -> &'static str {
-    match side {
-        Side::Main => "main",
-        Side::Standby => "standby",
-    }
-}
-
 /// The word for a side at the head of a sentence.
 pub const fn title(side: Side) -> &'static str {
     match side {
@@ -46,47 +35,30 @@ pub const fn title(side: Side) -> &'static str {
     }
 }
 
-/// The side that is not this one.
-pub const fn other(side: Side) -> Side {
-    match side {
-        Side::Main => Side::Standby,
-        Side::Standby => Side::Main,
-    }
-}
-
-/// The side with this name; the error says which names there are.
-pub fn parse(text: &str) -> Result<Side, String> {
-    match text {
-        "main" => Ok(Side::Main),
-        "standby" => Ok(Side::Standby),
-        other => Err(format!("`{other}` is no side: use main or standby")),
-    }
-}
-
 /// Writes a side's name.
 pub fn serialize<S: Serializer>(side: &Side, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(name(*side))
+    to.serialize_str(side.name())
 }
 
 /// Reads a side's name.
 pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Side, D::Error> {
-    parse(&String::deserialize(from)?).map_err(de::Error::custom)
+    String::deserialize(from)?.parse().map_err(de::Error::custom)
 }
 
 /// The same for a side that may be none (`null`): a shared service's.
 pub mod option {
-    use super::{Deserialize, Deserializer, Serializer, Side, de, name, parse};
+    use super::{Deserialize, Deserializer, Serializer, Side, de};
 
     /// Writes a side's name or `null`.
     pub fn serialize<S: Serializer>(side: &Option<Side>, to: S) -> Result<S::Ok, S::Error> {
         match side {
-            Some(side) => to.serialize_some(name(*side)),
+            Some(side) => to.serialize_some(side.name()),
             None => to.serialize_none(),
         }
     }
 
     /// Reads a side's name or `null`.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Side>, D::Error> {
-        Option::<String>::deserialize(from)?.map(|text| parse(&text).map_err(de::Error::custom)).transpose()
+        Option::<String>::deserialize(from)?.map(|text| text.parse().map_err(de::Error::custom)).transpose()
     }
 }

@@ -20,7 +20,7 @@ pub use labels::{
 use self::configured::Families;
 use self::make::Maker;
 use self::process::ProcessCollector;
-use super::api::{Sides, side};
+use super::api::Sides;
 use crate::config::Config;
 
 /// From a cached asset to a long poll.
@@ -146,7 +146,7 @@ impl Metrics {
                 .gauge("bascule_config_last_reload_timestamp_seconds", "When the running configuration was loaded.")?,
             families: Families::new(&make)?,
         };
-        for side in side::BOTH {
+        for side in Side::BOTH {
             metrics.health(side, HealthState::Unknown);
         }
         Ok(metrics)
@@ -159,7 +159,7 @@ impl Metrics {
 
     /// That side is live, since that epoch.
     pub fn live(&self, side: Side, epoch: u64) {
-        for each in side::BOTH {
+        for each in Side::BOTH {
             self.live.of(each).set(i64::from(each == side));
         }
         self.epoch.set(i64::try_from(epoch).unwrap_or(i64::MAX));
@@ -199,14 +199,13 @@ impl Metrics {
 
 fn live(make: &Maker<'_>) -> Result<Sides<IntGauge>> {
     let family = make.gauges("bascule_live", "1: the side that receives traffic.", &["side"])?;
-    Ok(Sides::from_fn(|side| family.with_label_values(&[side::name(side)])))
+    Ok(Sides::from_fn(|side| family.with_label_values(&[side.name()])))
 }
 
 /// A failover leaves Main, a failback leaves Standby, an operator either: no series for what cannot be.
 fn switches(make: &Maker<'_>) -> Result<Switches> {
     let family = make.counters("bascule_switches_total", "Switches of the live side.", &["kind", "from", "to"])?;
-    let child =
-        |kind: Kind, from| family.with_label_values(&[kind.name(), side::name(from), side::name(side::other(from))]);
+    let child = |kind: Kind, from: Side| family.with_label_values(&[kind.name(), from.name(), from.other().name()]);
     Ok(Switches {
         automatic: Sides { main: child(Kind::Failover, Side::Main), standby: child(Kind::Failback, Side::Standby) },
         planned: Sides::from_fn(|from| child(Kind::Planned, from)),
@@ -215,9 +214,7 @@ fn switches(make: &Maker<'_>) -> Result<Switches> {
 
 fn health(make: &Maker<'_>) -> Result<Sides<Per<HealthState, IntGauge>>> {
     let family = make.gauges("bascule_side_health", "1: the health of the side.", &["side", "state"])?;
-    Ok(Sides::from_fn(|side| {
-        Per::new(|state: HealthState| family.with_label_values(&[side::name(side), state.name()]))
-    }))
+    Ok(Sides::from_fn(|side| Per::new(|state: HealthState| family.with_label_values(&[side.name(), state.name()]))))
 }
 
 fn handshakes(make: &Maker<'_>) -> Result<Handshakes> {
