@@ -23,10 +23,13 @@ extern crate alloc;
 extern crate std;
 
 pub mod health;
+pub mod lease;
 mod names;
 mod side;
 pub mod switch;
 mod time;
+#[expect(dead_code, reason = "half of the mistakes are the duty's")]
+mod traps;
 pub mod verdict;
 
 pub use names::{Explain, Named, Names, Numbered};
