@@ -1,6 +1,6 @@
 //! A voter's promise: whom it lets serve, for how long, and what it answers.
 //!
-//! The witness is a voter and nothing else; a XiVO node's own vote is one inside its duty. How messages
+//! The witness is a voter and nothing else; a XiVO node's own vote is one inside its [`duty`](crate::duty). How messages
 //! travel, who may send them, and the disk, it leaves to the driver.
 
 mod message;

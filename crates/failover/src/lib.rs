@@ -22,13 +22,13 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod duty;
 pub mod health;
 pub mod lease;
 mod names;
 mod side;
 pub mod switch;
 mod time;
-#[expect(dead_code, reason = "half of the mistakes are the duty's")]
 mod traps;
 pub mod verdict;
 
