@@ -23,3 +23,5 @@ pub use settings::{Alone, Choice, Failback, Mode, Requests, Settings, Window, Wi
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk;

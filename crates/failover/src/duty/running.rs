@@ -110,7 +110,8 @@ impl Duty {
             Phase::Stopping(_) => {}
             Phase::Inactive => {
                 // An epoch not above all it knows is of an older want.
-                if self.waiting().is_none() && (epoch > self.epoch() || made(Trap::EpochForgotten)) {
+                let newest = epoch > self.epoch() || made(Trap::EpochForgotten) || made(Trap::OldAnswers);
+                if self.waiting().is_none() && newest {
                     self.grants[by] = Some(from);
                     self.start(epoch, StartReason::Granted { by }, outputs);
                 }
