@@ -50,7 +50,7 @@ pub struct Duty {
     pub(super) peer: Option<Report>,
     /// When the newest answered request to the witness was sent, or this machine began.
     pub(super) witness_at: Instant,
-    /// Both nodes told each other that the witness is out.
+    /// The witness is out for this node, and the peer's last word was that it is for it too.
     pub(super) agreed: bool,
     pub(super) unguarded: Option<Unguarded>,
     pub(super) surroundings: Surroundings,
@@ -191,9 +191,13 @@ impl Duty {
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Output> {
         let mut outputs = Vec::new();
         self.now = self.now.max(now);
+        // In time is in time: before the deadline is looked at.
+        if event == Event::Fenced {
+            self.fenced();
+        }
         self.advance(&mut outputs);
         match event {
-            Event::Timer => {}
+            Event::Timer | Event::Fenced => {}
             Event::Asked(request) => self.answer(&request, &mut outputs),
             Event::Answered { by, sent, answer } => self.learn(by, sent.min(self.now), &answer, &mut outputs),
             Event::Fit => self.fit_since = self.fit_since.or(Some(self.now)),
@@ -205,7 +209,6 @@ impl Duty {
             }
             Event::Started(outcome) => self.started(outcome, &mut outputs),
             Event::Stopped(outcome) => self.stopped(outcome, &mut outputs),
-            Event::Fenced => self.fenced(),
             Event::Surroundings(surroundings) => self.surroundings = surroundings,
             Event::Window(window) => self.window = window,
             Event::Act(act) => self.act(act, &mut outputs),
@@ -305,9 +308,7 @@ impl Duty {
         if !before && two(self, self.peer) {
             outputs.push(Output::TwoActives);
         }
-        if report.witness_out && self.witness_is_out() {
-            self.agreed = true;
-        }
+        self.agreed = report.witness_out && self.witness_is_out();
     }
 
     /// Answers the peer: by its duty if it serves or is stopping, else as a voter.

@@ -215,6 +215,7 @@ impl Duty {
     pub(super) fn fenced(&mut self) {
         if let Phase::Stopping(stopping) = &mut self.phase
             && stopping.fence == Fence::Awaited
+            && self.now <= stopping.since + self.settings.timing.fence
         {
             stopping.fence = Fence::Verified;
             self.unguarded = None;

@@ -7,10 +7,13 @@ mod key;
 mod search;
 mod world;
 
-use crate::lease::Timing;
+use super::machine::Phase;
+use super::settings::Witness;
+use crate::lease::{Record, Timing};
+use crate::side::Side;
 use crate::traps::{Trap, making};
 use core::time::Duration;
-use heal::{BOUND, SCENES, heal};
+use heal::{BOUND, MAIN_IS_DEAF, SCENES, Scene, Serves, heal};
 use search::{search, wander};
 use std::println;
 use std::time::Instant as Clock;
@@ -45,6 +48,16 @@ const PLAN: Plan = Plan {
     slow_start: false,
     orphans: false,
     unguarded: false,
+    witness: Witness::Configured,
+};
+
+/// The rules without a majority at work, with a witness that is out after three ticks.
+const UNGUARDED: Plan = Plan {
+    name: "a witness that both may agree to be out",
+    timing: Timing { witness_out: ticks(3), ..TIMING },
+    delay: 0,
+    unguarded: true,
+    ..PLAN
 };
 
 fn limit() -> usize {
@@ -53,7 +66,7 @@ fn limit() -> usize {
 
 fn holds(plan: &Plan, limit: usize) {
     let began = Clock::now();
-    let found = search(plan, limit, World::breaks_w1, |_| {});
+    let found = search(plan, limit, |from, to| to.breaks_w1() || to.breaks_w1b(from), |_| {});
     let extent = if found.complete { "all" } else { "the first" };
     println!(
         "W1 holds in {extent} {} states, {} steps, {:.1?}: {}",
@@ -104,8 +117,12 @@ fn w1_holds_with_late_messages_slow_clocks_paused_watchdogs_slow_starts_and_orph
 /// How many mistakes' worlds are looked at: more than any needs.
 const MISTAKES: usize = 700_000;
 
+fn w1(_: &World, next: &World) -> bool {
+    next.breaks_w1()
+}
+
 /// Makes a mistake, and looks for the broken promise.
-fn caught(name: &str, plan: &Plan, trap: Option<Trap>, breaks: fn(&World) -> bool) {
+fn caught(name: &str, plan: &Plan, trap: Option<Trap>, breaks: fn(&World, &World) -> bool) {
     let began = Clock::now();
     let found = making(trap, || search(plan, MISTAKES, breaks, |_| {}));
     match &found.broken {
@@ -138,49 +155,50 @@ fn w1_is_broken_by_each_mistake_in_the_rules() {
         (Trap::AnyRelease, late),
         (Trap::OldWants, two_late),
     ] {
-        caught(&std::format!("{trap:?}"), &plan, Some(trap), World::breaks_w1);
+        caught(&std::format!("{trap:?}"), &plan, Some(trap), w1);
     }
 }
 
 #[test]
 fn w1_is_broken_by_each_time_that_is_too_short() {
     let timed = |timing| Plan { timing, ..PLAN };
-    caught("promise one tick short", &timed(Timing { promise: ticks(2), ..TIMING }), None, World::breaks_w1);
-    caught("quiet one tick short", &timed(Timing { quiet: ticks(2), ..TIMING }), None, World::breaks_w1);
-    caught("drift ignored", &Plan { slow: Some(0), pace: 5, ..PLAN }, None, World::breaks_w1);
-    caught("pause ignored", &Plan { pause: 1, ..PLAN }, None, World::breaks_w1);
+    caught("promise one tick short", &timed(Timing { promise: ticks(2), ..TIMING }), None, w1);
+    caught("quiet one tick short", &timed(Timing { quiet: ticks(2), ..TIMING }), None, w1);
+    caught("drift ignored", &Plan { slow: Some(0), pace: 5, ..PLAN }, None, w1);
+    caught("pause ignored", &Plan { pause: 1, ..PLAN }, None, w1);
 }
 
 #[test]
 fn epochs_repeat_if_a_voter_forgets_them() {
     let kept = Plan { lost_disks: [false; 3], ..PLAN };
-    let found = search(&kept, limit(), |world| world.epoch_repeated, |_| {});
+    let found = search(&kept, limit(), |_, world| world.epoch_repeated, |_| {});
     println!("no epoch repeats in {} states without lost disks", found.states);
     assert!(found.broken.is_none(), "an epoch repeats: {:#?}", found.broken);
-    caught("EpochForgotten", &kept, Some(Trap::EpochForgotten), |world| world.epoch_repeated);
+    caught("EpochForgotten", &kept, Some(Trap::EpochForgotten), |_, world| world.epoch_repeated);
 }
 
 /// Collects worlds with nothing on its way, and lets each scene settle from each of them.
-fn heals(plan: &Plan, limit: usize) -> usize {
+fn heals(plan: &Plan, scenes: &[Scene], limit: usize, counts: impl Fn(&World) -> bool) -> usize {
     let settled = std::cell::RefCell::new(std::vec::Vec::new());
     let keep = |world: &World| {
-        if world.links.iter().all(|link| *link == Link::Idle) {
+        if world.links.iter().all(|link| *link == Link::Idle) && counts(world) {
             settled.borrow_mut().push(*world);
         }
     };
-    search(plan, limit, |_| false, keep);
+    search(plan, limit, |_, _| false, keep);
     wander(plan, 2, 4 * limit, |world| {
         keep(world);
         false
     });
     let settled = settled.into_inner();
+    assert!(!settled.is_empty(), "no world to begin with");
     let mut failures = 0;
-    for scene in SCENES {
+    for scene in scenes {
         let began = Clock::now();
         let mut worst = 0;
         let mut first = None;
         for world in &settled {
-            match heal(plan, &scene, world) {
+            match heal(plan, scene, world) {
                 Ok(ticks) => worst = worst.max(ticks),
                 Err(end) => {
                     failures += 1;
@@ -191,13 +209,59 @@ fn heals(plan: &Plan, limit: usize) -> usize {
         let (took, count) = (began.elapsed(), settled.len());
         println!("W2 within {worst} ticks of {BOUND} from {count} worlds, {took:.1?}: {}", scene.name);
         if let Some((from, end)) = first {
-            println!("W2 broken: {}: from {from:#?}\nto {end:#?}", scene.name);
+            println!("W2 broken: {}: from {:?}\nto {:?}", scene.name, statuses(&from), statuses(&end));
         }
     }
     failures
 }
 
+fn statuses(world: &World) -> [Option<super::Explanation>; 2] {
+    world.nodes.map(|node| node.duty.map(|duty| duty.explain()))
+}
+
 #[test]
 fn w2_whatever_happened_exactly_one_node_serves_soon_once_two_voters_reach_each_other() {
-    assert_eq!(heals(&PLAN, limit() / 10), 0);
+    assert_eq!(heals(&PLAN, &SCENES, limit() / 10, |_| true), 0);
+}
+
+#[test]
+fn w1_and_w1b_hold_while_nodes_may_be_unguarded() {
+    holds(&UNGUARDED, limit());
+    holds(&Plan { name: "no witness", witness: Witness::None, ..UNGUARDED }, limit());
+    caught("OneSidedSilence", &UNGUARDED, Some(Trap::OneSidedSilence), |from, to| to.breaks_w1b(from));
+}
+
+#[test]
+fn w2_holds_while_nodes_may_be_unguarded() {
+    let (guarded, alone) = SCENES.split_at(SCENES.len() - 2);
+    assert_eq!(heals(&UNGUARDED, guarded, limit() / 10, |_| true), 0);
+    // W3: who agreed before that the witness is out serves without it, and without the peer.
+    for (side, serves) in [(1, Serves::Standby), (0, Serves::Main)] {
+        let scene = Scene { serves, ..alone[1 - side] };
+        let agreed = |world: &World| world.witness.is_none() && world.nodes[side].duty.is_some_and(|duty| duty.agreed);
+        assert_eq!(heals(&UNGUARDED, &[scene], limit() / 10, agreed), 0);
+    }
+}
+
+#[test]
+fn w2_standby_goes_on_beside_a_main_that_does_not_hear_it() {
+    let beside = |world: &World| {
+        let [Some(main), Some(standby)] = world.nodes.map(|node| node.duty) else { return false };
+        let proven = main.is_fresh(main.heard.peer);
+        let held = world
+            .witness
+            .is_some_and(|voter| matches!(voter.record, Record::Promised(promise) if promise.holder == Side::Standby));
+        matches!(standby.phase, Phase::Active { .. }) && standby.grants.witness == Some(standby.now) && held && !proven
+    };
+    let failures = |trap| making(trap, || heals(&PLAN, &[MAIN_IS_DEAF], limit(), beside));
+    assert_eq!(failures(None), 0);
+    let caught = failures(Some(Trap::OneWayFailback));
+    println!("caught in {caught} worlds: OneWayFailback");
+    assert!(caught > 0, "OneWayFailback is not caught");
+}
+
+#[test]
+fn w3_without_a_witness_one_node_serves_again_after_a_cut() {
+    let plan = Plan { name: "no witness", witness: Witness::None, ..UNGUARDED };
+    assert_eq!(heals(&plan, &SCENES[..3], limit() / 10, |_| true), 0);
 }

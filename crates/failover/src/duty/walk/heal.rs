@@ -1,6 +1,7 @@
 //! W2: from any world, once what is broken stays broken and the rest works, exactly one node serves, soon and for good.
 
-use super::super::machine::Phase;
+use super::super::guard::Surroundings;
+use super::super::machine::{Event, Phase};
 use super::world::{Action, Link, Plan, WITNESS, World, target};
 use std::boxed::Box;
 
@@ -10,6 +11,8 @@ pub(super) struct Scene {
     pub(super) name: &'static str,
     pub(super) dead: [bool; 3],
     pub(super) cut: [bool; 4],
+    /// Links on which requests arrive and answers do not.
+    pub(super) deaf: [bool; 4],
     /// Who must serve in the end.
     pub(super) serves: Serves,
 }
@@ -22,7 +25,8 @@ pub(super) enum Serves {
     Nobody,
 }
 
-const NONE: Scene = Scene { name: "nothing", dead: [false; 3], cut: [false; 4], serves: Serves::Main };
+const NONE: Scene =
+    Scene { name: "nothing", dead: [false; 3], cut: [false; 4], deaf: [false; 4], serves: Serves::Main };
 
 /// Links are Main to Standby, Main to witness, Standby to Main, Standby to witness.
 pub(super) const SCENES: [Scene; 13] = [
@@ -41,6 +45,15 @@ pub(super) const SCENES: [Scene; 13] = [
     Scene { name: "Standby and witness dead", dead: [false, true, true], serves: Serves::Nobody, ..NONE },
 ];
 
+/// Standby hears Main, and nobody is heard by Main.
+pub(super) const MAIN_IS_DEAF: Scene = Scene {
+    name: "Main deaf to Standby, and cut from the witness",
+    cut: [false, true, false, false],
+    deaf: [true, false, false, false],
+    serves: Serves::Standby,
+    ..NONE
+};
+
 /// After so many ticks it must be settled, and is watched for as many more.
 pub(super) const BOUND: u32 = 24;
 
@@ -57,18 +70,30 @@ pub(super) fn heal(plan: &Plan, scene: &Scene, from: &World) -> Result<u32, Box<
             _ => {}
         }
     }
+    if plan.unguarded {
+        for side in 0..2 {
+            let peer_host = !scene.dead[1 - side] && !scene.cut[2 * side];
+            let anchors = !(scene.cut[2 * side] && scene.cut[2 * side + 1]);
+            world.feed(plan, side, Event::Surroundings(Surroundings { peer_host, anchors }));
+        }
+    }
     for link in (0..4).filter(|link| scene.cut[*link]) {
         world.links[link] = Link::Idle;
     }
     let mut since = None;
     for tick in 0..2 * BOUND {
-        converse(plan, &mut world);
+        converse(plan, scene, &mut world);
         if world.breaks_w1() {
             return Err(Box::new(world));
         }
         let active = world.nodes.map(|node| node.duty.is_some_and(|duty| matches!(duty.phase, Phase::Active { .. })));
-        let serving = world.nodes.map(|node| node.serving);
-        let right = active == serving
+        // One that is cut off and says that it is unguarded cannot know better.
+        let serving = [0, 1].map(|side| {
+            let excused =
+                plan.unguarded && scene.cut[2 * side] && scene.cut[2 * side + 1] && world.nodes[side].unguarded;
+            world.nodes[side].serving && !excused
+        });
+        let right = (active == serving || plan.unguarded)
             && match scene.serves {
                 Serves::Main => serving == [true, false],
                 Serves::Standby => serving == [false, true],
@@ -101,7 +126,7 @@ pub(super) fn heal(plan: &Plan, scene: &Scene, from: &World) -> Result<u32, Box<
 }
 
 /// Delivers what is on its way, and what follows from it, within the tick.
-fn converse(plan: &Plan, world: &mut World) {
+fn converse(plan: &Plan, scene: &Scene, world: &mut World) {
     for _ in 0..6 {
         for link in [1, 0, 3, 2] {
             for _ in 0..2 {
@@ -110,7 +135,7 @@ fn converse(plan: &Plan, world: &mut World) {
                     WITNESS => world.witness.is_some(),
                     side => world.nodes[side].duty.is_some(),
                 };
-                let lost = asks && !up;
+                let lost = if asks { !up } else { scene.deaf[link] };
                 world.act(plan, if lost { Action::Lose(link) } else { Action::Deliver(link) });
             }
         }

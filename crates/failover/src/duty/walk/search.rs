@@ -71,7 +71,7 @@ struct Waiting {
 pub(super) fn search(
     plan: &Plan,
     limit: usize,
-    breaks: impl Fn(&World) -> bool,
+    breaks: impl Fn(&World, &World) -> bool,
     mut each: impl FnMut(&World),
 ) -> Found {
     let mut seen = Seen::new();
@@ -93,7 +93,7 @@ pub(super) fn search(
         for action in &actions {
             let mut next = *world;
             next.act(plan, *action);
-            if breaks(&next) {
+            if breaks(&world, &next) {
                 ways.push((at, *action));
                 let broken = Some(way(&ways, ways.len() - 1));
                 return Found { states: seen.len, edges, complete: false, broken };

@@ -1,9 +1,10 @@
 //! Both nodes, the witness, their disks and what is on its way between them.
 
 use super::super::ask::Elector;
+use super::super::guard::{Surroundings, Unguarded};
 use super::super::machine::{Duty, Event, Found, Memory, Outcome, Phase};
 use super::super::output::Output;
-use super::super::settings::{Settings, Wishes};
+use super::super::settings::{Settings, Wishes, Witness};
 use crate::lease::{self, Answer, Ask, Request, Ruling, Timing, Voter};
 use crate::side::Side;
 use crate::time::Instant;
@@ -42,6 +43,8 @@ pub(super) struct Plan {
     pub(super) orphans: bool,
     /// Whether the rules without a majority are at work: reports count, and hellos are sent.
     pub(super) unguarded: bool,
+    /// Whether there is a witness.
+    pub(super) witness: Witness,
 }
 
 /// A request or its answer on its way.
@@ -65,6 +68,8 @@ pub(super) struct Node {
     pub(super) fencing: Option<Instant>,
     /// When the kernel keeps phones out by itself.
     pub(super) permit: Option<Instant>,
+    /// When the witness was last out for it.
+    pub(super) out_at: Option<Instant>,
     /// Ticks for which the watchdog has been kept waiting.
     pub(super) paused: u8,
 }
@@ -108,7 +113,7 @@ pub(super) enum Action {
 }
 
 pub(super) fn settings(side: Side, plan: &Plan) -> Settings {
-    Settings { timing: plan.timing, hold_down: Duration::ZERO, ..Settings::new(side) }
+    Settings { timing: plan.timing, hold_down: Duration::ZERO, witness: plan.witness, ..Settings::new(side) }
 }
 
 const CLEAN: lease::Memory = lease::Memory { record: lease::Record::Free, epoch: 0 };
@@ -126,6 +131,7 @@ impl World {
                 unguarded: false,
                 fencing: None,
                 permit: None,
+                out_at: None,
                 paused: 0,
             }
         };
@@ -150,6 +156,22 @@ impl World {
     pub(super) fn breaks_w1(&self) -> bool {
         let [main, standby] = &self.nodes;
         main.serving && standby.serving && !main.unguarded && !standby.unguarded
+    }
+
+    /// W1b: no node becomes unguarded by itself before both agreed that the witness is out.
+    pub(super) fn breaks_w1b(&self, before: &Self) -> bool {
+        let unguarded = |world: &Self, side: usize| world.nodes[side].duty.and_then(|duty| duty.unguarded);
+        // Word of it is on its way for a tick at most.
+        let out = |side: usize| {
+            let node = &before.nodes[side];
+            node.out_at.is_some_and(|at| node.clock.since(at) <= TICK)
+        };
+        let agrees = |side: usize| self.nodes[side].duty.is_some_and(|duty| duty.agreed);
+        let agreed = |side: usize| before.nodes[side].duty.is_some_and(|duty| duty.agreed);
+        (0..2).any(|side| {
+            let alone = unguarded(before, side).is_none() && unguarded(self, side) == Some(Unguarded::WitnessOut);
+            alone && !agrees(side) || agrees(side) && !agreed(side) && !out(1 - side)
+        })
     }
 
     pub(super) fn actions(&self, plan: &Plan, actions: &mut std::vec::Vec<Action>) {
@@ -261,7 +283,7 @@ impl World {
             Action::Crash(WITNESS) => self.witness = None,
             Action::Crash(side) => {
                 self.die(side);
-                let Node { disk, clock, .. } = self.nodes[side];
+                let Node { disk, clock, out_at, .. } = self.nodes[side];
                 self.nodes[side] = Node {
                     duty: None,
                     disk,
@@ -270,6 +292,7 @@ impl World {
                     unguarded: false,
                     fencing: None,
                     permit: None,
+                    out_at,
                     paused: 0,
                 };
             }
@@ -352,6 +375,11 @@ impl World {
         node.paused = 0;
         self.carry_out(plan, whom, &outputs);
         self.feed(plan, whom, Event::Fit);
+        if plan.unguarded {
+            // The most that can be thought: each node always believes itself alone.
+            let alone = Surroundings { peer_host: false, anchors: true };
+            self.feed(plan, whom, Event::Surroundings(alone));
+        }
     }
 
     fn write(&mut self, outputs: &[lease::Output]) -> Option<Answer> {
@@ -426,6 +454,9 @@ impl World {
         let node = &mut self.nodes[side];
         if let Some(duty) = &node.duty {
             node.unguarded = duty.unguarded.is_some();
+            if duty.witness_is_out() {
+                node.out_at = Some(node.clock);
+            }
         }
         given
     }
