@@ -23,6 +23,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod duty;
+pub mod follow;
 pub mod health;
 pub mod lease;
 mod names;
