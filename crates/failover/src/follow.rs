@@ -93,7 +93,7 @@ pub enum Output {
 impl Follower {
     /// Starts a follower; services that run go on until its XiVO says that it is inactive.
     pub const fn new(settings: Settings, found: Found, now: Instant) -> Self {
-        let running = matches!(found, Found::Running);
+        let running = !matches!(found, Found::Stopped);
         let phase = if running { Phase::Active } else { Phase::Inactive };
         Self { settings, now, phase, wanted: running, heard: Some(now), blind: false, failed: 0, again: None }
     }

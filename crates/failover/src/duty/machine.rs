@@ -121,6 +121,21 @@ pub enum Found {
     Stopped,
     /// Services run, and nobody watched over them.
     Running,
+    /// Services run, and the watchdog before this one handed them over, on the same boot's clock.
+    HandedOver(Handover),
+}
+
+/// What a watchdog that ends leaves to the next, so that an upgrade stops no telephony.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Handover {
+    /// The duty epoch it serves in.
+    pub epoch: u64,
+    /// The campaign it serves in.
+    pub campaign: Campaign,
+    /// When the newest granted requests were sent: the lease goes on from there.
+    pub grants: PerElector<Option<Instant>>,
+    /// Why it serves without a majority, if so.
+    pub unguarded: Option<Unguarded>,
 }
 
 /// What must survive a restart.
@@ -178,13 +193,31 @@ impl Duty {
             told: (Status::Inactive, None),
         };
         let mut outputs = Vec::new();
-        if found == Found::Running {
-            duty.step_down(Why::FoundRunning, &mut outputs);
-        } else {
-            outputs.push(Output::Persist(duty.memory()));
+        match found {
+            Found::Stopped => outputs.push(Output::Persist(duty.memory())),
+            Found::HandedOver(from) if memory.is_some_and(|memory| memory.campaign == from.campaign) => {
+                duty.take_over(&from, &mut outputs);
+            }
+            Found::HandedOver(_) | Found::Running => duty.step_down(Why::FoundRunning, &mut outputs),
         }
         duty.settle(&mut outputs);
         (duty, outputs)
+    }
+
+    /// Returns what the next watchdog needs to go on within the lease; nothing unless this one is active.
+    pub const fn hand_over(&self) -> Option<Handover> {
+        let Phase::Active { epoch } = self.phase else { return None };
+        Some(Handover { epoch, campaign: self.campaign, grants: self.grants, unguarded: self.unguarded })
+    }
+
+    /// Goes on where the watchdog before left off, if its lease is not over.
+    fn take_over(&mut self, from: &Handover, outputs: &mut Vec<Output>) {
+        self.phase = Phase::Active { epoch: from.epoch };
+        self.vote.epoch = self.vote.epoch.max(from.epoch);
+        (self.campaign, self.grants, self.unguarded) = (from.campaign, from.grants, from.unguarded);
+        self.fit_since = Some(self.now);
+        outputs.push(Output::Persist(self.memory()));
+        self.advance(outputs);
     }
 
     /// Takes in what happened and says what to do.

@@ -273,3 +273,18 @@ fn e8_a_duty_explains_itself() {
          Epoch 8; the vote is free; the peer is silent."
     );
 }
+
+#[test]
+fn a_watchdog_that_ends_hands_over_within_the_lease_and_no_later() {
+    let node = Node::active(MAIN);
+    let (memory, handed) = (node.duty.memory(), node.duty.hand_over().unwrap());
+    let next = |after, memory: &Memory| Duty::new(MAIN, Some(memory), 0, Found::HandedOver(handed), node.now + after);
+    let (duty, outputs) = next(TIMING.lease - Duration::from_millis(1), &memory);
+    assert_eq!((duty.status(), duty.epoch()), (Status::Active, node.duty.epoch()));
+    assert!(asks(&outputs).contains(&(Elector::Witness, Ask::Renew)), "{outputs:?}");
+    let (duty, outputs) = next(TIMING.lease, &memory);
+    assert_eq!(duty.status(), Status::Stopping);
+    assert!(matches!(outputs[..], [Output::Persist(_), Output::Fence(Why::LeaseOver), ..]), "{outputs:?}");
+    let (duty, _) = next(Duration::ZERO, &Memory { campaign: memory.campaign + 1, ..memory });
+    assert_eq!(duty.status(), Status::Stopping, "of another life");
+}

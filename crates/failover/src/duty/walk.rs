@@ -1,5 +1,7 @@
-//! Both nodes and the witness over links that lose, delay and cut, with crashes, lost disks, slow stops and slow clocks: every
-//! reachable state, W1 in each, and every mistake caught.
+//! Both nodes and the witness over links that lose, delay and cut, with crashes, lost disks, slow stops and slow clocks.
+//!
+//! W1 in every state, breadth first as far as a limit allows (`WALK_STATES`), then along a random way to far ones; W2 from
+//! what settles on both; and each known mistake made, to see that it is caught. Time is in whole ticks.
 
 mod campaigns;
 mod heal;
@@ -69,8 +71,9 @@ fn holds(plan: &Plan, limit: usize) {
     let found = search(plan, limit, |from, to| to.breaks_w1() || to.breaks_w1b(from), |_| {});
     let extent = if found.complete { "all" } else { "the first" };
     println!(
-        "W1 holds in {extent} {} states, {} steps, {:.1?}: {}",
+        "W1 holds in {extent} {} states, {} deep, {} steps, {:.1?}: {}",
         found.states,
+        found.depth,
         found.edges,
         began.elapsed(),
         plan.name

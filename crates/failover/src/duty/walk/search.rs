@@ -1,4 +1,4 @@
-//! Every world that can be reached, each once.
+//! The worlds that can be reached, each once.
 
 use super::key::key;
 use super::world::{Action, Plan, World};
@@ -53,6 +53,8 @@ impl Seen {
 /// What came of a search.
 pub(super) struct Found {
     pub(super) states: usize,
+    /// How many steps the last one is away from the first.
+    pub(super) depth: usize,
     pub(super) edges: u64,
     /// Whether nothing was left to explore.
     pub(super) complete: bool,
@@ -95,8 +97,9 @@ pub(super) fn search(
             next.act(plan, *action);
             if breaks(&world, &next) {
                 ways.push((at, *action));
-                let broken = Some(way(&ways, ways.len() - 1));
-                return Found { states: seen.len, edges, complete: false, broken };
+                let broken = way(&ways, ways.len() - 1);
+                let (states, depth) = (seen.len, broken.len());
+                return Found { states, depth, edges, complete: false, broken: Some(broken) };
             }
             if !seen.insert(key(&next, plan)) {
                 continue;
@@ -110,7 +113,8 @@ pub(super) fn search(
             }
         }
     }
-    Found { states: seen.len, edges, complete: seen.len < limit, broken: None }
+    let depth = way(&ways, ways.len() - 1).len();
+    Found { states: seen.len, depth, edges, complete: seen.len < limit, broken: None }
 }
 
 /// Follows one long way at random, where faults are rarer than messages: it comes to worlds far from the first. Calls `each`
