@@ -66,9 +66,9 @@ fn limit() -> usize {
     std::env::var("WALK_STATES").ok().and_then(|text| text.parse().ok()).unwrap_or(250_000)
 }
 
-fn holds(plan: &Plan, limit: usize) {
+fn holds(plan: &Plan, worlds: usize) -> bool {
     let began = Clock::now();
-    let found = search(plan, limit, |from, to| to.breaks_w1() || to.breaks_w1b(from), |_| {});
+    let found = search(plan, worlds, |from, to| to.breaks_w1() || to.breaks_w1b(from), |_| {});
     let extent = if found.complete { "all" } else { "the first" };
     println!(
         "W1 holds in {extent} {} states, {} deep, {} steps, {:.1?}: {}",
@@ -79,7 +79,7 @@ fn holds(plan: &Plan, limit: usize) {
         plan.name
     );
     assert!(found.broken.is_none(), "{}: W1 broken by {:#?}", plan.name, found.broken);
-    let steps = limit / 2;
+    let steps = 4 * limit();
     let mut started = 0;
     let broken = wander(plan, 1, steps, |world| {
         started = started.max(world.epoch);
@@ -87,6 +87,7 @@ fn holds(plan: &Plan, limit: usize) {
     });
     println!("W1 holds on a way of {steps} steps with {started} starts: {}", plan.name);
     assert!(broken.is_none(), "{}: W1 broken, in the end by {broken:#?}", plan.name);
+    found.complete
 }
 
 #[test]
@@ -160,6 +161,41 @@ fn w1_is_broken_by_each_mistake_in_the_rules() {
     ] {
         caught(&std::format!("{trap:?}"), &plan, Some(trap), w1);
     }
+}
+
+#[test]
+fn w1_holds_in_every_state_of_nodes_that_do_not_crash() {
+    let plan = Plan { name: "lost and cut messages, slow stops", delay: 0, crashes: [false; 3], ..PLAN };
+    assert!(holds(&plan, 3_000_000), "not every state");
+}
+
+#[test]
+fn w1_is_broken_by_mistakes_on_a_random_way_too() {
+    let late = Plan { late: 2, ..PLAN };
+    let mut caught = 0;
+    for trap in [
+        Trap::LeaseFromReceipt,
+        Trap::NoQuietTime,
+        Trap::PromiseForgotten,
+        Trap::OwnVoteIgnored,
+        Trap::HearingIsAGrant,
+        Trap::EarlyRelease,
+        Trap::NoStepDown,
+        Trap::ActivateAlone,
+        Trap::QuietRenewals,
+        Trap::SecondRestartIsClean,
+        Trap::OldAnswers,
+        Trap::AnyRelease,
+        Trap::OldWants,
+    ] {
+        let began = Clock::now();
+        let broken = making(Some(trap), || wander(&late, 1, 4 * limit(), World::breaks_w1));
+        let how = if broken.is_some() { "caught" } else { "not caught" };
+        println!("{how} on a random way, {:.1?}: {trap:?}", began.elapsed());
+        caught += usize::from(broken.is_some());
+    }
+    // The others need more luck.
+    assert!(caught >= 10, "only {caught} mistakes are caught");
 }
 
 #[test]
