@@ -12,6 +12,19 @@
 //!   (one a check)                              (one a site)      Confirmed        (one an Edge)   --> Reprobe (to Judge)
 //! ```
 //!
+//! ```text
+//!  the other voters' answers, the peer's requests,                          a node's requests
+//!  outcomes of commands, operators                                                |
+//!        |                                                                        v
+//!        v                                                                  lease::Voter  --> Persist, Answer
+//!  duty::Duty  --> Persist, Ask, Answer, Permit, Start, Fence, Stop         (the witness; one inside each duty)
+//!   (one a XiVO node)
+//!        | status
+//!        v
+//!  follow::Follower  --> Start, Stop
+//!   (one a CC)
+//! ```
+//!
 //! One contract for all: `handle(&mut self, event, now) -> outputs` and `deadline(&self) -> Option<Instant>`. Call
 //! `handle` with the machine's `Timer` event at its deadline. A spurious timer, a late one, time that stands still and
 //! time that steps back are harmless.
@@ -22,11 +35,15 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod duty;
+pub mod follow;
 pub mod health;
+pub mod lease;
 mod names;
 mod side;
 pub mod switch;
 mod time;
+mod traps;
 pub mod verdict;
 
 pub use names::{Explain, Named, Names, Numbered};

@@ -1,0 +1,186 @@
+//! What a duty asks of the other two voters, and why it does not ask for their votes.
+
+use super::machine::{Duty, Phase};
+use super::output::Output;
+use super::settings::{Choice, Mode, Witness};
+use crate::lease::{Ask, Record, Report, Request};
+use crate::side::Side;
+use crate::time::Instant;
+use crate::traps::{Trap, made};
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::{Index, IndexMut};
+
+/// Another voter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Elector {
+    /// The other XiVO node.
+    Peer,
+    /// The Edge.
+    Witness,
+}
+
+impl Elector {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::Peer, Self::Witness];
+}
+
+impl fmt::Display for Elector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Peer => "the peer",
+            Self::Witness => "the witness",
+        })
+    }
+}
+
+/// One value for each of the other voters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PerElector<T> {
+    /// The other XiVO node's.
+    pub peer: T,
+    /// The Edge's.
+    pub witness: T,
+}
+
+impl<T: Copy> PerElector<T> {
+    pub(super) const fn both(value: T) -> Self {
+        Self { peer: value, witness: value }
+    }
+}
+
+impl<T> Index<Elector> for PerElector<T> {
+    type Output = T;
+
+    fn index(&self, by: Elector) -> &T {
+        match by {
+            Elector::Peer => &self.peer,
+            Elector::Witness => &self.witness,
+        }
+    }
+}
+
+impl<T> IndexMut<Elector> for PerElector<T> {
+    fn index_mut(&mut self, by: Elector) -> &mut T {
+        match by {
+            Elector::Peer => &mut self.peer,
+            Elector::Witness => &mut self.witness,
+        }
+    }
+}
+
+/// Why an inactive node does not want to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Waiting {
+    /// An operator froze it.
+    Frozen,
+    /// It is manual, and no operator chose it.
+    Manual,
+    /// It cannot serve.
+    Unfit,
+    /// It has just started, or its services failed to.
+    Resting {
+        /// Until when.
+        until: Instant,
+    },
+    /// An operator had it step back, and its peer is there and fit.
+    SteppedBack,
+    /// Its own vote is not free.
+    VoteTaken(Record),
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frozen => f.write_str("an operator froze it"),
+            Self::Manual => f.write_str("it is manual, and no operator chose it"),
+            Self::Unfit => f.write_str("it cannot serve"),
+            Self::Resting { .. } => f.write_str("it waits a little before it tries"),
+            Self::SteppedBack => f.write_str("an operator had it step back, and its peer is there and fit"),
+            Self::VoteTaken(record) => write!(f, "its own vote is not free: {record}"),
+        }
+    }
+}
+
+impl Duty {
+    /// Tells why this node, if it is inactive, does not want to serve.
+    pub fn waiting(&self) -> Option<Waiting> {
+        let stepped_back = self.wishes.choice == Choice::StepBack
+            && !self.peer_is_silent()
+            && self.peer.is_some_and(|report| report.fit);
+        if self.wishes.frozen {
+            Some(Waiting::Frozen)
+        } else if self.wishes.mode == Mode::Manual && self.wishes.choice != Choice::Serve {
+            Some(Waiting::Manual)
+        } else if self.fit_since.is_none() {
+            Some(Waiting::Unfit)
+        } else if stepped_back {
+            Some(Waiting::SteppedBack)
+        } else if self.now < self.rest_until {
+            Some(Waiting::Resting { until: self.rest_until })
+        } else if !self.vote.is_free() && !made(Trap::OwnVoteIgnored) {
+            Some(Waiting::VoteTaken(self.vote.record()))
+        } else {
+            None
+        }
+    }
+
+    /// What it asks of a voter now. A node whose own vote is taken wants no other, lest it keeps votes that it cannot use;
+    /// but Main tells Standby that it is back.
+    fn ask_of(&self, voter: Elector) -> Ask {
+        match self.phase {
+            Phase::Starting { .. } | Phase::Active { .. } => Ask::Renew,
+            Phase::Stopping(_) if made(Trap::EarlyRelease) && self.owed[voter].is_some() => Ask::Release,
+            Phase::Stopping(_) => Ask::Hello,
+            Phase::Inactive if self.owed[voter].is_some() => Ask::Release,
+            Phase::Inactive => match self.waiting() {
+                None => Ask::Want,
+                Some(Waiting::VoteTaken(Record::Promised(_)))
+                    if voter == Elector::Peer && self.settings.side == Side::Main =>
+                {
+                    Ask::Want
+                }
+                Some(_) => Ask::Hello,
+            },
+        }
+    }
+
+    /// Asks each voter whose turn it is, and at once the one of whom something new is to be asked.
+    pub(super) fn ask(&mut self, outputs: &mut Vec<Output>) {
+        for voter in Elector::BOTH {
+            if voter == Elector::Witness && self.settings.witness == Witness::None {
+                continue;
+            }
+            let ask = self.ask_of(voter);
+            if self.now < self.next_ask[voter] && self.last_ask[voter] == ask {
+                continue;
+            }
+            self.next_ask[voter] = self.now + self.settings.timing.heartbeat;
+            self.last_ask[voter] = ask;
+            let campaign = match (ask, self.owed[voter]) {
+                (Ask::Release, Some(ended)) => ended,
+                _ => self.campaign,
+            };
+            let request = Request {
+                from: self.settings.side,
+                ask,
+                campaign,
+                epoch: self.epoch(),
+                report: self.report(),
+                settled: self.fit_since.is_some_and(|since| self.now.since(since) >= self.settings.hold_down),
+                hears: self.is_fresh(self.heard[voter]),
+            };
+            outputs.push(Output::Ask { voter, request, sent: self.now });
+        }
+    }
+
+    /// Returns what this node tells of itself.
+    pub fn report(&self) -> Report {
+        Report {
+            status: self.status(),
+            fit: self.fit_since.is_some(),
+            witness_out: self.witness_is_out(),
+            unguarded: self.unguarded.is_some(),
+        }
+    }
+}

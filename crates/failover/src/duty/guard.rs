@@ -1,0 +1,119 @@
+//! How well a serving node is guarded against a second one.
+
+use super::ask::Elector;
+use super::machine::Duty;
+use super::settings::{Alone, Witness};
+use crate::time::Instant;
+use crate::traps::{Trap, made};
+use core::fmt;
+
+/// How a serving node is guarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Guard {
+    /// It has its own vote and both others.
+    Guarded,
+    /// It has its own vote and one other: the next failure stops it.
+    Exposed {
+        /// The one it lacks.
+        lacks: Elector,
+    },
+    /// It has no majority.
+    Unguarded(Unguarded),
+}
+
+/// Why a node serves without a majority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Unguarded {
+    /// No witness is configured, and the peer is silent.
+    NoWitness,
+    /// Both nodes told each other that the witness is silent, then the peer fell silent.
+    WitnessOut,
+    /// `alone: serve`, and everybody is silent.
+    Alone,
+    /// An operator forced it.
+    Forced,
+}
+
+impl fmt::Display for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Guarded => f.write_str("guarded by a majority and a spare vote"),
+            Self::Exposed { lacks } => write!(f, "exposed: guarded by a bare majority, without the vote of {lacks}"),
+            Self::Unguarded(why) => write!(f, "UNGUARDED: {why}"),
+        }
+    }
+}
+
+impl fmt::Display for Unguarded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoWitness => "there is no witness, and the peer is silent",
+            Self::WitnessOut => "both nodes agreed that the witness is out, and the peer is silent",
+            Self::Alone => "witness and peer are silent, and this node was told to serve alone",
+            Self::Forced => "an operator forced it",
+        })
+    }
+}
+
+/// What a node sees beside the watchdogs' messages. It counts only without a witness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Surroundings {
+    /// Whether the peer's host answers (ICMP).
+    pub peer_host: bool,
+    /// Whether the anchors (gateway, MDS) answer: a sign that it is not this node that is cut off.
+    pub anchors: bool,
+}
+
+impl Duty {
+    /// Tells how a serving node is guarded; an unguarded one says so until it is fenced.
+    pub fn guard(&self) -> Option<Guard> {
+        if let Some(why) = self.unguarded {
+            return Some(Guard::Unguarded(why));
+        }
+        if !self.serves() {
+            return None;
+        }
+        let lacks = Elector::BOTH.into_iter().find(|by| !self.is_fresh(self.grants[*by]));
+        Some(lacks.map_or(Guard::Guarded, |lacks| Guard::Exposed { lacks }))
+    }
+
+    /// Tells whether the witness has been silent for `witness_out`, or there is none.
+    pub(super) fn witness_is_out(&self) -> bool {
+        self.settings.witness == Witness::None || self.now.since(self.witness_at) >= self.settings.timing.witness_out
+    }
+
+    pub(super) fn peer_is_silent(&self) -> bool {
+        self.now.since(self.peer_at) >= self.settings.timing.promise
+    }
+
+    /// The reason for which this node may serve without a majority.
+    pub(super) fn may_be_unguarded(&self) -> Option<Unguarded> {
+        if self.settings.witness == Witness::None {
+            Some(Unguarded::NoWitness)
+        } else if !self.witness_is_out() {
+            None
+        } else if self.agreed || made(Trap::OneSidedSilence) {
+            Some(Unguarded::WitnessOut)
+        } else {
+            let alone = self.settings.alone == Alone::Serve && self.peer_is_silent() && self.surroundings.anchors;
+            alone.then_some(Unguarded::Alone)
+        }
+    }
+
+    /// The reason for which this node may start without a majority. That Main's host answers keeps Standby back, not the
+    /// other way round: Main serves unless it knows better, as it does without a watchdog.
+    pub(super) fn may_start_unguarded(&self) -> Option<Unguarded> {
+        let host = self.surroundings.peer_host && self.settings.side == crate::side::Side::Standby;
+        let alone = self.peer_is_silent() && !host && self.surroundings.anchors;
+        if alone { self.may_be_unguarded() } else { None }
+    }
+
+    /// The end of the lease: the younger of the two grants rules.
+    pub(super) fn lease_until(&self) -> Option<Instant> {
+        self.grants.peer.max(self.grants.witness).map(|sent| sent + self.settings.timing.lease)
+    }
+
+    pub(super) fn is_fresh(&self, sent: Option<Instant>) -> bool {
+        sent.is_some_and(|sent| self.now < sent + self.settings.timing.lease)
+    }
+}

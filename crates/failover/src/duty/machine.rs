@@ -1,0 +1,398 @@
+//! The machine: messages, time and outcomes in, outputs out.
+
+use super::act::Act;
+use super::ask::{Elector, PerElector};
+use super::guard::{Guard, Surroundings, Unguarded};
+use super::output::{Output, StartReason};
+use super::running::{Stopping, Why};
+use super::settings::{Settings, Window, Wishes};
+use crate::health::Status;
+use crate::lease::{self, Answer, Ask, Campaign, Report, Request, Ruling, Voter};
+use crate::side::Side;
+use crate::time::Instant;
+use crate::traps::{Trap, made};
+use alloc::vec::Vec;
+
+/// Decides when a XiVO node serves.
+///
+/// ```text
+///                 own vote free, and a fresh grant                 verified
+///   [ inactive ] ---------------------------------> [ starting ] -----------> [ active ]
+///        ^         (or unguarded)                        |                        |
+///        |                                               | lease over, vote lost, telephony dead,
+///        |  stop verified: release both votes            | operator, failback: fence at once
+///        |                                               v                        |
+///        +------------------------------------------ [ stopping ] <---------------+
+///              not fenced in time: kill, hard fence, never release
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Duty {
+    pub(super) settings: Settings,
+    pub(super) wishes: Wishes,
+    pub(super) now: Instant,
+    pub(super) vote: Voter,
+    /// The campaign that wants or serves; grows when it ends.
+    pub(super) campaign: Campaign,
+    pub(super) phase: Phase,
+    /// When the newest granted request of this campaign was sent.
+    pub(super) grants: PerElector<Option<Instant>>,
+    /// When the newest answered request of this campaign was sent.
+    pub(super) heard: PerElector<Option<Instant>>,
+    pub(super) next_ask: PerElector<Instant>,
+    pub(super) last_ask: PerElector<Ask>,
+    /// The campaign whose votes are to be released.
+    pub(super) owed: PerElector<Option<Campaign>>,
+    /// When the votes to be released have lapsed anyway.
+    pub(super) owed_until: Instant,
+    pub(super) fit_since: Option<Instant>,
+    /// When the peer was heard last, or this machine began.
+    pub(super) peer_at: Instant,
+    pub(super) peer: Option<Report>,
+    /// When the newest answered request to the witness was sent, or this machine began.
+    pub(super) witness_at: Instant,
+    /// The witness is out for this node, and the peer's last word was that it is for it too.
+    pub(super) agreed: bool,
+    pub(super) unguarded: Option<Unguarded>,
+    pub(super) surroundings: Surroundings,
+    pub(super) window: Window,
+    /// It does not want before.
+    pub(super) rest_until: Instant,
+    /// Failed starts since it was last active.
+    pub(super) failed_starts: u8,
+    pub(super) told: (Status, Option<Guard>),
+}
+
+/// What a duty does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Phase {
+    Inactive,
+    Starting { epoch: u64 },
+    Active { epoch: u64 },
+    Stopping(Stopping),
+}
+
+/// What happens to a [`Duty`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The deadline passed, or the driver woke up for any other reason.
+    Timer,
+    /// The peer asks for this node's vote.
+    Asked(Request),
+    /// A voter answered.
+    Answered {
+        /// Which.
+        by: Elector,
+        /// When the request was sent, on this node's clock.
+        sent: Instant,
+        /// Its answer.
+        answer: Answer,
+    },
+    /// The node can serve.
+    Fit,
+    /// It cannot: telephony is dead, or could not be started.
+    Unfit,
+    /// The start command ended, and the services were checked.
+    Started(Outcome),
+    /// The stop command ended, and the services were checked.
+    Stopped(Outcome),
+    /// No phone can reach the node.
+    Fenced,
+    /// The node looked around.
+    Surroundings(Surroundings),
+    /// It is time for a failback, or is no longer.
+    Window(Window),
+    /// An operator acts.
+    Act(Act),
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// As it should, and verified.
+    Done,
+    /// In any other way.
+    Failed,
+}
+
+/// What the driver found on the node when it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Found {
+    /// No service runs.
+    Stopped,
+    /// Services run, and nobody watched over them.
+    Running,
+    /// Services run, and the watchdog before this one handed them over, on the same boot's clock.
+    HandedOver(Handover),
+}
+
+/// What a watchdog that ends leaves to the next, so that an upgrade stops no telephony.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Handover {
+    /// The duty epoch it serves in.
+    pub epoch: u64,
+    /// The campaign it serves in.
+    pub campaign: Campaign,
+    /// When the newest granted requests were sent: the lease goes on from there.
+    pub grants: PerElector<Option<Instant>>,
+    /// Why it serves without a majority, if so.
+    pub unguarded: Option<Unguarded>,
+}
+
+/// What must survive a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Memory {
+    /// The node's own vote, and the highest duty epoch.
+    pub vote: lease::Memory,
+    /// The newest campaign.
+    pub campaign: Campaign,
+    /// What operators wish.
+    pub wishes: Wishes,
+}
+
+impl Duty {
+    /// Starts with what was remembered, and says what to do first.
+    ///
+    /// With nothing on the disk its campaigns begin after `campaign_base`, which must be above any it ever had: the wall clock
+    /// in milliseconds serves.
+    pub fn new(
+        settings: Settings,
+        memory: Option<&Memory>,
+        campaign_base: Campaign,
+        found: Found,
+        now: Instant,
+    ) -> (Self, Vec<Output>) {
+        let (vote, _) = Voter::new(&settings.timing, memory.map(|memory| &memory.vote), now);
+        // Standby lets Main speak first.
+        let rest_until = match settings.side {
+            Side::Main => now,
+            Side::Standby => now + settings.timing.promise,
+        };
+        let mut duty = Self {
+            settings,
+            wishes: memory.map_or(settings.wishes, |memory| memory.wishes),
+            now,
+            vote,
+            campaign: memory.map_or(campaign_base, |memory| memory.campaign).saturating_add(1),
+            phase: Phase::Inactive,
+            grants: PerElector::both(None),
+            heard: PerElector::both(None),
+            next_ask: PerElector::both(now),
+            last_ask: PerElector::both(Ask::Hello),
+            owed: PerElector::both(None),
+            owed_until: now,
+            fit_since: None,
+            peer_at: now,
+            peer: None,
+            witness_at: now,
+            agreed: false,
+            unguarded: None,
+            surroundings: Surroundings { peer_host: true, anchors: false },
+            window: Window::Closed,
+            rest_until,
+            failed_starts: 0,
+            told: (Status::Inactive, None),
+        };
+        let mut outputs = Vec::new();
+        match found {
+            Found::Stopped => outputs.push(Output::Persist(duty.memory())),
+            Found::HandedOver(from) if memory.is_some_and(|memory| memory.campaign == from.campaign) => {
+                duty.take_over(&from, &mut outputs);
+            }
+            Found::HandedOver(_) | Found::Running => duty.step_down(Why::FoundRunning, &mut outputs),
+        }
+        duty.settle(&mut outputs);
+        (duty, outputs)
+    }
+
+    /// Returns what the next watchdog needs to go on within the lease; nothing unless this one is active.
+    pub const fn hand_over(&self) -> Option<Handover> {
+        let Phase::Active { epoch } = self.phase else { return None };
+        Some(Handover { epoch, campaign: self.campaign, grants: self.grants, unguarded: self.unguarded })
+    }
+
+    /// Goes on where the watchdog before left off, if its lease is not over.
+    fn take_over(&mut self, from: &Handover, outputs: &mut Vec<Output>) {
+        self.phase = Phase::Active { epoch: from.epoch };
+        self.vote.epoch = self.vote.epoch.max(from.epoch);
+        (self.campaign, self.grants, self.unguarded) = (from.campaign, from.grants, from.unguarded);
+        self.fit_since = Some(self.now);
+        outputs.push(Output::Persist(self.memory()));
+        self.advance(outputs);
+    }
+
+    /// Takes in what happened and says what to do.
+    pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        self.now = self.now.max(now);
+        // In time is in time: before the deadline is looked at.
+        if event == Event::Fenced {
+            self.fenced();
+        }
+        self.advance(&mut outputs);
+        match event {
+            Event::Timer | Event::Fenced => {}
+            Event::Asked(request) => self.answer(&request, &mut outputs),
+            Event::Answered { by, sent, answer } => self.learn(by, sent.min(self.now), &answer, &mut outputs),
+            Event::Fit => self.fit_since = self.fit_since.or(Some(self.now)),
+            Event::Unfit => {
+                self.fit_since = None;
+                if self.serves() {
+                    self.step_down(Why::Unfit, &mut outputs);
+                }
+            }
+            Event::Started(outcome) => self.started(outcome, &mut outputs),
+            Event::Stopped(outcome) => self.stopped(outcome, &mut outputs),
+            Event::Surroundings(surroundings) => self.surroundings = surroundings,
+            Event::Window(window) => self.window = window,
+            Event::Act(act) => self.act(act, &mut outputs),
+        }
+        self.settle(&mut outputs);
+        outputs
+    }
+
+    /// Returns when to call [`Event::Timer`]; may change with each call of [`Duty::handle`].
+    pub fn deadline(&self) -> Option<Instant> {
+        let lease = if self.serves() && self.unguarded.is_none() { self.lease_until() } else { None };
+        let stopping =
+            if let Phase::Stopping(stopping) = self.phase { self.stopping_deadline(&stopping) } else { None };
+        let rest = (self.now < self.rest_until).then_some(self.rest_until);
+        let asks = Elector::BOTH.map(|voter| self.next_ask[voter]);
+        let asks = if self.settings.witness == super::Witness::None { asks[0] } else { asks[0].min(asks[1]) };
+        [Some(asks), lease, stopping, rest, self.vote.deadline()].into_iter().flatten().min()
+    }
+
+    /// Returns what it does.
+    pub const fn status(&self) -> Status {
+        match self.phase {
+            Phase::Inactive => Status::Inactive,
+            Phase::Starting { .. } => Status::Starting,
+            Phase::Active { .. } => Status::Active,
+            Phase::Stopping(_) => Status::Stopping,
+        }
+    }
+
+    /// Returns the highest duty epoch it knows; while it serves, mostly the one it serves in.
+    pub const fn epoch(&self) -> u64 {
+        self.vote.epoch()
+    }
+
+    /// Returns what must survive a restart.
+    pub const fn memory(&self) -> Memory {
+        Memory { vote: self.vote.memory(), campaign: self.campaign, wishes: self.wishes }
+    }
+
+    /// Tells whether it serves, or is about to.
+    pub(super) const fn serves(&self) -> bool {
+        matches!(self.phase, Phase::Starting { .. } | Phase::Active { .. })
+    }
+
+    /// What time alone brings.
+    fn advance(&mut self, outputs: &mut Vec<Output>) {
+        if self.vote.advance(self.now).iter().any(|output| matches!(output, lease::Output::Persist(_))) {
+            outputs.push(Output::Persist(self.memory()));
+        }
+        if self.now >= self.owed_until {
+            self.owed = PerElector::both(None);
+        }
+        if !self.witness_is_out() {
+            self.agreed = false;
+        }
+        match self.phase {
+            Phase::Stopping(stopping) => self.advance_stop(stopping, outputs),
+            _ if self.serves() && self.unguarded.is_none() && self.lease_until().is_none_or(|end| end <= self.now) => {
+                self.unguarded = self.may_be_unguarded();
+                if self.unguarded.is_some() {
+                    outputs.push(Output::Permit { until: None });
+                } else if !made(Trap::NoStepDown) {
+                    self.step_down(Why::LeaseOver, outputs);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What follows from any event.
+    fn settle(&mut self, outputs: &mut Vec<Output>) {
+        if self.phase == Phase::Inactive && self.waiting().is_none() {
+            if let Some(why) = self.may_start_unguarded() {
+                let epoch = self.epoch().saturating_add(1);
+                self.start(epoch, StartReason::Unguarded(why), outputs);
+            } else if made(Trap::ActivateAlone) {
+                self.grants.witness = Some(self.now);
+                self.start(self.epoch() + 1, StartReason::Granted { by: Elector::Witness }, outputs);
+            }
+        }
+        self.ask(outputs);
+        let (from, now) = (self.told.0, (self.status(), self.guard()));
+        if now != self.told {
+            self.told = now;
+            outputs.push(Output::Changed { from, status: now.0, guard: now.1 });
+        }
+    }
+
+    /// Takes in what a peer tells of itself.
+    fn meet(&mut self, report: Report, outputs: &mut Vec<Output>) {
+        let two = |duty: &Self, peer: Option<Report>| {
+            duty.serves() && peer.is_some_and(|peer| matches!(peer.status, Status::Starting | Status::Active))
+        };
+        let before = two(self, self.peer);
+        self.peer_at = self.now;
+        self.peer = Some(report);
+        if !before && two(self, self.peer) {
+            outputs.push(Output::TwoActives);
+        }
+        self.agreed = report.witness_out && self.witness_is_out();
+    }
+
+    /// Answers the peer: by its duty if it serves or is stopping, else as a voter.
+    fn answer(&mut self, request: &Request, outputs: &mut Vec<Output>) {
+        self.meet(request.report, outputs);
+        let running = self.serving_answer(request, outputs);
+        let report = self.report();
+        let answer = if let Some(ruling) = running {
+            self.vote.epoch = self.vote.epoch.max(request.epoch);
+            Answer { to: request.ask, campaign: request.campaign, ruling, epoch: self.epoch(), report: Some(report) }
+        } else {
+            let was = self.vote.record();
+            let mut changes = Vec::new();
+            let answer = self.vote.rule(request, Some(report), &mut changes);
+            if !changes.is_empty() {
+                outputs.push(Output::Persist(self.memory()));
+            }
+            // The peer has let go: there is nothing to wait for.
+            if request.ask == Ask::Release && !was.eq(&self.vote.record()) && self.failed_starts == 0 {
+                self.rest_until = self.now;
+            }
+            answer
+        };
+        outputs.push(Output::Answer(answer));
+    }
+
+    /// Takes in an answer. What an older campaign asked counts only as a sign of life.
+    fn learn(&mut self, by: Elector, sent: Instant, answer: &Answer, outputs: &mut Vec<Output>) {
+        if let Some(report) = answer.report {
+            self.meet(report, outputs);
+        }
+        if by == Elector::Witness {
+            self.witness_at = self.witness_at.max(sent);
+            self.agreed &= self.witness_is_out();
+        }
+        if answer.to == Ask::Release && self.owed[by] == Some(answer.campaign) {
+            self.owed[by] = None;
+        }
+        if made(Trap::HearingIsAGrant) && self.serves() {
+            self.grants[by] = Some(sent);
+        }
+        if answer.campaign == self.campaign || made(Trap::OldAnswers) {
+            self.heard[by] = self.heard[by].max(Some(sent));
+            match answer.ruling {
+                Ruling::Grant => self.granted(by, sent, answer.epoch, outputs),
+                Ruling::Lost => self.lost(by, outputs),
+                Ruling::Deny => {}
+            }
+        }
+        if answer.ruling != Ruling::Grant {
+            self.vote.epoch = self.vote.epoch.max(answer.epoch);
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! From start to stop: what a serving node does with answers, and how it ends.
+
+use super::ask::{Elector, PerElector};
+use super::guard::Unguarded;
+use super::machine::{Duty, Outcome, Phase};
+use super::output::{Output, StartReason};
+use super::settings::{Choice, Failback, Mode, Window};
+use crate::lease::{Ask, Campaign, Request, Ruling};
+use crate::side::Side;
+use crate::time::Instant;
+use crate::traps::{Trap, made};
+use alloc::vec::Vec;
+use core::fmt;
+
+/// Why a node stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Why {
+    /// Neither of the other votes was granted in time.
+    LeaseOver,
+    /// A voter said that its vote is lost, and no other is fresh.
+    VoteLost(Elector),
+    /// The node cannot serve.
+    Unfit,
+    /// The services did not start.
+    StartFailed,
+    /// An operator said so.
+    Operator,
+    /// An operator's wish handed over by the Edge.
+    HandedOver,
+    /// Main is back and fit.
+    Failback,
+    /// Unguarded, Standby yields to a Main that serves.
+    MainServes,
+    /// Services ran that nobody watched over.
+    FoundRunning,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LeaseOver => f.write_str("neither the peer nor the witness granted a vote in time"),
+            Self::VoteLost(by) => write!(f, "{by} says that its vote is lost, and no other is fresh"),
+            Self::Unfit => f.write_str("telephony is dead"),
+            Self::StartFailed => f.write_str("the services did not start"),
+            Self::Operator => f.write_str("an operator said so"),
+            Self::HandedOver => f.write_str("an operator at the Edge wished it"),
+            Self::Failback => f.write_str("main is back and fit"),
+            Self::MainServes => f.write_str("main serves, and this side is unguarded"),
+            Self::FoundRunning => f.write_str("services ran that nobody watched over"),
+        }
+    }
+}
+
+/// A stop under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Stopping {
+    pub(super) why: Why,
+    /// The campaign that ended.
+    pub(super) campaign: Campaign,
+    pub(super) since: Instant,
+    pub(super) fence: Fence,
+    pub(super) work: Work,
+    pub(super) failed: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Fence {
+    Awaited,
+    Verified,
+    /// It did not work in time. Nobody knows until when phones got in: the votes are not released.
+    Overdue,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Work {
+    /// The start command was killed, and has not ended yet.
+    Aborting,
+    Stopping,
+    Pausing {
+        until: Instant,
+    },
+}
+
+impl Duty {
+    pub(super) fn start(&mut self, epoch: u64, reason: StartReason, outputs: &mut Vec<Output>) {
+        self.vote.epoch = self.vote.epoch.max(epoch);
+        self.phase = Phase::Starting { epoch };
+        self.owed = PerElector::both(None);
+        let until = match reason {
+            StartReason::Granted { .. } => self.permitted_until(),
+            StartReason::Unguarded(why) => {
+                self.unguarded = Some(why);
+                None
+            }
+        };
+        outputs.extend([Output::Persist(self.memory()), Output::Permit { until }, Output::Start { epoch, reason }]);
+    }
+
+    /// The kernel's fence may be late by what the watchdog may.
+    fn permitted_until(&self) -> Option<Instant> {
+        self.lease_until().map(|until| until + self.settings.timing.pause)
+    }
+
+    pub(super) fn granted(&mut self, by: Elector, sent: Instant, epoch: u64, outputs: &mut Vec<Output>) {
+        let from = if made(Trap::LeaseFromReceipt) { self.now } else { sent };
+        if !self.is_fresh(Some(from)) {
+            return;
+        }
+        match self.phase {
+            Phase::Stopping(_) => {}
+            Phase::Inactive => {
+                // An epoch not above all it knows is of an older want.
+                let newest = epoch > self.epoch() || made(Trap::EpochForgotten) || made(Trap::OldAnswers);
+                if self.waiting().is_none() && newest {
+                    self.grants[by] = Some(from);
+                    self.start(epoch, StartReason::Granted { by }, outputs);
+                }
+            }
+            Phase::Starting { .. } | Phase::Active { .. } => {
+                let before = self.lease_until();
+                self.grants[by] = self.grants[by].max(Some(from));
+                // A forced node's own vote may be promised: then a grant makes no majority.
+                if self.unguarded.is_some() && !self.vote.is_free() {
+                    return;
+                }
+                if self.unguarded.take().is_some() || self.lease_until() > before {
+                    outputs.push(Output::Permit { until: self.permitted_until() });
+                }
+            }
+        }
+    }
+
+    /// A vote that is lost ends the lease only if the other one does not carry it. A forced node obeys its operator.
+    pub(super) fn lost(&mut self, by: Elector, outputs: &mut Vec<Output>) {
+        self.grants[by] = None;
+        let carried = self.lease_until().is_some_and(|until| self.now < until);
+        if self.serves() && !carried && self.unguarded != Some(Unguarded::Forced) {
+            self.step_down(Why::VoteLost(by), outputs);
+        }
+    }
+
+    /// How a node that serves or is stopping rules over its peer's request; nothing if it is inactive.
+    pub(super) fn serving_answer(&mut self, request: &Request, outputs: &mut Vec<Output>) -> Option<Ruling> {
+        if self.phase == Phase::Inactive {
+            return None;
+        }
+        let standby = self.settings.side == Side::Standby;
+        let active = matches!(self.phase, Phase::Active { .. });
+        if made(Trap::HearingIsAGrant) && active {
+            self.grants.peer = Some(self.now);
+        }
+        match request.ask {
+            Ask::Want if standby && active && self.fails_back_for(request) => {
+                self.step_down(Why::Failback, outputs);
+                Some(Ruling::Deny)
+            }
+            Ask::Renew if standby && self.serves() && self.unguarded.is_some_and(|why| why != Unguarded::Forced) => {
+                self.step_down(Why::MainServes, outputs);
+                Some(Ruling::Deny)
+            }
+            Ask::Want | Ask::Renew if active && self.unguarded.is_none() => Some(Ruling::Lost),
+            _ => Some(Ruling::Deny),
+        }
+    }
+
+    fn fails_back_for(&self, want: &Request) -> bool {
+        let allowed = match self.wishes.failback {
+            Failback::Auto => true,
+            Failback::Window => self.window == Window::Open,
+            Failback::Manual => false,
+        };
+        let by_itself = self.wishes.mode == Mode::Automatic && self.wishes.choice != Choice::Serve;
+        let proven = want.hears || made(Trap::OneWayFailback);
+        allowed && by_itself && !self.wishes.frozen && want.report.fit && want.settled && proven
+    }
+
+    /// Fences at once, then stops in order.
+    pub(super) fn step_down(&mut self, why: Why, outputs: &mut Vec<Output>) {
+        let aborting = matches!(self.phase, Phase::Starting { .. });
+        let ended = self.campaign;
+        let work = if aborting { Work::Aborting } else { Work::Stopping };
+        self.phase =
+            Phase::Stopping(Stopping { why, campaign: ended, since: self.now, fence: Fence::Awaited, work, failed: 0 });
+        self.campaign = self.campaign.saturating_add(1);
+        self.grants = PerElector::both(None);
+        self.heard = PerElector::both(None);
+        if made(Trap::EarlyRelease) {
+            self.owe(ended);
+        }
+        outputs.extend([Output::Fence(why), Output::Persist(self.memory())]);
+        outputs.push(if aborting { Output::Kill } else { Output::Stop });
+    }
+
+    pub(super) fn advance_stop(&mut self, mut stopping: Stopping, outputs: &mut Vec<Output>) {
+        let fence = self.settings.timing.fence;
+        if stopping.fence == Fence::Awaited && self.now >= stopping.since + fence {
+            stopping.fence = Fence::Overdue;
+            outputs.extend([Output::Kill, Output::HardFence { waited: self.now.since(stopping.since) }]);
+        }
+        if let Work::Pausing { until } = stopping.work
+            && self.now >= until
+        {
+            stopping.work = Work::Stopping;
+            outputs.push(Output::Stop);
+        }
+        self.phase = Phase::Stopping(stopping);
+    }
+
+    pub(super) fn stopping_deadline(&self, stopping: &Stopping) -> Option<Instant> {
+        let fence = (stopping.fence == Fence::Awaited).then(|| stopping.since + self.settings.timing.fence);
+        let pause = if let Work::Pausing { until } = stopping.work { Some(until) } else { None };
+        [fence, pause].into_iter().flatten().min()
+    }
+
+    pub(super) fn fenced(&mut self) {
+        if let Phase::Stopping(stopping) = &mut self.phase
+            && stopping.fence == Fence::Awaited
+            && self.now <= stopping.since + self.settings.timing.fence
+        {
+            stopping.fence = Fence::Verified;
+            self.unguarded = None;
+        }
+    }
+
+    pub(super) fn started(&mut self, outcome: Outcome, outputs: &mut Vec<Output>) {
+        match (self.phase, outcome) {
+            (Phase::Starting { epoch }, Outcome::Done) => {
+                self.failed_starts = 0;
+                self.phase = Phase::Active { epoch };
+            }
+            (Phase::Starting { epoch }, Outcome::Failed) => {
+                self.failed_starts = self.failed_starts.saturating_add(1);
+                // The command has ended: there is nothing to abort.
+                self.phase = Phase::Active { epoch };
+                self.step_down(Why::StartFailed, outputs);
+            }
+            (Phase::Stopping(stopping), _) if stopping.work == Work::Aborting => {
+                self.phase = Phase::Stopping(Stopping { work: Work::Stopping, ..stopping });
+                outputs.push(Output::Stop);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn stopped(&mut self, outcome: Outcome, outputs: &mut Vec<Output>) {
+        let Phase::Stopping(stopping) = self.phase else { return };
+        if stopping.work != Work::Stopping {
+            return;
+        }
+        if outcome == Outcome::Failed {
+            let failed = stopping.failed.saturating_add(1);
+            let until = self.now + self.settings.pause_after(failed);
+            self.phase = Phase::Stopping(Stopping { work: Work::Pausing { until }, failed, ..stopping });
+            outputs.push(Output::Kill);
+            return;
+        }
+        self.phase = Phase::Inactive;
+        self.unguarded = None;
+        if stopping.fence != Fence::Overdue {
+            self.owe(stopping.campaign);
+        }
+        match stopping.why {
+            Why::StartFailed => self.rest_until = self.now + self.settings.pause_after(self.failed_starts),
+            // It stopped for Main, and lets Main speak first.
+            Why::Failback | Why::MainServes => self.rest_until = self.now + self.settings.timing.promise,
+            _ => {}
+        }
+        if self.wishes.mode == Mode::Automatic && self.wishes.choice == Choice::Serve {
+            self.wishes.choice = Choice::None;
+            outputs.push(Output::Persist(self.memory()));
+        }
+    }
+
+    fn owe(&mut self, ended: Campaign) {
+        self.owed = PerElector::both(Some(ended));
+        self.owed_until = self.now + self.settings.timing.promise;
+    }
+}

@@ -1,0 +1,149 @@
+//! How a duty decides: what is configured, and what operators change while it runs.
+
+use crate::lease::{Timing, Violation};
+use crate::side::Side;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// What is configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Settings {
+    /// The node's side.
+    pub side: Side,
+    /// The protocol's times.
+    pub timing: Timing,
+    /// Whether there is a witness. Without one the node is unguarded whenever the peer is silent.
+    pub witness: Witness,
+    /// What a node does that finds itself alone, before both agreed that the witness is out.
+    pub alone: Alone,
+    /// Whether an operator's wish handed over by the Edge is followed.
+    pub requests: Requests,
+    /// How long Main must have been fit before Standby stops for it.
+    pub hold_down: Duration,
+    /// The pause before a failed start or stop is tried again; doubled each time.
+    pub retry: Duration,
+    /// The longest such pause.
+    pub retry_limit: Duration,
+    /// What operators may change, as configured.
+    pub wishes: Wishes,
+}
+
+impl Settings {
+    /// Returns the settings of a node of this side with a witness and the default times.
+    pub const fn new(side: Side) -> Self {
+        Self {
+            side,
+            timing: Timing::DEFAULT,
+            witness: Witness::Configured,
+            alone: Alone::Wait,
+            requests: Requests::Refuse,
+            hold_down: Duration::from_secs(60),
+            retry: Duration::from_secs(1),
+            retry_limit: Duration::from_secs(30),
+            wishes: Wishes { mode: Mode::Automatic, failback: Failback::Auto, frozen: false, choice: Choice::None },
+        }
+    }
+
+    /// Checks every relation between the times.
+    ///
+    /// # Errors
+    /// Returns all that do not hold.
+    pub fn validate(&self) -> Result<(), Vec<Violation>> {
+        let mut found = self.timing.validate().err().unwrap_or_default();
+        let moment = Duration::from_millis(1);
+        for (field, value, least, least_field) in
+            [("retry", self.retry, moment, "1 ms"), ("retry_limit", self.retry_limit, self.retry, "retry")]
+        {
+            if value < least {
+                found.push(Violation { field, value, least, least_field });
+            }
+        }
+        if found.is_empty() { Ok(()) } else { Err(found) }
+    }
+
+    /// Returns the pause before an attempt after so many failed ones.
+    pub(super) fn pause_after(&self, failed: u8) -> Duration {
+        let factor = 1u32.checked_shl(u32::from(failed.saturating_sub(1))).unwrap_or(u32::MAX);
+        self.retry.saturating_mul(factor).min(self.retry_limit)
+    }
+}
+
+/// Whether there is a witness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Witness {
+    /// The Edge votes.
+    Configured,
+    /// There is none.
+    None,
+}
+
+/// What a node does that finds itself alone: the witness and the peer fell silent before both nodes agreed on the former.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Alone {
+    /// It waits: it may be the one that is cut off.
+    Wait,
+    /// It serves, unguarded, while its anchors answer.
+    Serve,
+}
+
+/// Whether an operator's wish handed over by the Edge is followed. A machine in the DMZ that is taken must not own the PBX.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Requests {
+    /// By the node's own rules.
+    Accept,
+    /// Never.
+    Refuse,
+}
+
+/// What operators change while the node runs; kept across restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Wishes {
+    /// Who decides that the node serves.
+    pub mode: Mode,
+    /// When Standby stops for a Main that is back.
+    pub failback: Failback,
+    /// Whether automatic starts and failback are forbidden. A node that must stop still stops.
+    pub frozen: bool,
+    /// What an operator chose for this node.
+    pub choice: Choice,
+}
+
+/// Who decides that the node serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mode {
+    /// The protocol.
+    Automatic,
+    /// An operator, through the protocol's gates.
+    Manual,
+}
+
+/// When Standby stops for a Main that is back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Failback {
+    /// As soon as Main has been fit for its hold-down.
+    Auto,
+    /// The same, but only in the configured window.
+    Window,
+    /// When an operator says so.
+    Manual,
+}
+
+/// Whether it is time for a failback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Window {
+    /// It is.
+    Open,
+    /// It is not.
+    Closed,
+}
+
+/// What an operator chose for a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Choice {
+    /// Nothing.
+    None,
+    /// It shall serve: a manual node wants, a Standby does not stop for Main.
+    Serve,
+    /// It shall leave the serving to its peer, as long as that is there and fit.
+    StepBack,
+}

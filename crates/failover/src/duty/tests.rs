@@ -1,0 +1,290 @@
+use super::*;
+use crate::health::Status;
+use crate::lease::{Answer, Ask, Report, Request, Ruling, Timing};
+use crate::side::Side;
+use crate::time::Instant;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+const TIMING: Timing = Timing::DEFAULT;
+const BEAT: Duration = TIMING.heartbeat;
+const START: Instant = Instant::from_micros(1_000_000_000);
+
+/// A node whose messages, commands and clock the test holds.
+struct Node {
+    duty: Duty,
+    now: Instant,
+    outputs: Vec<Output>,
+}
+
+impl Node {
+    fn new(settings: Settings) -> Self {
+        let memory = Memory {
+            vote: crate::lease::Memory { record: crate::lease::Record::Free, epoch: 7 },
+            campaign: 1,
+            wishes: settings.wishes,
+        };
+        let (duty, outputs) = Duty::new(settings, Some(&memory), 0, Found::Stopped, START);
+        let mut node = Self { duty, now: START, outputs };
+        node.feed(Event::Fit);
+        node
+    }
+
+    fn active(settings: Settings) -> Self {
+        let mut node = Self::new(settings);
+        node.pass(TIMING.promise);
+        node.hear(Elector::Witness, Ruling::Grant);
+        node.feed(Event::Started(Outcome::Done));
+        assert_eq!(node.duty.status(), Status::Active);
+        node
+    }
+
+    fn feed(&mut self, event: Event) -> &[Output] {
+        self.outputs = self.duty.handle(event, self.now);
+        assert!(self.duty.deadline().is_none_or(|at| at > self.now), "a deadline that has passed: {:?}", self.duty);
+        &self.outputs
+    }
+
+    /// Lets time pass, waking at each deadline.
+    fn pass(&mut self, time: Duration) -> Vec<Output> {
+        let (end, mut all) = (self.now + time, Vec::new());
+        loop {
+            self.now = self.duty.deadline().unwrap_or(end).min(end).max(self.now);
+            all.extend_from_slice(self.feed(Event::Timer));
+            if self.now >= end {
+                return all;
+            }
+        }
+    }
+
+    fn hear(&mut self, by: Elector, ruling: Ruling) -> &[Output] {
+        let to = self.duty.last_ask[by];
+        let report = (by == Elector::Peer).then_some(report(Status::Inactive));
+        let epoch = self.duty.epoch() + u64::from(to == Ask::Want && ruling == Ruling::Grant);
+        let answer = Answer { to, campaign: self.duty.campaign, ruling, epoch, report };
+        self.feed(Event::Answered { by, sent: self.now, answer })
+    }
+
+    fn asked(&mut self, ask: Ask, hears: bool) -> Ruling {
+        let from = self.duty.settings.side.other();
+        let report = report(if ask == Ask::Renew { Status::Active } else { Status::Inactive });
+        let request = Request { from, ask, campaign: 50, epoch: 0, report, settled: true, hears };
+        let outputs = self.feed(Event::Asked(request));
+        outputs.iter().find_map(|o| if let Output::Answer(a) = o { Some(a.ruling) } else { None }).unwrap()
+    }
+}
+
+fn report(status: Status) -> Report {
+    Report { status, fit: true, witness_out: false, unguarded: false }
+}
+
+fn asks(outputs: &[Output]) -> Vec<(Elector, Ask)> {
+    outputs
+        .iter()
+        .filter_map(|o| if let Output::Ask { voter, request, .. } = o { Some((*voter, request.ask)) } else { None })
+        .collect()
+}
+
+fn does(outputs: &[Output], what: impl Fn(&Output) -> bool) -> bool {
+    outputs.iter().any(what)
+}
+
+const MAIN: Settings = Settings::new(Side::Main);
+const STANDBY: Settings = Settings::new(Side::Standby);
+
+#[test]
+fn main_wants_at_once_and_starts_with_its_own_vote_and_one_other_written_down_first() {
+    let mut node = Node::new(MAIN);
+    assert_eq!(asks(&node.outputs), [(Elector::Peer, Ask::Want), (Elector::Witness, Ask::Want)]);
+    let outputs = node.hear(Elector::Witness, Ruling::Grant);
+    let at = |what: fn(&Output) -> bool| outputs.iter().position(what).unwrap();
+    let persist = at(|o| matches!(o, Output::Persist(memory) if memory.vote.epoch == 8));
+    assert!(persist < at(|o| matches!(o, Output::Start { epoch: 8, .. })), "{outputs:?}");
+    node.feed(Event::Started(Outcome::Done));
+    assert_eq!(node.duty.guard(), Some(Guard::Exposed { lacks: Elector::Peer }));
+    node.hear(Elector::Peer, Ruling::Grant);
+    assert_eq!(node.duty.guard(), Some(Guard::Guarded));
+}
+
+#[test]
+fn standby_lets_main_speak_first() {
+    let mut node = Node::new(STANDBY);
+    let before = node.pass(TIMING.promise - Duration::from_millis(1));
+    assert!(asks(&before).iter().all(|(_, ask)| *ask == Ask::Hello), "{before:?}");
+    let after = node.pass(Duration::from_millis(1));
+    assert_eq!(asks(&after), [(Elector::Peer, Ask::Want), (Elector::Witness, Ask::Want)]);
+}
+
+#[test]
+fn a_node_whose_own_vote_is_promised_does_not_start() {
+    let mut node = Node::new(STANDBY);
+    node.pass(TIMING.promise);
+    assert_eq!(node.asked(Ask::Want, true), Ruling::Grant);
+    node.hear(Elector::Witness, Ruling::Grant);
+    assert_eq!(node.duty.status(), Status::Inactive);
+    assert!(matches!(node.duty.waiting(), Some(Waiting::VoteTaken(_))));
+}
+
+#[test]
+fn a_node_cut_off_fences_itself_when_its_lease_is_over_and_releases_after_the_stop() {
+    let mut node = Node::active(MAIN);
+    let outputs = node.pass(TIMING.lease - Duration::from_millis(1));
+    assert!(!does(&outputs, |o| matches!(o, Output::Fence(_))));
+    let outputs = node.pass(Duration::from_millis(1));
+    let order: Vec<_> =
+        outputs.iter().filter(|o| matches!(o, Output::Fence(_) | Output::Persist(_) | Output::Stop)).collect();
+    assert!(matches!(order[..], [Output::Fence(Why::LeaseOver), Output::Persist(_), Output::Stop]), "{outputs:?}");
+    assert!(asks(node.feed(Event::Fenced)).is_empty());
+    let outputs = node.feed(Event::Stopped(Outcome::Done));
+    assert_eq!(asks(outputs), [(Elector::Peer, Ask::Release), (Elector::Witness, Ask::Release)]);
+}
+
+#[test]
+fn a_fence_that_does_not_work_in_time_ends_in_the_last_resort_and_no_release() {
+    let mut node = Node::active(MAIN);
+    node.feed(Event::Unfit);
+    let outputs = node.pass(TIMING.fence);
+    assert!(does(&outputs, |o| matches!(o, Output::HardFence { .. })), "{outputs:?}");
+    node.feed(Event::Fenced);
+    let outputs = node.feed(Event::Stopped(Outcome::Done)).to_vec();
+    assert!(asks(&outputs).iter().all(|(_, ask)| *ask == Ask::Hello), "{outputs:?}");
+}
+
+#[test]
+fn a_lost_vote_stops_a_node_only_if_no_other_carries_it() {
+    let mut node = Node::active(MAIN);
+    node.hear(Elector::Peer, Ruling::Grant);
+    node.hear(Elector::Witness, Ruling::Lost);
+    assert_eq!(node.duty.status(), Status::Active);
+    let outputs = node.hear(Elector::Peer, Ruling::Lost);
+    assert!(does(outputs, |o| matches!(o, Output::Fence(Why::VoteLost(Elector::Peer)))), "{outputs:?}");
+}
+
+#[test]
+fn standby_stops_for_a_main_that_hears_it_and_for_no_other() {
+    let mut node = Node::active(STANDBY);
+    assert_eq!(node.asked(Ask::Want, false), Ruling::Lost);
+    node.feed(Event::Act(Act::Freeze));
+    assert_eq!(node.asked(Ask::Want, true), Ruling::Lost);
+    node.feed(Event::Act(Act::Resume));
+    node.feed(Event::Act(Act::Failback(Failback::Window)));
+    assert_eq!(node.asked(Ask::Want, true), Ruling::Lost);
+    node.feed(Event::Window(Window::Open));
+    assert_eq!(node.asked(Ask::Want, true), Ruling::Deny);
+    assert_eq!(node.duty.status(), Status::Stopping);
+    assert_eq!(node.asked(Ask::Want, true), Ruling::Deny);
+}
+
+#[test]
+fn start_and_stop_never_overlap_and_failures_are_retried_with_growing_pauses() {
+    let mut node = Node::new(MAIN);
+    node.hear(Elector::Witness, Ruling::Grant);
+    let outputs = node.feed(Event::Unfit).to_vec();
+    assert!(does(&outputs, |o| *o == Output::Kill) && !does(&outputs, |o| *o == Output::Stop), "{outputs:?}");
+    assert!(does(node.feed(Event::Started(Outcome::Failed)), |o| *o == Output::Stop));
+    for pause in [1, 2, 4] {
+        node.feed(Event::Stopped(Outcome::Failed));
+        let outputs = node.pass(Duration::from_secs(pause) - Duration::from_millis(1));
+        assert!(!does(&outputs, |o| *o == Output::Stop), "{outputs:?}");
+        assert!(does(&node.pass(Duration::from_millis(1)), |o| *o == Output::Stop));
+    }
+    node.feed(Event::Stopped(Outcome::Done));
+    assert_eq!(node.duty.status(), Status::Inactive);
+}
+
+#[test]
+fn without_a_witness_standby_serves_when_main_is_silent_on_every_path_and_says_that_it_is_unguarded() {
+    let mut node = Node::new(Settings { witness: Witness::None, ..STANDBY });
+    node.pass(TIMING.promise);
+    assert_eq!(node.duty.status(), Status::Inactive, "the host still answers");
+    let outputs = node.feed(Event::Surroundings(Surroundings { peer_host: false, anchors: true }));
+    assert!(does(outputs, |o| matches!(o, Output::Permit { until: None })), "{outputs:?}");
+    node.feed(Event::Started(Outcome::Done));
+    assert_eq!(node.duty.guard(), Some(Guard::Unguarded(Unguarded::NoWitness)));
+    node.pass(TIMING.promise);
+    assert_eq!(node.duty.status(), Status::Active);
+    assert_eq!(node.asked(Ask::Renew, true), Ruling::Deny);
+    assert_eq!(node.duty.status(), Status::Stopping, "main serves");
+}
+
+#[test]
+fn w1b_a_node_is_unguarded_only_after_both_agreed_that_the_witness_is_out() {
+    let alone = Surroundings { peer_host: false, anchors: true };
+    for (agreed, expected) in [(false, Status::Inactive), (true, Status::Starting)] {
+        let mut node = Node::new(STANDBY);
+        node.feed(Event::Surroundings(alone));
+        node.pass(TIMING.witness_out);
+        let told = Report { witness_out: agreed, ..report(Status::Active) };
+        let request = Request {
+            from: Side::Main,
+            ask: Ask::Renew,
+            campaign: 5,
+            epoch: 0,
+            report: told,
+            settled: true,
+            hears: true,
+        };
+        node.feed(Event::Asked(request));
+        node.pass(TIMING.promise);
+        assert_eq!(node.duty.status(), expected);
+    }
+    let mut node = Node::new(Settings { alone: Alone::Serve, ..STANDBY });
+    node.feed(Event::Surroundings(alone));
+    node.pass(TIMING.witness_out);
+    assert_eq!(node.duty.guard(), Some(Guard::Unguarded(Unguarded::Alone)));
+}
+
+#[test]
+fn w7_a_manual_node_waits_for_its_operator_and_obeys_the_gates_unless_forced() {
+    let manual = Wishes { mode: Mode::Manual, ..MAIN.wishes };
+    let mut node = Node::new(Settings { wishes: manual, ..MAIN });
+    assert_eq!(node.duty.waiting(), Some(Waiting::Manual));
+    assert_eq!(asks(node.feed(Event::Act(Act::Activate))), [(Elector::Peer, Ask::Want), (Elector::Witness, Ask::Want)]);
+    assert_eq!(node.duty.status(), Status::Inactive);
+    node.feed(Event::Act(Act::ForceActivate));
+    assert_eq!(node.duty.guard(), Some(Guard::Unguarded(Unguarded::Forced)));
+    node.pass(TIMING.promise);
+    assert_eq!(node.duty.status(), Status::Starting, "no lease, and none needed");
+}
+
+#[test]
+fn a_wish_handed_over_by_the_edge_is_followed_only_where_that_is_accepted_and_the_peer_is_ready() {
+    let over = Event::Act(Act::HandOver { to: Side::Standby });
+    let mut node = Node::active(MAIN);
+    assert!(does(node.feed(over), |o| matches!(o, Output::Refused { reason: Refusal::NotAccepted, .. })));
+    let mut node = Node::active(Settings { requests: Requests::Accept, ..MAIN });
+    assert!(does(node.feed(over), |o| matches!(o, Output::Refused { reason: Refusal::PeerNotReady, .. })));
+    node.hear(Elector::Peer, Ruling::Grant);
+    assert!(does(node.feed(over), |o| *o == Output::Fence(Why::HandedOver)));
+    node.feed(Event::Fenced);
+    node.feed(Event::Stopped(Outcome::Done));
+    assert_eq!(node.duty.waiting(), Some(Waiting::SteppedBack));
+    node.pass(TIMING.promise + BEAT);
+    assert_eq!(node.duty.waiting(), None, "the peer is silent: somebody must serve");
+}
+
+#[test]
+fn e8_a_duty_explains_itself() {
+    let node = Node::active(MAIN);
+    assert_eq!(
+        node.duty.explain().to_string(),
+        "main is active, exposed: guarded by a bare majority, without the vote of the peer, on a lease of 1.6 s more. \
+         Epoch 8; the vote is free; the peer is silent."
+    );
+}
+
+#[test]
+fn a_watchdog_that_ends_hands_over_within_the_lease_and_no_later() {
+    let node = Node::active(MAIN);
+    let (memory, handed) = (node.duty.memory(), node.duty.hand_over().unwrap());
+    let next = |after, memory: &Memory| Duty::new(MAIN, Some(memory), 0, Found::HandedOver(handed), node.now + after);
+    let (duty, outputs) = next(TIMING.lease - Duration::from_millis(1), &memory);
+    assert_eq!((duty.status(), duty.epoch()), (Status::Active, node.duty.epoch()));
+    assert!(asks(&outputs).contains(&(Elector::Witness, Ask::Renew)), "{outputs:?}");
+    let (duty, outputs) = next(TIMING.lease, &memory);
+    assert_eq!(duty.status(), Status::Stopping);
+    assert!(matches!(outputs[..], [Output::Persist(_), Output::Fence(Why::LeaseOver), ..]), "{outputs:?}");
+    let (duty, _) = next(Duration::ZERO, &Memory { campaign: memory.campaign + 1, ..memory });
+    assert_eq!(duty.status(), Status::Stopping, "of another life");
+}

@@ -1,0 +1,143 @@
+//! W2: from any world, once what is broken stays broken and the rest works, exactly one node serves, soon and for good.
+
+use super::super::guard::Surroundings;
+use super::super::machine::{Event, Phase};
+use super::world::{Action, Link, Plan, WITNESS, World, target};
+use std::boxed::Box;
+
+/// What stays broken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scene {
+    pub(super) name: &'static str,
+    pub(super) dead: [bool; 3],
+    pub(super) cut: [bool; 4],
+    /// Links on which requests arrive and answers do not.
+    pub(super) deaf: [bool; 4],
+    /// Who must serve in the end.
+    pub(super) serves: Serves,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Serves {
+    Main,
+    Standby,
+    Either,
+    Nobody,
+}
+
+const NONE: Scene =
+    Scene { name: "nothing", dead: [false; 3], cut: [false; 4], deaf: [false; 4], serves: Serves::Main };
+
+/// Links are Main to Standby, Main to witness, Standby to Main, Standby to witness.
+pub(super) const SCENES: [Scene; 13] = [
+    NONE,
+    Scene { name: "Main dead", dead: [true, false, false], serves: Serves::Standby, ..NONE },
+    Scene { name: "Standby dead", dead: [false, true, false], ..NONE },
+    Scene { name: "witness dead", dead: [false, false, true], ..NONE },
+    Scene { name: "Main and Standby cut", cut: [true, false, true, false], serves: Serves::Either, ..NONE },
+    Scene { name: "Main's requests to Standby lost", cut: [true, false, false, false], serves: Serves::Either, ..NONE },
+    Scene { name: "Standby's requests to Main lost", cut: [false, false, true, false], serves: Serves::Either, ..NONE },
+    Scene { name: "Main and witness cut", cut: [false, true, false, false], serves: Serves::Main, ..NONE },
+    Scene { name: "Standby and witness cut", cut: [false, false, false, true], serves: Serves::Main, ..NONE },
+    Scene { name: "Main cut off", cut: [true, true, true, false], serves: Serves::Standby, ..NONE },
+    Scene { name: "Standby cut off", cut: [true, false, true, true], ..NONE },
+    Scene { name: "Main and witness dead", dead: [true, false, true], serves: Serves::Nobody, ..NONE },
+    Scene { name: "Standby and witness dead", dead: [false, true, true], serves: Serves::Nobody, ..NONE },
+];
+
+/// Standby hears Main, and nobody is heard by Main.
+pub(super) const MAIN_IS_DEAF: Scene = Scene {
+    name: "Main deaf to Standby, and cut from the witness",
+    cut: [false, true, false, false],
+    deaf: [true, false, false, false],
+    serves: Serves::Standby,
+    ..NONE
+};
+
+/// After so many ticks it must be settled, and is watched for as many more.
+pub(super) const BOUND: u32 = 24;
+
+/// Lets a scene settle; returns the ticks until the right node serves alone for good.
+pub(super) fn heal(plan: &Plan, scene: &Scene, from: &World) -> Result<u32, Box<World>> {
+    let plan = &Plan { cut: scene.cut, ..*plan };
+    let mut world = *from;
+    world.late = [None; 2];
+    for whom in 0..3 {
+        let up = if whom == WITNESS { world.witness.is_some() } else { world.nodes[whom].duty.is_some() };
+        match (scene.dead[whom], up) {
+            (true, true) => world.act(plan, Action::Crash(whom)),
+            (false, false) => world.act(plan, Action::Boot(whom)),
+            _ => {}
+        }
+    }
+    if plan.unguarded {
+        for side in 0..2 {
+            let peer_host = !scene.dead[1 - side] && !scene.cut[2 * side];
+            let anchors = !(scene.cut[2 * side] && scene.cut[2 * side + 1]);
+            world.feed(plan, side, Event::Surroundings(Surroundings { peer_host, anchors }));
+        }
+    }
+    for link in (0..4).filter(|link| scene.cut[*link]) {
+        world.links[link] = Link::Idle;
+    }
+    let mut since = None;
+    for tick in 0..2 * BOUND {
+        converse(plan, scene, &mut world);
+        if world.breaks_w1() {
+            return Err(Box::new(world));
+        }
+        let active = world.nodes.map(|node| node.duty.is_some_and(|duty| matches!(duty.phase, Phase::Active { .. })));
+        // One that is cut off and says that it is unguarded cannot know better.
+        let serving = [0, 1].map(|side| {
+            let excused =
+                plan.unguarded && scene.cut[2 * side] && scene.cut[2 * side + 1] && world.nodes[side].unguarded;
+            world.nodes[side].serving && !excused
+        });
+        let right = (active == serving || plan.unguarded)
+            && match scene.serves {
+                Serves::Main => serving == [true, false],
+                Serves::Standby => serving == [false, true],
+                Serves::Either => serving[0] != serving[1],
+                Serves::Nobody => serving == [false, false],
+            };
+        since = if right { since.or(Some((tick, serving))) } else { None };
+        // Whoever serves goes on: a change is a start again.
+        if since.is_some_and(|(_, first)| first != serving) {
+            since = Some((tick, serving));
+        }
+        // Commands take a tick.
+        for side in 0..2 {
+            match world.nodes[side].duty.map(|duty| duty.phase) {
+                Some(Phase::Starting { .. }) => {
+                    world.act(plan, Action::Started(side, super::super::machine::Outcome::Done));
+                }
+                Some(Phase::Stopping(_)) if world.nodes[side].fencing.is_none() => {
+                    world.act(plan, Action::Stopped(side));
+                }
+                _ => {}
+            }
+        }
+        world.act(plan, Action::Tick);
+    }
+    match since {
+        Some((tick, _)) if tick <= BOUND => Ok(tick),
+        _ => Err(Box::new(world)),
+    }
+}
+
+/// Delivers what is on its way, and what follows from it, within the tick.
+fn converse(plan: &Plan, scene: &Scene, world: &mut World) {
+    for _ in 0..6 {
+        for link in [1, 0, 3, 2] {
+            for _ in 0..2 {
+                let asks = matches!(world.links[link], Link::Asking { .. });
+                let up = match target(link) {
+                    WITNESS => world.witness.is_some(),
+                    side => world.nodes[side].duty.is_some(),
+                };
+                let lost = if asks { !up } else { scene.deaf[link] };
+                world.act(plan, if lost { Action::Lose(link) } else { Action::Deliver(link) });
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! A number for all that matters of a world: two worlds that behave alike have the same.
+//!
+//! Times count from now and as far as they matter, campaigns by their order. Epochs are left out: they decide nothing but
+//! whether an old grant starts a node; so of two worlds that differ in them, the first one found is explored. The number is
+//! a 64-bit hash: among ten million worlds two have the same by chance once in a few hundred thousand walks.
+
+use super::super::machine::{Duty, Phase};
+use super::super::running::{Fence, Work};
+use super::world::{Link, Plan, World};
+use crate::lease::{Memory, Record, Report, Request};
+use crate::side::Side;
+use crate::time::Instant;
+use core::hash::Hasher;
+use core::time::Duration;
+
+/// Mixes words into 128 bits, of which 64 are kept.
+#[derive(Default)]
+struct Mixer {
+    word: u64,
+    filled: u32,
+    state: u128,
+}
+
+impl Mixer {
+    fn push(&mut self, value: impl Into<u64>) {
+        self.word = self.word << 8 | value.into() & 0xff;
+        self.filled += 1;
+        if self.filled == 8 {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        let mixed = (self.state ^ u128::from(self.word)).wrapping_mul(0x2d99_787a_926d_46ab_c8e4_fd15_5c49_53f1);
+        self.state = mixed ^ mixed >> 59 ^ mixed >> 97;
+        (self.word, self.filled) = (0, 0);
+    }
+}
+
+impl Hasher for Mixer {
+    fn finish(&self) -> u64 {
+        (self.state ^ self.state >> 64) as u64
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.push(*byte));
+    }
+}
+
+fn whole_ticks(duration: Duration) -> u64 {
+    duration.as_secs()
+}
+
+/// The time since `past`, or nothing once it is `limit`.
+fn age(now: Instant, past: Option<Instant>, limit: Duration) -> u64 {
+    past.map_or(255, |past| if now.since(past) >= limit { 255 } else { whole_ticks(now.since(past)) })
+}
+
+fn left(now: Instant, future: Instant) -> u64 {
+    whole_ticks(future.since(now))
+}
+
+/// The campaigns of each side in their order.
+struct Ranks([std::vec::Vec<u64>; 2]);
+
+impl Ranks {
+    fn of(world: &World) -> Self {
+        let mut ranks = [std::vec::Vec::with_capacity(8), std::vec::Vec::with_capacity(8)];
+        world.each_campaign(|side, campaign| ranks[side as usize].push(*campaign));
+        for rank in &mut ranks {
+            rank.sort_unstable();
+            rank.dedup();
+        }
+        Self(ranks)
+    }
+
+    fn rank(&self, side: Side, campaign: u64) -> u64 {
+        self.0[side as usize].partition_point(|known| *known < campaign) as u64
+    }
+}
+
+pub(super) fn key(world: &World, plan: &Plan) -> u64 {
+    let ranks = Ranks::of(world);
+    let mut mixer = Mixer::default();
+    let into = &mut mixer;
+    for (side, node) in world.nodes.iter().enumerate() {
+        let flags = u64::from(node.serving) | u64::from(node.unguarded) << 1 | u64::from(node.duty.is_some()) << 2;
+        into.push(flags);
+        into.push(u64::from(node.paused));
+        into.push(age(node.clock, node.fencing, ticks_of(255)));
+        let permit = if plan.orphans { node.permit } else { None };
+        into.push(permit.map_or(255, |until| left(node.clock, until)));
+        disk(node.disk.as_ref().map(|disk| &disk.vote), &ranks, into);
+        into.push(node.disk.map_or(255, |disk| ranks.rank(Side::BOTH[side], disk.campaign)));
+        if let Some(known) = &node.duty {
+            duty(known, node.clock, Side::BOTH[side], plan, &ranks, into);
+        }
+    }
+    disk(world.witness_disk.as_ref(), &ranks, into);
+    match &world.witness {
+        None => into.push(254u64),
+        Some(voter) => {
+            record(voter.record, &ranks, into);
+            into.push(if voter.is_free() { 0 } else { left(world.witness_clock, voter.until) });
+        }
+    }
+    into.push(u64::from(world.credit));
+    for (link, state) in world.links.iter().enumerate() {
+        message(*state, link, world, &ranks, plan, into);
+    }
+    // Which of the late ones is which does not matter.
+    let mut late = world.late.map(|late| {
+        late.map_or(0, |(link, late)| {
+            let mut one = Mixer::default();
+            one.push(link as u64);
+            message(late, link, world, &ranks, plan, &mut one);
+            one.flush();
+            one.finish()
+        })
+    });
+    late.sort_unstable();
+    late.iter().for_each(|one| into.write_u64(*one));
+    into.flush();
+    into.flush();
+    mixer.finish()
+}
+
+fn message(message: Link, link: usize, world: &World, ranks: &Ranks, plan: &Plan, into: &mut Mixer) {
+    let (side, clock) = (Side::BOTH[link / 2], world.nodes[link / 2].clock);
+    match message {
+        Link::Idle => into.push(0u64),
+        Link::Asking { request: asked, sent } => {
+            into.push(1u64);
+            into.push(age(clock, Some(sent), plan.timing.lease));
+            request(&asked, link, ranks, plan, into);
+        }
+        Link::Answering { answer, sent } => {
+            into.push(2 + answer.ruling as u64 * 4 + answer.to as u64 * 16);
+            into.push(age(clock, Some(sent), plan.timing.lease));
+            into.push(ranks.rank(side, answer.campaign));
+            report(answer.report, plan, into);
+        }
+    }
+}
+
+const fn ticks_of(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+fn record(record: Record, ranks: &Ranks, into: &mut Mixer) {
+    match record {
+        Record::Free => into.push(0u64),
+        Record::Unknown => into.push(1u64),
+        Record::Promised(promise) => {
+            into.push(2 + promise.holder as u64);
+            into.push(ranks.rank(promise.holder, promise.campaign));
+        }
+    }
+}
+
+fn disk(memory: Option<&Memory>, ranks: &Ranks, into: &mut Mixer) {
+    match memory {
+        None => into.push(253u64),
+        Some(memory) => record(memory.record, ranks, into),
+    }
+}
+
+fn report(report: Option<Report>, plan: &Plan, into: &mut Mixer) {
+    let Some(report) = report.filter(|_| plan.unguarded) else { return };
+    let flags = u64::from(report.fit) | u64::from(report.witness_out) << 1 | u64::from(report.unguarded) << 2;
+    into.push(flags | (report.status as u64) << 3);
+}
+
+fn request(request: &Request, link: usize, ranks: &Ranks, plan: &Plan, into: &mut Mixer) {
+    // That it hears and is fit counts only when Main asks Standby.
+    let told = if link == 0 { u64::from(request.hears) | u64::from(request.report.fit) << 1 } else { 0 };
+    into.push(request.ask as u64 | told << 2);
+    into.push(ranks.rank(Side::BOTH[link / 2], request.campaign));
+    report(Some(request.report), plan, into);
+}
+
+fn duty(duty: &Duty, clock: Instant, side: Side, plan: &Plan, ranks: &Ranks, into: &mut Mixer) {
+    let lease = plan.timing.lease;
+    record(duty.vote.record, ranks, into);
+    into.push(if duty.vote.is_free() { 0 } else { left(clock, duty.vote.until) });
+    into.push(ranks.rank(side, duty.campaign));
+    match duty.phase {
+        Phase::Inactive => into.push(0u64),
+        Phase::Starting { .. } => into.push(1u64),
+        Phase::Active { .. } => into.push(2u64),
+        Phase::Stopping(stopping) => {
+            let why = matches!(stopping.why, super::super::Why::Failback | super::super::Why::MainServes);
+            let work = stopping.work == Work::Aborting;
+            into.push(3 + u64::from(why) + 2 * u64::from(work) + 4 * u64::from(stopping.fence == Fence::Overdue));
+            into.push(ranks.rank(side, stopping.campaign));
+        }
+    }
+    for grant in [duty.grants.peer, duty.grants.witness] {
+        into.push(age(clock, grant, lease));
+    }
+    // Only Main's word that it hears Standby counts.
+    into.push(if side == Side::Main { age(clock, duty.heard.peer, lease) } else { 0 });
+    for owed in [duty.owed.peer, duty.owed.witness] {
+        into.push(owed.map_or(255, |owed| ranks.rank(side, owed)));
+    }
+    into.push(if duty.owed.peer.or(duty.owed.witness).is_some() { left(clock, duty.owed_until) } else { 0 });
+    into.push(left(clock, duty.rest_until));
+    into.push(duty.last_ask.peer as u64 | (duty.last_ask.witness as u64) << 2);
+    into.push(left(clock, duty.next_ask.peer) | left(clock, duty.next_ask.witness) << 4);
+    into.push(u64::from(duty.fit_since.is_some()) | u64::from(duty.failed_starts > 0) << 1);
+    if plan.unguarded {
+        into.push(age(clock, Some(duty.peer_at), plan.timing.promise));
+        into.push(age(clock, Some(duty.witness_at), plan.timing.witness_out));
+        into.push(u64::from(duty.agreed) | duty.unguarded.map_or(0, |why| (why as u64 + 1) << 1));
+        into.push(u64::from(duty.surroundings.peer_host) | u64::from(duty.surroundings.anchors) << 1);
+        report(duty.peer, plan, into);
+    }
+}

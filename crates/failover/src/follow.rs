@@ -1,0 +1,214 @@
+//! A node that follows its XiVO: a CC serves when its XiVO does.
+//!
+//! It votes on nothing. How the XiVO's status reaches it, and the commands, it leaves to the driver.
+
+use crate::health::Status;
+use crate::time::{Instant, Span};
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+/// Starts and stops a node's services after its XiVO (W5).
+///
+/// ```text
+///                XiVO active                 verified
+///   [ inactive ] -----------> [ starting ] -----------> [ active ]
+///        ^                         |    failed: stop,       |
+///        |   verified              v    and again later     | XiVO inactive
+///        +-------------------- [ stopping ] <---------------+
+///
+///   XiVO out of sight, starting, stopping or faulty: nothing changes
+/// ```
+///
+/// A start and a stop never overlap, and a failed one is tried again after a pause that grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Follower {
+    settings: Settings,
+    now: Instant,
+    phase: Phase,
+    /// Whether its XiVO's last plain word was that it serves.
+    wanted: bool,
+    heard: Option<Instant>,
+    blind: bool,
+    failed: u8,
+    again: Option<Instant>,
+}
+
+/// How a follower behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Settings {
+    /// A XiVO that was not heard for so long is out of sight.
+    pub stale_after: Duration,
+    /// The pause before a failed start or stop is tried again; doubled each time.
+    pub retry: Duration,
+    /// The longest such pause.
+    pub retry_limit: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Phase {
+    Inactive,
+    Starting,
+    Active,
+    Stopping,
+    /// The stop failed, and is tried again.
+    StopPaused,
+}
+
+/// What happens to a [`Follower`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The deadline passed, or the driver woke up for any other reason.
+    Timer,
+    /// Its XiVO told its status.
+    Xivo(Status),
+    /// The start command ended, and the services were checked.
+    Started(Outcome),
+    /// The stop command ended, and the services were checked.
+    Stopped(Outcome),
+    /// The services, which should run, do not.
+    Died,
+}
+
+pub use crate::duty::{Found, Outcome};
+
+/// What a driver must do for a [`Follower`], in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Output {
+    /// Start the services, check them, and report the outcome.
+    Start,
+    /// Stop them, check, and report the outcome.
+    Stop,
+    /// What the node does changed.
+    Changed(Status),
+    /// Its XiVO is out of sight: it goes on as it is.
+    OutOfSight {
+        /// For how long it has not been heard.
+        silent: Duration,
+    },
+    /// Its XiVO is in sight again.
+    InSight,
+}
+
+impl Follower {
+    /// Starts a follower; services that run go on until its XiVO says that it is inactive.
+    pub const fn new(settings: Settings, found: Found, now: Instant) -> Self {
+        let running = !matches!(found, Found::Stopped);
+        let phase = if running { Phase::Active } else { Phase::Inactive };
+        Self { settings, now, phase, wanted: running, heard: Some(now), blind: false, failed: 0, again: None }
+    }
+
+    /// Takes in what happened and says what to do.
+    pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Output> {
+        self.now = self.now.max(now);
+        let (before, mut outputs) = (self.status(), Vec::new());
+        match event {
+            Event::Timer => {}
+            Event::Xivo(status) => self.hear(status, &mut outputs),
+            Event::Started(outcome) if self.phase == Phase::Starting => match outcome {
+                Outcome::Done => (self.phase, self.failed) = (Phase::Active, 0),
+                Outcome::Failed => {
+                    self.fail();
+                    self.stop(&mut outputs);
+                }
+            },
+            Event::Stopped(outcome) if self.phase == Phase::Stopping => match outcome {
+                Outcome::Done => self.phase = Phase::Inactive,
+                Outcome::Failed => {
+                    self.fail();
+                    self.phase = Phase::StopPaused;
+                }
+            },
+            Event::Died if self.phase == Phase::Active => {
+                self.fail();
+                self.stop(&mut outputs);
+            }
+            Event::Started(_) | Event::Stopped(_) | Event::Died => {}
+        }
+        self.follow(&mut outputs);
+        let silent = self.heard.map_or(Duration::ZERO, |heard| self.now.since(heard));
+        if !self.blind && silent >= self.settings.stale_after {
+            self.blind = true;
+            outputs.push(Output::OutOfSight { silent });
+        }
+        if self.status() != before {
+            outputs.push(Output::Changed(self.status()));
+        }
+        outputs
+    }
+
+    /// Returns when to call [`Event::Timer`]; may change with each call of [`Follower::handle`].
+    pub fn deadline(&self) -> Option<Instant> {
+        let stale = self.heard.filter(|_| !self.blind).map(|heard| heard + self.settings.stale_after);
+        let again = self.again.filter(|_| self.phase != Phase::Stopping);
+        [stale, again].into_iter().flatten().min()
+    }
+
+    /// Returns what the node does.
+    pub const fn status(&self) -> Status {
+        match self.phase {
+            Phase::Inactive => Status::Inactive,
+            Phase::Starting => Status::Starting,
+            Phase::Active => Status::Active,
+            Phase::Stopping | Phase::StopPaused => Status::Stopping,
+        }
+    }
+
+    fn hear(&mut self, status: Status, outputs: &mut Vec<Output>) {
+        self.heard = Some(self.now);
+        if core::mem::take(&mut self.blind) {
+            outputs.push(Output::InSight);
+        }
+        match status {
+            Status::Active => self.wanted = true,
+            Status::Inactive => self.wanted = false,
+            Status::Starting | Status::Stopping | Status::Faulty => {}
+        }
+    }
+
+    fn follow(&mut self, outputs: &mut Vec<Output>) {
+        if self.again.is_some_and(|again| self.now < again) {
+            return;
+        }
+        if self.phase != Phase::Stopping {
+            self.again = None;
+        }
+        match (self.phase, self.wanted) {
+            (Phase::Inactive, true) => {
+                self.phase = Phase::Starting;
+                outputs.push(Output::Start);
+            }
+            (Phase::Active, false) => self.stop(outputs),
+            (Phase::StopPaused, _) => self.stop(outputs),
+            _ => {}
+        }
+    }
+
+    fn stop(&mut self, outputs: &mut Vec<Output>) {
+        self.phase = Phase::Stopping;
+        outputs.push(Output::Stop);
+    }
+
+    fn fail(&mut self) {
+        self.failed = self.failed.saturating_add(1);
+        let factor = 1u32.checked_shl(u32::from(self.failed - 1)).unwrap_or(u32::MAX);
+        self.again = Some(self.now + self.settings.retry.saturating_mul(factor).min(self.settings.retry_limit));
+    }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start => f.write_str("start the services: its XiVO is active"),
+            Self::Stop => f.write_str("stop the services: its XiVO is inactive, or they do not work"),
+            Self::Changed(status) => write!(f, "it is {status}"),
+            Self::OutOfSight { silent } => {
+                write!(f, "its XiVO has been out of sight for {}; it goes on as it is", Span(*silent))
+            }
+            Self::InSight => f.write_str("its XiVO is in sight again"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

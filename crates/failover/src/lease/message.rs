@@ -1,0 +1,101 @@
+//! What nodes ask of voters, and what voters answer.
+
+use crate::health::Status;
+use crate::side::Side;
+use core::fmt;
+
+/// The number of a node's attempt to serve, from its first want to its release. A node's numbers only grow; a late message
+/// of an older one is told by it.
+pub type Campaign = u64;
+
+/// What a node asks of a voter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ask {
+    /// Nothing: it is there, and tells its state.
+    Hello,
+    /// The vote, in order to start.
+    Want,
+    /// The vote again: it serves, or is starting to.
+    Renew,
+    /// To take the vote back: it serves no more.
+    Release,
+}
+
+impl fmt::Display for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Hello => "hello",
+            Self::Want => "want",
+            Self::Renew => "renew",
+            Self::Release => "release",
+        })
+    }
+}
+
+/// How a voter rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ruling {
+    /// The vote is the asker's for TTL.
+    Grant,
+    /// Not now; also the answer to a hello and to a release.
+    Deny,
+    /// The vote is the other node's, or the voter itself serves with a majority.
+    Lost,
+}
+
+impl fmt::Display for Ruling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Grant => "grant",
+            Self::Deny => "deny",
+            Self::Lost => "lost",
+        })
+    }
+}
+
+/// What a XiVO node tells of itself with every message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Report {
+    /// What it does now.
+    pub status: Status,
+    /// Whether it can serve.
+    pub fit: bool,
+    /// Whether the witness has been silent to it for `witness_out`, or it has none.
+    pub witness_out: bool,
+    /// Whether it serves without a majority.
+    pub unguarded: bool,
+}
+
+/// A request to a voter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Request {
+    /// The node that asks.
+    pub from: Side,
+    /// What it asks.
+    pub ask: Ask,
+    /// Its campaign; with a release the one that ended.
+    pub campaign: Campaign,
+    /// The highest duty epoch it knows; with a renewal the one it serves in.
+    pub epoch: u64,
+    /// What it tells of itself.
+    pub report: Report,
+    /// Whether it has been fit for its hold-down.
+    pub settled: bool,
+    /// Whether an answer of this voter to this campaign reached it lately: proof of a round trip.
+    pub hears: bool,
+}
+
+/// A voter's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Answer {
+    /// What was asked.
+    pub to: Ask,
+    /// The campaign of the request.
+    pub campaign: Campaign,
+    /// How the voter rules.
+    pub ruling: Ruling,
+    /// With a grant the epoch to serve in, else the highest that the voter knows.
+    pub epoch: u64,
+    /// What the voter tells of itself; nothing from the witness.
+    pub report: Option<Report>,
+}

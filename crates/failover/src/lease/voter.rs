@@ -1,0 +1,253 @@
+//! The machine that keeps a promise.
+
+use super::message::{Answer, Ask, Campaign, Report, Request, Ruling};
+use super::timing::Timing;
+use crate::side::Side;
+use crate::time::{Instant, Span};
+use crate::traps::{Trap, made};
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+/// Lets at most one node at a time believe that it has this vote.
+///
+/// ```text
+///             want, renew                 want, renew of the holder: TTL again
+///   [ free ] -------------> [ promised ] <--+
+///      ^                      |   |  +------+    of the other: lost
+///      |  release, or TTL over|   |
+///      +----------------------+   | restart, disk intact: the same promise, TTL again
+///      |                          | restart, disk lost
+///      |        Q over            v
+///      +-------------------- [ unknown ]   denies everything
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Voter {
+    promise: Duration,
+    quiet: Duration,
+    pub(crate) now: Instant,
+    pub(crate) record: Record,
+    /// When the record lapses; of no meaning while the vote is free.
+    pub(crate) until: Instant,
+    /// The highest duty epoch known.
+    pub(crate) epoch: u64,
+}
+
+/// What a voter knows of its vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Record {
+    /// Nobody's.
+    Free,
+    /// Promised.
+    Promised(Promise),
+    /// The disk was lost: whose it is is not known.
+    Unknown,
+}
+
+/// A promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Promise {
+    /// To whom.
+    pub holder: Side,
+    /// For which campaign.
+    pub campaign: Campaign,
+    /// For which duty epoch.
+    pub epoch: u64,
+}
+
+/// What must survive a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Memory {
+    /// What it knows of its vote.
+    pub record: Record,
+    /// The highest duty epoch known.
+    pub epoch: u64,
+}
+
+/// What happens to a [`Voter`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The deadline passed, or the driver woke up for any other reason.
+    Timer,
+    /// A node asks.
+    Asked(Request),
+}
+
+/// What a driver must do for a [`Voter`], in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Output {
+    /// Keep this across restarts, on the disk before anything that follows is done.
+    Persist(Memory),
+    /// Answer the request.
+    Answer(Answer),
+    /// The vote was promised, became free, or is unknown.
+    Changed(Record),
+}
+
+impl Voter {
+    /// Starts with what was remembered, and says what to do first. With nothing on the disk nobody knows what was promised.
+    pub fn new(timing: &Timing, memory: Option<&Memory>, now: Instant) -> (Self, Vec<Output>) {
+        let memory = match memory {
+            None if made(Trap::NoQuietTime) => Memory { record: Record::Free, epoch: 0 },
+            None => Memory { record: Record::Unknown, epoch: 0 },
+            Some(memory) if made(Trap::PromiseForgotten) => Memory { record: Record::Free, ..*memory },
+            Some(memory) => *memory,
+        };
+        let Memory { record, epoch } = memory;
+        let mut voter = Self { promise: timing.promise, quiet: timing.quiet, now, record, until: now, epoch };
+        let mut outputs = Vec::new();
+        match record {
+            Record::Free => {}
+            Record::Promised(_) => voter.until = now + timing.promise,
+            Record::Unknown => {
+                voter.until = now + timing.quiet;
+                let written = if made(Trap::SecondRestartIsClean) { Record::Free } else { record };
+                outputs.push(Output::Persist(Memory { record: written, epoch }));
+            }
+        }
+        outputs.push(Output::Changed(record));
+        (voter, outputs)
+    }
+
+    /// Takes in what happened and says what to do.
+    pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Output> {
+        let mut outputs = self.advance(now);
+        if let Event::Asked(request) = event {
+            let answer = self.rule(&request, None, &mut outputs);
+            outputs.push(Output::Answer(answer));
+        }
+        outputs
+    }
+
+    /// Returns when to call [`Event::Timer`]; may change with each call of [`Voter::handle`].
+    pub fn deadline(&self) -> Option<Instant> {
+        (self.record != Record::Free).then_some(self.until)
+    }
+
+    /// Returns what it knows of its vote.
+    pub const fn record(&self) -> Record {
+        self.record
+    }
+
+    /// Tells whether nobody has the vote.
+    pub fn is_free(&self) -> bool {
+        self.record == Record::Free
+    }
+
+    /// Returns the highest duty epoch known.
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Returns what must survive a restart.
+    pub const fn memory(&self) -> Memory {
+        Memory { record: self.record, epoch: self.epoch }
+    }
+
+    /// Lets time pass. That the quiet time is over is written down; that a promise lapsed is not: after a restart it is
+    /// kept once more, which costs time and risks nothing.
+    pub(crate) fn advance(&mut self, now: Instant) -> Vec<Output> {
+        self.now = self.now.max(now);
+        let mut outputs = Vec::new();
+        if self.record == Record::Free || self.now < self.until {
+            return outputs;
+        }
+        let was = core::mem::replace(&mut self.record, Record::Free);
+        if was == Record::Unknown {
+            outputs.push(Output::Persist(self.memory()));
+        }
+        outputs.push(Output::Changed(Record::Free));
+        outputs
+    }
+
+    /// Rules over a request of now, as a voter that does not serve.
+    pub(crate) fn rule(&mut self, request: &Request, report: Option<Report>, outputs: &mut Vec<Output>) -> Answer {
+        let before = self.record;
+        let ruling = match request.ask {
+            Ask::Hello => Ruling::Deny,
+            Ask::Release => {
+                self.release(request);
+                Ruling::Deny
+            }
+            Ask::Want | Ask::Renew => self.consider(request),
+        };
+        self.epoch = self.epoch.max(request.epoch);
+        if self.record != before {
+            outputs.push(Output::Persist(self.memory()));
+            outputs.push(Output::Changed(self.record));
+        }
+        let epoch = match (ruling, self.record) {
+            (Ruling::Grant, Record::Promised(promise)) => promise.epoch,
+            _ => self.epoch,
+        };
+        Answer { to: request.ask, campaign: request.campaign, ruling, epoch, report }
+    }
+
+    fn release(&mut self, request: &Request) {
+        if let Record::Promised(promise) = self.record
+            && promise.holder == request.from
+            && (promise.campaign == request.campaign || made(Trap::AnyRelease))
+        {
+            self.record = Record::Free;
+        }
+    }
+
+    fn consider(&mut self, request: &Request) -> Ruling {
+        let held = match self.record {
+            Record::Unknown if request.ask == Ask::Renew && made(Trap::QuietRenewals) => None,
+            Record::Unknown => return Ruling::Deny,
+            Record::Promised(promise) if promise.holder != request.from => return Ruling::Lost,
+            // Late, and of a campaign that is over: to follow it would let a late release of the same free the newer one.
+            Record::Promised(promise) if request.campaign < promise.campaign && !made(Trap::OldWants) => {
+                return Ruling::Deny;
+            }
+            Record::Promised(promise) => Some(promise),
+            Record::Free => None,
+        };
+        let kept = held.filter(|promise| promise.campaign == request.campaign);
+        // The epoch is assigned by the voter that grants it. Any two majorities share a voter, which has noted the one before
+        // it assigns the next.
+        let epoch = match (request.ask, kept) {
+            (Ask::Renew, kept) => kept.map_or(request.epoch, |promise| promise.epoch.max(request.epoch)),
+            (_, Some(promise)) if promise.epoch > request.epoch => promise.epoch,
+            _ => self.epoch.max(request.epoch).saturating_add(1),
+        };
+        if !made(Trap::EpochForgotten) {
+            self.epoch = self.epoch.max(epoch);
+        }
+        self.record = Record::Promised(Promise { holder: request.from, campaign: request.campaign, epoch });
+        self.until = self.now + self.promise;
+        Ruling::Grant
+    }
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Free => f.write_str("the vote is free"),
+            Self::Promised(Promise { holder, campaign, epoch }) => {
+                write!(f, "the vote is promised to {holder} (campaign {campaign}, epoch {epoch})")
+            }
+            Self::Unknown => f.write_str("the vote is unknown: the disk was lost, and nothing is granted"),
+        }
+    }
+}
+
+impl fmt::Display for Voter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.record {
+            Record::Free => write!(f, "{}", self.record),
+            _ => write!(f, "{}, for {} more", self.record, Span(self.until.since(self.now))),
+        }
+    }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Persist(memory) => write!(f, "remember that {}, epoch {}", memory.record, memory.epoch),
+            Self::Answer(answer) => write!(f, "answer {} to {}", answer.ruling, answer.to),
+            Self::Changed(record) => write!(f, "{record}"),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The mistakes a lease protocol invites. Each rule that avoids one names it, and the tests make each once to see that
+//! the promises notice.
+
+/// A mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Trap {
+    /// A lease counts from the answer's receipt.
+    LeaseFromReceipt,
+    /// A restarted voter whose disk is lost grants at once.
+    NoQuietTime,
+    /// A restarted voter whose disk is intact forgets its promise.
+    PromiseForgotten,
+    /// A node starts although its own vote is promised.
+    OwnVoteIgnored,
+    /// Hearing the peer refreshes the lease.
+    HearingIsAGrant,
+    /// The votes are released before the stop is verified.
+    EarlyRelease,
+    /// A node whose lease is over goes on.
+    NoStepDown,
+    /// A node starts with no vote but its own.
+    ActivateAlone,
+    /// A voter grants renewals in its quiet time.
+    QuietRenewals,
+    /// A release frees whatever its sender was promised.
+    AnyRelease,
+    /// A want of an older campaign takes the place of a newer one.
+    OldWants,
+    /// An answer to an older campaign counts.
+    OldAnswers,
+    /// After a lost disk, "unknown" is not written, and a second restart looks clean.
+    SecondRestartIsClean,
+    /// Standby stops for a Main that does not hear its answers.
+    OneWayFailback,
+    /// A voter grants without noting the epoch.
+    EpochForgotten,
+    /// One node alone judges that the witness is silent.
+    OneSidedSilence,
+}
+
+/// Tells whether a test makes this mistake.
+#[cfg(not(test))]
+pub(crate) const fn made(_: Trap) -> bool {
+    false
+}
+
+#[cfg(test)]
+pub(crate) use making::{made, making};
+
+#[cfg(test)]
+mod making {
+    use super::Trap;
+    use core::cell::Cell;
+
+    std::thread_local! {
+        static MADE: Cell<Option<Trap>> = const { Cell::new(None) };
+    }
+
+    /// Tells whether this thread makes this mistake.
+    pub(crate) fn made(trap: Trap) -> bool {
+        MADE.get() == Some(trap)
+    }
+
+    /// Runs a test that makes a mistake.
+    pub(crate) fn making<T>(trap: Option<Trap>, run: impl FnOnce() -> T) -> T {
+        MADE.set(trap);
+        let result = run();
+        MADE.set(None);
+        result
+    }
+}
