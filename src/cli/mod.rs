@@ -19,6 +19,8 @@ use failover::Side;
 pub use ask::ask;
 pub use client::AskError;
 
+use crate::control::api::side;
+
 use crate::demo::side::SideArgs;
 use crate::demo::site::DemoArgs;
 
@@ -106,7 +108,7 @@ pub enum Question {
     /// Make a side live.
     Switch {
         /// That side: main or standby.
-        #[arg(long, value_name = "SIDE", value_parser = clap::value_parser!(Side))]
+        #[arg(long, value_name = "SIDE", value_parser = side::parse)]
         to: Side,
         /// Only say what would happen.
         #[arg(long)]

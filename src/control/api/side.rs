@@ -35,6 +35,11 @@ pub const fn title(side: Side) -> &'static str {
     }
 }
 
+/// The side with this name; the error repeats what was written.
+pub fn parse(text: &str) -> Result<Side, String> {
+    text.parse().map_err(|_| format!("`{text}` is no side: use main or standby"))
+}
+
 /// Writes a side's name.
 pub fn serialize<S: Serializer>(side: &Side, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(side.name())
@@ -42,12 +47,12 @@ pub fn serialize<S: Serializer>(side: &Side, to: S) -> Result<S::Ok, S::Error> {
 
 /// Reads a side's name.
 pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Side, D::Error> {
-    String::deserialize(from)?.parse().map_err(de::Error::custom)
+    parse(&String::deserialize(from)?).map_err(de::Error::custom)
 }
 
 /// The same for a side that may be none (`null`): a shared service's.
 pub mod option {
-    use super::{Deserialize, Deserializer, Serializer, Side, de};
+    use super::{Deserialize, Deserializer, Serializer, Side, de, parse};
 
     /// Writes a side's name or `null`.
     pub fn serialize<S: Serializer>(side: &Option<Side>, to: S) -> Result<S::Ok, S::Error> {
@@ -59,6 +64,6 @@ pub mod option {
 
     /// Reads a side's name or `null`.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Side>, D::Error> {
-        Option::<String>::deserialize(from)?.map(|text| text.parse().map_err(de::Error::custom)).transpose()
+        Option::<String>::deserialize(from)?.map(|text| parse(&text).map_err(de::Error::custom)).transpose()
     }
 }
