@@ -66,7 +66,7 @@ unit: ## All tests.
 
 # Once through every benchmark, without measuring: in the profile of the tests, so that nothing is built twice.
 bench-smoke: ## Run each benchmark once, measuring nothing.
-	@if ls benches/*.rs crates/*/benches/*.rs >/dev/null 2>&1; then \
+	@if [ -n "$$(find benches crates -path '*benches/*.rs' 2>/dev/null)" ]; then \
 		set -x; $(CARGO) test $(LOCKED) --workspace --bench '*'; \
 	else echo "skipped: benchmarks (there are none)"; fi
 
