@@ -40,8 +40,6 @@ pub struct Context {
     pub upstream: Option<Arc<Upstream>>,
     /// Backends that failed it since the view last changed.
     pub tried: Vec<BackendIndex>,
-    /// Attempts so far.
-    pub attempts: usize,
     /// Attempts since the view last changed.
     pub attempts_here: usize,
     /// Attempts that may have reached an upstream and were repeated (E5).
@@ -116,7 +114,6 @@ impl Context {
             view: None,
             upstream: None,
             tried: Vec::new(),
-            attempts: 0,
             attempts_here: 0,
             replays: 0,
             park_until: None,

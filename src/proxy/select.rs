@@ -47,7 +47,6 @@ pub async fn next(edge: &Edge, ctx: &mut Context, route: &Route) -> Result<(View
             }
         }
         let Some(upstream) = pool_of(view).choose(&ctx.tried) else { return Err(Ending::Internal) };
-        ctx.attempts += 1;
         ctx.pooled = false;
         ctx.answered_after = None;
         ctx.attempts_here += 1;

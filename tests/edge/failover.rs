@@ -130,12 +130,7 @@ async fn e1_e3_traffic_stays_until_its_side_dies_and_the_first_side_up_gets_it()
 
 #[tokio::test]
 async fn e4_an_edge_that_restarts_stays_on_standby_and_keeps_its_epoch() {
-    let mut site = Site::start_with(BRISK);
-    site.wait_ready_to_switch();
-    site.main.kill();
-    site.wait_live(Side::Standby);
-    site.main.start();
-    site.wait_health(Side::Main, "working");
+    let mut site = Site::start_on_standby(BRISK);
     for signal in [Signal::KILL, Signal::TERM] {
         wait_until("the switch is on the disk", || site.status()["persisted"] == true);
         site.edge().signal(signal);

@@ -3,7 +3,6 @@
 use std::fs;
 use std::time::Duration;
 
-use failover::Side;
 use http::Method;
 use rustix::process::Signal;
 
@@ -79,12 +78,7 @@ async fn a_configuration_is_replaced_under_load_and_nobody_notices() {
 
 #[tokio::test]
 async fn a_reload_does_not_move_traffic_back_from_standby() {
-    let mut site = Site::start_with(BRISK);
-    site.wait_ready_to_switch();
-    site.main.kill();
-    site.wait_live(Side::Standby);
-    site.main.start();
-    site.wait_health(Side::Main, "working");
+    let mut site = Site::start_on_standby(BRISK);
     let load = Load::start(Client::of(&site));
     site.extra = format!("{BRISK}\nroutes: [ {{ path: /help, service: cc }} ]");
     site.rewrite_config();

@@ -199,6 +199,17 @@ impl Site {
         site
     }
 
+    /// A site that serves from Standby, with Main back and well.
+    pub fn start_on_standby(extra: &str) -> Self {
+        let mut site = Self::start_with(extra);
+        site.wait_ready_to_switch();
+        site.main.kill();
+        site.wait_live(Side::Standby);
+        site.main.start();
+        site.wait_health(Side::Main, "working");
+        site
+    }
+
     /// Both sides run, the Edge does not yet.
     pub fn prepare(extra: &str) -> Self {
         let mut site = Self::plan(extra);
