@@ -101,3 +101,19 @@ fn kind_of(kind: SwitchKind) -> Kind {
         SwitchKind::Planned => Kind::Planned,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn e4_an_operators_choice_binds_over_a_restart_until_it_is_let_go() {
+        let past = [PastSwitch { epoch: 7, at: Time::now(), kind: SwitchKind::Planned, to: Side::Standby }];
+        for last in [Some(Kind::Planned), None] {
+            let memory = Memory { live: Side::Standby, epoch: 7, frozen: false, last, switches: Vec::new() };
+            let written = live_state(&memory, None, &past);
+            let found = remember(Beginning::Known { live: written, alarm: None }).memory;
+            assert_eq!(found, Some(memory));
+        }
+    }
+}
