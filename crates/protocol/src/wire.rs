@@ -1,0 +1,75 @@
+//! The messages. One frame is one JSON object; its bytes and who may send it are left to the link and the door.
+
+mod report;
+mod vote;
+
+pub use report::{
+    Guard, MediaServer, NodeReport, Presence, Role, ServiceState, Vote, Watched, Wish, WishOutcome, Wished,
+};
+pub use vote::{AnswerForm, RequestForm, SideForm, StatusForm};
+
+use failover::lease::{Answer, Request};
+use serde::{Deserialize, Serialize};
+
+/// The protocol's version as the TLS handshake names it (ALPN). Who speaks another has no common one.
+pub const VERSION: &[u8] = b"bascule/1";
+
+/// The longest frame. The longest message is a node's report with a few dozen media servers: some 10 KiB.
+pub const FRAME_BYTES: usize = 64 << 10;
+
+/// A call, from who dialled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    /// Chosen by the caller; the answer bears the same.
+    pub id: u64,
+    /// What is asked.
+    pub ask: Ask,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    /// A XiVO node asks a voter.
+    Vote(#[serde(with = "RequestForm")] Request),
+    /// A node tells the Edge what it does.
+    Report(Box<NodeReport>),
+    /// A node that follows asks its XiVO for a status other than the one it has seen.
+    Watch {
+        /// The serial of the status it has seen; 0 for none.
+        seen: u64,
+    },
+}
+
+/// The answer to a call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reply {
+    /// The call's.
+    pub id: u64,
+    /// What is answered.
+    pub answer: Told,
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Told {
+    /// A voter rules.
+    Vote(#[serde(with = "AnswerForm")] Answer),
+    /// The Edge has taken the report in.
+    Report {
+        /// An operator's wish that the node may follow.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        wish: Option<Wish>,
+    },
+    /// The XiVO's status.
+    Watch(Watched),
+    /// The caller's certificate does not let it ask that, or this voter cannot answer now.
+    Refused {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+#[cfg(test)]
+mod tests;

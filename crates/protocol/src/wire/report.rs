@@ -1,0 +1,191 @@
+//! What a node tells the Edge of itself, and what a XiVO node tells those that follow it.
+
+use super::vote::{SideForm, StatusForm};
+use failover::Side;
+use failover::health::Status;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Telephony.
+    Xivo,
+    /// Contact centre.
+    Cc,
+    /// A media server.
+    Mds,
+}
+
+impl Role {
+    /// Returns the role's name, as configuration and certificates spell it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Xivo => "xivo",
+            Self::Cc => "cc",
+            Self::Mds => "mds",
+        }
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What a node tells the Edge, at each change and with each heartbeat. Role, side and name are those of its certificate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// What it does now.
+    #[serde(with = "StatusForm")]
+    pub status: Status,
+    /// Since when, in milliseconds of the Unix epoch on the node's clock.
+    pub since: u64,
+    /// Why, in one sentence.
+    pub because: String,
+    /// The program's version.
+    pub version: String,
+    /// Each of its services by name.
+    #[serde(default)]
+    pub services: BTreeMap<String, ServiceState>,
+    /// What needs a person, one sentence each; 16 at most.
+    #[serde(default)]
+    pub alarms: Vec<String>,
+    /// Days until its certificate expires.
+    #[serde(default)]
+    pub certificate_days: Option<i64>,
+    /// What a XiVO node tells beyond that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vote: Option<Vote>,
+    /// A XiVO node's registrations, by media server.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub media_servers: BTreeMap<String, MediaServer>,
+    /// Who is registered with a media server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presence: Option<Presence>,
+    /// What became of the newest wish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wished: Option<Wished>,
+}
+
+/// How a service of a node is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceState {
+    /// Whether its check passes.
+    pub works: bool,
+    /// What the check said.
+    pub detail: String,
+}
+
+/// A XiVO node's place in the vote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vote {
+    /// The highest duty epoch it knows; while it serves, the one it serves in.
+    pub epoch: u64,
+    /// How it is guarded while it serves.
+    pub guard: Option<Guard>,
+    /// Whether it can serve.
+    pub fit: bool,
+    /// Whether it decides by itself.
+    pub automatic: bool,
+    /// Whether an operator froze it.
+    pub frozen: bool,
+    /// Whether it follows wishes handed over by the Edge.
+    pub accept_requests: bool,
+    /// Why it does not want to serve, if so.
+    pub waiting: Option<String>,
+    /// Whether the peer was heard within the promise's time.
+    pub hears_peer: bool,
+    /// Whether the peer's host answers ICMP echo; none if it cannot be asked.
+    pub peer_host: Option<bool>,
+    /// The bound from the death of the serving host to a verified start here, in milliseconds.
+    pub takeover_ms: u64,
+}
+
+/// How a serving node is guarded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Guard {
+    /// By its own vote and both others.
+    Guarded,
+    /// By its own vote and one other; lacks that of `peer` or `witness`.
+    Exposed {
+        /// Whose vote it lacks.
+        lacks: String,
+    },
+    /// By no majority.
+    Unguarded {
+        /// Why it serves all the same.
+        why: String,
+    },
+}
+
+/// A XiVO node's registration with a media server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MediaServer {
+    /// Whether the media server is verified to have it.
+    pub registered: bool,
+    /// The state in words, for people.
+    pub state: String,
+}
+
+/// Who is registered with a media server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// Main is.
+    pub main: bool,
+    /// Standby is.
+    pub standby: bool,
+    /// Both have been for longer than a hand-over takes.
+    pub conflict: bool,
+}
+
+/// An operator's wish, handed over by the Edge. Nodes follow it by their own rules, or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wish {
+    /// Grows with each wish; a node follows each once.
+    pub id: u64,
+    /// The side that is to serve.
+    #[serde(with = "SideForm")]
+    pub to: Side,
+    /// Who wishes, for the journal.
+    pub who: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What became of a wish.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wished {
+    /// The wish's.
+    pub id: u64,
+    /// What became of it.
+    pub outcome: WishOutcome,
+}
+
+/// What became of a wish.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WishOutcome {
+    /// It is followed.
+    Followed,
+    /// It is not.
+    Refused {
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// What a XiVO node tells those that follow it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watched {
+    /// Grows with each change, within one run of the XiVO node's watchdog.
+    pub serial: u64,
+    /// What the XiVO node does now.
+    #[serde(with = "StatusForm")]
+    pub status: Status,
+    /// Its duty epoch.
+    pub epoch: u64,
+}
