@@ -2,6 +2,7 @@
 
 mod forms;
 mod leaves;
+mod nodes;
 mod routes;
 mod tuning;
 mod upstreams;
@@ -11,6 +12,7 @@ use serde::Deserialize;
 
 pub(super) use forms::{Named, OneOrMany, Short};
 pub(super) use leaves::{Size, Span, StatusRange, TlsVersionText};
+pub(super) use nodes::{NodesFile, TimingFile};
 pub(super) use routes::{CloseFile, FollowFile, MatchFile, ReplayFile, RouteFile, TokenFile, WebSocketFile};
 pub(super) use tuning::{FailbackFile, LimitsFile, ProbeFile, ProfileFile, SwitchFile};
 pub(super) use upstreams::{
@@ -63,8 +65,12 @@ pub(super) struct File {
     pub(super) admin: Option<Short<AdminFile>>,
     /// Address of the Prometheus door, or `off`.
     pub(super) metrics: Option<String>,
-    /// Directory of the live side, the journal and the reports.
+    /// The door for the nodes' watchdogs; without it the Edge judges by its probes alone.
+    pub(super) nodes: Option<NodesFile>,
+    /// Directory of the live side, the vote, the journal and the reports.
     pub(super) state: Option<String>,
+    /// File that says which side is live, for the SIP proxy and TURN, or `off`.
+    pub(super) live_file: Option<String>,
     /// Logs.
     pub(super) log: Option<LogFile>,
 }

@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use failover::Side;
+use failover::lease::Timing;
 use http::header::{HeaderName, HeaderValue};
 
 pub use problem::{Errors, Problem, Warning};
@@ -59,8 +60,12 @@ pub struct Config {
     pub admin: Admin,
     /// Prometheus door, or none.
     pub metrics: Option<SocketAddr>,
-    /// Directory of live side, epoch, journal and reports.
+    /// The door for the nodes' watchdogs, or none: an Edge alone.
+    pub nodes: Option<Nodes>,
+    /// Directory of live side, epoch, vote, journal and reports.
     pub state: PathBuf,
+    /// Where the live side is written for other programs, or nowhere.
+    pub live_file: Option<PathBuf>,
     /// Logs.
     pub log: Log,
 }
@@ -452,6 +457,17 @@ pub struct Admin {
     pub socket: PathBuf,
     /// Group that may use it besides root.
     pub group: Option<String>,
+}
+
+/// The door for the nodes' watchdogs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nodes {
+    /// Where nodes dial to.
+    pub listen: SocketAddr,
+    /// Directory with certificate, key and authority of this Edge.
+    pub identity: PathBuf,
+    /// The times of the vote.
+    pub timing: Timing,
 }
 
 /// Logs.

@@ -3,6 +3,7 @@
 mod certificates;
 mod checks;
 mod doors;
+mod nodes;
 mod routes;
 mod services;
 mod tls;
@@ -29,7 +30,9 @@ pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findin
     let listen = doors::listen(user.listen.take(), findings);
     let metrics = doors::metrics(user.metrics.take(), &listen, findings);
     let admin = doors::admin(user.admin.take(), findings);
+    let nodes = nodes::nodes(user.nodes.take(), &listen, metrics, findings);
     let state = doors::state(user.state.take(), findings);
+    let live_file = doors::live_file(user.live_file.take(), &admin, findings);
     let log = doors::log(user.log.take().unwrap_or_default(), findings);
     let failback = tuning::failback(user.failback.take(), findings);
     let probe = tuning::probing(user.probe.take().unwrap_or_default(), findings);
@@ -55,7 +58,9 @@ pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findin
         limits: limits?,
         admin,
         metrics,
+        nodes,
         state,
+        live_file,
         log,
     })
 }

@@ -6,13 +6,6 @@ use serde_yaml::Value;
 use super::file::File;
 use super::problem::{Findings, KeyPath, MOST_ERRORS, Step, nearest};
 
-/// Keys of later versions: refused with their own words.
-const LATER: [(&str, &str, &str); 1] = [(
-    "nodes",
-    "the door for nodes comes with the watchdogs and is not in this version",
-    "remove it: an Edge alone judges by its probes",
-)];
-
 /// Reads the file's types from what `findings` holds; what cannot be read is noted and left out.
 /// None: too much is wrong to go on.
 pub(super) fn read(findings: &mut Findings) -> Option<File> {
@@ -74,10 +67,6 @@ fn note(findings: &mut Findings, at: KeyPath, message: &str) -> KeyPath {
 }
 
 fn note_unknown_key(findings: &mut Findings, at: &KeyPath, key: &str, known: &[String]) {
-    let top = at.steps().len() == 1;
-    if let Some((_, message, remedy)) = LATER.iter().find(|(name, ..)| top && *name == key) {
-        return findings.error(at, *message, *remedy);
-    }
     let remedy = if let Some(near) = nearest(key, known.iter().map(String::as_str)) {
         if let Some((parent, _)) = at.split_last() {
             findings.excuse(findings.tree().locate(&parent.key(near)).0);

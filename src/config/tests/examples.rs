@@ -22,6 +22,8 @@ const EXAMPLES: &[&str] = &[
     "upstream_tls.pin",
     "upstream_tls.name",
     "admin.group",
+    "nodes.listen",
+    "nodes.identity",
     "services.cc.tls.name",
     "services.cc.checks.http.path",
     "services.cc.checks.http.status",
