@@ -63,12 +63,13 @@ impl Desk {
             "/healthz" if read => Ok(well(self.brain.alive())),
             "/readyz" if read => Ok(well(self.brain.ready())),
             "/v1/status" if read => told(&self.brain.status().await?),
+            "/v1/walk" if read => told(&self.brain.walk().await?),
             "/v1/explain" if read => told(&self.brain.explain().await?),
             "/v1/history" if read => told(&self.brain.history(limit(request, HISTORY_ROWS)?).await?),
             "/v1/sessions" if read => told(&self.brain.sessions(limit(request, SESSION_ROWS)?).await?),
             "/v1/switch" | "/v1/freeze" | "/v1/resume" | "/v1/drain" if write => self.order(path, request, peer).await,
             "/v1/switch" | "/v1/freeze" | "/v1/resume" | "/v1/drain" => Ok(not_allowed(request.method(), "POST")),
-            "/healthz" | "/readyz" | "/v1/status" | "/v1/explain" | "/v1/history" | "/v1/sessions" => {
+            "/healthz" | "/readyz" | "/v1/status" | "/v1/walk" | "/v1/explain" | "/v1/history" | "/v1/sessions" => {
                 Ok(not_allowed(request.method(), "GET"))
             }
             _ => match path.strip_prefix("/v1/reports/") {

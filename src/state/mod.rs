@@ -6,6 +6,7 @@ mod journal;
 mod live;
 mod open;
 mod reports;
+mod vote;
 mod writer;
 
 use std::collections::VecDeque;
@@ -17,6 +18,7 @@ use prometheus::IntCounter;
 pub use live::{LiveError, LiveState, PastSwitch, SWITCHES_KEPT};
 pub use open::{Beginning, OpenError};
 pub use reports::ReportError;
+pub use vote::{VoteError, VoteFile};
 pub use writer::{PersistError, Persisted};
 
 use crate::control::api::{JournalEntry, Report};
@@ -24,6 +26,11 @@ use writer::Writer;
 
 /// Newest journal entries kept in memory: more than a person reads, about a megabyte.
 pub const RECENT: usize = 1000;
+
+/// Replaces a file so that at every instant there is the old one or the new one, whole.
+pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    atomic::replace(path, bytes)
+}
 
 type Recent = Arc<Mutex<VecDeque<JournalEntry>>>;
 

@@ -63,6 +63,9 @@ fn event(event: Event) -> &'static str {
         Event::Drained => "drained",
         Event::Reloaded => "reloaded",
         Event::Alarm => "ALARM",
+        Event::Node => "node",
+        Event::Vote => "vote",
+        Event::Walk => "site",
         Event::Other => "other",
     }
 }

@@ -3,12 +3,14 @@
 //! Times are RFC 3339 in UTC with milliseconds. Fields may be added; a reader ignores what it does not know.
 
 mod history;
+mod nodes;
 mod order;
 pub mod side;
 mod status;
 mod time;
 
 pub use history::{Counts, Event, Explain, JournalEntry, Moment, Phases, Report, SwitchKind};
+pub use nodes::{NodeStatus, WalkCheck, WalkState, WalkStatus, WalkStep, WalkStepState, WitnessStatus};
 pub use order::{
     Done, DrainRequest, ErrorBody, FreezeRequest, REASON_LIMIT, ResumeRequest, SwitchAnswer, SwitchRequest,
 };
