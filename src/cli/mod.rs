@@ -19,6 +19,7 @@ use failover::Side;
 pub use ask::ask;
 pub use client::AskError;
 
+use crate::certs::CertsVerb;
 use crate::control::api::side;
 
 use crate::demo::side::SideArgs;
@@ -73,6 +74,9 @@ pub enum Verb {
         #[arg(long)]
         live: bool,
     },
+    /// Make and show the certificates by which nodes, Edges and operators know each other.
+    #[command(subcommand)]
+    Certs(CertsVerb),
     /// A whole site on this machine, to play with.
     Demo(DemoArgs),
     /// One side of the demo's site.
@@ -105,7 +109,7 @@ pub enum Question {
         /// The switch's number, which is its epoch; the last switch's if there is none.
         number: Option<u64>,
     },
-    /// Make a side live.
+    /// Make a side live. Where watchdogs report, the whole site moves, step by step, and back if a step fails.
     Switch {
         /// That side: main or standby.
         #[arg(long, value_name = "SIDE", value_parser = side::parse)]
@@ -113,7 +117,7 @@ pub enum Question {
         /// Only say what would happen.
         #[arg(long)]
         dry_run: bool,
-        /// Even though that side does not work.
+        /// Even though that side does not work; moves the Edge's traffic alone, and asks no node.
         #[arg(long)]
         force: bool,
         /// For the journal.

@@ -50,6 +50,7 @@ async fn ask(path: &std::path::Path, line: &str, json: bool) -> Result<String, A
         Ok(()) => Ok(String::from_utf8(desk.out).unwrap()),
         Err(Trouble::Ask(error)) => Err(error),
         Err(Trouble::Output(error)) => panic!("{error}"),
+        Err(Trouble::Told(exit)) => panic!("{exit:?}"),
     }
 }
 
@@ -71,6 +72,12 @@ fn every_verb_of_the_design_is_understood() {
         "freeze --reason x",
         "resume",
         "sessions --json",
+        "certs ca --dir /etc/bascule/ca",
+        "certs node --role xivo --side main --name main-xivo --out /tmp/node --days 90",
+        "certs node --role mds --name mds1 --out /tmp/node",
+        "certs edge --name edge --out /tmp/edge",
+        "certs operator --name alice --ca /tmp/ca --out /tmp/alice",
+        "certs show /etc/bascule/node --json",
     ] {
         assert!(parse(line).is_ok(), "{line}");
     }

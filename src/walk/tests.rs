@@ -151,7 +151,8 @@ fn a_target_that_does_not_start_by_itself_is_asked_and_its_refusal_is_undone() {
 #[test]
 fn each_step_that_takes_too_long_is_undone() {
     // How the facts must be for the walk to come to a step, and to stay there.
-    let arrivals: [(Step, fn(&mut Facts)); 6] = [
+    type Arrange = fn(&mut Facts);
+    let arrivals: [(Step, Arrange); 6] = [
         (Step::HandOver, |_| {}),
         (Step::Stop, |facts| answer(facts, Side::Main, 101, WishOutcome::Followed)),
         (Step::Start, |facts| set(facts, Side::Main, Status::Inactive)),

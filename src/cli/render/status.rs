@@ -27,6 +27,7 @@ pub(in crate::cli) fn status(status: &Status, paint: Paint) -> String {
     for warning in warnings(status) {
         let _ = writeln!(text, "  {}", paint.odd(&format!("!     {}", visible(&warning))));
     }
+    super::nodes::nodes(status, paint, &mut text);
     text.push('\n');
     services(status, paint, &mut text);
     let sessions = status.sessions;
