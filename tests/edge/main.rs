@@ -16,6 +16,7 @@ mod fair_play;
 mod framing;
 mod load;
 mod metrics;
+mod nodes;
 mod orders;
 mod raw;
 mod reload;
