@@ -13,6 +13,7 @@ mod doubt;
 mod exactly_once;
 mod failover;
 mod fair_play;
+mod follow;
 mod framing;
 mod load;
 mod metrics;
