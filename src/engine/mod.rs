@@ -349,6 +349,8 @@ impl Engine {
         self.judges.clear();
         self.last.clear();
         self.health = Health::new(self.plan.topology.clone(), STALE, now);
+        // Before any verdict: a side that says it does not serve must not seem to for a moment.
+        self.hear(|_, _| true);
         for check in 0..self.plan.checks.len() {
             let (judge, last) = match known.remove(&self.plan.key(check)) {
                 Some((judge, last)) if *judge.policy() == policy => (judge, last),
@@ -368,7 +370,6 @@ impl Engine {
             self.show_verdict(check);
             self.work.push_back(Work::Judge(check, verdict::Event::Timer));
         }
-        self.hear(|_, _| true);
     }
 
     /// Tells the request path where to send requests.

@@ -65,12 +65,11 @@ impl Engine {
         let now = self.clock.now();
         let Some(nodes) = &mut self.nodes else { return };
         let news = nodes.registry.tick(now);
-        for (node, known) in nodes.registry.all().filter(|(_, known)| !known.is_fresh(now)) {
+        for (node, _) in nodes.registry.all().filter(|(_, known)| !known.is_fresh(now)) {
             nodes.means.metrics.status(labels(node), NodeState::Unknown);
             nodes.means.metrics.guard(labels(node), None);
-            let _ = known;
         }
-        nodes.means.metrics.own_certificate_days.set(nodes.means.keyring.current().days_left());
+        nodes.means.metrics.own_certificate(nodes.means.keyring.current().days_left());
         self.tell_nodes(news);
     }
 

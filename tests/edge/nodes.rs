@@ -12,6 +12,7 @@ use protocol::issue::{Authority, Validity};
 use protocol::who::Who;
 use protocol::wire::{Ask, Role, Told};
 
+use crate::metrics::assert_no_fault;
 use crate::site::wait_until;
 use watchdogs::{Stage, Watched, report, request};
 
@@ -156,6 +157,7 @@ fn a_planned_switch_walks_a_site_whose_nodes_follow_and_ends_verified() {
     assert_eq!((stage.status(Side::Main), stage.status(Side::Standby)), (Status::Inactive, Status::Active));
     assert_eq!(watched.site.live().0, "standby");
     assert!(watched.site.metric("bascule_site_switches_total{result=\"done\"}") > 0.5);
+    assert_no_fault(&watched.site.metrics_text());
     let steps = watched.site.history().into_iter().filter(|entry| entry["event"] == "walk");
     assert!(steps.filter(|entry| entry["why"] == "kernel update").count() >= 8);
 

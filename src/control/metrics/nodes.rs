@@ -11,6 +11,9 @@ use super::make::Maker;
 /// From a ruling that needs no disk to a node's own limit.
 const ANSWER_SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.4, 1.0];
 
+/// In seconds.
+const DAY: i64 = 24 * 3600;
+
 /// The witness's.
 #[derive(Debug)]
 pub struct WitnessMetrics {
@@ -97,8 +100,7 @@ pub struct NodesMetrics {
     pub walking: IntGauge,
     /// Switches of the whole site, by how they ended.
     pub walks: Per<Walked, IntCounter>,
-    /// Days until the Edge's own node certificate expires.
-    pub own_certificate_days: IntGauge,
+    own_certificate: IntGauge,
 }
 
 impl NodesMetrics {
@@ -109,15 +111,15 @@ impl NodesMetrics {
         let with = |last: &'static str| ["role", "side", "name", last];
         let turned_away = "bascule_nodes_turned_away_total";
         let walks = "bascule_site_switches_total";
-        let days = "bascule_node_certificate_days";
-        let own = "bascule_nodes_own_certificate_days";
+        let remaining = "bascule_node_certificate_remaining_seconds";
+        let own = "bascule_own_node_certificate_remaining_seconds";
         Ok(Self {
             status: make.gauges("bascule_node_status", "1: what the node does.", &with("status"))?,
             guard: make.gauges("bascule_node_guard", "1: how the serving node is guarded.", &with("guard"))?,
             fit: make.gauges("bascule_node_fit", "1: the XiVO node can serve.", &node)?,
             epoch: make.gauges("bascule_node_epoch", "The highest duty epoch the XiVO node knows.", &node)?,
             alarms: make.gauges("bascule_node_alarms", "What of the node needs a person.", &node)?,
-            certificate: make.gauges(days, "Days until the node's certificate expires.", &node)?,
+            certificate: make.gauges(remaining, "Until the node's certificate expires, in whole days.", &node)?,
             registered: make.gauges(
                 "bascule_node_registered",
                 "1: the XiVO node is verified to be registered with the media server.",
@@ -128,7 +130,7 @@ impl NodesMetrics {
             turned_away: make.counter_per(turned_away, "Who was turned away at the nodes' door.", "reason")?,
             walking: make.gauge("bascule_site_switching", "1: a switch of the whole site is under way.")?,
             walks: make.counter_per(walks, "Planned switches of the whole site.", "result")?,
-            own_certificate_days: make.gauge(own, "Days until the Edge's own certificate for nodes expires.")?,
+            own_certificate: make.gauge(own, "Until the Edge's own certificate for nodes expires, in whole days.")?,
         })
     }
 
@@ -158,8 +160,13 @@ impl NodesMetrics {
     pub fn health(&self, node: NodeLabels<'_>, alarms: usize, certificate_days: Option<i64>) {
         self.alarms.with_label_values(&node.values()).set(i64::try_from(alarms).unwrap_or(i64::MAX));
         if let Some(days) = certificate_days {
-            self.certificate.with_label_values(&node.values()).set(days);
+            self.certificate.with_label_values(&node.values()).set(days.saturating_mul(DAY));
         }
+    }
+
+    /// Shows for how many days the Edge's own certificate for nodes is good.
+    pub fn own_certificate(&self, days: i64) {
+        self.own_certificate.set(days.saturating_mul(DAY));
     }
 
     /// Shows whether a XiVO node is registered with a media server.
