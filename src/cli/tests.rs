@@ -230,3 +230,48 @@ fn text_from_outside_moves_no_cursor() {
     status.sentence = "\u{1b}]0;owned\u{7}".into();
     assert!(!render::status(&status, Paint::on(false)).contains('\u{1b}'));
 }
+
+#[test]
+fn the_status_shows_nodes_the_vote_and_who_would_take_over_loudly_where_it_must() {
+    use failover::health::Status as Does;
+    use protocol::wire::{Guard, Role, Vote};
+
+    use crate::control::api::{NodeStatus, WitnessStatus};
+    use crate::nodes::fake::{report, vote};
+
+    let mut status = fake::status();
+    assert!(!render::status(&status, Paint::on(false)).contains("vote"), "an Edge alone has none");
+    let node = |role, side, name: &str, does, vote| {
+        let report = protocol::wire::NodeReport { vote, ..report(does) };
+        NodeStatus { role, side, name: name.into(), fresh: true, heard: status.now, report }
+    };
+    let unguarded = Vote { guard: Some(Guard::Unguarded { why: "the witness is out".into() }), ..vote() };
+    let frozen = Vote { frozen: true, fit: false, ..vote() };
+    let mut silent = node(Role::Cc, Some(Side::Main), "cc1", Does::Active, None);
+    (silent.fresh, silent.heard) = (false, Time::from_unix_ms(status.now.unix_ms() - 90_000));
+    status.nodes = vec![
+        node(Role::Xivo, Some(Side::Main), "a", Does::Active, Some(unguarded)),
+        node(Role::Xivo, Some(Side::Standby), "b", Does::Inactive, Some(frozen)),
+        silent,
+        node(Role::Mds, None, "mds1", Does::Active, None),
+    ];
+    status.witness = Some(WitnessStatus {
+        sentence: "the vote is promised to main (campaign 2, epoch 7); 2.1 s left".into(),
+        holder: Some(Side::Main),
+        epoch: 7,
+        quiet: false,
+        left_ms: 2100,
+        trouble: None,
+    });
+    status.takeovers = vec!["if Main died now: nobody would take over: Standby is frozen".into()];
+    let text = render::status(&status, Paint::on(true));
+    for words in [
+        "UNGUARDED",
+        "FROZEN; not fit",
+        "not heard of for 1 min 30 s, was active",
+        "vote  the vote is promised to main",
+        "\x1b[1;31m  if Main died now: nobody would take over: Standby is frozen",
+    ] {
+        assert!(text.contains(words), "{words}:\n{text}");
+    }
+}

@@ -383,6 +383,7 @@ impl Engine {
             HealthState::Working => Mode::Serving,
             HealthState::Unknown if self.judged => Mode::Serving,
             HealthState::Unknown => Mode::Deciding,
+            HealthState::NotWorking if self.awaits_walk() => Mode::Deciding,
             HealthState::NotWorking => match self.switch.explain(now).standing {
                 Standing::Settling { .. }
                 | Standing::ConfirmingTarget(_)
@@ -394,7 +395,6 @@ impl Engine {
                 Standing::Observing { .. } => Mode::Serving,
                 // Traffic may not leave a side that is ill: what still works there is better than a page.
                 Standing::Frozen { .. } | Standing::Damped { .. } if !self.is_dead(live) => Mode::Serving,
-                Standing::NeitherWorks(_) if self.awaits_walk() => Mode::Deciding,
                 Standing::NeitherWorks(_)
                 | Standing::Frozen { .. }
                 | Standing::Damped { .. }

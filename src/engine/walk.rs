@@ -324,10 +324,13 @@ impl Engine {
         })
     }
 
-    /// Whether traffic will soon have somewhere to go: requests wait for it.
+    /// Whether the live side was stopped on purpose and the other is about to start: requests wait for it, as long as one
+    /// may wait. Then they see the page at once, until it does.
     pub(super) fn awaits_walk(&self) -> bool {
-        let says = |side| matches!(self.health.side(side).reason, Reason::NodeSays { .. });
-        self.is_walking() && Side::BOTH.into_iter().any(says)
+        let live = self.health.side(self.switch.live());
+        let patience = self.plan.site.config.switch.park_limit;
+        let stopped = matches!(live.reason, Reason::NodeSays { .. });
+        self.is_walking() && stopped && self.clock.now().since(live.since) < patience
     }
 }
 

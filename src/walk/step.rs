@@ -107,7 +107,7 @@ impl Step {
         let from = to.other();
         match self {
             Self::HandOver => hand_over(from, facts, wished[from]),
-            Self::Stop => stop(from, facts),
+            Self::Stop => stop(to, facts),
             Self::Start => start(to, facts, wished[to]),
             Self::Register => register(to, facts),
             Self::Contact => contact(to, facts),
@@ -146,7 +146,11 @@ fn hand_over(from: Side, facts: &Facts, wish: Option<u64>) -> Progress {
     }
 }
 
-fn stop(from: Side, facts: &Facts) -> Progress {
+fn stop(to: Side, facts: &Facts) -> Progress {
+    let from = to.other();
+    if facts.xivo(from).is_none() && facts.is_active(to) {
+        return Passed(format!("{from} is not heard of, and {to} has the votes"));
+    }
     match facts.xivo(from).map(|xivo| xivo.status) {
         Some(Status::Inactive) => Passed(format!("{from} is inactive")),
         Some(Status::Faulty) => Failed(format!("{from} is faulty")),

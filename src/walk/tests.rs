@@ -212,6 +212,19 @@ fn traffic_that_had_moved_goes_back_with_the_rest() {
 }
 
 #[test]
+fn a_source_that_dies_on_the_way_is_no_reason_to_wait_for_its_stop() {
+    let (mut walk, mut facts) = (walk(), site());
+    walk.handle(&facts, at(0));
+    set(&mut facts, Side::Main, Status::Stopping);
+    walk.handle(&facts, at(500));
+    facts.sides.main = Half::default();
+    assert_eq!(walk.handle(&facts, at(4000)), []);
+    set(&mut facts, Side::Standby, Status::Active);
+    facts.live = Side::Standby;
+    assert_eq!(ended(&walk.handle(&facts, at(6000))), Some(&End::Done));
+}
+
+#[test]
 fn sessions_that_stay_are_said_and_are_no_reason_to_go_back() {
     let (mut walk, mut facts) = (walk(), site());
     walk.handle(&facts, at(0));
