@@ -32,6 +32,8 @@ pub(crate) enum Trap {
     SecondRestartIsClean,
     /// Standby stops for a Main that does not hear its answers.
     OneWayFailback,
+    /// A node that wants and hears no answer keeps the vote.
+    DeafWants,
     /// A voter grants without noting the epoch.
     EpochForgotten,
     /// One node alone judges that the witness is silent.

@@ -7,7 +7,7 @@
 use super::super::machine::{Duty, Phase};
 use super::super::running::{Fence, Work};
 use super::world::{Link, Plan, World};
-use crate::lease::{Memory, Record, Report, Request};
+use crate::lease::{Ask, Memory, Record, Report, Request, Voter};
 use crate::side::Side;
 use crate::time::Instant;
 use core::hash::Hasher;
@@ -100,8 +100,7 @@ pub(super) fn key(world: &World, plan: &Plan) -> u64 {
     match &world.witness {
         None => into.push(254u64),
         Some(voter) => {
-            record(voter.record, &ranks, into);
-            into.push(if voter.is_free() { 0 } else { left(world.witness_clock, voter.until) });
+            vote(voter, world.witness_clock, &ranks, into);
         }
     }
     into.push(u64::from(world.credit));
@@ -158,6 +157,12 @@ fn record(record: Record, ranks: &Ranks, into: &mut Mixer) {
     }
 }
 
+fn vote(voter: &Voter, clock: Instant, ranks: &Ranks, into: &mut Mixer) {
+    record(voter.record, ranks, into);
+    into.push(if voter.is_free() { 0 } else { left(clock, voter.until) });
+    Side::BOTH.into_iter().for_each(|side| into.push(ranks.rank(side, voter.unproven[side])));
+}
+
 fn disk(memory: Option<&Memory>, ranks: &Ranks, into: &mut Mixer) {
     match memory {
         None => into.push(253u64),
@@ -172,8 +177,9 @@ fn report(report: Option<Report>, plan: &Plan, into: &mut Mixer) {
 }
 
 fn request(request: &Request, link: usize, ranks: &Ranks, plan: &Plan, into: &mut Mixer) {
-    // That it hears and is fit counts only when Main asks Standby.
-    let told = if link == 0 { u64::from(request.hears) | u64::from(request.report.fit) << 1 } else { 0 };
+    // That it hears counts with a want, that it is fit only when Main asks Standby.
+    let hears = request.ask == Ask::Want && request.hears;
+    let told = u64::from(hears) | u64::from(link == 0 && request.report.fit) << 1;
     into.push(request.ask as u64 | told << 2);
     into.push(ranks.rank(Side::BOTH[link / 2], request.campaign));
     report(Some(request.report), plan, into);
@@ -181,8 +187,7 @@ fn request(request: &Request, link: usize, ranks: &Ranks, plan: &Plan, into: &mu
 
 fn duty(duty: &Duty, clock: Instant, side: Side, plan: &Plan, ranks: &Ranks, into: &mut Mixer) {
     let lease = plan.timing.lease;
-    record(duty.vote.record, ranks, into);
-    into.push(if duty.vote.is_free() { 0 } else { left(clock, duty.vote.until) });
+    vote(&duty.vote, clock, ranks, into);
     into.push(ranks.rank(side, duty.campaign));
     match duty.phase {
         Phase::Inactive => into.push(0u64),
@@ -198,8 +203,11 @@ fn duty(duty: &Duty, clock: Instant, side: Side, plan: &Plan, ranks: &Ranks, int
     for grant in [duty.grants.peer, duty.grants.witness] {
         into.push(age(clock, grant, lease));
     }
-    // Only Main's word that it hears Standby counts.
-    into.push(if side == Side::Main { age(clock, duty.heard.peer, lease) } else { 0 });
+    // What it hears counts with a want.
+    let wants = !duty.serves();
+    for heard in [duty.heard.peer, duty.heard.witness] {
+        into.push(if wants { age(clock, heard, lease) } else { 0 });
+    }
     for owed in [duty.owed.peer, duty.owed.witness] {
         into.push(owed.map_or(255, |owed| ranks.rank(side, owed)));
     }

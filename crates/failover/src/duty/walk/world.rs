@@ -1,12 +1,12 @@
 //! Both nodes, the witness, their disks and what is on its way between them.
 
-use super::super::ask::Elector;
+use super::super::ask::{Elector, PerElector};
 use super::super::guard::{Surroundings, Unguarded};
 use super::super::machine::{Duty, Event, Found, Memory, Outcome, Phase};
 use super::super::output::Output;
 use super::super::settings::{Settings, Wishes, Witness};
 use crate::lease::{self, Answer, Ask, Request, Ruling, Timing, Voter};
-use crate::side::Side;
+use crate::side::{PerSide, Side};
 use crate::time::Instant;
 use core::time::Duration;
 
@@ -45,6 +45,9 @@ pub(super) struct Plan {
     pub(super) unguarded: bool,
     /// Whether there is a witness.
     pub(super) witness: Witness,
+    /// Whether any want may come with or without proof of a round trip: more than can happen, in far fewer states. A want
+    /// denied for the lack of it is one that was lost.
+    pub(super) any_proof: bool,
 }
 
 /// A request or its answer on its way.
@@ -93,6 +96,8 @@ pub(super) struct World {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Deliver(usize),
+    /// A want, with proof of a round trip.
+    DeliverProven(usize),
     Lose(usize),
     Delay(usize),
     DeliverLate(usize),
@@ -179,9 +184,12 @@ impl World {
         for (link, state) in self.links.iter().enumerate() {
             match state {
                 Link::Idle => {}
-                Link::Asking { .. } => {
+                Link::Asking { request, .. } => {
                     if self.is_up(target(link)) {
                         actions.push(Action::Deliver(link));
+                        if plan.any_proof && request.ask == Ask::Want {
+                            actions.push(Action::DeliverProven(link));
+                        }
                     }
                     actions.push(Action::Lose(link));
                 }
@@ -249,7 +257,25 @@ impl World {
     }
 
     pub(super) fn act(&mut self, plan: &Plan, action: Action) {
+        self.take(plan, action);
+        if plan.any_proof {
+            let nodes = self.nodes.iter_mut().filter_map(|node| node.duty.as_mut());
+            let voters = nodes.map(|duty| {
+                duty.heard = PerElector::default();
+                &mut duty.vote
+            });
+            voters.chain(&mut self.witness).for_each(|voter| voter.unproven = PerSide::default());
+        }
+    }
+
+    fn take(&mut self, plan: &Plan, action: Action) {
         match action {
+            Action::DeliverProven(link) => {
+                if let Link::Asking { request, .. } = &mut self.links[link] {
+                    request.hears = true;
+                }
+                self.take(plan, Action::Deliver(link));
+            }
             Action::Deliver(link) => {
                 let message = core::mem::replace(&mut self.links[link], Link::Idle);
                 if let Some((answer, sent)) = self.deliver(plan, link, message) {
@@ -404,10 +430,8 @@ impl World {
             }
             side => self.feed_for_answer(plan, side, Event::Asked(request)),
         }?;
-        let idle = !plan.unguarded
-            && answer.ruling == Ruling::Deny
-            && answer.to != Ask::Release
-            && target(link) != Side::Standby as usize;
+        // To a want even a denial is the proof of a round trip.
+        let idle = !plan.unguarded && answer.ruling == Ruling::Deny && !matches!(answer.to, Ask::Release | Ask::Want);
         (!idle).then_some(answer)
     }
 
