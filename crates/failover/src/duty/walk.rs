@@ -52,6 +52,7 @@ const PLAN: Plan = Plan {
     unguarded: false,
     witness: Witness::Configured,
     any_proof: false,
+    operators: false,
 };
 
 /// The rules without a majority at work, with a witness that is out after three ticks.
@@ -62,6 +63,9 @@ const UNGUARDED: Plan = Plan {
     unguarded: true,
     ..PLAN
 };
+
+/// Operators at work: nodes step back, and are chosen.
+const OPERATORS: Plan = Plan { name: "nodes that step back and are chosen", delay: 0, operators: true, ..PLAN };
 
 fn limit() -> usize {
     std::env::var("WALK_STATES").ok().and_then(|text| text.parse().ok()).unwrap_or(250_000)
@@ -300,6 +304,18 @@ fn w2_standby_goes_on_beside_a_main_that_does_not_hear_it() {
     let caught = failures(Some(Trap::OneWayFailback));
     println!("caught in {caught} worlds: OneWayFailback");
     assert!(caught > 0, "OneWayFailback is not caught");
+}
+
+#[test]
+fn w1_and_w2_hold_whatever_operators_wish() {
+    holds(&OPERATORS, limit());
+    // Who serves is theirs to say; that somebody does, is not.
+    let scenes = SCENES.map(|scene| Scene { serves: scene.with_wishes(), ..scene });
+    let failures = |trap| making(trap, || heals(&OPERATORS, &scenes, limit() / 10, |_| true));
+    assert_eq!(failures(None), 0);
+    let caught = failures(Some(Trap::EndlessPatience));
+    println!("caught in {caught} worlds: EndlessPatience");
+    assert!(caught > 0, "EndlessPatience is not caught");
 }
 
 #[test]

@@ -25,6 +25,17 @@ pub(super) enum Serves {
     Nobody,
 }
 
+impl Scene {
+    /// Who may serve when operators have a say: whoever can.
+    pub(super) fn with_wishes(&self) -> Serves {
+        let cut_off = |side: usize| self.cut[2 * side] && self.cut[2 * side + 1];
+        match self.serves {
+            Serves::Main if !self.dead[1] && !cut_off(1) => Serves::Either,
+            serves => serves,
+        }
+    }
+}
+
 const NONE: Scene =
     Scene { name: "nothing", dead: [false; 3], cut: [false; 4], deaf: [false; 4], serves: Serves::Main };
 

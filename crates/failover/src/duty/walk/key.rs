@@ -92,6 +92,9 @@ pub(super) fn key(world: &World, plan: &Plan) -> u64 {
         into.push(permit.map_or(255, |until| left(node.clock, until)));
         disk(node.disk.as_ref().map(|disk| &disk.vote), &ranks, into);
         into.push(node.disk.map_or(255, |disk| ranks.rank(Side::BOTH[side], disk.campaign)));
+        if plan.operators {
+            into.push(node.disk.map_or(255, |disk| disk.wishes.choice as u64));
+        }
         if let Some(known) = &node.duty {
             duty(known, node.clock, Side::BOTH[side], plan, &ranks, into);
         }
@@ -171,7 +174,7 @@ fn disk(memory: Option<&Memory>, ranks: &Ranks, into: &mut Mixer) {
 }
 
 fn report(report: Option<Report>, plan: &Plan, into: &mut Mixer) {
-    let Some(report) = report.filter(|_| plan.unguarded) else { return };
+    let Some(report) = report.filter(|_| plan.reports()) else { return };
     let flags = u64::from(report.fit) | u64::from(report.witness_out) << 1 | u64::from(report.unguarded) << 2;
     into.push(flags | (report.status as u64) << 3);
 }
@@ -216,11 +219,17 @@ fn duty(duty: &Duty, clock: Instant, side: Side, plan: &Plan, ranks: &Ranks, int
     into.push(duty.last_ask.peer as u64 | (duty.last_ask.witness as u64) << 2);
     into.push(left(clock, duty.next_ask.peer) | left(clock, duty.next_ask.witness) << 4);
     into.push(u64::from(duty.fit_since.is_some()) | u64::from(duty.failed_starts > 0) << 1);
-    if plan.unguarded {
+    if plan.operators {
+        into.push(duty.wishes.choice as u64);
+        into.push(age(clock, Some(duty.yielded_at), plan.timing.takeover_bound() * 2));
+    }
+    if plan.reports() {
         into.push(age(clock, Some(duty.peer_at), plan.timing.promise));
+        report(duty.peer, plan, into);
+    }
+    if plan.unguarded {
         into.push(age(clock, Some(duty.witness_at), plan.timing.witness_out));
         into.push(u64::from(duty.agreed) | duty.unguarded.map_or(0, |why| (why as u64 + 1) << 1));
         into.push(u64::from(duty.surroundings.peer_host) | u64::from(duty.surroundings.anchors) << 1);
-        report(duty.peer, plan, into);
     }
 }
