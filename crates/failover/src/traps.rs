@@ -1,4 +1,4 @@
-//! The mistakes a lease protocol invites. Each rule that avoids one names it, and the tests make each once to see that
+//! The mistakes that the nodes' rules invite. Each rule that avoids one names it, and the tests make each once to see that
 //! the promises notice.
 
 /// A mistake.
@@ -36,6 +36,14 @@ pub(crate) enum Trap {
     EpochForgotten,
     /// One node alone judges that the witness is silent.
     OneSidedSilence,
+    /// A registration counts as verified when it was asked for.
+    AnswerIsProof,
+    /// A registration that was verified once is taken to last.
+    VerifiedOnce,
+    /// A registration is taken back while it is still being made.
+    OverlappingAttempts,
+    /// Only a registration known to stand is taken back.
+    RegistrationLeft,
 }
 
 /// Tells whether a test makes this mistake.

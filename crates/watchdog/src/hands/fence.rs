@@ -1,0 +1,186 @@
+//! The fence: makes a node unreachable for phones within milliseconds, however long a stop takes.
+
+use super::command::CommandSpec;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Which fence, and its figures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FenceSpec {
+    /// The kernel's packet filter; it closes by itself when the lease is over.
+    Nft(NftSpec),
+    /// None: a node is fenced when its telephony is silent.
+    None {
+        /// The last resort, if any.
+        last_resort: Option<CommandSpec>,
+    },
+    /// Commands of the operator's. Nothing closes it by itself.
+    Command {
+        /// Makes the node unreachable; exit code 0 when it is.
+        close: CommandSpec,
+        /// Makes it reachable again; not run for a mere renewal.
+        permit: Option<CommandSpec>,
+        /// The last resort, if any.
+        last_resort: Option<CommandSpec>,
+    },
+}
+
+/// The kernel's packet filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NftSpec {
+    /// The program and leading arguments: `nft`.
+    pub program: Vec<String>,
+    /// The node's SIP ports, UDP and TCP.
+    pub ports: Vec<u16>,
+    /// Media servers, which an orderly stop may still reach.
+    pub partners: Vec<IpAddr>,
+    /// For each call of the program: half the fence limit.
+    pub time_limit: Duration,
+    /// Run with the hard fence, if any.
+    pub last_resort: Option<CommandSpec>,
+}
+
+/// How a fence is installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Install {
+    /// Closed, whatever was there.
+    Closed,
+    /// What is permitted stays permitted until its time: a watchdog before this one handed the node over.
+    Keeping,
+}
+
+/// For how long phones are let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permit {
+    /// For so long; the kernel ends it.
+    For(Duration),
+    /// Until it is closed.
+    Unlimited,
+}
+
+/// Whether media servers can still be reached once it is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Partners {
+    /// Yes, for so long, to unregister.
+    For(Duration),
+    /// No.
+    Closed,
+}
+
+/// How it was closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// Verified.
+    Verified {
+        /// How long closing and reading back took.
+        took: Duration,
+    },
+    /// This fence stops no packet: the node is fenced when its services are stopped.
+    WhenStopped,
+}
+
+/// What is installed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Phones are let in.
+    Open,
+    /// They are not.
+    Closed,
+    /// Nothing, or not what should be; why.
+    Missing(String),
+    /// This kind cannot tell.
+    Unknown,
+}
+
+/// A fence could not be worked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FenceError {
+    /// The command failed.
+    #[error("cannot {act} by `{command}`: {said}")]
+    Command {
+        /// What was to be done.
+        act: &'static str,
+        /// The program.
+        command: String,
+        /// How it ended, and what it said.
+        said: String,
+    },
+    /// It was done, but reading back shows something else.
+    #[error("the fence was told to {act}, but {seen}")]
+    NotVerified {
+        /// What was to be done.
+        act: &'static str,
+        /// What was read.
+        seen: String,
+    },
+    /// There is no last resort.
+    #[error("no last resort is configured, and this fence has no harder one")]
+    NoLastResort,
+}
+
+/// A fence. Its calls are carried out one after the other, in the order they were made.
+#[derive(Debug)]
+pub struct Fence {
+    spec: FenceSpec,
+}
+
+impl Fence {
+    /// Makes it; nothing is touched yet.
+    pub fn new(spec: FenceSpec) -> Self {
+        Self { spec }
+    }
+
+    /// Returns the kind's name: `nft`, `none` or `command`.
+    pub fn kind(&self) -> &'static str {
+        let _ = &self.spec;
+        unimplemented!()
+    }
+
+    /// Installs it, before anything else is done on the node, and verifies it.
+    ///
+    /// # Errors
+    /// Returns [`FenceError`] if it could not be, or is not as it should be.
+    pub async fn install(&self, how: Install) -> Result<(), FenceError> {
+        let _ = how;
+        unimplemented!()
+    }
+
+    /// Lets phones in, or lets them in for longer, without a gap. No time left closes it.
+    ///
+    /// # Errors
+    /// Returns [`FenceError`] if it could not; then the kernel ends what was permitted before.
+    pub async fn permit(&self, permit: Permit) -> Result<Duration, FenceError> {
+        let _ = permit;
+        unimplemented!()
+    }
+
+    /// Closes it, and verifies that.
+    ///
+    /// # Errors
+    /// Returns [`FenceError`] if it is not certain to be closed.
+    pub async fn close(&self, partners: Partners) -> Result<Closed, FenceError> {
+        let _ = partners;
+        unimplemented!()
+    }
+
+    /// The last resort: a second, simpler table that drops all SIP, and the configured command. The next permit lifts it.
+    ///
+    /// # Errors
+    /// Returns [`FenceError`] if neither is certain to have worked.
+    pub async fn harden(&self) -> Result<Closed, FenceError> {
+        unimplemented!()
+    }
+
+    /// Removes it: the watchdog gives the node back. Phones can reach it then.
+    ///
+    /// # Errors
+    /// Returns [`FenceError`] if it could not be removed.
+    pub async fn remove(&self) -> Result<(), FenceError> {
+        unimplemented!()
+    }
+
+    /// Reads back what is installed.
+    pub async fn look(&self) -> State {
+        unimplemented!()
+    }
+}

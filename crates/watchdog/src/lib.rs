@@ -1,0 +1,3 @@
+//! The daemon of a XiVO, CC or MDS node.
+
+pub mod hands;
