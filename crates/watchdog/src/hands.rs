@@ -5,6 +5,7 @@ pub mod clock;
 pub mod command;
 pub mod echo;
 pub mod fence;
+mod line;
 pub mod outside;
 pub mod pulse;
 pub mod services;
