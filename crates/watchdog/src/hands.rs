@@ -6,6 +6,8 @@ pub mod command;
 pub mod echo;
 pub mod fence;
 mod line;
+#[cfg(test)]
+mod namespace;
 pub mod outside;
 pub mod pulse;
 pub mod services;
