@@ -5,6 +5,9 @@ pub mod clock;
 pub mod command;
 pub mod echo;
 pub mod fence;
+mod line;
+#[cfg(test)]
+mod namespace;
 pub mod outside;
 pub mod pulse;
 pub mod services;

@@ -1,8 +1,17 @@
 //! The fence: makes a node unreachable for phones within milliseconds, however long a stop takes.
+//!
+//! The kernel's packet filter is driven by the `nft` program: each script is one transaction, takes some milliseconds, and
+//! what an operator reads in `nft list ruleset` is what was written here. Crates for it exist: those over netlink know no
+//! timed elements or are not looked after, the one that is (`nftables`) only makes JSON for the same program.
 
-use super::command::CommandSpec;
+mod nft;
+mod seen;
+
+use self::nft::Nft;
+use super::command::{CommandSpec, Ran};
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
 
 /// Which fence, and its figures.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,19 +130,40 @@ pub enum FenceError {
 /// A fence. Its calls are carried out one after the other, in the order they were made.
 #[derive(Debug)]
 pub struct Fence {
-    spec: FenceSpec,
+    kind: Kind,
+    last_resort: Option<CommandSpec>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Nft(Mutex<Nft>),
+    None,
+    Command { close: CommandSpec, permit: Option<CommandSpec>, state: Mutex<State> },
 }
 
 impl Fence {
     /// Makes it; nothing is touched yet.
     pub fn new(spec: FenceSpec) -> Self {
-        Self { spec }
+        let (kind, last_resort) = match spec {
+            FenceSpec::Nft(mut spec) => {
+                let last_resort = spec.last_resort.take();
+                (Kind::Nft(Mutex::new(Nft::new(spec))), last_resort)
+            }
+            FenceSpec::None { last_resort } => (Kind::None, last_resort),
+            FenceSpec::Command { close, permit, last_resort } => {
+                (Kind::Command { close, permit, state: Mutex::new(State::Unknown) }, last_resort)
+            }
+        };
+        Self { kind, last_resort }
     }
 
     /// Returns the kind's name: `nft`, `none` or `command`.
     pub fn kind(&self) -> &'static str {
-        let _ = &self.spec;
-        unimplemented!()
+        match self.kind {
+            Kind::Nft(_) => "nft",
+            Kind::None => "none",
+            Kind::Command { .. } => "command",
+        }
     }
 
     /// Installs it, before anything else is done on the node, and verifies it.
@@ -141,17 +171,40 @@ impl Fence {
     /// # Errors
     /// Returns [`FenceError`] if it could not be, or is not as it should be.
     pub async fn install(&self, how: Install) -> Result<(), FenceError> {
-        let _ = how;
-        unimplemented!()
+        match (&self.kind, how) {
+            (Kind::Nft(nft), how) => nft.lock().await.install(how).await,
+            (Kind::Command { .. }, Install::Closed) => self.close(Partners::Closed).await.map(|_| ()),
+            (Kind::Command { state, .. }, Install::Keeping) => {
+                *state.lock().await = State::Open;
+                Ok(())
+            }
+            (Kind::None, _) => Ok(()),
+        }
     }
 
-    /// Lets phones in, or lets them in for longer, without a gap. No time left closes it.
+    /// Lets phones in, or lets them in for longer, without a gap. No time left closes it. Returns how long that took.
     ///
     /// # Errors
     /// Returns [`FenceError`] if it could not; then the kernel ends what was permitted before.
     pub async fn permit(&self, permit: Permit) -> Result<Duration, FenceError> {
-        let _ = permit;
-        unimplemented!()
+        let began = Instant::now();
+        match &self.kind {
+            Kind::Nft(nft) => nft.lock().await.permit(permit).await?,
+            Kind::Command { .. } if permit == Permit::For(Duration::ZERO) => {
+                self.close(Partners::Closed).await?;
+            }
+            Kind::Command { permit, state, .. } => {
+                let mut state = state.lock().await;
+                if *state != State::Open {
+                    if let Some(permit) = permit {
+                        done("let phones in", permit, permit.run().await)?;
+                    }
+                    *state = State::Open;
+                }
+            }
+            Kind::None => {}
+        }
+        Ok(began.elapsed())
     }
 
     /// Closes it, and verifies that.
@@ -159,16 +212,41 @@ impl Fence {
     /// # Errors
     /// Returns [`FenceError`] if it is not certain to be closed.
     pub async fn close(&self, partners: Partners) -> Result<Closed, FenceError> {
-        let _ = partners;
-        unimplemented!()
+        let began = Instant::now();
+        match &self.kind {
+            Kind::Nft(nft) => nft.lock().await.close(partners).await?,
+            Kind::Command { close, state, .. } => {
+                let mut state = state.lock().await;
+                *state = State::Unknown;
+                done("close the fence", close, close.run().await)?;
+                *state = State::Closed;
+            }
+            Kind::None => return Ok(Closed::WhenStopped),
+        }
+        Ok(Closed::Verified { took: began.elapsed() })
     }
 
-    /// The last resort: a second, simpler table that drops all SIP, and the configured command. The next permit lifts it.
+    /// The last resort: a second, simpler table that drops all SIP, and the configured command, side by side. One of them
+    /// is enough. The next permit lifts the table.
     ///
     /// # Errors
     /// Returns [`FenceError`] if neither is certain to have worked.
     pub async fn harden(&self) -> Result<Closed, FenceError> {
-        unimplemented!()
+        let began = Instant::now();
+        let table = async {
+            match &self.kind {
+                Kind::Nft(nft) => nft.lock().await.harden().await,
+                Kind::None | Kind::Command { .. } => Err(FenceError::NoLastResort),
+            }
+        };
+        let command = async {
+            let last_resort = self.last_resort.as_ref()?;
+            Some(done("use the last resort", last_resort, last_resort.run().await))
+        };
+        match futures_util::future::join(table, command).await {
+            (Ok(()), _) | (_, Some(Ok(()))) => Ok(Closed::Verified { took: began.elapsed() }),
+            (Err(FenceError::NoLastResort), Some(Err(error))) | (Err(error), _) => Err(error),
+        }
     }
 
     /// Removes it: the watchdog gives the node back. Phones can reach it then.
@@ -176,11 +254,29 @@ impl Fence {
     /// # Errors
     /// Returns [`FenceError`] if it could not be removed.
     pub async fn remove(&self) -> Result<(), FenceError> {
-        unimplemented!()
+        match &self.kind {
+            Kind::Nft(nft) => nft.lock().await.remove().await,
+            Kind::Command { .. } => self.permit(Permit::Unlimited).await.map(|_| ()),
+            Kind::None => Ok(()),
+        }
     }
 
     /// Reads back what is installed.
     pub async fn look(&self) -> State {
-        unimplemented!()
+        match &self.kind {
+            Kind::Nft(nft) => nft.lock().await.look().await,
+            Kind::Command { state, .. } => state.lock().await.clone(),
+            Kind::None => State::Unknown,
+        }
     }
 }
+
+fn done(act: &'static str, command: &CommandSpec, ran: Ran) -> Result<(), FenceError> {
+    if ran.is_done() {
+        return Ok(());
+    }
+    Err(FenceError::Command { act, command: command.to_string(), said: ran.to_string() })
+}
+
+#[cfg(test)]
+mod tests;
