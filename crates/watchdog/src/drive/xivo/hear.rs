@@ -1,0 +1,124 @@
+//! Takes in what happens around a XiVO node, and queues what the duty must know.
+
+use super::{Input, Operator, Waits, Xivo};
+use crate::control::Order;
+use crate::drive::journal::Kind;
+use crate::drive::outside::Seen;
+use crate::drive::voters::Answered;
+use crate::hands::clock;
+use crate::hands::echo::Answering;
+use crate::hands::pulse::Works;
+use crate::hands::services;
+use failover::duty::{self, Act, Event, Outcome, Surroundings};
+use failover::health::Status;
+use protocol::wire::Wish;
+
+impl Xivo {
+    /// A command ended.
+    pub(super) fn worked(&mut self, done: services::Event) {
+        match done {
+            services::Event::Started(report) => {
+                self.metrics.command("start", report.outcome == Outcome::Done, report.took);
+                self.tell(Kind::Start, &report.text);
+                self.queue.push_back(Event::Started(report.outcome).into());
+            }
+            services::Event::Stopped(report) => {
+                self.metrics.command("stop", report.outcome == Outcome::Done, report.took);
+                self.tell(Kind::Stop, &report.text);
+                if report.outcome == Outcome::Done {
+                    self.fitness.stopped(clock::now());
+                    if std::mem::take(&mut self.fenced_when_stopped) {
+                        self.queue.push_back(Event::Fenced.into());
+                    }
+                }
+                self.queue.push_back(Event::Stopped(report.outcome).into());
+            }
+        }
+    }
+
+    /// A voter answered, or did not.
+    pub(super) fn answered(&mut self, answered: Answered) {
+        self.metrics.answered(answered.by, answered.told.as_ref().ok().map(|answer| answer.ruling));
+        if let Some((by, sent, answer)) = self.voters.note(answered) {
+            self.queue.push_back(Event::Answered { by, sent, answer }.into());
+        }
+    }
+
+    /// An operator at the socket acts.
+    pub(super) fn ordered(&mut self, order: Order) {
+        let Order { act, who, reason, reply } = order;
+        if matches!(act, Act::Activate | Act::ForceActivate | Act::Resume) {
+            self.fitness.by_hand(None);
+            self.judge_fitness();
+        }
+        self.queue.push_back(Input::Act(act, Operator { who, reason, reply: Waits::Here(reply) }));
+    }
+
+    /// The Edge hands an operator's wish over. Each is looked at once.
+    pub(super) fn wish(&mut self, wish: Wish) {
+        if self.wished.as_ref().is_some_and(|wished| wished.id >= wish.id) {
+            return;
+        }
+        let Wish { id, to, who, reason } = wish;
+        let who = format!("{who}, at the Edge");
+        self.queue.push_back(Input::Act(Act::HandOver { to }, Operator { who, reason, reply: Waits::Edge(id) }));
+    }
+
+    /// Telephony began or ceased to work.
+    pub(super) async fn feel(&mut self) {
+        let felt = self.felt.borrow_and_update().clone();
+        if felt.works != Works::No || self.duty.status() != Status::Active {
+            return;
+        }
+        let outside = self.outside.look().await;
+        for sentence in outside.sentences() {
+            self.tell(Kind::Outside, sentence);
+        }
+        self.fitness.by_hand(outside.by_hand.or(outside.upgrade));
+        self.tell(Kind::Alarm, &format!("telephony is dead: {}", felt.detail));
+        self.fitness.died(&felt.detail);
+    }
+
+    /// Somebody else was at work on the node, or is done.
+    pub(super) fn saw_outside(&mut self, seen: Seen) {
+        let inactive = self.duty.status() == Status::Inactive;
+        let running = seen.running && inactive;
+        if self.alarms.outside(running) && running {
+            self.tell(Kind::Outside, "somebody else started the services; the fence keeps phones out, and nobody stops them");
+        }
+        if running || !seen.upgrade && self.fitness.waits_for_upgrade() {
+            self.fitness.by_hand(None);
+        }
+        self.fitness.unready(seen.unready);
+    }
+
+    /// Looks at what costs nothing to look at.
+    pub(super) fn look_around(&mut self) {
+        let within = self.settings.timing.promise;
+        // Who cannot be asked may be there: Standby does not start beside a Main that it cannot ask for.
+        let peer_host = self.echo.answering(self.peer_host, within) != Answering::No;
+        let anchors = self.anchors.iter().any(|anchor| self.echo.answering(*anchor, within) == Answering::Yes);
+        let surroundings = Surroundings { peer_host, anchors };
+        if self.surroundings.replace(surroundings) != Some(surroundings) {
+            self.queue.push_back(Event::Surroundings(surroundings).into());
+        }
+        let window = self.window.as_ref().map_or(duty::Window::Closed, crate::config::Window::now);
+        if self.in_window.replace(window) != Some(window) {
+            self.queue.push_back(Event::Window(window).into());
+        }
+    }
+
+    /// Tells the duty when the node's fitness changed.
+    pub(super) fn judge_fitness(&mut self) {
+        let unfit = self.fitness.unfit(clock::now(), self.serves());
+        let fit = unfit.is_none();
+        if self.told_fit.replace(fit) == Some(fit) {
+            return;
+        }
+        self.queue.push_back(if fit { Event::Fit } else { Event::Unfit }.into());
+        match unfit {
+            Some(why) => self.tell(Kind::Fitness, &format!("cannot serve: {why}")),
+            None => self.tell(Kind::Fitness, "can serve"),
+        }
+    }
+}
