@@ -61,3 +61,5 @@ pub use time::{Instant, Span};
 mod chance;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod walked;

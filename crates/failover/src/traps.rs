@@ -32,6 +32,12 @@ pub(crate) enum Trap {
     SecondRestartIsClean,
     /// Standby stops for a Main that does not hear its answers.
     OneWayFailback,
+    /// A node that wants and hears no answer keeps the vote.
+    DeafWants,
+    /// A node that stepped back waits for its peer for ever.
+    EndlessPatience,
+    /// Word of the peer's that is older than its start is taken to mean that it stopped.
+    OldWord,
     /// A voter grants without noting the epoch.
     EpochForgotten,
     /// One node alone judges that the witness is silent.

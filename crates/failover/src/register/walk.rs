@@ -4,9 +4,11 @@ use super::registrar::{Kind, Work};
 use super::*;
 use crate::time::Instant;
 use crate::traps::{Trap, making};
+use crate::walked;
 use alloc::vec::Vec;
 use core::time::Duration;
 use std::collections::HashSet;
+use std::time::Instant as Clock;
 
 const TICK: Duration = Duration::from_secs(1);
 const TWO: Duration = Duration::from_secs(2);
@@ -235,9 +237,11 @@ fn walk() -> Result<(usize, u64, usize), (&'static str, World)> {
 
 #[test]
 fn w6_who_serves_is_registered_with_every_mds_and_who_stopped_asks_for_it_no_more() {
+    let began = Clock::now();
     match walk() {
         Ok((states, edges, slowest)) => {
-            std::println!("W6 holds in all {states} states, {edges} edges, settled within {slowest} ticks");
+            let what = std::format!("registrations, every state, {edges} steps, settled within {slowest} ticks");
+            walked::states("W6", states, began.elapsed(), &what);
             assert!(states > 1000);
         }
         Err((broken, world)) => panic!("W6: {broken}: {world:#?}"),
@@ -247,9 +251,7 @@ fn w6_who_serves_is_registered_with_every_mds_and_who_stopped_asks_for_it_no_mor
 #[test]
 fn w6_is_broken_by_each_mistake_in_the_rules() {
     for trap in [Trap::AnswerIsProof, Trap::VerifiedOnce, Trap::OverlappingAttempts, Trap::RegistrationLeft] {
-        match making(Some(trap), walk) {
-            Ok((states, ..)) => panic!("{trap:?} is not caught in {states} states"),
-            Err((broken, _)) => std::println!("caught: {trap:?}: {broken}"),
-        }
+        let broken = making(Some(trap), walk).err().map(|(broken, _)| broken);
+        walked::mistake(std::format!("{trap:?}"), broken.is_some(), broken.unwrap_or("nothing is broken"));
     }
 }
