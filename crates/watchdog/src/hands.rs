@@ -11,3 +11,5 @@ mod namespace;
 pub mod outside;
 pub mod pulse;
 pub mod services;
+#[cfg(test)]
+mod telephone;

@@ -51,7 +51,12 @@ impl Host {
         })
     }
 
-    /// The same with a runtime.
+    /// Pulls (`down`) or plugs (`up`) the host's end of the cable.
+    pub(super) fn set_cable(&self, state: &str) {
+        assert!(run(&["-n", &self.name, "link", "set", "cable", state]));
+    }
+
+    /// Runs a future on the host.
     pub(super) fn run<T: Send>(&self, act: impl AsyncFnOnce() -> T + Send) -> T {
         self.inside(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

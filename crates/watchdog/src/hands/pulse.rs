@@ -1,5 +1,9 @@
 //! Feels telephony's pulse while told so: a killed service is known within about a second, one lost packet kills nobody.
 
+mod feel;
+
+use self::feel::Feeling;
+use super::clock;
 use super::command::CommandSpec;
 use failover::Instant;
 use failover::verdict::Policy;
@@ -76,19 +80,43 @@ pub struct Pulse {
 impl Pulse {
     /// Starts the task, not watching yet. Needs a tokio runtime.
     pub fn start(spec: PulseSpec) -> Self {
-        let _ = spec;
-        unimplemented!()
+        let (watching, told) = watch::channel(Watching::Off);
+        let (tell, felt) = watch::channel(Felt::not_watched());
+        tokio::spawn(feel(spec, told, tell));
+        Self { watching, felt }
     }
 
     /// Says whether to watch. Saying the same again changes nothing.
     pub fn watch(&self, watching: Watching) {
-        let _ = &self.watching;
-        let _ = watching;
-        unimplemented!()
+        self.watching.send_if_modified(|before| std::mem::replace(before, watching) != watching);
     }
 
-    /// Returns what is felt, now and at each change.
+    /// Returns what is felt, now and at each change. After [`Watching::Off`] old news may still be on its way: read
+    /// [`Felt::works`] only while watching.
     pub fn felt(&self) -> watch::Receiver<Felt> {
         self.felt.clone()
     }
 }
+
+impl Felt {
+    fn not_watched() -> Self {
+        Self { detail: "not watched".into(), ..Self::default() }
+    }
+}
+
+async fn feel(spec: PulseSpec, mut told: watch::Receiver<Watching>, tell: watch::Sender<Felt>) {
+    // An error says that the pulse is gone.
+    while told.wait_for(|watching| *watching == Watching::On).await.is_ok() {
+        let goes_on = tokio::select! {
+            never = Feeling::new(&spec, clock::now()).feel(&tell) => match never {},
+            told = told.wait_for(|watching| *watching == Watching::Off) => told.is_ok(),
+        };
+        if !goes_on {
+            return;
+        }
+        tell.send_replace(Felt::not_watched());
+    }
+}
+
+#[cfg(test)]
+mod tests;
