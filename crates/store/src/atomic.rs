@@ -6,11 +6,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Operators of the group may read.
-pub(super) const MODE: u32 = 0o640;
+pub const MODE: u32 = 0o640;
 
 /// Steps of a replacement, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+enum Step {
     Create,
     Write,
     Sync,
@@ -19,16 +19,15 @@ pub(super) enum Step {
 }
 
 /// Replaces the file and returns once the new one would survive a power cut.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// What the system says; the old file is whole.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace_with(path, bytes, |_| Ok(()))
 }
 
 /// The same; `before` is asked before each step and may make it fail.
-pub(super) fn replace_with(
-    path: &Path,
-    bytes: &[u8],
-    mut before: impl FnMut(Step) -> io::Result<()>,
-) -> io::Result<()> {
+fn replace_with(path: &Path, bytes: &[u8], mut before: impl FnMut(Step) -> io::Result<()>) -> io::Result<()> {
     let fresh = beside(path, ".new");
     let mut write = || {
         before(Step::Create)?;
@@ -49,12 +48,15 @@ pub(super) fn replace_with(
 }
 
 /// Makes names in the file's directory survive a power cut.
-pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// What the system says.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
 /// The same name with an ending more.
-pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
+pub fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     PathBuf::from(name)

@@ -5,10 +5,11 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::tree::Tree;
+use crate::read::Kind;
+use crate::tree::Tree;
 
 /// More errors than anyone mends before the next try.
-pub(super) const MOST_ERRORS: usize = 100;
+pub(crate) const MOST_ERRORS: usize = 100;
 
 /// One finding about a file, worded for the person who wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
@@ -38,7 +39,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A finding the Edge can live with.
+/// A finding one can live with.
 pub type Warning = Problem;
 
 /// Everything that is wrong with a file, in the order of its lines. Displays as one line each.
@@ -47,13 +48,13 @@ pub struct Errors(Vec<Problem>);
 
 impl Errors {
     /// The one error about a file that could not be looked into.
-    pub(super) fn about_file(file: &str, message: String, remedy: &str) -> Self {
+    pub fn about_file(file: &str, message: String, remedy: &str) -> Self {
         let key = String::new();
         Self(vec![Problem { file: file.to_owned(), line: None, key, message, remedy: remedy.to_owned() }])
     }
 
     /// The one error about a line that could not be looked into.
-    pub(super) fn about_line(file: &str, line: usize, message: &str, remedy: &str) -> Self {
+    pub fn about_line(file: &str, line: usize, message: &str, remedy: &str) -> Self {
         let mut errors = Self::about_file(file, message.to_owned(), remedy);
         errors.0.iter_mut().for_each(|problem| problem.line = Some(line));
         errors
@@ -81,11 +82,11 @@ impl std::error::Error for Errors {}
 
 /// Path of a key from the top of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct KeyPath(Vec<Step>);
+pub struct KeyPath(Vec<Step>);
 
 /// One step of a [`KeyPath`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
+pub enum Step {
     /// Into a mapping.
     Key(String),
     /// Into a list, counted from 0.
@@ -94,32 +95,34 @@ pub(super) enum Step {
 
 impl KeyPath {
     /// The key `name` at the top.
-    pub(super) fn top(name: &str) -> Self {
+    pub fn top(name: &str) -> Self {
         Self::default().key(name)
     }
 
     /// The key `name` below this one.
-    pub(super) fn key(&self, name: &str) -> Self {
+    pub fn key(&self, name: &str) -> Self {
         self.step(Step::Key(name.to_owned()))
     }
 
     /// The item at `index` of the list this key holds.
-    pub(super) fn item(&self, index: usize) -> Self {
+    pub fn item(&self, index: usize) -> Self {
         self.step(Step::Item(index))
     }
 
-    pub(super) fn step(&self, step: Step) -> Self {
+    /// One step further.
+    pub fn step(&self, step: Step) -> Self {
         let mut steps = self.0.clone();
         steps.push(step);
         Self(steps)
     }
 
-    pub(super) fn steps(&self) -> &[Step] {
+    /// From the top.
+    pub fn steps(&self) -> &[Step] {
         &self.0
     }
 
     /// Path without its last step, and that step.
-    pub(super) fn split_last(&self) -> Option<(Self, &Step)> {
+    pub fn split_last(&self) -> Option<(Self, &Step)> {
         let (last, rest) = self.0.split_last()?;
         Some((Self(rest.to_vec()), last))
     }
@@ -139,8 +142,10 @@ impl fmt::Display for KeyPath {
 }
 
 /// Collects findings about one file and knows the lines of its keys.
-pub(super) struct Findings {
+#[derive(Debug)]
+pub struct Findings {
     file: String,
+    kind: &'static Kind,
     tree: Tree,
     errors: Vec<Problem>,
     warnings: Vec<Problem>,
@@ -149,53 +154,57 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    pub(super) fn new(file: &str, tree: Tree) -> Self {
-        Self { file: file.to_owned(), tree, errors: Vec::new(), warnings: Vec::new(), reported: HashSet::new() }
+    pub(crate) fn new(file: &str, kind: &'static Kind, tree: Tree) -> Self {
+        Self { file: file.to_owned(), kind, tree, errors: Vec::new(), warnings: Vec::new(), reported: HashSet::new() }
+    }
+
+    pub(crate) fn kind(&self) -> &'static Kind {
+        self.kind
     }
 
     /// What is left of the file.
-    pub(super) fn tree(&self) -> &Tree {
+    pub fn tree(&self) -> &Tree {
         &self.tree
     }
 
     /// Notes that the value at `at` is wrong.
-    pub(super) fn error(&mut self, at: &KeyPath, message: impl Into<String>, remedy: impl Into<String>) {
+    pub fn error(&mut self, at: &KeyPath, message: impl Into<String>, remedy: impl Into<String>) {
         let problem = self.problem(at, message.into(), remedy.into());
         self.reported.insert(problem.key.clone());
         self.errors.push(problem);
     }
 
     /// Notes an error the tree has already placed.
-    pub(super) fn placed_error(&mut self, line: usize, key: String, message: String, remedy: String) {
+    pub(crate) fn placed_error(&mut self, line: usize, key: String, message: String, remedy: String) {
         self.reported.insert(key.clone());
         self.errors.push(Problem { file: self.file.clone(), line: Some(line), key, message, remedy });
     }
 
     /// Notes that `at` is missing, unless it (or what holds it) is there but was reported already.
-    pub(super) fn missing(&mut self, at: &KeyPath, message: impl Into<String>, remedy: impl Into<String>) {
+    pub fn missing(&mut self, at: &KeyPath, message: impl Into<String>, remedy: impl Into<String>) {
         if !self.is_reported(at) {
             self.error(at, message, remedy);
         }
     }
 
     /// Notes that the value at `at` may surprise.
-    pub(super) fn warn(&mut self, at: &KeyPath, message: impl Into<String>, remedy: impl Into<String>) {
+    pub fn warn(&mut self, at: &KeyPath, message: impl Into<String>, remedy: impl Into<String>) {
         let problem = self.problem(at, message.into(), remedy.into());
         self.warnings.push(problem);
     }
 
     /// Takes what is at `at` out of the tree, so that the rest can be read. False when nothing is there.
-    pub(super) fn prune(&mut self, at: &KeyPath) -> bool {
+    pub(crate) fn prune(&mut self, at: &KeyPath) -> bool {
         self.tree.prune(at)
     }
 
     /// Counts `key` as reported although the report names another.
-    pub(super) fn excuse(&mut self, key: String) {
+    pub(crate) fn excuse(&mut self, key: String) {
         self.reported.insert(key);
     }
 
     /// Whether `at`, or what holds it, was reported.
-    pub(super) fn is_reported(&self, at: &KeyPath) -> bool {
+    pub fn is_reported(&self, at: &KeyPath) -> bool {
         let mut path = Some(at.clone());
         while let Some(here) = path {
             if self.reported.contains(&self.tree.locate(&here).0) {
@@ -206,18 +215,22 @@ impl Findings {
         false
     }
 
-    pub(super) fn has_errors(&self) -> bool {
+    /// Whether an error was noted.
+    pub fn has_errors(&self) -> bool {
         !self.errors.is_empty()
     }
 
     /// Notes that there are more errors than were looked for.
-    pub(super) fn too_many(&mut self) {
+    pub(crate) fn too_many(&mut self) {
         let last = self.errors.iter().filter_map(|problem| problem.line).max().unwrap_or(1);
         self.placed_error(last, String::new(), "there are more mistakes".to_owned(), "mend these first".to_owned());
     }
 
     /// Ends the collection: the warnings, or the errors.
-    pub(super) fn finish(self) -> Result<Vec<Warning>, Errors> {
+    ///
+    /// # Errors
+    /// Everything that is wrong, in the order of its lines.
+    pub fn finish(self) -> Result<Vec<Warning>, Errors> {
         let errors = in_order(self.errors);
         if errors.is_empty() { Ok(in_order(self.warnings)) } else { Err(Errors(errors)) }
     }
@@ -237,7 +250,7 @@ fn in_order(mut problems: Vec<Problem>) -> Vec<Problem> {
 }
 
 /// The candidate most like `word`, if one is like it.
-pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     candidates
         .into_iter()
@@ -248,7 +261,7 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
 }
 
 /// `value` in quotes, cut to a readable length.
-pub(super) fn quoted(value: &str) -> String {
+pub fn quoted(value: &str) -> String {
     const LONGEST: usize = 80;
     if value.chars().count() <= LONGEST {
         return format!("{value:?}");

@@ -6,19 +6,27 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{RECENT, atomic};
-use crate::control::api::JournalEntry;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::atomic;
 
 /// Size at which a file is set aside; with the one before it 16 MiB, some ten thousand decisions.
-pub(super) const FILE_BYTES: u64 = 8 << 20;
+pub const FILE_BYTES: u64 = 8 << 20;
 /// How much of a file's end is read to find the newest entries.
 const TAIL_BYTES: u64 = 2 << 20;
-/// Longest line; a longer entry loses its facts.
+/// Longest line; a longer entry is shortened.
 const LINE_BYTES: usize = 64 << 10;
+
+/// What a line of a journal tells.
+pub trait Entry: Serialize + DeserializeOwned {
+    /// The same in a few thousand bytes, for an entry that is too long for its line.
+    fn shortened(&self) -> Self;
+}
 
 /// The journal, open at its end.
 #[derive(Debug)]
-pub(super) struct Journal {
+pub struct Journal {
     path: PathBuf,
     older: PathBuf,
     limit: u64,
@@ -32,19 +40,26 @@ struct Open {
 }
 
 impl Journal {
-    /// Opens it and reads the newest entries, oldest first.
-    pub(super) fn open(directory: &Path, limit: u64) -> io::Result<(Self, VecDeque<JournalEntry>)> {
-        let journal =
-            Self { path: directory.join("journal.jsonl"), older: directory.join("journal.1.jsonl"), limit, open: None };
-        let mut entries = tail(&journal.path, RECENT)?;
-        let mut older = tail(&journal.older, RECENT - entries.len())?;
+    /// Opens `NAME.jsonl` in the directory and reads at most the `recent` newest entries, oldest first. With more than
+    /// `limit` bytes it is set aside as `NAME.1.jsonl`.
+    ///
+    /// # Errors
+    /// That it is there and cannot be read.
+    pub fn open<E: Entry>(directory: &Path, name: &str, recent: usize, limit: u64) -> io::Result<(Self, VecDeque<E>)> {
+        let (path, older) = (directory.join(format!("{name}.jsonl")), directory.join(format!("{name}.1.jsonl")));
+        let journal = Self { path, older, limit, open: None };
+        let mut entries = tail(&journal.path, recent)?;
+        let mut older = tail(&journal.older, recent - entries.len())?;
         older.append(&mut entries);
         Ok((journal, older))
     }
 
     /// Appends; returns once it would survive a power cut. After an error the file
     /// is opened anew next time, and a torn line is closed off.
-    pub(super) fn append<'a>(&mut self, entries: impl Iterator<Item = &'a JournalEntry>) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// What the system says; the same entries may be given again.
+    pub fn append<'a, E: Entry + 'a>(&mut self, entries: impl Iterator<Item = &'a E>) -> io::Result<()> {
         let mut text = Vec::new();
         for entry in entries {
             text.extend_from_slice(&line(entry)?);
@@ -92,22 +107,17 @@ fn open_end(path: &Path) -> io::Result<Open> {
     Ok(Open { file, size })
 }
 
-fn line(entry: &JournalEntry) -> io::Result<Vec<u8>> {
+fn line(entry: &impl Entry) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(entry)?;
     if line.len() > LINE_BYTES {
-        let mut short = entry.clone();
-        short.explain.facts = vec![format!("{} facts were too long for the journal.", entry.explain.facts.len())];
-        for text in [&mut short.explain.sentence, &mut short.explain.rule, &mut short.explain.outcome] {
-            *text = text.chars().take(1000).collect();
-        }
-        line = serde_json::to_vec(&short)?;
+        line = serde_json::to_vec(&entry.shortened())?;
     }
     line.push(b'\n');
     Ok(line)
 }
 
 /// The newest entries of a file, oldest first. Lines that are none, torn by a crash, are passed over.
-fn tail(path: &Path, limit: usize) -> io::Result<VecDeque<JournalEntry>> {
+fn tail<E: Entry>(path: &Path, limit: usize) -> io::Result<VecDeque<E>> {
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(VecDeque::new()),
@@ -138,17 +148,44 @@ fn tail(path: &Path, limit: usize) -> io::Result<VecDeque<JournalEntry>> {
 mod tests {
     use std::fs;
 
-    use super::{FILE_BYTES, Journal};
-    use crate::control::fake::entry;
+    use std::collections::VecDeque;
+    use std::path::Path;
 
-    fn epochs(directory: &std::path::Path) -> Vec<u64> {
-        Journal::open(directory, FILE_BYTES).unwrap().1.iter().map(|entry| entry.epoch).collect()
+    use serde::{Deserialize, Serialize};
+
+    use super::{Entry, FILE_BYTES, Journal};
+
+    const RECENT: usize = 1000;
+
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Told {
+        epoch: u64,
+        sentence: String,
+        facts: Vec<String>,
+    }
+
+    impl Entry for Told {
+        fn shortened(&self) -> Self {
+            Self { epoch: self.epoch, sentence: self.sentence.clone(), facts: vec!["too long".into()] }
+        }
+    }
+
+    fn entry(epoch: u64) -> Told {
+        Told { epoch, sentence: "Main does not work, Standby does.".repeat(5), facts: vec!["a fact".repeat(20)] }
+    }
+
+    fn open(directory: &Path, limit: u64) -> (Journal, VecDeque<Told>) {
+        Journal::open(directory, "journal", RECENT, limit).unwrap()
+    }
+
+    fn epochs(directory: &Path) -> Vec<u64> {
+        open(directory, FILE_BYTES).1.iter().map(|entry| entry.epoch).collect()
     }
 
     #[test]
     fn a_restart_reads_what_was_written() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut journal, before) = Journal::open(dir.path(), FILE_BYTES).unwrap();
+        let (mut journal, before) = open(dir.path(), FILE_BYTES);
         assert!(before.is_empty());
         journal.append([entry(1), entry(2)].iter()).unwrap();
         journal.append([entry(3)].iter()).unwrap();
@@ -159,13 +196,13 @@ mod tests {
     fn a_line_torn_anywhere_costs_that_line_only() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.jsonl");
-        let (mut journal, _) = Journal::open(dir.path(), FILE_BYTES).unwrap();
+        let (mut journal, _) = open(dir.path(), FILE_BYTES);
         journal.append([entry(1)].iter()).unwrap();
         let one = fs::read(&path).unwrap();
         for length in 1..one.len() - 1 {
             let torn = [&one[..], &one[..length]].concat();
             fs::write(&path, torn).unwrap();
-            let (mut journal, tail) = Journal::open(dir.path(), FILE_BYTES).unwrap();
+            let (mut journal, tail) = open(dir.path(), FILE_BYTES);
             assert_eq!(tail.len(), 1, "{length}");
             journal.append([entry(2)].iter()).unwrap();
             assert_eq!(epochs(dir.path()), [1, 2], "{length}");
@@ -175,7 +212,7 @@ mod tests {
     #[test]
     fn two_files_of_bounded_size_are_kept_and_read_as_one() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut journal, _) = Journal::open(dir.path(), 4000).unwrap();
+        let (mut journal, _) = open(dir.path(), 4000);
         for epoch in 1..=100 {
             journal.append([entry(epoch)].iter()).unwrap();
         }
@@ -187,15 +224,15 @@ mod tests {
     }
 
     #[test]
-    fn a_huge_entry_keeps_its_sentence_and_loses_its_facts() {
+    fn a_huge_entry_is_shortened() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut journal, _) = Journal::open(dir.path(), FILE_BYTES).unwrap();
+        let (mut journal, _) = open(dir.path(), FILE_BYTES);
         let mut huge = entry(1);
-        huge.explain.facts = vec!["x".repeat(1 << 20)];
+        huge.facts = vec!["x".repeat(1 << 20)];
         journal.append([huge].iter()).unwrap();
-        let kept = Journal::open(dir.path(), FILE_BYTES).unwrap().1;
-        assert_eq!(kept[0].explain.sentence, entry(1).explain.sentence);
-        assert!(kept[0].explain.facts[0].contains("too long"));
+        let kept = open(dir.path(), FILE_BYTES).1;
+        assert_eq!(kept[0].sentence, entry(1).sentence);
+        assert!(kept[0].facts[0].contains("too long"));
     }
 
     #[test]
@@ -204,6 +241,6 @@ mod tests {
         let line = serde_json::to_string(&entry(1)).unwrap();
         let lines = (5 << 20) / line.len();
         fs::write(dir.path().join("journal.jsonl"), format!("{line}\n").repeat(lines)).unwrap();
-        assert_eq!(epochs(dir.path()).len(), super::RECENT);
+        assert_eq!(epochs(dir.path()).len(), RECENT);
     }
 }

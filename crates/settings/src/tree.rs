@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 use serde_yaml::Value;
 
-use super::problem::{KeyPath, MOST_ERRORS, Step};
+use crate::problem::{KeyPath, MOST_ERRORS, Step};
+use crate::read::Kind;
 
 /// Deeper nesting has no meaning in any of our files.
 const DEEPEST: usize = 32;
 
 /// One document.
 #[derive(Debug)]
-pub(super) struct Tree {
+pub struct Tree {
     root: Node,
 }
 
@@ -45,15 +46,15 @@ struct Entry {
 
 /// Something that is wrong with the YAML itself.
 #[derive(Debug)]
-pub(super) struct Flaw {
+pub(crate) struct Flaw {
     /// Counted from 1.
-    pub(super) line: usize,
+    pub(crate) line: usize,
     /// Path of the key as text; empty for the file as a whole.
-    pub(super) key: String,
+    pub(crate) key: String,
     /// What is wrong.
-    pub(super) message: String,
+    pub(crate) message: String,
     /// What to do about it.
-    pub(super) remedy: String,
+    pub(crate) remedy: String,
 }
 
 impl Default for Tree {
@@ -64,7 +65,7 @@ impl Default for Tree {
 
 impl Tree {
     /// Reads one document. Small flaws are left out of the tree and listed; `Err` is a text that is no YAML mapping.
-    pub(super) fn read(text: &str) -> Result<(Self, Vec<Flaw>), Vec<Flaw>> {
+    pub(crate) fn read(text: &str, kind: &Kind) -> Result<(Self, Vec<Flaw>), Vec<Flaw>> {
         let mut builder = Builder::default();
         for event in Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text)) {
             let taken = match event {
@@ -78,14 +79,14 @@ impl Tree {
         }
         match builder.root {
             Some(root @ Node { content: Content::Mapping(_), .. }) => Ok((Self { root }, builder.flaws)),
-            Some(Node { line, content: Content::Scalar(Value::Null) }) => Err(vec![empty_flaw(line)]),
-            None if builder.flaws.is_empty() => Err(vec![empty_flaw(1)]),
+            Some(Node { line, content: Content::Scalar(Value::Null) }) => Err(vec![empty_flaw(line, kind)]),
+            None if builder.flaws.is_empty() => Err(vec![empty_flaw(1, kind)]),
             None => Err(builder.flaws),
             Some(Node { line, .. }) => {
                 builder.flaws.push(Flaw::new(
                     line,
                     "the file holds no mapping",
-                    "write lines of `key: value`, such as `fqdn: edge.example.org`",
+                    format!("write lines of `key: value`, such as `{}`", kind.sample),
                 ));
                 Err(builder.flaws)
             }
@@ -93,7 +94,7 @@ impl Tree {
     }
 
     /// The key `at` as the file counts it, and its line. What is not there is placed at what would hold it.
-    pub(super) fn locate(&self, at: &KeyPath) -> (String, usize) {
+    pub(crate) fn locate(&self, at: &KeyPath) -> (String, usize) {
         let mut label = KeyPath::default();
         let mut line = self.root.line;
         let mut node = Some(&self.root);
@@ -115,12 +116,12 @@ impl Tree {
     }
 
     /// Whether something stands at `at`.
-    pub(super) fn has(&self, at: &KeyPath) -> bool {
+    pub fn has(&self, at: &KeyPath) -> bool {
         self.at(at).is_some()
     }
 
     /// Whether a list stands at `at`.
-    pub(super) fn is_list(&self, at: &KeyPath) -> bool {
+    pub fn is_list(&self, at: &KeyPath) -> bool {
         self.at(at).is_some_and(|node| matches!(node.content, Content::List(_)))
     }
 
@@ -129,7 +130,7 @@ impl Tree {
     }
 
     /// Removes what is at `at`; false when nothing is there.
-    pub(super) fn prune(&mut self, at: &KeyPath) -> bool {
+    pub(crate) fn prune(&mut self, at: &KeyPath) -> bool {
         let Some((parent, last)) = at.split_last() else { return false };
         let mut node = &mut self.root;
         for step in parent.steps() {
@@ -153,7 +154,7 @@ impl Tree {
     }
 
     /// The tree without its lines.
-    pub(super) fn value(&self) -> Value {
+    pub(crate) fn value(&self) -> Value {
         self.root.value()
     }
 }
@@ -206,8 +207,8 @@ impl Flaw {
     }
 }
 
-fn empty_flaw(line: usize) -> Flaw {
-    Flaw::new(line, "the file is empty", "write at least fqdn, certificate and sides")
+fn empty_flaw(line: usize, kind: &Kind) -> Flaw {
+    Flaw::new(line, "the file is empty", format!("write at least {}", kind.least))
 }
 
 fn syntax_flaw(text: &str, line: usize, info: &str) -> Flaw {

@@ -1,12 +1,11 @@
 //! The JSON Schema of the file, generated from its types.
 
+use schemars::JsonSchema;
 use serde_json::Value;
 
-use super::file::File;
-
-/// The schema, as conf/edge.schema.json holds it.
-pub fn schema() -> Value {
-    let mut schema = schemars::schema_for!(File).to_value();
+/// The schema of the file whose types are `T`.
+pub fn schema<T: JsonSchema>() -> Value {
+    let mut schema = schemars::schema_for!(T).to_value();
     without_null(&mut schema);
     schema
 }
@@ -34,9 +33,9 @@ fn without_null(here: &mut Value) {
 }
 
 /// Paths at which the schema has a key of this name; `*` stands for a name of the user's.
-pub(super) fn paths_of_key(key: &str) -> Vec<String> {
+pub(crate) fn paths_of_key<T: JsonSchema>(key: &str) -> Vec<String> {
     let suffix = format!(".{key}");
-    key_paths()
+    key_paths::<T>()
         .into_iter()
         .filter(|path| path == key || path.ends_with(&suffix))
         .map(|path| path.replace("[]", ""))
@@ -44,8 +43,8 @@ pub(super) fn paths_of_key(key: &str) -> Vec<String> {
 }
 
 /// Every key path of the schema: `a.b`, `a[].b` in a list, `a.*.b` below a name of the user's. Shortest first.
-pub(super) fn key_paths() -> Vec<String> {
-    let schema = schema();
+pub fn key_paths<T: JsonSchema>() -> Vec<String> {
+    let schema = schema::<T>();
     let mut paths = Vec::new();
     walk(&schema, &schema, "", &mut paths);
     paths.sort_by(|a, b| (a.matches('.').count(), a).cmp(&(b.matches('.').count(), b)));

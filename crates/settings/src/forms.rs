@@ -10,7 +10,7 @@ use serde::de::{self, Deserialize, Deserializer, IntoDeserializer, MapAccess, Se
 
 /// `x`, or `[x, y]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::config) struct OneOrMany<T>(pub(in crate::config) Vec<T>);
+pub struct OneOrMany<T>(pub Vec<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -76,7 +76,7 @@ impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
 }
 
 /// A type that has a short form in text.
-pub(in crate::config) trait Abbreviated: Sized {
+pub trait Abbreviated: Sized {
     /// What may stand there, in words.
     const EXPECTED: &'static str;
 
@@ -86,7 +86,7 @@ pub(in crate::config) trait Abbreviated: Sized {
 
 /// A mapping, or text that is short for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::config) struct Short<T>(pub(in crate::config) T);
+pub struct Short<T>(pub T);
 
 impl<'de, T: Deserialize<'de> + Abbreviated> Deserialize<'de> for Short<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -137,7 +137,7 @@ impl<T: JsonSchema> JsonSchema for Short<T> {
 
 /// A mapping whose keys are names of the user's, in the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::config) struct Named<T>(pub(in crate::config) Vec<(String, T)>);
+pub struct Named<T>(pub Vec<(String, T)>);
 
 impl<T> Default for Named<T> {
     fn default() -> Self {
@@ -147,12 +147,12 @@ impl<T> Default for Named<T> {
 
 impl<T> Named<T> {
     /// What is called `name`.
-    pub(in crate::config) fn named(&self, name: &str) -> Option<&T> {
+    pub fn named(&self, name: &str) -> Option<&T> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 
     /// The names.
-    pub(in crate::config) fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name.as_str())
     }
 }

@@ -1,0 +1,3 @@
+//! The watchdog's program: command line, logs, run.
+
+fn main() {}
