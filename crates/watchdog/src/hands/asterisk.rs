@@ -1,8 +1,18 @@
 //! Asterisk's command line: registers this node with media servers, and tells who is registered with one.
+//!
+//! Its exit code says only whether Asterisk could be reached: everything else is read from what it prints. The tables are
+//! those of Asterisk 13 to 22.
 
-use super::command::CommandSpec;
+mod table;
+
+use super::command::{CommandSpec, Ran, Run};
+use super::line::one_line;
+use std::future::pending;
 use std::net::IpAddr;
 use std::time::Duration;
+
+/// Room for the tables of some thousand contacts.
+const TABLES: usize = 1024 * 1024;
 
 /// How Asterisk is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,10 +26,10 @@ pub struct AsteriskSpec {
 /// An outbound registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
-    /// The registration object's name.
+    /// The registration object's name; Asterisk shows 53 characters of it at most, so compare by [`Registration::is`].
     pub name: String,
-    /// Whom it registers with.
-    pub server: String,
+    /// Whether the name is longer than what is shown of it.
+    pub cut: bool,
     /// How it is.
     pub state: RegistrationState,
 }
@@ -44,15 +54,15 @@ pub enum RegistrationState {
 pub struct Contact {
     /// The address of record's name.
     pub aor: String,
-    /// Where it is.
+    /// Where it is; Asterisk may show the beginning only.
     pub uri: String,
-    /// The URI's address, if it is one.
+    /// The URI's host, if it is an address and shown whole.
     pub address: Option<IpAddr>,
     /// Whether it answers, in Asterisk's word: `Avail`, `Unavail`, `NonQual`.
     pub status: String,
 }
 
-/// Who of the two sides is registered with a media server.
+/// Who of the two sides is registered with a media server, and not known to be gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Present {
     /// Main is.
@@ -105,8 +115,7 @@ impl Asterisk {
     /// # Errors
     /// Returns [`AsteriskError`] if Asterisk could not be told, or knows no such registration.
     pub async fn register(&self, name: &str) -> Result<(), AsteriskError> {
-        let _ = name;
-        unimplemented!()
+        self.send("register", name).await
     }
 
     /// Has a registration ended now (`Expires: 0`).
@@ -114,14 +123,13 @@ impl Asterisk {
     /// # Errors
     /// Returns [`AsteriskError`] if Asterisk could not be told, or knows no such registration.
     pub async fn unregister(&self, name: &str) -> Result<(), AsteriskError> {
-        let _ = name;
-        unimplemented!()
+        self.send("unregister", name).await
     }
 
-    /// Returns the command that ends a registration, for [`super::services::Order::Stop`].
+    /// Returns the command that ends a registration, for [`super::services::Order::Stop`]. Its exit code tells only whether
+    /// Asterisk could be told.
     pub fn unregistering(&self, name: &str) -> CommandSpec {
-        let _ = (name, &self.spec);
-        unimplemented!()
+        CommandSpec { argv: self.argv(&format!("pjsip send unregister {name}")), time_limit: self.spec.time_limit }
     }
 
     /// Returns all outbound registrations.
@@ -129,22 +137,92 @@ impl Asterisk {
     /// # Errors
     /// Returns [`AsteriskError`] if Asterisk could not be asked, or its answer not be read.
     pub async fn registrations(&self) -> Result<Vec<Registration>, AsteriskError> {
-        unimplemented!()
+        const ASKED: &str = "pjsip show registrations";
+        table::registrations(&self.ask(ASKED).await?).map_err(|said| unreadable(ASKED, said))
     }
 
-    /// Returns all contacts registered with this Asterisk.
+    /// Returns all contacts registered with this Asterisk, and those of its configuration.
     ///
     /// # Errors
     /// Returns [`AsteriskError`] if Asterisk could not be asked, or its answer not be read.
     pub async fn contacts(&self) -> Result<Vec<Contact>, AsteriskError> {
-        unimplemented!()
+        const ASKED: &str = "pjsip show contacts";
+        table::contacts(&self.ask(ASKED).await?).map_err(|said| unreadable(ASKED, said))
+    }
+
+    async fn send(&self, what: &str, name: &str) -> Result<(), AsteriskError> {
+        // It becomes part of a line that Asterisk takes apart; `*all` is a name to it.
+        let plain = |character: char| character.is_ascii_alphanumeric() || "_-.".contains(character);
+        if name.is_empty() || !name.chars().all(plain) {
+            return Err(AsteriskError::BadName(one_line(name)));
+        }
+        match self.ask(&format!("pjsip send {what} {name}")).await {
+            Err(AsteriskError::Command { said, .. }) if said.starts_with("Unable to retrieve registration") => {
+                Err(AsteriskError::NoSuchRegistration(name.to_owned()))
+            }
+            told => told.map(|_| ()),
+        }
+    }
+
+    async fn ask(&self, asked: &str) -> Result<String, AsteriskError> {
+        let argv = self.argv(asked);
+        let time_limit = self.spec.time_limit;
+        let run = Run { argv: &argv, time_limit, input: None, grace: Duration::ZERO, keep: TABLES };
+        let ran = run.until(pending()).await;
+        match complaint(&ran) {
+            Some(said) => Err(AsteriskError::Command { asked: asked.to_owned(), said }),
+            None => Ok(ran.output),
+        }
+    }
+
+    fn argv(&self, asked: &str) -> Vec<String> {
+        self.spec.command.iter().cloned().chain(["-rx".to_owned(), asked.to_owned()]).collect()
+    }
+}
+
+/// Returns what went wrong. Warnings about the host may stand before and after it.
+fn complaint(ran: &Ran) -> Option<String> {
+    const COMPLAINTS: [&str; 5] =
+        ["Unable to connect to remote", "Unable to retrieve registration", "No such command", "Command '", "Usage:"];
+    let complaint = ran.output.lines().find(|line| COMPLAINTS.iter().any(|complaint| line.starts_with(complaint)));
+    match complaint {
+        Some(complaint) => Some(one_line(complaint)),
+        None if ran.is_done() => None,
+        None => Some(ran.to_string()),
+    }
+}
+
+fn unreadable(asked: &str, said: String) -> AsteriskError {
+    AsteriskError::Unreadable { asked: asked.to_owned(), said }
+}
+
+impl Registration {
+    /// Returns whether it is the one of that name, as far as its name is shown.
+    pub fn is(&self, name: &str) -> bool {
+        self.name == name || self.cut && name.starts_with(&self.name)
+    }
+}
+
+impl std::fmt::Display for RegistrationState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Registered => "registered",
+            Self::Unregistered => "unregistered",
+            Self::Rejected => "rejected",
+            Self::Stopped => "stopped",
+            Self::Other(word) => word,
+        })
     }
 }
 
 impl Present {
-    /// Finds the sides' addresses among contacts.
+    /// Finds the sides' addresses among contacts. A contact that is known not to answer does not count: a dead node's
+    /// registration stays until it expires.
     pub fn among(contacts: &[Contact], main: IpAddr, standby: IpAddr) -> Self {
-        let _ = (contacts, main, standby);
-        unimplemented!()
+        let there = |side| contacts.iter().any(|contact| contact.address == Some(side) && contact.status != "Unavail");
+        Self { main: there(main), standby: there(standby) }
     }
 }
+
+#[cfg(test)]
+mod tests;
