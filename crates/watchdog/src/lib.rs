@@ -10,10 +10,12 @@
 //!  cli ──▶ control (a unix socket) ◀── drive's status; orders ──▶ drive
 //! ```
 
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod drive;
 pub mod hands;
 pub mod metrics;
+pub mod rival;
 pub mod state;
 pub mod systemd;

@@ -19,6 +19,7 @@ pub(super) struct Alarms {
     rival: Option<String>,
     unfit: Option<String>,
     conflict: Option<String>,
+    replication: Option<String>,
 }
 
 impl Alarms {
@@ -43,6 +44,20 @@ impl Alarms {
         replace(&mut self.conflict, sentence)
     }
 
+    pub(super) fn replication(&mut self, sentence: Option<String>) -> bool {
+        replace(&mut self.replication, sentence)
+    }
+
+    /// Whether the state cannot be written.
+    pub(super) const fn has_disk(&self) -> bool {
+        self.disk.is_some()
+    }
+
+    /// Days until the certificate expires, if known.
+    pub(super) const fn certificate_days(&self) -> Option<i64> {
+        self.certificate_days
+    }
+
     pub(super) fn outside(&mut self, running: bool) -> bool {
         std::mem::replace(&mut self.outside, running) != running
     }
@@ -62,7 +77,8 @@ impl Alarms {
             ..0 => "the node's certificate has expired: others refuse new connections; renew it with `bascule certs`".into(),
             _ => format!("the node's certificate expires in {days} days; renew it with `bascule certs`"),
         });
-        let texts = [&self.disk, &self.fence, &self.rival, &self.unfit, &self.conflict].into_iter().flatten().cloned();
+        let texts = [&self.disk, &self.fence, &self.rival, &self.unfit, &self.conflict, &self.replication];
+        let texts = texts.into_iter().flatten().cloned();
         let outside = "somebody else started the services of this inactive node";
         two.then(|| "TWO ACTIVES: the peer serves too, or did a moment ago".to_owned())
             .into_iter()

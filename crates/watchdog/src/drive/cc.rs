@@ -1,22 +1,23 @@
 //! Drives a CC node: its services follow its XiVO (W5).
 
 use super::alarms::Alarms;
-use super::journal::{Journal, Kind};
-use super::show;
-use crate::control::api::StatusView;
+use super::show::{Doings, Line, Shown, Who, millis, note, running, settle};
+use crate::control::api::Followed;
 use crate::hands::clock;
 use crate::hands::pulse::{Felt, Pulse, Watching, Works};
-use crate::hands::services::{self, Order, Worker};
+use crate::hands::services::{self, Doing, Order, Worker};
 use crate::metrics::Metrics;
+use crate::state::{Journal, Kind, Time};
+use failover::Instant;
 use failover::duty::Outcome;
 use failover::follow::{Event, Follower, Output};
 use failover::health::Status;
 use protocol::identity::Keyring;
 use protocol::link::Link;
-use protocol::wire::{Ask, NodeReport, Told, Watched};
+use protocol::wire::{Ask, ServiceState, Told, Watched};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
@@ -29,7 +30,7 @@ pub(super) const WATCH_LIMIT: Duration = Duration::from_millis(2500);
 
 /// A CC node at work.
 pub(super) struct Cc {
-    pub(super) identity: show::Who,
+    pub(super) who: Who,
     pub(super) follower: Follower,
     pub(super) worker: Worker,
     pub(super) done: mpsc::Receiver<services::Event>,
@@ -39,11 +40,13 @@ pub(super) struct Cc {
     pub(super) journal: Journal,
     pub(super) metrics: Arc<Metrics>,
     pub(super) keyring: Arc<Keyring>,
-    pub(super) view: watch::Sender<Arc<StatusView>>,
-    pub(super) reports: watch::Sender<Arc<NodeReport>>,
-    pub(super) since: SystemTime,
-    pub(super) because: String,
+    pub(super) shown: Shown,
+    pub(super) doings: Doings,
+    pub(super) doing_since: Option<(Doing, Instant)>,
     pub(super) alarms: Alarms,
+    /// The way to its XiVO, what that said, and when.
+    pub(super) line: Line,
+    pub(super) heard: Option<(Watched, Instant)>,
 }
 
 /// Watches the XiVO node's status, and sends each answer on.
@@ -67,6 +70,13 @@ pub(super) async fn watch_xivo(link: Link, heard: mpsc::Sender<Watched>) {
 }
 
 impl Cc {
+    /// Looks after services that run already.
+    pub(super) fn begin(&mut self) {
+        if self.follower.status() == Status::Active {
+            self.pulse.watch(Watching::On);
+        }
+    }
+
     /// Runs until told to end. The services go on.
     pub(super) async fn run(mut self, mut end: watch::Receiver<bool>) {
         let mut queue = VecDeque::from([Event::Timer]);
@@ -85,12 +95,15 @@ impl Cc {
             let wake = self.follower.deadline().map_or(soon, |at| at.min(soon));
             tokio::select! {
                 biased;
-                Some(watched) = self.xivo.recv() => queue.push_back(Event::Xivo(watched.status)),
+                Some(watched) = self.xivo.recv() => {
+                    queue.push_back(Event::Xivo(watched.status));
+                    self.heard = Some((watched, clock::now()));
+                }
                 Some(done) = self.done.recv() => queue.push_back(self.worked(done)),
                 Ok(()) = self.felt.changed() => {
                     let felt = self.felt.borrow_and_update().clone();
                     if felt.works == Works::No && self.follower.status() == Status::Active {
-                        self.journal.note(Kind::Alarm, &format!("the services do not work: {}", felt.detail));
+                        note(&self.journal, Kind::Alarm, &format!("the services do not work: {}", felt.detail));
                         queue.push_back(Event::Died);
                     }
                 }
@@ -98,17 +111,17 @@ impl Cc {
                 _ = end.changed() => {}
             }
         }
-        self.journal.note(Kind::Watchdog, "the watchdog ends; the services go on as they are");
-        self.journal.settle().await;
+        note(&self.journal, Kind::Run, "the watchdog ends; the services go on as they are");
+        settle(&self.journal).await;
     }
 
     fn worked(&mut self, done: services::Event) -> Event {
         let (kind, what, report, event): (_, _, _, fn(Outcome) -> Event) = match done {
-            services::Event::Started(report) => (Kind::Start, "start", report, Event::Started),
-            services::Event::Stopped(report) => (Kind::Stop, "stop", report, Event::Stopped),
+            services::Event::Started(report) => (Kind::Command, "start", report, Event::Started),
+            services::Event::Stopped(report) => (Kind::Command, "stop", report, Event::Stopped),
         };
         self.metrics.command(what, report.outcome == Outcome::Done, report.took);
-        self.journal.note(kind, &report.text);
+        note(&self.journal, kind, &report.text);
         event(report.outcome)
     }
 
@@ -118,24 +131,41 @@ impl Cc {
             Output::Start => self.order(Order::Start { before: Vec::new() }, Event::Started(Outcome::Failed), &text, queue),
             Output::Stop => self.order(Order::Stop { before: Vec::new() }, Event::Stopped(Outcome::Failed), &text, queue),
             Output::Changed(status) => {
-                self.since = SystemTime::now();
-                self.because.clone_from(&text);
+                self.doings = Doings { status, since: Time::now(), because: text.clone() };
                 self.pulse.watch(if status == Status::Active { Watching::On } else { Watching::Off });
-                self.journal.note(Kind::Status, &text);
+                note(&self.journal, Kind::Changed, &text);
                 crate::systemd::status(&text);
             }
             Output::OutOfSight { .. } | Output::InSight => {
                 self.alarms.unfit(matches!(output, Output::OutOfSight { .. }).then(|| text.clone()));
-                self.journal.note(Kind::Alarm, &text);
+                note(&self.journal, Kind::Alarm, &text);
             }
         }
     }
 
     fn order(&mut self, order: Order, failed: Event, text: &str, queue: &mut VecDeque<Event>) {
-        self.journal.note(Kind::Status, text);
+        note(&self.journal, Kind::Changed, text);
         if let Err(error) = self.worker.order(order) {
-            self.journal.note(Kind::Alarm, &error.to_string());
+            note(&self.journal, Kind::Alarm, &error.to_string());
             queue.push_back(failed);
         }
+    }
+
+    fn show(&mut self) {
+        self.alarms.certificate(self.keyring.current().days_left());
+        let mut view = self.who.view(&self.doings, &self.alarms, Vec::new());
+        let felt = self.felt.borrow().clone();
+        if felt.works != Works::Unknown {
+            let works = felt.works == Works::Yes;
+            view.services.insert("cc".into(), ServiceState { works, detail: felt.detail });
+        }
+        view.running = running(&self.worker, &mut self.doing_since);
+        view.follows = Some(Followed {
+            link: self.line.view(),
+            status: self.heard.as_ref().map(|(watched, _)| watched.status),
+            epoch: self.heard.as_ref().map_or(0, |(watched, _)| watched.epoch),
+            heard_ms_ago: self.heard.as_ref().map(|(_, at)| millis(clock::now().since(*at))),
+        });
+        self.shown.show(view, None);
     }
 }

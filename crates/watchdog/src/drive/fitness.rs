@@ -14,13 +14,22 @@ pub(super) struct Fitness {
     dead: Option<Dead>,
     rest_until: Instant,
     disk: bool,
-    by_hand: Option<String>,
+    by_hand: Option<ByHand>,
     unready: Option<String>,
 }
 
 #[derive(Debug, Clone)]
 struct Dead {
     detail: String,
+}
+
+/// Who stopped the services on purpose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ByHand {
+    /// A person, who will start them again or say so.
+    Person(String),
+    /// An upgrade, which ends.
+    Upgrade(String),
 }
 
 /// Why a node cannot serve.
@@ -73,8 +82,15 @@ impl Fitness {
     }
 
     /// Somebody stopped the services on purpose, or started them again.
-    pub(super) fn by_hand(&mut self, what: Option<String>) {
+    pub(super) fn by_hand(&mut self, what: Option<ByHand>) {
         self.by_hand = what;
+    }
+
+    /// No packages are being installed any more.
+    pub(super) fn upgrade_is_over(&mut self) {
+        if matches!(self.by_hand, Some(ByHand::Upgrade(_))) {
+            self.by_hand = None;
+        }
     }
 
     /// The check of fitness said no, or yes.
@@ -96,7 +112,7 @@ impl Fitness {
         if serves {
             return None;
         }
-        if let Some(what) = &self.by_hand {
+        if let Some(ByHand::Person(what) | ByHand::Upgrade(what)) = &self.by_hand {
             Some(Unfit::ByHand(what.clone()))
         } else if !self.disk {
             Some(Unfit::Disk)
@@ -140,10 +156,13 @@ mod tests {
         let mut fitness = Fitness::new(RECOVER);
         fitness.disk(false);
         fitness.unready(Some("no database".into()));
-        fitness.by_hand(Some("marker".into()));
+        fitness.by_hand(Some(ByHand::Person("marker".into())));
         assert_eq!(fitness.unfit(at(1), true), None);
         assert_eq!(fitness.unfit(at(1), false), Some(Unfit::ByHand("marker".into())));
-        fitness.by_hand(None);
+        fitness.upgrade_is_over();
+        assert_eq!(fitness.unfit(at(1), false), Some(Unfit::ByHand("marker".into())), "that was a person");
+        fitness.by_hand(Some(ByHand::Upgrade("packages".into())));
+        fitness.upgrade_is_over();
         assert_eq!(fitness.unfit(at(1), false), Some(Unfit::Disk));
         fitness.disk(true);
         assert_eq!(fitness.unfit(at(1), false), Some(Unfit::Unready("no database".into())));

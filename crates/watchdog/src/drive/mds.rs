@@ -1,40 +1,36 @@
 //! Drives an MDS node: tells who is registered with it, and shouts when both nodes are.
 
 use super::alarms::Alarms;
-use super::journal::{Journal, Kind};
-use super::show;
-use crate::control::api::StatusView;
+use super::show::{Doings, Shown, Who, note, settle};
 use crate::hands::asterisk::{Asterisk, Present};
 use crate::hands::clock;
-use crate::metrics::Metrics;
+use crate::state::{Journal, Kind};
 use failover::Side;
+use failover::health::Status;
 use failover::register::{Claims, Holder, Seen, Sight};
 use protocol::identity::Keyring;
-use protocol::wire::NodeReport;
+use protocol::wire::{Presence, ServiceState};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-/// How often Asterisk is asked.
-const EVERY: Duration = Duration::from_millis(500);
-
 /// An MDS node at work.
 pub(super) struct Mds {
-    pub(super) identity: show::Who,
+    pub(super) who: Who,
     pub(super) asterisk: Asterisk,
     pub(super) main: IpAddr,
     pub(super) standby: IpAddr,
     pub(super) holder: Holder,
     /// Why Asterisk did not tell, if it did not.
     pub(super) mute: Option<String>,
+    /// How often Asterisk is asked.
+    pub(super) every: Duration,
     pub(super) journal: Journal,
-    pub(super) metrics: Arc<Metrics>,
     pub(super) keyring: Arc<Keyring>,
-    pub(super) view: watch::Sender<Arc<StatusView>>,
-    pub(super) reports: watch::Sender<Arc<NodeReport>>,
-    pub(super) since: SystemTime,
+    pub(super) shown: Shown,
+    pub(super) doings: Doings,
     pub(super) alarms: Alarms,
 }
 
@@ -46,12 +42,12 @@ impl Mds {
             self.show();
             crate::systemd::alive();
             tokio::select! {
-                () = sleep(EVERY) => {}
+                () = sleep(self.every) => {}
                 _ = end.changed() => {}
             }
         }
-        self.journal.note(Kind::Watchdog, "the watchdog ends");
-        self.journal.settle().await;
+        note(&self.journal, Kind::Run, "the watchdog ends");
+        settle(&self.journal).await;
     }
 
     async fn look(&mut self) {
@@ -70,32 +66,48 @@ impl Mds {
         }
     }
 
+    fn show(&mut self) {
+        self.alarms.certificate(self.keyring.current().days_left());
+        let mut view = self.who.view(&self.doings, &self.alarms, Vec::new());
+        let works = self.mute.is_none();
+        let detail = self.mute.clone().unwrap_or_else(|| format!("registered: {}", self.holder.claims()));
+        view.services.insert("asterisk".into(), ServiceState { works, detail });
+        let (main, standby) = match self.holder.claims() {
+            Claims::None => (false, false),
+            Claims::One(side) => (side == Side::Main, side == Side::Standby),
+            Claims::Both => (true, true),
+        };
+        view.presence = Some(Presence { main, standby, conflict: self.holder.has_conflict() });
+        self.shown.show(view, None);
+    }
+
     fn mute(&mut self, why: String) {
         if self.mute.is_none() {
-            self.since = SystemTime::now();
-            self.journal.note(Kind::Alarm, &format!("Asterisk does not tell who is registered: {why}"));
+            let text = format!("Asterisk does not tell who is registered: {why}");
+            note(&self.journal, Kind::Alarm, &text);
+            self.doings = Doings::new(Status::Faulty, &text);
         }
         self.mute = Some(why);
     }
 
     fn unmute(&mut self) {
         if self.mute.take().is_some() {
-            self.since = SystemTime::now();
-            self.journal.note(Kind::Status, "Asterisk tells who is registered");
+            self.doings = Doings::new(Status::Active, "Asterisk tells who is registered");
+            note(&self.journal, Kind::Changed, &self.doings.because);
         }
     }
 
     fn tell(&mut self, seen: &Seen) {
         let text = seen.to_string();
         match seen {
-            Seen::Changed { .. } => self.journal.note(Kind::Status, &text),
+            Seen::Changed { .. } => note(&self.journal, Kind::Changed, &text),
             Seen::Conflict { .. } => {
                 self.alarms.conflict(Some(text.clone()));
-                self.journal.note(Kind::Alarm, &text);
+                note(&self.journal, Kind::Alarm, &text);
             }
             Seen::ConflictOver { .. } => {
                 self.alarms.conflict(None);
-                self.journal.note(Kind::Status, &text);
+                note(&self.journal, Kind::Changed, &text);
             }
         }
     }

@@ -9,6 +9,7 @@ mod outside;
 mod registrations;
 mod replication;
 mod reporter;
+mod show;
 mod specs;
 mod start;
 mod voters;

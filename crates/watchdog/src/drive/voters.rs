@@ -1,10 +1,10 @@
 //! Carries a duty's requests to the other voters, and brings their answers back, however late.
 
+use super::show::Line;
 use crate::hands::clock;
 use failover::Instant;
 use failover::duty::{Elector, PerElector};
 use failover::lease::{Answer, Request, Ruling};
-use protocol::link::Link;
 use protocol::wire::{Ask, Told};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -16,7 +16,7 @@ const ANSWERS: usize = 64;
 /// The ways to the other voters.
 #[derive(Debug)]
 pub(super) struct Voters {
-    links: PerElector<Option<Link>>,
+    lines: PerElector<Option<Line>>,
     /// An answer later than this is worth nothing: its lease is over.
     limit: Duration,
     answers: mpsc::Sender<Answered>,
@@ -45,14 +45,14 @@ pub(super) struct Answered {
 }
 
 impl Voters {
-    pub(super) fn new(links: PerElector<Option<Link>>, limit: Duration) -> (Self, mpsc::Receiver<Answered>) {
+    pub(super) fn new(lines: PerElector<Option<Line>>, limit: Duration) -> (Self, mpsc::Receiver<Answered>) {
         let (answers, received) = mpsc::channel(ANSWERS);
-        (Self { links, limit, answers, seen: PerElector::default() }, received)
+        (Self { lines, limit, answers, seen: PerElector::default() }, received)
     }
 
     /// Asks; the answer comes through the channel. Nothing is asked of a voter that is not there.
     pub(super) fn ask(&self, voter: Elector, request: Request, sent: Instant) {
-        let Some(link) = self.links[voter].clone() else { return };
+        let Some(link) = self.lines[voter].as_ref().map(|line| line.link.clone()) else { return };
         let (answers, limit) = (self.answers.clone(), self.limit);
         tokio::spawn(async move {
             let told = match timeout(limit, link.ask(Ask::Vote(request))).await {
@@ -84,8 +84,8 @@ impl Voters {
         }
     }
 
-    /// The way to the Edge.
-    pub(super) fn witness(&self) -> Option<&Link> {
-        self.links.witness.as_ref()
+    /// The way to a voter.
+    pub(super) fn line(&self, by: Elector) -> Option<&Line> {
+        self.lines[by].as_ref()
     }
 }

@@ -2,33 +2,37 @@
 
 mod carry;
 mod hear;
-mod show;
+pub(super) mod show;
 
-use super::door::{self, Asked, Porter};
+use super::alarms::Alarms;
+use super::door::Asked;
 use super::fitness::Fitness;
-use super::journal::{Journal, Kind};
 use super::outside::Watch as OutsideWatch;
 use super::registrations::Registrations;
+use super::replication::Replication;
+use super::show::{Doings, Shown, Who, note, settle};
 use super::voters::{Answered, Voters};
-use crate::control::api::StatusView;
-use crate::control::{Order, Reply};
+use crate::config::Window;
+use crate::control::api::{FenceState, Order, Outside};
 use crate::hands::clock;
 use crate::hands::echo::Echo;
 use crate::hands::fence::Fence;
 use crate::hands::pulse::{Felt, Pulse, Watching};
-use crate::hands::services::{self, Services, Worker};
+use crate::hands::services::{self, Doing, Worker};
 use crate::metrics::Metrics;
-use crate::state::State;
-use failover::Side;
-use failover::duty::{Act, Duty, Event, Settings};
+use crate::state::{Journal, Kind, State};
+use failover::Instant;
+use failover::duty::{self, Act, Duty, Event, Handover, Output, Settings, Surroundings};
 use failover::health::Status;
-use failover::lease::Answer;
+use failover::lease::{Answer, Report};
+use failover::register::Service;
 use protocol::identity::Keyring;
 use protocol::wire::{Watched, Wish, Wished};
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// The loop turns at least so often, whatever the duty wants: the service manager is told that it does.
@@ -36,31 +40,42 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 
 /// A XiVO node at work.
 pub(super) struct Xivo {
-    pub(super) name: String,
-    pub(super) side: Side,
+    pub(super) who: Who,
     pub(super) settings: Settings,
+    /// The start command's time limit: of the bound that is shown.
+    pub(super) start_limit: Duration,
     pub(super) duty: Duty,
     pub(super) queue: VecDeque<Input>,
 
     pub(super) state: Arc<State>,
+    /// Where the lease is left for the next watchdog, and what was left there.
+    pub(super) handover: PathBuf,
+    pub(super) left: Option<Handover>,
     pub(super) journal: Journal,
     pub(super) metrics: Arc<Metrics>,
     pub(super) keyring: Arc<Keyring>,
 
     pub(super) fence: Fence,
+    pub(super) fence_state: FenceState,
+    pub(super) fence_detail: String,
     /// The fence stops no packet: the node is fenced when its services are stopped.
     pub(super) fenced_when_stopped: bool,
     pub(super) worker: Worker,
     pub(super) done: mpsc::Receiver<services::Event>,
+    pub(super) doing_since: Option<(Doing, Instant)>,
     pub(super) pulse: Pulse,
     pub(super) felt: watch::Receiver<Felt>,
     pub(super) fitness: Fitness,
     pub(super) told_fit: Option<bool>,
     pub(super) outside: OutsideWatch,
+    /// What others did to the services, newest first.
+    pub(super) acts_of_others: VecDeque<Outside>,
 
     pub(super) voters: Voters,
     pub(super) answers: mpsc::Receiver<Answered>,
     pub(super) asked: mpsc::Receiver<Asked>,
+    /// What the peer said of itself last.
+    pub(super) peer_report: Option<Report>,
     /// Who waits for the answer to the request in hand.
     pub(super) asker: Option<oneshot::Sender<Answer>>,
     pub(super) orders: mpsc::Receiver<Order>,
@@ -72,14 +87,17 @@ pub(super) struct Xivo {
     pub(super) echo: Echo,
     pub(super) peer_host: IpAddr,
     pub(super) anchors: Vec<IpAddr>,
-    pub(super) window: Option<crate::config::Window>,
+    pub(super) surroundings: Option<Surroundings>,
+    pub(super) window: Option<Window>,
+    pub(super) in_window: Option<duty::Window>,
     pub(super) registrations: Option<Registrations>,
+    pub(super) replication: Option<Replication>,
+    pub(super) rival: Option<PathBuf>,
 
     pub(super) watched: watch::Sender<Watched>,
-    pub(super) view: watch::Sender<Arc<StatusView>>,
-    pub(super) since: SystemTime,
-    pub(super) because: String,
-    pub(super) alarms: super::alarms::Alarms,
+    pub(super) shown: Shown,
+    pub(super) doings: Doings,
+    pub(super) alarms: Alarms,
 }
 
 /// Something that happens, and who waits for what comes of it.
@@ -108,12 +126,23 @@ pub(super) struct Operator {
 /// Who waits for what comes of an order.
 pub(super) enum Waits {
     /// An operator at the socket.
-    Here(oneshot::Sender<Reply>),
+    Here(oneshot::Sender<Result<String, String>>),
     /// The Edge, which handed a wish over.
     Edge(u64),
 }
 
 impl Xivo {
+    /// Carries out what the duty said first.
+    pub(super) async fn begin(&mut self, first: Vec<Output>) {
+        self.carry_out(first).await;
+        if self.duty.status() == Status::Active {
+            self.pulse.watch(Watching::On);
+            if let Some(registrations) = &self.registrations {
+                registrations.tell(Service::Serves);
+            }
+        }
+    }
+
     /// Runs until told to end.
     pub(super) async fn run(mut self, mut end: watch::Receiver<bool>) {
         self.look_around();
@@ -182,31 +211,16 @@ impl Xivo {
 
     /// The daemon ends: telephony stays, and the next daemon goes on if it comes within the lease.
     async fn leave(&mut self) {
-        let left = match self.duty.hand_over() {
-            Some(handover) => match self.state.hand_over(&handover) {
-                Ok(()) => "the watchdog ends; telephony goes on, and the next watchdog may take over within the lease",
-                Err(error) => {
-                    tracing::error!(%error, "the hand-over cannot be written");
-                    "the watchdog ends without a hand-over: telephony goes on until the lease runs out"
-                }
-            },
+        let left = match self.left {
+            Some(_) => "the watchdog ends; telephony goes on, and the next watchdog may take over within the lease",
             None if self.duty.status() == Status::Inactive => "the watchdog ends; the node does not serve",
-            None => "the watchdog ends in the middle of a start or stop: the lease runs out, the fence closes by itself",
+            None => "the watchdog ends without a hand-over: the lease runs out, the fence closes by itself",
         };
-        self.journal.note(Kind::Watchdog, left);
-        self.journal.settle().await;
+        note(&self.journal, Kind::Run, left);
+        settle(&self.journal).await;
         // No answer is given any more that the next daemon would not know of.
         self.asked.close();
         self.pulse.watch(Watching::Off);
         drop(self.asker.take());
     }
-}
-
-/// The parts of a node's door.
-pub(super) fn porter(
-    side: Side,
-    watched: watch::Receiver<Watched>,
-) -> (Arc<Porter>, mpsc::Receiver<Asked>) {
-    let (asked, receiver) = mpsc::channel(door::REQUESTS);
-    (Arc::new(Porter { side, asked, watched, turned_away: 0.into() }), receiver)
 }

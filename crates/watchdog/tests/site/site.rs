@@ -17,11 +17,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A lease of the usual length, a fence as slow as the slowest stop.
-pub const TIMING: Timing = Timing {
-    witness_out: Duration::from_secs(4),
-    witness_restart: Duration::from_secs(3),
-    ..Timing::DEFAULT
-};
+pub const TIMING: Timing =
+    Timing { witness_out: Duration::from_secs(4), witness_restart: Duration::from_secs(3), ..Timing::DEFAULT };
 
 /// Everything must come about within this; it is no measurement.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,18 +1,20 @@
 //! Carries out what the duty decides, strictly in order.
 
 use super::{Waits, Xivo};
-use crate::drive::journal::Kind;
+use crate::control::api::FenceState;
 use crate::hands::clock;
 use crate::hands::fence::{Closed, Partners, Permit};
 use crate::hands::pulse::Watching;
 use crate::hands::services::Order;
+use crate::drive::show::note;
+use crate::state::{Entry, Kind, Time};
 use failover::Instant;
 use failover::duty::{Event, Memory, Outcome, Output, Why};
 use failover::health::Status;
 use failover::lease::{Answer, Ruling};
 use failover::register::Service;
 use protocol::wire::WishOutcome;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// For how long an orderly stop may reach the media servers, to take its registrations back.
 const PARTNERS: Duration = Duration::from_secs(2);
@@ -30,11 +32,11 @@ impl Xivo {
                 Output::Permit { until } => self.permit(until).await,
                 Output::Start { epoch, reason } if written => {
                     let text = format!("starts in epoch {epoch}: {reason}");
-                    self.tell(Kind::Start, &text);
+                    self.tell(Kind::Decided, &text);
                     self.order(Order::Start { before: Vec::new() }, Event::Started(Outcome::Failed));
                 }
                 Output::Start { .. } => {
-                    self.tell(Kind::Start, "does not start: the state cannot be written");
+                    self.tell(Kind::Decided, "does not start: the state cannot be written");
                     self.queue.push_back(Event::Started(Outcome::Failed).into());
                 }
                 Output::Fence(why) => self.fence(why).await,
@@ -81,6 +83,11 @@ impl Xivo {
     async fn permit(&mut self, until: Option<Instant>) {
         let permit = until.map_or(Permit::Unlimited, |until| Permit::For(until.since(clock::now())));
         let failed = self.fence.permit(permit).await.err().map(|error| error.to_string());
+        match &failed {
+            None if self.fence_state != FenceState::Absent => self.saw_fence(FenceState::Open, "phones are let in"),
+            None => {}
+            Some(why) => self.saw_fence(FenceState::Failed, why),
+        }
         if self.alarms.fence(failed.clone())
             && let Some(failed) = &failed
         {
@@ -89,7 +96,7 @@ impl Xivo {
     }
 
     async fn fence(&mut self, why: Why) {
-        self.tell(Kind::Stop, &format!("fences and stops: {why}"));
+        self.tell(Kind::Decided, &format!("fences and stops: {why}"));
         self.pulse.watch(Watching::Off);
         if let Some(registrations) = &self.registrations {
             registrations.tell(Service::Stops);
@@ -103,27 +110,31 @@ impl Xivo {
         match self.fence.close(partners).await {
             Ok(Closed::Verified { took }) => {
                 self.metrics.fenced(took);
+                self.saw_fence(FenceState::Closed, "phones are kept out");
                 self.alarms.fence(None);
                 self.queue.push_back(Event::Fenced.into());
             }
             Ok(Closed::WhenStopped) => self.fenced_when_stopped = true,
-            Err(error) => {
-                self.alarms.fence(Some(error.to_string()));
-                self.tell(Kind::Alarm, &error.to_string());
-            }
+            Err(error) => self.fence_failed(&error.to_string()),
         }
     }
 
     async fn harden(&mut self, waited: Duration) {
         self.tell(Kind::Alarm, &format!("HARD FENCE: not fenced within {waited:?}"));
         match self.fence.harden().await {
-            Ok(Closed::Verified { .. }) => self.queue.push_back(Event::Fenced.into()),
-            Ok(Closed::WhenStopped) => self.fenced_when_stopped = true,
-            Err(error) => {
-                self.alarms.fence(Some(error.to_string()));
-                self.tell(Kind::Alarm, &error.to_string());
+            Ok(Closed::Verified { .. }) => {
+                self.saw_fence(FenceState::Closed, "phones are kept out by the last resort");
+                self.queue.push_back(Event::Fenced.into());
             }
+            Ok(Closed::WhenStopped) => self.fenced_when_stopped = true,
+            Err(error) => self.fence_failed(&error.to_string()),
         }
+    }
+
+    fn fence_failed(&mut self, why: &str) {
+        self.saw_fence(FenceState::Failed, why);
+        self.alarms.fence(Some(why.to_owned()));
+        self.tell(Kind::Alarm, why);
     }
 
     /// Gives an order to the worker; one it cannot take has failed.
@@ -137,10 +148,11 @@ impl Xivo {
     fn changed(&mut self, from: Status, status: Status, output: &Output) {
         let text = output.to_string();
         if from != status {
-            self.since = SystemTime::now();
+            self.doings.since = Time::now();
         }
-        self.because.clone_from(&text);
-        self.tell(Kind::Status, &text);
+        self.doings.status = status;
+        self.doings.because.clone_from(&text);
+        self.tell(Kind::Changed, &text);
         self.pulse.watch(if status == Status::Active { Watching::On } else { Watching::Off });
         if status == Status::Active
             && let Some(registrations) = &self.registrations
@@ -152,7 +164,7 @@ impl Xivo {
 
     fn acted(&mut self, act: &str) {
         let Some(operator) = self.operator.take() else { return };
-        self.journal.act(&operator.who, &operator.reason, act, None);
+        self.journal.append(Entry::new(Kind::Act, act).by(&operator.who, &operator.reason));
         match operator.reply {
             Waits::Here(reply) => {
                 let _ = reply.send(Ok(act.to_owned()));
@@ -163,7 +175,8 @@ impl Xivo {
 
     fn refused(&mut self, act: &str, reason: &str) {
         let Some(operator) = self.operator.take() else { return };
-        self.journal.act(&operator.who, &operator.reason, act, Some(reason));
+        let sentence = format!("refused to {act}: {reason}");
+        self.journal.append(Entry::new(Kind::Act, sentence).by(&operator.who, &operator.reason));
         match operator.reply {
             Waits::Here(reply) => {
                 let _ = reply.send(Err(reason.to_owned()));
@@ -176,6 +189,6 @@ impl Xivo {
     }
 
     pub(super) fn tell(&mut self, kind: Kind, text: &str) {
-        self.journal.note(kind, text);
+        note(&self.journal, kind, text);
     }
 }

@@ -1,17 +1,21 @@
 //! Takes in what happens around a XiVO node, and queues what the duty must know.
 
 use super::{Input, Operator, Waits, Xivo};
-use crate::control::Order;
-use crate::drive::journal::Kind;
+use crate::control::api::{Order, Outside};
+use crate::drive::fitness::ByHand;
 use crate::drive::outside::Seen;
 use crate::drive::voters::Answered;
 use crate::hands::clock;
 use crate::hands::echo::Answering;
 use crate::hands::pulse::Works;
 use crate::hands::services;
+use crate::state::{Kind, Time};
 use failover::duty::{self, Act, Event, Outcome, Surroundings};
 use failover::health::Status;
 use protocol::wire::Wish;
+
+/// Acts of others that are shown.
+const ACTS_OF_OTHERS: usize = 5;
 
 impl Xivo {
     /// A command ended.
@@ -19,12 +23,12 @@ impl Xivo {
         match done {
             services::Event::Started(report) => {
                 self.metrics.command("start", report.outcome == Outcome::Done, report.took);
-                self.tell(Kind::Start, &report.text);
+                self.tell(Kind::Command, &report.text);
                 self.queue.push_back(Event::Started(report.outcome).into());
             }
             services::Event::Stopped(report) => {
                 self.metrics.command("stop", report.outcome == Outcome::Done, report.took);
-                self.tell(Kind::Stop, &report.text);
+                self.tell(Kind::Command, &report.text);
                 if report.outcome == Outcome::Done {
                     self.fitness.stopped(clock::now());
                     if std::mem::take(&mut self.fenced_when_stopped) {
@@ -40,6 +44,7 @@ impl Xivo {
     pub(super) fn answered(&mut self, answered: Answered) {
         self.metrics.answered(answered.by, answered.told.as_ref().ok().map(|answer| answer.ruling));
         if let Some((by, sent, answer)) = self.voters.note(answered) {
+            self.peer_report = answer.report.or(self.peer_report);
             self.queue.push_back(Event::Answered { by, sent, answer }.into());
         }
     }
@@ -72,9 +77,10 @@ impl Xivo {
         }
         let outside = self.outside.look().await;
         for sentence in outside.sentences() {
-            self.tell(Kind::Outside, sentence);
+            self.saw_others(sentence);
         }
-        self.fitness.by_hand(outside.by_hand.or(outside.upgrade));
+        let by_hand = outside.by_hand.map(ByHand::Person).or(outside.upgrade.map(ByHand::Upgrade));
+        self.fitness.by_hand(by_hand);
         self.tell(Kind::Alarm, &format!("telephony is dead: {}", felt.detail));
         self.fitness.died(&felt.detail);
     }
@@ -84,12 +90,21 @@ impl Xivo {
         let inactive = self.duty.status() == Status::Inactive;
         let running = seen.running && inactive;
         if self.alarms.outside(running) && running {
-            self.tell(Kind::Outside, "somebody else started the services; the fence keeps phones out, and nobody stops them");
+            self.saw_others("somebody else started the services of this inactive node; they are left alone");
         }
-        if running || !seen.upgrade && self.fitness.waits_for_upgrade() {
+        if running {
             self.fitness.by_hand(None);
         }
+        if !seen.upgrade {
+            self.fitness.upgrade_is_over();
+        }
         self.fitness.unready(seen.unready);
+    }
+
+    fn saw_others(&mut self, sentence: &str) {
+        self.tell(Kind::Outside, sentence);
+        self.acts_of_others.push_front(Outside { at: Time::now(), sentence: sentence.to_owned() });
+        self.acts_of_others.truncate(ACTS_OF_OTHERS);
     }
 
     /// Looks at what costs nothing to look at.
@@ -106,6 +121,12 @@ impl Xivo {
         if self.in_window.replace(window) != Some(window) {
             self.queue.push_back(Event::Window(window).into());
         }
+        let rival = self.rival.as_deref().and_then(crate::rival::present);
+        if self.alarms.rival(rival.clone())
+            && let Some(rival) = rival
+        {
+            self.tell(Kind::Alarm, &rival);
+        }
     }
 
     /// Tells the duty when the node's fitness changed.
@@ -117,8 +138,8 @@ impl Xivo {
         }
         self.queue.push_back(if fit { Event::Fit } else { Event::Unfit }.into());
         match unfit {
-            Some(why) => self.tell(Kind::Fitness, &format!("cannot serve: {why}")),
-            None => self.tell(Kind::Fitness, "can serve"),
+            Some(why) => self.tell(Kind::Changed, &format!("cannot serve: {why}")),
+            None => self.tell(Kind::Changed, "can serve"),
         }
     }
 }
