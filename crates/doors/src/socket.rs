@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
-use super::people;
+use crate::people;
 
 const MODE: u32 = 0o660;
 const PARENT_MODE: u32 = 0o755;
@@ -18,8 +18,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 
 /// A bound socket; its file goes with it.
 #[derive(Debug)]
-pub(crate) struct Socket {
-    pub(crate) listener: UnixListener,
+pub struct Socket {
+    /// What is accepted from.
+    pub listener: UnixListener,
     path: PathBuf,
     inode: u64,
 }
@@ -28,13 +29,13 @@ pub(crate) struct Socket {
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// A living process holds it.
-    #[error("{0}: another bascule answers on this socket; stop it, or give this one another `admin`")]
+    #[error("{0}: another process answers on this socket; stop it, or give this one another")]
     Taken(PathBuf),
     /// A file of another sort is in the way.
-    #[error("{0} is no socket; move it away, or give another `admin`")]
+    #[error("{0} is no socket; move it away, or give another path")]
     NoSocket(PathBuf),
     /// No such group.
-    #[error("the group `{0}` of the admin socket is not in /etc/group")]
+    #[error("the group `{0}` of the socket is not in /etc/group")]
     NoGroup(String),
     /// The system refused.
     #[error("{path}: cannot {act}")]
@@ -51,7 +52,10 @@ pub enum SocketError {
 
 impl Socket {
     /// Binds `path`, for the owner and `group` only. Takes over a socket on which nobody answers.
-    pub(crate) async fn bind(path: &Path, group: Option<&str>) -> Result<Self, SocketError> {
+    ///
+    /// # Errors
+    /// What is in the way, or that there is no such group.
+    pub async fn bind(path: &Path, group: Option<&str>) -> Result<Self, SocketError> {
         let gid =
             group.map(|name| people::group(name).ok_or_else(|| SocketError::NoGroup(name.to_owned()))).transpose()?;
         let parent = path.parent().unwrap_or(Path::new("/"));

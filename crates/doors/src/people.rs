@@ -2,14 +2,28 @@
 
 use std::fs;
 
+/// Characters kept of a reason or a name.
+const LONGEST: usize = 500;
+
 /// The user's name, or `uid N`.
-pub(crate) fn user(uid: u32) -> String {
+pub fn user(uid: u32) -> String {
     name_of(&read("/etc/passwd"), uid).unwrap_or_else(|| format!("uid {uid}"))
 }
 
 /// The number of a group given by name or number.
-pub(crate) fn group(name: &str) -> Option<u32> {
+pub fn group(name: &str) -> Option<u32> {
     name.parse().ok().or_else(|| number_of(&read("/etc/group"), name))
+}
+
+/// The kernel's word first; what the caller says of itself (the user behind `sudo`) only beside it.
+pub fn who(user: &str, claimed: &str) -> String {
+    let claimed = clean(claimed);
+    if claimed.is_empty() || claimed == user { user.to_owned() } else { format!("{user} (says: {claimed})") }
+}
+
+/// A text from a caller as one short line.
+pub fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect::<String>().trim().to_owned()
 }
 
 fn read(path: &str) -> String {

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::unix::UCred;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -23,26 +23,33 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::api::ErrorBody;
+/// An order or question was not answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// One word a program can act upon.
+    pub error: String,
+    /// What a person should know.
+    pub sentence: String,
+}
 
 /// What one door lets its callers use up.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct DoorLimits {
+pub struct DoorLimits {
     /// Connections at once; further ones wait in the kernel's backlog.
-    pub(crate) connections: usize,
+    pub connections: usize,
     /// From accept to the end of the request's head.
-    pub(crate) head: Duration,
+    pub head: Duration,
     /// For the handler.
-    pub(crate) answer: Duration,
+    pub answer: Duration,
     /// For the whole connection, a slow reader's too.
-    pub(crate) whole: Duration,
+    pub whole: Duration,
     /// Largest request body in bytes.
-    pub(crate) body: usize,
+    pub body: usize,
 }
 
 impl DoorLimits {
     /// Orders are small and few; a planned switch may wait for the disk.
-    pub(crate) const ADMIN: Self = Self {
+    pub const ADMIN: Self = Self {
         connections: 32,
         head: Duration::from_secs(5),
         answer: Duration::from_secs(15),
@@ -50,7 +57,7 @@ impl DoorLimits {
         body: 16 * 1024,
     };
     /// A scraper comes every few seconds, alone, and sends no body.
-    pub(crate) const METRICS: Self = Self {
+    pub const METRICS: Self = Self {
         connections: 16,
         head: Duration::from_secs(5),
         answer: Duration::from_secs(5),
@@ -66,22 +73,22 @@ const HEAD_FIELDS: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A whole answer.
-pub(crate) type Answer = Response<Full<Bytes>>;
+pub type Answer = Response<Full<Bytes>>;
 
 /// Answers requests.
-pub(crate) trait Handler<P>: Send + Sync + 'static {
+pub trait Handler<P>: Send + Sync + 'static {
     /// Answers one.
     fn answer(&self, request: Request<Bytes>, peer: P) -> impl Future<Output = Answer> + Send;
 }
 
 /// Where connections come from.
-pub(crate) trait Accept {
+pub trait Accept {
     /// The connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     /// Who is at its other end.
     type Peer: Clone + Send + 'static;
     /// Waits for the next.
-    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Self::Peer)>>;
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Self::Peer)>> + Send;
 }
 
 impl Accept for UnixListener {
@@ -105,7 +112,7 @@ impl Accept for TcpListener {
 }
 
 /// Serves until the future is dropped; then its connections are cut too.
-pub(crate) async fn serve<A, H>(name: &'static str, listener: &A, handler: Arc<H>, limits: DoorLimits)
+pub async fn serve<A, H>(name: &'static str, listener: &A, handler: Arc<H>, limits: DoorLimits)
 where
     A: Accept,
     H: Handler<A::Peer>,
@@ -166,15 +173,14 @@ async fn exchange<P, H: Handler<P>>(request: Request<Incoming>, peer: P, handler
     match timeout(limits.answer, handler.answer(request, peer)).await {
         Ok(answer) => answer,
         Err(_) => {
-            let sentence =
-                format!("The Edge did not answer within {} s; its log may say why.", limits.answer.as_secs());
+            let sentence = format!("There was no answer within {} s; the log may say why.", limits.answer.as_secs());
             refuse(StatusCode::GATEWAY_TIMEOUT, "time_limit", sentence)
         }
     }
 }
 
 /// An answer in JSON.
-pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Answer {
+pub fn json(status: StatusCode, body: &impl Serialize) -> Answer {
     match serde_json::to_vec(body) {
         Ok(bytes) => whole(status, "application/json", bytes),
         Err(error) => whole(StatusCode::INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", error.to_string().into()),
@@ -182,17 +188,17 @@ pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Answer {
 }
 
 /// A refusal in JSON: a word for programs, a sentence for people.
-pub(crate) fn refuse(status: StatusCode, word: &str, sentence: String) -> Answer {
+pub fn refuse(status: StatusCode, word: &str, sentence: String) -> Answer {
     json(status, &ErrorBody { error: word.to_owned(), sentence })
 }
 
 /// No such path.
-pub(crate) fn not_found(path: &str) -> Answer {
+pub fn not_found(path: &str) -> Answer {
     refuse(StatusCode::NOT_FOUND, "not_found", format!("There is nothing at `{path}`."))
 }
 
 /// That path does not take this method.
-pub(crate) fn not_allowed(method: &Method, allowed: &'static str) -> Answer {
+pub fn not_allowed(method: &Method, allowed: &'static str) -> Answer {
     let mut answer =
         refuse(StatusCode::METHOD_NOT_ALLOWED, "method", format!("{method} is not for this path: use {allowed}."));
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
@@ -200,7 +206,7 @@ pub(crate) fn not_allowed(method: &Method, allowed: &'static str) -> Answer {
 }
 
 /// `200 ok`, or `503` and why not: for `/healthz` and `/readyz`.
-pub(crate) fn well(state: Result<(), String>) -> Answer {
+pub fn well(state: Result<(), String>) -> Answer {
     match state {
         Ok(()) => whole(StatusCode::OK, "text/plain; charset=utf-8", b"ok\n".to_vec()),
         Err(why) => {
@@ -210,7 +216,7 @@ pub(crate) fn well(state: Result<(), String>) -> Answer {
 }
 
 /// An answer of any type.
-pub(crate) fn whole(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Answer {
+pub fn whole(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from(body)));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
