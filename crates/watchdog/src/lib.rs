@@ -10,4 +10,8 @@
 //!  cli ──▶ control (a unix socket) ◀── drive's status; orders ──▶ drive
 //! ```
 
+pub mod cli;
 pub mod config;
+pub mod control;
+pub mod drive;
+pub mod state;
