@@ -78,6 +78,8 @@ pub struct DutyView {
     pub accept_requests: bool,
     /// The other voters.
     pub voters: Voters,
+    /// Whether the witness has been silent for `witness_out`, or there is none.
+    pub witness_out: bool,
     /// What it knows of its own vote, in words.
     pub vote: String,
     /// How long its lease lasts without a further grant, in milliseconds.

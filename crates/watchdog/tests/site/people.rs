@@ -7,7 +7,7 @@ use protocol::wire::{Wish, WishOutcome, Wished};
 const ON_MAIN: [&str; 2] = ["main-xivo", "main-cc"];
 const ON_STANDBY: [&str; 2] = ["standby-xivo", "standby-cc"];
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn w7_an_operator_moves_telephony_and_every_act_is_in_the_journal() {
     let mut site = Site::new().await;
     site.start_all();
@@ -26,7 +26,7 @@ async fn w7_an_operator_moves_telephony_and_every_act_is_in_the_journal() {
     assert!(history.contains("deactivate") && history.contains("new kernel"), "{history}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn w7_manual_and_frozen_nodes_do_not_start_by_themselves() {
     for verb in [&["freeze"][..], &["mode", "manual"]] {
         let mut site = Site::new().await;
@@ -45,7 +45,7 @@ async fn w7_manual_and_frozen_nodes_do_not_start_by_themselves() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_stops_the_services_by_hand_is_not_fought() {
     let mut site = Site::new().await;
     site.start_all();
@@ -64,7 +64,7 @@ async fn who_stops_the_services_by_hand_is_not_fought() {
     site.settles_on(&ON_MAIN).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wish_handed_over_by_the_edge_is_followed_once() {
     let mut site = Site::new().await;
     site.start_all();

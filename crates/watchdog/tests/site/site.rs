@@ -9,6 +9,7 @@ use protocol::who::Who;
 use protocol::wire::Role;
 use serde_json::Value;
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -91,7 +92,7 @@ impl Site {
         let witness = self.witness.address;
         let keys = format!(
             "role: xivo\nside: {side}\nlisten: {listen}\npeer: {peer}\nwitness: {witness}\nhold_down: 1s\n\
-             accept_requests: true\nfence: none\nanchors: [127.0.0.1]\nsip: {{ address: 127.0.0.1, ports: [5060], check: none }}\n\
+             accept_requests: true\nfence: none\nanchors: [127.0.0.1]\nsip: {{ address: 127.0.0.1, ports: [5060], check: off }}\n\
              timing: {{ witness_out: 4s, witness_restart: 3s }}"
         );
         self.node(&Who::of_side(Role::Xivo, side, &format!("{side}-xivo")), &keys);
@@ -212,8 +213,16 @@ impl Node {
 
     /// Its status; null if it does not tell.
     pub fn status(&self) -> Value {
-        let (_, text) = self.verb(&["status", "--json"]);
-        serde_json::from_str(&text).unwrap_or(Value::Null)
+        let ask = || {
+            let mut socket = std::os::unix::net::UnixStream::connect(self.path("watchdog.sock"))?;
+            socket.write_all(b"GET /status HTTP/1.1\r\nHost: watchdog\r\nConnection: close\r\n\r\n")?;
+            let mut answer = String::new();
+            socket.read_to_string(&mut answer)?;
+            Ok::<_, std::io::Error>(answer)
+        };
+        let answer = ask().unwrap_or_default();
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        serde_json::from_str(body).unwrap_or(Value::Null)
     }
 
     pub fn touch(&self, name: &str) {

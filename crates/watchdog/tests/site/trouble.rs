@@ -6,7 +6,7 @@ use rustix::process::Signal;
 const ON_MAIN: [&str; 2] = ["main-xivo", "main-cc"];
 const ON_STANDBY: [&str; 2] = ["standby-xivo", "standby-cc"];
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn w1_w5_when_main_dies_standby_serves_and_its_cc_follows_and_back_without_a_command() {
     let mut site = Site::new().await;
     site.start_all();
@@ -18,7 +18,7 @@ async fn w1_w5_when_main_dies_standby_serves_and_its_cc_follows_and_back_without
     site.settles_on(&ON_MAIN).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watchdog_that_is_killed_or_upgraded_stops_no_telephony() {
     let mut site = Site::new().await;
     site.start_all();
@@ -33,7 +33,7 @@ async fn a_watchdog_that_is_killed_or_upgraded_stops_no_telephony() {
     assert_eq!(site.get("main-xivo").starts(), starts, "telephony was started again");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn telephony_that_dies_on_a_living_host_is_a_failure_too() {
     let mut site = Site::new().await;
     site.start_all();
@@ -43,7 +43,7 @@ async fn telephony_that_dies_on_a_living_host_is_a_failure_too() {
     site.settles_on(&ON_MAIN).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_standby_whose_start_hangs_fails_or_lies_gives_the_votes_back() {
     for fault in ["hang", "broken", "lie"] {
         let mut site = Site::new().await;
@@ -58,7 +58,7 @@ async fn a_standby_whose_start_hangs_fails_or_lies_gives_the_votes_back() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn w1b_without_the_witness_nothing_switches_and_later_standby_serves_unguarded() {
     let mut site = Site::new().await;
     site.start_all();
@@ -77,7 +77,7 @@ async fn w1b_without_the_witness_nothing_switches_and_later_standby_serves_ungua
     site.until("standby is guarded again", || !unguarded(&site)).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_the_witness_and_main_die_together_standby_stays_inactive() {
     let mut site = Site::new().await;
     site.start_all();

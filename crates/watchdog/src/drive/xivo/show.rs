@@ -69,6 +69,7 @@ impl Xivo {
                 peer: self.voter(Elector::Peer),
                 witness: (self.settings.witness == Witness::Configured).then(|| self.voter(Elector::Witness)),
             },
+            witness_out: self.duty.report().witness_out,
             vote: memory.vote.record.to_string(),
             lease_ms_left: self.duty.lease_until().map(|until| millis(until.since(now))),
             takeover_ms: millis(self.settings.timing.activation_bound(self.start_limit, Duration::ZERO)),
