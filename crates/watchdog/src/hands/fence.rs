@@ -1,8 +1,8 @@
 //! The fence: makes a node unreachable for phones within milliseconds, however long a stop takes.
 //!
-//! The kernel's packet filter is driven by the `nft` program: each script is one transaction, takes some milliseconds, and
-//! what an operator reads in `nft list ruleset` is what was written here. Crates for it exist: those over netlink know no
-//! timed elements or are not looked after, the one that is (`nftables`) only makes JSON for the same program.
+//! The kernel's packet filter is driven by the `nft` program: each script is one transaction, takes some milliseconds,
+//! and what an operator reads in `nft list ruleset` is what was written here. Crates for it exist: those over netlink
+//! know no timed elements or are not looked after, the one that is (`nftables`) only makes JSON for the same program.
 
 mod nft;
 mod seen;
@@ -127,8 +127,8 @@ pub enum FenceError {
     NoLastResort,
 }
 
-/// A fence. Its calls are carried out one after the other, in the order they were made; closing it interrupts permits, so
-/// that a slow one cannot hold it up.
+/// A fence. Its calls are carried out one after the other, in the order they were made; closing it interrupts permits,
+/// so that a slow one cannot hold it up.
 #[derive(Debug)]
 pub struct Fence {
     kind: Kind,
@@ -188,7 +188,8 @@ impl Fence {
     /// Lets phones in, or lets them in for longer, without a gap. No time left closes it. Returns how long that took.
     ///
     /// # Errors
-    /// Returns [`FenceError`] if it could not, or a closing came between; then the kernel ends what was permitted before.
+    /// Returns [`FenceError`] if it could not, or a closing came between; then the kernel ends what was permitted
+    /// before.
     pub async fn permit(&self, permit: Permit) -> Result<Duration, FenceError> {
         let began = Instant::now();
         let closing = Closing { closings: self.closings.subscribe(), before: *self.closings.borrow() };
@@ -231,8 +232,8 @@ impl Fence {
         Ok(Closed::Verified { took: began.elapsed() })
     }
 
-    /// The last resort: a second, simpler table that drops all SIP, and the configured command, side by side. One of them
-    /// is enough. The next permit lifts the table.
+    /// The last resort: a second, simpler table that drops all SIP, and the configured command, side by side. One of
+    /// them is enough. The next permit lifts the table.
     ///
     /// # Errors
     /// Returns [`FenceError`] if neither is certain to have worked.

@@ -1,8 +1,8 @@
 //! The kernel's packet filter, as one table that is written whole and read back.
 //!
 //! Early, before other tables: SIP that is not permitted is dropped, in and out, UDP and TCP. Out as well, so that the
-//! Asterisk of a frozen node cannot even refresh its registrations. Nothing on the loopback interface is touched: a node's
-//! traffic with its own addresses takes it. What is permitted ends by itself, in the kernel.
+//! Asterisk of a frozen node cannot even refresh its registrations. Nothing on the loopback interface is touched: a
+//! node's traffic with its own addresses takes it. What is permitted ends by itself, in the kernel.
 
 use super::seen::Seen;
 use super::{Closing, FenceError, Install, NftSpec, Partners, Permit, State};
@@ -168,7 +168,8 @@ impl Nft {
         script
     }
 
-    /// Runs a script that writes the whole table; over one of another shape (of another version of this program, say) anew.
+    /// Runs a script that writes the whole table; over one of another shape (of another version of this program, say)
+    /// anew.
     async fn run_anyhow(&self, act: &'static str, script: &str) -> Result<Ran, FenceError> {
         match self.run(act, script).await {
             Ok(ran) => Ok(ran),
@@ -207,8 +208,8 @@ impl Nft {
     }
 }
 
-/// Of each chain: its name and hook, its interface, the far end's address, and the ports that may be SIP. A node sends from
-/// its own ports, and to those of others.
+/// Of each chain: its name and hook, its interface, the far end's address, and the ports that may be SIP. A node sends
+/// from its own ports, and to those of others.
 const CHAINS: [(&str, &str, &str, &[&str]); 2] =
     [("input", "iif", "saddr", &["dport"]), ("output", "oif", "daddr", &["sport", "dport"])];
 
