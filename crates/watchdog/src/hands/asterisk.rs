@@ -1,7 +1,7 @@
 //! Asterisk's command line: registers this node with media servers, and tells who is registered with one.
 //!
-//! Its exit code says only whether Asterisk could be reached: everything else is read from what it prints. The tables are
-//! those of Asterisk 13 to 22.
+//! Its exit code says only whether Asterisk could be reached: everything else is read from what it prints. The tables
+//! are those of Asterisk 13 to 22.
 
 mod table;
 
@@ -126,8 +126,8 @@ impl Asterisk {
         self.send("unregister", name).await
     }
 
-    /// Returns the command that ends a registration, for [`super::services::Order::Stop`]. Its exit code tells only whether
-    /// Asterisk could be told.
+    /// Returns the command that ends a registration, for [`super::services::Order::Stop`]. Its exit code tells only
+    /// whether Asterisk could be told.
     pub fn unregistering(&self, name: &str) -> CommandSpec {
         CommandSpec { argv: self.argv(&format!("pjsip send unregister {name}")), time_limit: self.spec.time_limit }
     }

@@ -1,6 +1,7 @@
 //! ICMP echo to the peer and the anchors: does the host answer? A diagnosis, and without a witness a vote.
 //!
-//! Own, over two sockets: what a library would add is small, and it must be known which kind of socket the system granted.
+//! Own, over two sockets: what a library would add is small, and it must be known which kind of socket the system
+//! granted.
 
 mod packet;
 mod socket;

@@ -1,8 +1,8 @@
 //! The fence: makes a node unreachable for phones within milliseconds, however long a stop takes.
 //!
-//! The kernel's packet filter is driven by the `nft` program: each script is one transaction, takes some milliseconds, and
-//! what an operator reads in `nft list ruleset` is what was written here. Crates for it exist: those over netlink know no
-//! timed elements or are not looked after, the one that is (`nftables`) only makes JSON for the same program.
+//! The kernel's packet filter is driven by the `nft` program: each script is one transaction, takes some milliseconds,
+//! and what an operator reads in `nft list ruleset` is what was written here. Crates for it exist: those over netlink
+//! know no timed elements or are not looked after, the one that is (`nftables`) only makes JSON for the same program.
 
 mod nft;
 mod seen;
@@ -11,7 +11,7 @@ use self::nft::Nft;
 use super::command::{CommandSpec, Ran};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 /// Which fence, and its figures.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,10 +127,13 @@ pub enum FenceError {
     NoLastResort,
 }
 
-/// A fence. Its calls are carried out one after the other, in the order they were made.
+/// A fence. Its calls are carried out one after the other, in the order they were made; closing it interrupts permits,
+/// so that a slow one cannot hold it up.
 #[derive(Debug)]
 pub struct Fence {
     kind: Kind,
+    /// Counts the closings.
+    closings: watch::Sender<u64>,
     last_resort: Option<CommandSpec>,
 }
 
@@ -154,7 +157,7 @@ impl Fence {
                 (Kind::Command { close, permit, state: Mutex::new(State::Unknown) }, last_resort)
             }
         };
-        Self { kind, last_resort }
+        Self { kind, closings: watch::Sender::new(0), last_resort }
     }
 
     /// Returns the kind's name: `nft`, `none` or `command`.
@@ -185,11 +188,13 @@ impl Fence {
     /// Lets phones in, or lets them in for longer, without a gap. No time left closes it. Returns how long that took.
     ///
     /// # Errors
-    /// Returns [`FenceError`] if it could not; then the kernel ends what was permitted before.
+    /// Returns [`FenceError`] if it could not, or a closing came between; then the kernel ends what was permitted
+    /// before.
     pub async fn permit(&self, permit: Permit) -> Result<Duration, FenceError> {
         let began = Instant::now();
+        let closing = Closing { closings: self.closings.subscribe(), before: *self.closings.borrow() };
         match &self.kind {
-            Kind::Nft(nft) => nft.lock().await.permit(permit).await?,
+            Kind::Nft(nft) => nft.lock().await.permit(permit, &closing).await?,
             Kind::Command { .. } if permit == Permit::For(Duration::ZERO) => {
                 self.close(Partners::Closed).await?;
             }
@@ -197,7 +202,7 @@ impl Fence {
                 let mut state = state.lock().await;
                 if *state != State::Open {
                     if let Some(permit) = permit {
-                        done("let phones in", permit, permit.run().await)?;
+                        done("let phones in", permit, permit.run_until(closing.came()).await)?;
                     }
                     *state = State::Open;
                 }
@@ -213,6 +218,7 @@ impl Fence {
     /// Returns [`FenceError`] if it is not certain to be closed.
     pub async fn close(&self, partners: Partners) -> Result<Closed, FenceError> {
         let began = Instant::now();
+        self.closings.send_modify(|closings| *closings += 1);
         match &self.kind {
             Kind::Nft(nft) => nft.lock().await.close(partners).await?,
             Kind::Command { close, state, .. } => {
@@ -226,13 +232,14 @@ impl Fence {
         Ok(Closed::Verified { took: began.elapsed() })
     }
 
-    /// The last resort: a second, simpler table that drops all SIP, and the configured command, side by side. One of them
-    /// is enough. The next permit lifts the table.
+    /// The last resort: a second, simpler table that drops all SIP, and the configured command, side by side. One of
+    /// them is enough. The next permit lifts the table.
     ///
     /// # Errors
     /// Returns [`FenceError`] if neither is certain to have worked.
     pub async fn harden(&self) -> Result<Closed, FenceError> {
         let began = Instant::now();
+        self.closings.send_modify(|closings| *closings += 1);
         let table = async {
             match &self.kind {
                 Kind::Nft(nft) => nft.lock().await.harden().await,
@@ -268,6 +275,23 @@ impl Fence {
             Kind::Command { state, .. } => state.lock().await.clone(),
             Kind::None => State::Unknown,
         }
+    }
+}
+
+/// Tells a permit that the fence is to be closed.
+struct Closing {
+    closings: watch::Receiver<u64>,
+    before: u64,
+}
+
+impl Closing {
+    async fn came(&self) {
+        // An error says that the fence is gone.
+        let _ = self.closings.clone().wait_for(|closings| *closings != self.before).await;
+    }
+
+    fn has_come(&self) -> bool {
+        *self.closings.borrow() != self.before
     }
 }
 

@@ -11,7 +11,10 @@ pub(super) fn one_line(text: &str) -> String {
             line.push('…');
             break;
         }
-        let hidden = matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        let hidden = matches!(
+            character,
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
+        );
         line.push(if character.is_control() || hidden { ' ' } else { character });
     }
     line

@@ -1,4 +1,5 @@
-//! Acts from outside: somebody stopped the services on purpose, or the system is being upgraded. Recognised, not fought.
+//! Acts from outside: somebody stopped the services on purpose, or the system is being upgraded. Recognised, not
+//! fought.
 
 use super::command::CommandSpec;
 use rustix::process::{Flock, FlockType, fcntl_getlk};
@@ -88,7 +89,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let spec = OutsideSpec { by_hand: None, locks: vec!["/no/such/lock".into(), file.path().into()] };
         assert_eq!(spec.look().await, Outside::default());
-        let script = "import fcntl, sys\nf = open(sys.argv[1], 'w')\nfcntl.lockf(f, fcntl.LOCK_EX)\nprint('held', flush=True)\nsys.stdin.read()";
+        let script = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); \
+                      print('held', flush=True); sys.stdin.read()";
         let mut holder = Command::new("python3");
         let Ok(mut holder) =
             holder.args(["-c", script]).arg(file.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()

@@ -1,4 +1,5 @@
-//! Feels telephony's pulse while told so: a killed service is known within about a second, one lost packet kills nobody.
+//! Feels telephony's pulse while told so: a killed service is known within about a second, one lost packet kills
+//! nobody.
 
 mod feel;
 
@@ -14,7 +15,7 @@ use tokio::sync::watch;
 /// What is felt, and how often.
 #[derive(Clone, Debug)]
 pub struct PulseSpec {
-    /// SIP OPTIONS to the own address, or a CC's readiness.
+    /// SIP OPTIONS to the own address, or a CC's readiness; its time limit is the policy's.
     pub probe: Option<Arc<probe::Check>>,
     /// How the probe is paced and judged; [`POLICY`] unless there is a reason.
     pub policy: Policy,
@@ -79,7 +80,9 @@ pub struct Pulse {
 
 impl Pulse {
     /// Starts the task, not watching yet. Needs a tokio runtime.
-    pub fn start(spec: PulseSpec) -> Self {
+    pub fn start(mut spec: PulseSpec) -> Self {
+        let time_limit = spec.policy.time_limit;
+        spec.probe = spec.probe.map(|probe| Arc::new(probe::Check { time_limit, ..probe::Check::clone(&probe) }));
         let (watching, told) = watch::channel(Watching::Off);
         let (tell, felt) = watch::channel(Felt::not_watched());
         tokio::spawn(feel(spec, told, tell));

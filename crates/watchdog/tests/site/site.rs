@@ -56,7 +56,7 @@ impl Site {
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::create(&dir.path().join("ca"), "test").unwrap();
         let edge = dir.path().join("edge");
-        authority.issue(&Who::edge("edge"), &edge, Validity::days(1)).unwrap();
+        authority.issue(&Who::edge("edge"), &edge, Validity::days(90)).unwrap();
         let witness = Witness::start(Arc::new(Keyring::open(&edge).unwrap()), TIMING).await;
         let mut site = Self { dir, authority, witness, nodes: Vec::new() };
         let [main, standby] = [free_address(), free_address()];
@@ -70,14 +70,14 @@ impl Site {
     fn node(&mut self, who: &Who, keys: &str) {
         let dir = self.dir.path().join(who.name());
         fs::create_dir_all(dir.join("state")).unwrap();
-        self.authority.issue(who, &dir.join("identity"), Validity::days(1)).unwrap();
+        self.authority.issue(who, &dir.join("identity"), Validity::days(90)).unwrap();
         let d = dir.display();
         // A service is a file; `hang`, `broken` and `lie` are the ways it can fail to start.
         let start = format!(
             "cd {d}; echo start >> log; test ! -e hang || sleep 600; test ! -e broken || exit 3; test -e lie || touch runs"
         );
         let text = format!(
-            "{keys}\nname: {name}\nidentity: {d}/identity\nstate: {d}/state\ncontrol: {d}/watchdog.sock\nrival: {d}/cron\n\
+            "{keys}\nname: {name}\nidentity: {d}/identity\nstate: {d}/state\ncontrol: {d}/watchdog.sock\n\
              services:\n  start: {{ command: [sh, -c, '{start}'], time_limit: 2s }}\n  \
              stop: {{ command: [sh, -c, 'cd {d}; echo stop >> log; rm -f runs'], time_limit: 500ms }}\n  \
              check: {{ command: [test, -e, {d}/runs], time_limit: 300ms, interval: 300ms }}\n  \

@@ -1,7 +1,7 @@
 //! The tables Asterisk prints.
 //!
-//! They are for people: names and URIs are cut at a column's width, lines of other origin may stand around them. So rows are
-//! known by their place below the rule, and counted against the number the table ends with.
+//! They are for people: names and URIs are cut at a column's width, lines of other origin may stand around them. So
+//! rows are known by their place below the rule, and counted against the number the table ends with.
 
 use super::{Contact, Registration, RegistrationState};
 use crate::hands::line::one_line;
@@ -62,7 +62,8 @@ impl<'a> Table<'a> {
     }
 }
 
-/// Reads `mds1/sip:10.0.0.31   auth   Registered   (exp. 47s)`; older versions print no expiry, newer ones `(exp. 2s ago)`.
+/// Reads `mds1/sip:10.0.0.31   auth   Registered   (exp. 47s)`; older versions print no expiry, newer ones `(exp. 2s
+/// ago)`.
 fn registration(row: &str) -> Option<Registration> {
     let row = row.split_once("(exp.").map_or(row, |(row, _)| row).trim_end();
     let (first, rest) = row.split_once(char::is_whitespace)?;

@@ -77,7 +77,9 @@ fn contacts_are_read_with_their_addresses() {
 fn an_address_that_may_be_cut_is_none() {
     let of = |uri: &str| {
         let text = format!(
-            "Contact:  <Aor/ContactUri.....> <Hash....> <Status> <RTT(ms)..>\n=====\nContact:  {uri} 109897e98a Avail 1\n"
+            "Contact:  <Aor/ContactUri.....> <Hash....> <Status> <RTT(ms)..>\n\
+             =====\n\
+             Contact:  {uri} 109897e98a Avail 1\n"
         );
         contacts(&text).unwrap().remove(0).address
     };

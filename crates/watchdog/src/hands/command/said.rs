@@ -32,8 +32,8 @@ impl Said {
         pending().await
     }
 
-    /// Returns what was said, after a last look at what is still in the pipe. Children that outlive the command and hold the
-    /// pipe go on being read: to write into a closed pipe would kill a service that was just started.
+    /// Returns what was said, after a last look at what is still in the pipe. Children that outlive the command and
+    /// hold the pipe go on being read: to write into a closed pipe would kill a service that was just started.
     pub(super) async fn rest(mut self, limit: Duration) -> String {
         let _ = timeout(limit, self.until_end()).await;
         let kept = String::from_utf8_lossy(&self.kept).into_owned();

@@ -39,7 +39,8 @@ impl EchoSocket {
             Ok(socket) => (Socket::Raw, Some(socket)),
             Err(raw) => {
                 let why = format!(
-                    "no unprivileged ICMP socket ({datagram}; see net.ipv4.ping_group_range), no raw one ({raw}; see CAP_NET_RAW)"
+                    "no unprivileged ICMP socket ({datagram}; see net.ipv4.ping_group_range), \
+                     no raw one ({raw}; see CAP_NET_RAW)"
                 );
                 (Socket::None(why), None)
             }

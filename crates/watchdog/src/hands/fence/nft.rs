@@ -1,11 +1,11 @@
 //! The kernel's packet filter, as one table that is written whole and read back.
 //!
 //! Early, before other tables: SIP that is not permitted is dropped, in and out, UDP and TCP. Out as well, so that the
-//! Asterisk of a frozen node cannot even refresh its registrations. Nothing on the loopback interface is touched: a node's
-//! traffic with its own addresses takes it. What is permitted ends by itself, in the kernel.
+//! Asterisk of a frozen node cannot even refresh its registrations. Nothing on the loopback interface is touched: a
+//! node's traffic with its own addresses takes it. What is permitted ends by itself, in the kernel.
 
 use super::seen::Seen;
-use super::{FenceError, Install, NftSpec, Partners, Permit, State};
+use super::{Closing, FenceError, Install, NftSpec, Partners, Permit, State};
 use crate::hands::command::{Ran, Run};
 use std::fmt::Write;
 use std::future::pending;
@@ -35,11 +35,7 @@ impl Nft {
             Install::Closed => format!("{}{}", self.table(), flushed("permitted")),
             Install::Keeping => self.table(),
         };
-        if self.run(ACT, &script).await.is_err() {
-            // Sets of another shape: of another version of this program.
-            let anew = format!("{}{}", removed(TABLE), self.table());
-            self.run(ACT, &anew).await?;
-        }
+        self.run_anyhow(ACT, &script).await?;
         match self.read(ACT, TABLE).await?.verify(&self.spec.ports, TABLE) {
             Ok(permitted) if permitted && how == Install::Closed => Err(not_verified(ACT, "phones are let in")),
             Ok(_) => Ok(()),
@@ -47,7 +43,7 @@ impl Nft {
         }
     }
 
-    pub(super) async fn permit(&mut self, permit: Permit) -> Result<(), FenceError> {
+    pub(super) async fn permit(&mut self, permit: Permit, closing: &Closing) -> Result<(), FenceError> {
         const ACT: &str = "let phones in";
         let mut renewal = flushed("permitted");
         let timeout = match permit {
@@ -61,9 +57,12 @@ impl Nft {
                 renewal += &removed(HARD_TABLE);
             }
         }
-        if self.run(ACT, &renewal).await.is_err() {
+        if let Err(error) = self.write(ACT, &renewal, closing).await {
+            if closing.has_come() {
+                return Err(error);
+            }
             // Somebody flushed the rule set: write the whole of it.
-            self.run(ACT, &format!("{}{renewal}", self.table())).await?;
+            self.write(ACT, &format!("{}{renewal}", self.table()), closing).await?;
         }
         self.hardened = false;
         Ok(())
@@ -80,7 +79,7 @@ impl Nft {
             script += &added("partners4", v4.into_iter().map(timed));
             script += &added("partners6", v6.into_iter().map(timed));
         }
-        self.run(ACT, &script).await?;
+        self.run_anyhow(ACT, &script).await?;
         match self.read(ACT, TABLE).await?.verify(&self.spec.ports, TABLE) {
             Ok(false) => Ok(()),
             Ok(true) => Err(not_verified(ACT, "phones are still let in")),
@@ -169,19 +168,39 @@ impl Nft {
         script
     }
 
+    /// Runs a script that writes the whole table; over one of another shape (of another version of this program, say)
+    /// anew.
+    async fn run_anyhow(&self, act: &'static str, script: &str) -> Result<Ran, FenceError> {
+        match self.run(act, script).await {
+            Ok(ran) => Ok(ran),
+            Err(_) => self.run(act, &format!("{}{script}", removed(TABLE))).await,
+        }
+    }
+
     async fn run(&self, act: &'static str, script: &str) -> Result<Ran, FenceError> {
-        self.call(act, &["-f", "-"], Some(script)).await
+        self.call(act, &["-f", "-"], Some(script), pending()).await
+    }
+
+    /// The same, interrupted by a closing; what was interrupted has ended when this returns, done or not.
+    async fn write(&self, act: &'static str, script: &str, closing: &Closing) -> Result<Ran, FenceError> {
+        self.call(act, &["-f", "-"], Some(script), closing.came()).await
     }
 
     async fn read(&self, act: &'static str, table: &str) -> Result<Seen, FenceError> {
-        let ran = self.call(act, &["-j", "list", "table", "inet", table], None).await?;
+        let ran = self.call(act, &["-j", "list", "table", "inet", table], None, pending()).await?;
         Seen::read(&ran.output).map_err(|cause| not_verified(act, &cause))
     }
 
-    async fn call(&self, act: &'static str, arguments: &[&str], input: Option<&str>) -> Result<Ran, FenceError> {
+    async fn call(
+        &self,
+        act: &'static str,
+        arguments: &[&str],
+        input: Option<&str>,
+        interrupted: impl Future<Output = ()>,
+    ) -> Result<Ran, FenceError> {
         let argv: Vec<_> = self.spec.program.iter().cloned().chain(arguments.iter().map(ToString::to_string)).collect();
-        let time_limit = self.spec.time_limit;
-        let ran = Run { argv: &argv, time_limit, input, grace: Duration::ZERO, keep: READ_BACK }.until(pending()).await;
+        let run = Run { argv: &argv, time_limit: self.spec.time_limit, input, grace: Duration::ZERO, keep: READ_BACK };
+        let ran = run.until(interrupted).await;
         if ran.is_done() {
             return Ok(ran);
         }
@@ -189,8 +208,8 @@ impl Nft {
     }
 }
 
-/// Of each chain: its name and hook, its interface, the far end's address, and the ports that may be SIP. A node sends from
-/// its own ports, and to those of others.
+/// Of each chain: its name and hook, its interface, the far end's address, and the ports that may be SIP. A node sends
+/// from its own ports, and to those of others.
 const CHAINS: [(&str, &str, &str, &[&str]); 2] =
     [("input", "iif", "saddr", &["dport"]), ("output", "oif", "daddr", &["sport", "dport"])];
 

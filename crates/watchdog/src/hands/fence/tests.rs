@@ -241,6 +241,9 @@ fn a_table_of_another_shape_is_replaced() {
         assert!(CommandSpec::new(["nft", other], LONG).run().await.is_done());
         fence.install(Install::Keeping).await.unwrap();
         assert_eq!(fence.look().await, State::Closed);
+        assert!(CommandSpec::new(["nft", "flush", "ruleset"], LONG).run().await.is_done());
+        assert!(CommandSpec::new(["nft", other], LONG).run().await.is_done());
+        assert!(fence.close(Partners::Closed).await.is_ok());
     });
 }
 
@@ -261,6 +264,32 @@ fn the_hard_fence_closes_what_is_permitted_and_the_next_permit_lifts_it() {
         next.permit(Permit::Unlimited).await.unwrap();
     });
     assert!(cable.answers("10.99.0.1:5060"));
+}
+
+#[test]
+fn closing_does_not_wait_for_a_slow_permit() {
+    let Some(cable) = Cable::new() else { return };
+    let slow = "input=$(cat); case \"$input\" in *'element inet bascule permitted'*) exec sleep 600;; esac; \
+                printf %s \"$input\" | nft \"$@\"";
+    let fence = Fence::new(FenceSpec::Nft(NftSpec {
+        program: ["sh", "-c", slow, "sh"].map(String::from).into(),
+        ports: vec![5060],
+        partners: vec![],
+        time_limit: Duration::from_secs(60),
+        last_resort: None,
+    }));
+    cable.node.run(async || {
+        fence.install(Install::Closed).await.unwrap();
+        let began = Instant::now();
+        let close = async {
+            tokio::task::yield_now().await;
+            fence.close(Partners::Closed).await
+        };
+        let (permitted, closed) = futures_util::future::join(fence.permit(Permit::Unlimited), close).await;
+        assert!(permitted.unwrap_err().to_string().contains("killed"));
+        assert!(closed.is_ok() && began.elapsed() < LONG);
+        assert_eq!(fence.look().await, State::Closed);
+    });
 }
 
 #[tokio::test]

@@ -53,6 +53,31 @@ async fn a_frozen_telephone_is_felt() {
 }
 
 #[tokio::test]
+async fn a_contact_centre_is_felt_by_its_readiness() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = listener.local_addr().unwrap();
+    let status = Arc::new(std::sync::atomic::AtomicU16::new(401));
+    let answers = status.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 1024]).await;
+            let status = answers.load(Ordering::Relaxed);
+            let _ = stream.write_all(format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n").as_bytes()).await;
+        }
+    });
+    let ready = probe::HttpCheck::get("/xuc/api/2.0/auth/check".parse().unwrap(), "localhost".parse().unwrap());
+    let ready = ready.expecting("200,401".parse().unwrap());
+    let check = probe::Check::new(target, LONG, probe::Kind::Http(ready));
+    let pulse = Pulse::start(PulseSpec { probe: Some(Arc::new(check)), ..spec(None, None) });
+    let mut felt = pulse.felt();
+    pulse.watch(Watching::On);
+    until(&mut felt, Works::Yes).await;
+    status.store(502, Ordering::Relaxed);
+    assert!(until(&mut felt, Works::No).await.detail.contains("502"));
+}
+
+#[tokio::test]
 async fn lost_packets_are_no_death() {
     let telephone = Telephone::start().await;
     let pulse = Pulse::start(spec(Some(&telephone), None));

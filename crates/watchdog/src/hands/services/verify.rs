@@ -9,14 +9,15 @@ use probe::FailureKind;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 /// From one probe to the next.
 const PROBE_PACE: Duration = Duration::from_millis(50);
 /// From the end of one command to the next.
 const COMMAND_PACE: Duration = Duration::from_millis(250);
-/// A service that begins to answer is seen at once, though those asked before it did have not given up.
-const PROBES: usize = 8;
+/// Probes under way at once, spread over their time limit: a service that begins to answer is seen soon, though those
+/// asked before it did have not given up.
+const PROBES: u32 = 8;
 
 /// What was seen last.
 #[derive(Debug, Default)]
@@ -138,6 +139,7 @@ async fn until_answered(probe: &probe::Check, notes: &Notes) {
     let mut flights = FuturesUnordered::new();
     let mut pace = interval(PROBE_PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut newest = Instant::now();
     loop {
         tokio::select! {
             Some(report) = flights.next(), if !flights.is_empty() => {
@@ -147,7 +149,10 @@ async fn until_answered(probe: &probe::Check, notes: &Notes) {
                     return;
                 }
             }
-            _ = pace.tick(), if flights.len() < PROBES => flights.push(Box::pin(probe.run())),
+            now = pace.tick() => if flights.is_empty() || now - newest >= probe.time_limit / PROBES {
+                newest = now;
+                flights.push(Box::pin(probe.run()));
+            },
         }
     }
 }
