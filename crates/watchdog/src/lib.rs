@@ -14,4 +14,5 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod drive;
+pub mod rival;
 pub mod state;
