@@ -16,3 +16,4 @@ pub mod control;
 pub mod drive;
 pub mod rival;
 pub mod state;
+pub mod systemd;
