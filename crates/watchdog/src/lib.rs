@@ -14,6 +14,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod drive;
+pub mod metrics;
 pub mod rival;
 pub mod state;
 pub mod systemd;
