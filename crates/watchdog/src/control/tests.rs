@@ -34,6 +34,7 @@ pub(crate) fn view() -> StatusView {
         accept_requests: false,
         voters: Voters { witness: Some(VoterView { status: None, fit: None, ..peer.clone() }), peer },
         vote: "the vote is promised to main (campaign 1, epoch 7)".into(),
+        witness_out: false,
         lease_ms_left: Some(1500),
         takeover_ms: 3800,
         fence: FenceView { kind: "nft".into(), state: FenceState::Open, detail: "5060, 5061".into() },

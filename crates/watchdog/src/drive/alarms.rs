@@ -74,7 +74,8 @@ impl Alarms {
     pub(super) fn sentences(&self, now: Instant) -> Vec<String> {
         let two = self.two_actives.is_some_and(|at| now.since(at) < TWO_ACTIVES);
         let certificate = self.certificate_days.filter(|days| *days < CERTIFICATE_DAYS).map(|days| match days {
-            ..0 => "the node's certificate has expired: others refuse new connections; renew it with `bascule certs`".into(),
+            ..0 => "the node's certificate has expired: others refuse new connections; renew it with `bascule certs`"
+                .into(),
             _ => format!("the node's certificate expires in {days} days; renew it with `bascule certs`"),
         });
         let texts = [&self.disk, &self.fence, &self.rival, &self.unfit, &self.conflict, &self.replication];

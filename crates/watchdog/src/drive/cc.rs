@@ -1,7 +1,7 @@
 //! Drives a CC node: its services follow its XiVO (W5).
 
 use super::alarms::Alarms;
-use super::show::{Doings, Line, Shown, Who, millis, note, running, settle};
+use super::show::{Doings, Line, Shown, Who, ended, millis, note, running, settle};
 use crate::control::api::Followed;
 use crate::hands::clock;
 use crate::hands::pulse::{Felt, Pulse, Watching, Works};
@@ -120,7 +120,7 @@ impl Cc {
             services::Event::Started(report) => (Kind::Command, "start", report, Event::Started),
             services::Event::Stopped(report) => (Kind::Command, "stop", report, Event::Stopped),
         };
-        self.metrics.command(what, report.outcome == Outcome::Done, report.took);
+        self.metrics.command(what, ended(report.outcome), report.took);
         note(&self.journal, kind, &report.text);
         event(report.outcome)
     }
@@ -128,8 +128,12 @@ impl Cc {
     fn carry_out(&mut self, output: Output, queue: &mut VecDeque<Event>) {
         let text = output.to_string();
         match output {
-            Output::Start => self.order(Order::Start { before: Vec::new() }, Event::Started(Outcome::Failed), &text, queue),
-            Output::Stop => self.order(Order::Stop { before: Vec::new() }, Event::Stopped(Outcome::Failed), &text, queue),
+            Output::Start => {
+                self.order(Order::Start { before: Vec::new() }, Event::Started(Outcome::Failed), &text, queue)
+            }
+            Output::Stop => {
+                self.order(Order::Stop { before: Vec::new() }, Event::Stopped(Outcome::Failed), &text, queue)
+            }
             Output::Changed(status) => {
                 self.doings = Doings { status, since: Time::now(), because: text.clone() };
                 self.pulse.watch(if status == Status::Active { Watching::On } else { Watching::Off });

@@ -86,7 +86,9 @@ impl Task {
                     Output::Register(attempt) => self.attempt(attempt, settings.answer_limit, &ended, Act::Register),
                     Output::Verify(attempt) => self.attempt(attempt, settings.answer_limit, &ended, Act::Verify),
                     // The stop has taken it back already, if it could; Asterisk may be gone by now.
-                    Output::Unregister(attempt) => self.attempt(attempt, settings.answer_limit, &ended, Act::Unregister),
+                    Output::Unregister(attempt) => {
+                        self.attempt(attempt, settings.answer_limit, &ended, Act::Unregister)
+                    }
                     Output::Changed { mds, from, state } => self.say(mds, from, state),
                 }
             }

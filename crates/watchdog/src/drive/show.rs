@@ -4,7 +4,9 @@ use super::alarms::Alarms;
 use crate::control::api::{self, Outside, Running, StatusView};
 use crate::hands::clock;
 use crate::hands::services::{Doing, Worker};
+use crate::metrics::Metrics;
 use crate::state::{Entry, Journal, Kind, Time};
+use failover::duty::Outcome;
 use failover::health::Status;
 use failover::{Instant, Side};
 use protocol::link::{Link, State};
@@ -36,6 +38,7 @@ pub(super) struct Shown {
     pub(super) view: watch::Sender<Arc<StatusView>>,
     pub(super) reports: watch::Sender<Arc<NodeReport>>,
     pub(super) edge: Option<Line>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// What a node does, since when and why.
@@ -88,6 +91,7 @@ impl Shown {
     /// Shows it. The Edge is told at once when something changed that is not a mere count of time.
     pub(super) fn show(&self, mut view: StatusView, wished: Option<Wished>) {
         view.edge = self.edge.as_ref().map(Line::view);
+        self.metrics.show(&view);
         let report = report(&view, wished);
         self.reports.send_if_modified(|before| {
             let changed = **before != report;
@@ -148,6 +152,14 @@ pub(super) fn running(worker: &Worker, since: &mut Option<(Doing, Instant)>) -> 
 
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How a command ended, as metrics name it.
+pub(super) const fn ended(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Done => "done",
+        Outcome::Failed => "failed",
+    }
 }
 
 /// Writes a sentence to the journal and to the log.

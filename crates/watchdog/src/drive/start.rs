@@ -8,11 +8,11 @@ use super::mds::Mds;
 use super::outside::Watch as OutsideWatch;
 use super::registrations::Registrations;
 use super::replication::Replication;
+use super::reporter;
 use super::show::{self, Doings, Line, Shown, Who, note};
 use super::specs::{self, ReadyError};
 use super::voters::Voters;
 use super::xivo::{Xivo, show::fence_state};
-use super::reporter;
 use crate::config::{CcConfig, Config, MdsConfig, Role, XivoConfig};
 use crate::control::api::Order;
 use crate::control::{Control, ORDERS};
@@ -21,7 +21,7 @@ use crate::hands::echo::{Echo, EchoSpec};
 use crate::hands::fence::{Fence, FenceError, Install};
 use crate::hands::pulse::Pulse;
 use crate::hands::services::{Found as Looked, Services};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, MetricsDoor, MetricsDoorError};
 use crate::state::{self, Journal, Kind, State, StateError};
 use doors::SocketError;
 use failover::duty::{Duty, Found, PerElector};
@@ -58,7 +58,9 @@ pub enum RunError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// The certificate is somebody else's.
-    #[error("{path}: this is the certificate of {who}, and the configuration is that of {wanted}; give another `identity`")]
+    #[error(
+        "{path}: this is the certificate of {who}, and the configuration is that of {wanted}; give another `identity`"
+    )]
     NotOurs {
         /// The directory.
         path: PathBuf,
@@ -73,6 +75,9 @@ pub enum RunError {
     /// The control socket cannot be had.
     #[error(transparent)]
     Control(#[from] SocketError),
+    /// The metrics door cannot be had.
+    #[error(transparent)]
+    Metrics(#[from] MetricsDoorError),
     /// The nodes' door cannot be had.
     #[error("listen: cannot listen on {address}: {source}")]
     Listen {
@@ -127,10 +132,10 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), RunError> {
     let who = Who { role: config.kind(), side: config.side(), name };
     let (kept, memory) = State::open(&config.state)?;
     let journal = Journal::open(&config.state)?;
-    let metrics = Arc::new(Metrics::new());
+    let metrics = Arc::new(Metrics::new().map_err(io::Error::other)?);
     let end = signals(Arc::clone(&keyring), journal.clone())?;
     if let Some(address) = config.metrics {
-        crate::metrics::serve(address, Arc::clone(&metrics)).await.map_err(|source| RunError::Listen { address, source })?;
+        tokio::spawn(MetricsDoor::open(address).await?.serve(metrics.registry()));
     }
     let control = Control::open(&config.control).await?;
     note(&journal, Kind::Run, &format!("the watchdog of {} begins, by {}", who.name, config_path.display()));
@@ -185,7 +190,7 @@ impl Base {
             tokio::spawn(reporter::report(edge.link.clone(), reported, heartbeat, wishes));
         }
         tokio::spawn(control.serve(seen, self.journal.clone(), orders));
-        Shown { view, reports, edge }
+        Shown { view, reports, edge, metrics: Arc::clone(&self.metrics) }
     }
 
     async fn xivo(
@@ -197,7 +202,8 @@ impl Base {
         control: Control,
     ) -> Result<(), RunError> {
         let (settings, timing) = (xivo.duty, xivo.duty.timing);
-        let (handover, left) = (config.runtime("handover.json"), state::handover::take(&config.runtime("handover.json")));
+        let (handover, left) =
+            (config.runtime("handover.json"), state::handover::take(&config.runtime("handover.json")));
         let left = left.unwrap_or_else(|error| {
             tracing::warn!(%error, "the hand-over cannot be taken");
             None
@@ -214,7 +220,11 @@ impl Base {
             (_, Some(handover)) => Found::HandedOver(handover),
             (Looked::Running, None) => Found::Running,
             (Looked::Unclear(why), None) => {
-                note(&self.journal, Kind::Outside, &format!("whether the services run is not clear, so they are stopped: {why}"));
+                note(
+                    &self.journal,
+                    Kind::Outside,
+                    &format!("whether the services run is not clear, so they are stopped: {why}"),
+                );
                 Found::Running
             }
         };
@@ -253,9 +263,8 @@ impl Base {
         let shown = self.show(&doings, witness, timing.heartbeat, Some(wishes), control, Some(orders));
         let fit = xivo.services.fit.as_ref().map(specs::command);
         let outside = OutsideWatch::start(specs::outside(&xivo.services), services.clone(), fit);
-        let names = xivo.media_servers.iter().map(|server| {
-            (server.name.clone(), xivo.asterisk.registration(&server.name))
-        });
+        let names =
+            xivo.media_servers.iter().map(|server| (server.name.clone(), xivo.asterisk.registration(&server.name)));
         let registrations = (!xivo.media_servers.is_empty()).then(|| {
             Registrations::start(specs::asterisk(&xivo.asterisk), names.collect(), settings.retry, settings.retry_limit)
         });
@@ -301,7 +310,8 @@ impl Base {
             window: xivo.window,
             in_window: None,
             registrations,
-            replication: replication.map(|own| Replication::start(specs::command(&own.hold), specs::command(&own.resume))),
+            replication: replication
+                .map(|own| Replication::start(specs::command(&own.hold), specs::command(&own.resume))),
             rival: config.rival.clone(),
             watched,
             shown,
@@ -309,7 +319,7 @@ impl Base {
             alarms: Alarms::default(),
         };
         node.begin(first).await;
-        crate::systemd::ready();
+        crate::systemd::ready("watching");
         node.run(self.end).await;
         serving.abort();
         Ok(())
@@ -349,7 +359,7 @@ impl Base {
             heard: None,
         };
         node.begin();
-        crate::systemd::ready();
+        crate::systemd::ready("watching");
         node.run(self.end).await;
         Ok(())
     }
@@ -373,7 +383,7 @@ impl Base {
             doings,
             alarms: Alarms::default(),
         };
-        crate::systemd::ready();
+        crate::systemd::ready("watching");
         node.run(self.end).await;
         Ok(())
     }

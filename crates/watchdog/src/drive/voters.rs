@@ -32,8 +32,6 @@ pub(super) struct Seen {
     pub(super) ruling: Option<Ruling>,
     /// Why the newest request had no answer, if it had none.
     pub(super) failed: Option<String>,
-    /// How long the newest answer took.
-    pub(super) took: Duration,
 }
 
 /// What became of a request.
@@ -73,8 +71,7 @@ impl Voters {
         let seen = &mut self.seen[by];
         match told {
             Ok(answer) => {
-                let now = clock::now();
-                *seen = Seen { answered: Some(now), ruling: Some(answer.ruling), failed: None, took: now.since(sent) };
+                *seen = Seen { answered: Some(clock::now()), ruling: Some(answer.ruling), failed: None };
                 Some((by, sent, answer))
             }
             Err(why) => {

@@ -2,11 +2,11 @@
 
 use super::{Waits, Xivo};
 use crate::control::api::FenceState;
+use crate::drive::show::note;
 use crate::hands::clock;
 use crate::hands::fence::{Closed, Partners, Permit};
 use crate::hands::pulse::Watching;
 use crate::hands::services::Order;
-use crate::drive::show::note;
 use crate::state::{Entry, Kind, Time};
 use failover::Instant;
 use failover::duty::{Event, Memory, Outcome, Output, Why};
@@ -48,6 +48,7 @@ impl Xivo {
                 Output::HardFence { waited } => self.harden(waited).await,
                 Output::Changed { from, status, .. } => self.changed(from, status, &output),
                 Output::TwoActives => {
+                    self.metrics.two_actives();
                     self.alarms.two_actives(clock::now());
                     self.tell(Kind::Alarm, &output.to_string());
                 }
@@ -62,7 +63,7 @@ impl Xivo {
         let state = self.state.clone();
         let written = tokio::task::spawn_blocking(move || state.persist(&memory)).await;
         let written = written.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        self.metrics.persisted(clock::now().since(began), written.is_ok());
+        self.metrics.persisted(&written, clock::now().since(began));
         let sentence = written.as_ref().err().map(|error| format!("the state cannot be written: {error}"));
         if self.alarms.disk(sentence.clone())
             && let Some(sentence) = &sentence
@@ -109,7 +110,7 @@ impl Xivo {
         self.fenced_when_stopped = false;
         match self.fence.close(partners).await {
             Ok(Closed::Verified { took }) => {
-                self.metrics.fenced(took);
+                self.metrics.command("fence", "done", took);
                 self.saw_fence(FenceState::Closed, "phones are kept out");
                 self.alarms.fence(None);
                 self.queue.push_back(Event::Fenced.into());
@@ -120,6 +121,7 @@ impl Xivo {
     }
 
     async fn harden(&mut self, waited: Duration) {
+        self.metrics.hard_fenced();
         self.tell(Kind::Alarm, &format!("HARD FENCE: not fenced within {waited:?}"));
         match self.fence.harden().await {
             Ok(Closed::Verified { .. }) => {
@@ -149,6 +151,11 @@ impl Xivo {
         let text = output.to_string();
         if from != status {
             self.doings.since = Time::now();
+            match status {
+                Status::Active => self.metrics.activated(),
+                Status::Stopping => self.metrics.stepped_down(),
+                _ => {}
+            }
         }
         self.doings.status = status;
         self.doings.because.clone_from(&text);

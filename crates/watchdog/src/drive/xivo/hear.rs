@@ -4,6 +4,7 @@ use super::{Input, Operator, Waits, Xivo};
 use crate::control::api::{Order, Outside};
 use crate::drive::fitness::ByHand;
 use crate::drive::outside::Seen;
+use crate::drive::show::ended;
 use crate::drive::voters::Answered;
 use crate::hands::clock;
 use crate::hands::echo::Answering;
@@ -22,12 +23,12 @@ impl Xivo {
     pub(super) fn worked(&mut self, done: services::Event) {
         match done {
             services::Event::Started(report) => {
-                self.metrics.command("start", report.outcome == Outcome::Done, report.took);
+                self.metrics.command("start", ended(report.outcome), report.took);
                 self.tell(Kind::Command, &report.text);
                 self.queue.push_back(Event::Started(report.outcome).into());
             }
             services::Event::Stopped(report) => {
-                self.metrics.command("stop", report.outcome == Outcome::Done, report.took);
+                self.metrics.command("stop", ended(report.outcome), report.took);
                 self.tell(Kind::Command, &report.text);
                 if report.outcome == Outcome::Done {
                     self.fitness.stopped(clock::now());
@@ -42,7 +43,10 @@ impl Xivo {
 
     /// A voter answered, or did not.
     pub(super) fn answered(&mut self, answered: Answered) {
-        self.metrics.answered(answered.by, answered.told.as_ref().ok().map(|answer| answer.ruling));
+        match &answered.told {
+            Ok(answer) => self.metrics.answered(answered.by, answer.ruling, clock::now().since(answered.sent)),
+            Err(_) => self.metrics.unanswered(answered.by),
+        }
         if let Some((by, sent, answer)) = self.voters.note(answered) {
             self.peer_report = answer.report.or(self.peer_report);
             self.queue.push_back(Event::Answered { by, sent, answer }.into());

@@ -1,9 +1,7 @@
 //! What a XiVO node shows of itself.
 
 use super::Xivo;
-use crate::control::api::{
-    DutyView, FenceState, FenceView, IcmpSocket, IcmpView, Link, VoterView, Voters,
-};
+use crate::control::api::{DutyView, FenceState, FenceView, IcmpSocket, IcmpView, Link, VoterView, Voters};
 use crate::drive::replication::Replicates;
 use crate::drive::show::{Line, millis, running};
 use crate::hands::clock;
