@@ -22,7 +22,7 @@ pub const TIMING: Timing =
     Timing { witness_out: Duration::from_secs(4), witness_restart: Duration::from_secs(3), ..Timing::DEFAULT };
 
 /// Everything must come about within this; it is no measurement.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Site {
     pub dir: TempDir,
@@ -77,7 +77,7 @@ impl Site {
             "cd {d}; echo start >> log; test ! -e hang || sleep 600; test ! -e broken || exit 3; test -e lie || touch runs"
         );
         let text = format!(
-            "{keys}\nname: {name}\nidentity: {d}/identity\nstate: {d}/state\ncontrol: {d}/watchdog.sock\n\
+            "{keys}\nname: {name}\nidentity: {d}/identity\nstate: {d}/state\ncontrol: {d}/watchdog.sock\nmetrics: off\n\
              services:\n  start: {{ command: [sh, -c, '{start}'], time_limit: 2s }}\n  \
              stop: {{ command: [sh, -c, 'cd {d}; echo stop >> log; rm -f runs'], time_limit: 500ms }}\n  \
              check: {{ command: [test, -e, {d}/runs], time_limit: 300ms, interval: 300ms }}\n  \
