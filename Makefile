@@ -57,7 +57,7 @@ pure: ## The deciding machines compile where there is no std.
 
 alerts: ## The alert rules, on made-up days.
 	@if command -v promtool >/dev/null; then \
-		set -x; promtool test rules conf/prometheus/bascule-alerts.test.yml; \
+		set -x; promtool test rules conf/prometheus/*.test.yml; \
 	else echo "skipped: alert rules (no promtool)"; fi
 
 # What the walks over the machines' states tell; cargo hides what passing tests print.

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use failover::{PerSide, Side, duty, follow};
+use protocol::who::Who;
 
 pub use settings::{Errors, Problem, Warning};
 pub use window::Window;
@@ -278,6 +279,16 @@ impl Config {
     pub fn runtime(&self, name: &str) -> PathBuf {
         self.control.with_file_name(name)
     }
+}
+
+/// Tells how a certificate does not fit the configuration, if so: role, side, or name.
+pub fn mismatch(config: &Config, who: &Who) -> Option<String> {
+    if !who.is_node(config.kind(), config.side()) {
+        let side = config.side().map(|side| format!(", {side}")).unwrap_or_default();
+        return Some(format!("the certificate is of {}, but this node is {}{side}", who.uri(), config.kind()));
+    }
+    let name = config.name.as_deref().filter(|name| *name != who.name())?;
+    Some(format!("the certificate names {:?}, but the configuration {name:?}", who.name()))
 }
 
 /// The JSON Schema of the file, as conf/watchdog.schema.json holds it.

@@ -106,7 +106,7 @@ impl Metrics {
         let version = make.gauges("bascule_watchdog_build_info", "1; the running program.", "version")?;
         version.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let persist = HistogramOpts::new("bascule_watchdog_persist_seconds", "Writing the vote to the disk.");
-        Ok(Self {
+        let metrics = Self {
             status: make.gauges("bascule_watchdog_status", "1: what the node does.", "status")?,
             epoch: make.gauge("bascule_watchdog_duty_epoch", "Grows by one with each activation of a XiVO node.")?,
             campaign: make.gauge("bascule_watchdog_campaign", "Number of the node's attempt to serve.")?,
@@ -156,7 +156,10 @@ impl Metrics {
             hard_fences: make.counter("bascule_watchdog_hard_fences_total", "Times the last resort was used.")?,
             two_actives: make.counter("bascule_watchdog_two_actives_total", "Times the peer was seen serving, too.")?,
             registry,
-        })
+        };
+        // Until a write fails, nothing is missing on the disk.
+        metrics.persisted.set(1);
+        Ok(metrics)
     }
 
     /// What the door shows.

@@ -51,9 +51,6 @@ const WISHES: usize = 4;
 /// Why the watchdog could not begin, or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// XiVO's own failover is at work.
-    #[error("{0}")]
-    Rival(String),
     /// The node has no usable identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -118,9 +115,6 @@ struct Base {
 /// # Errors
 /// Why it could not begin.
 pub async fn run(config: Config, config_path: &Path) -> Result<(), RunError> {
-    if let Some(rival) = config.rival.as_deref().and_then(crate::rival::present) {
-        return Err(RunError::Rival(rival));
-    }
     let keyring = Arc::new(Keyring::open(&config.identity)?);
     let identity = keyring.current();
     if !identity.who().is_node(config.kind(), config.side()) {

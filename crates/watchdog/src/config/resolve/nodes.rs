@@ -33,9 +33,11 @@ pub(super) fn cc(file: File, findings: &mut Findings) -> Option<CcConfig> {
         }
     };
     let beneath = preset::cc(file.preset);
+    let checked =
+        file.services.as_ref().and_then(|services| services.check.as_ref()).is_some_and(|c| c.command.is_some());
     let services = services(file.services, beneath, defaults::CC_VERIFY_LIMIT, findings);
     let (ready_known, ready) = (beneath.ready.is_some() || file.ready.is_some(), ready(file.ready, beneath, findings));
-    if services.as_ref().is_some_and(|services| services.check.is_none()) && !ready_known {
+    if !checked && !ready_known {
         let at = KeyPath::top("ready");
         let remedy = "write `ready: { check: 'https://127.0.0.1/xuc/api/2.0/auth/check', status: [200, 401] }`";
         findings.missing(&at, "is missing, and there is no services.check: nothing tells whether the CC works", remedy);
