@@ -4,6 +4,7 @@
 //! what settles on both; and each known mistake made, to see that it is caught. Time is in whole ticks.
 
 mod campaigns;
+mod drive;
 mod heal;
 mod key;
 mod search;
