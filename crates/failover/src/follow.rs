@@ -4,6 +4,7 @@
 
 use crate::health::Status;
 use crate::time::{Instant, Span};
+use crate::traps::{Trap, made};
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
@@ -129,6 +130,7 @@ impl Follower {
         let silent = self.heard.map_or(Duration::ZERO, |heard| self.now.since(heard));
         if !self.blind && silent >= self.settings.stale_after {
             self.blind = true;
+            self.wanted &= !made(Trap::SilenceIsInactive);
             outputs.push(Output::OutOfSight { silent });
         }
         if self.status() != before {
@@ -162,6 +164,7 @@ impl Follower {
         match status {
             Status::Active => self.wanted = true,
             Status::Inactive => self.wanted = false,
+            Status::Starting if made(Trap::StartingIsActive) => self.wanted = true,
             Status::Starting | Status::Stopping | Status::Faulty => {}
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! What a driver does is done here with a sorted list instead of sockets. The same seed gives the same run.
 
+mod site;
+
 use crate::chance::Chance;
 use crate::health::{self, CheckId, Health, Need, Scope, Topology};
 use crate::switch::{self, Cause, Kind, Memory, Move, Switch};

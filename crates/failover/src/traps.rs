@@ -42,6 +42,10 @@ pub(crate) enum Trap {
     EpochForgotten,
     /// One node alone judges that the witness is silent.
     OneSidedSilence,
+    /// A CC whose XiVO is out of sight takes it for inactive.
+    SilenceIsInactive,
+    /// A CC starts as soon as its XiVO does.
+    StartingIsActive,
     /// A registration counts as verified when it was asked for.
     AnswerIsProof,
     /// A registration that was verified once is taken to last.

@@ -18,6 +18,13 @@ pub(crate) fn worlds(promise: &str, count: usize, took: Duration, what: &str) {
     note(&std::format!("worlds\t{promise}\t{count}\t{:.1}\t{what}\n", took.as_secs_f64()));
 }
 
+/// Tells for how long promises held in a simulation.
+pub(crate) fn simulated(what: &str, time: Duration, took: Duration, how: &str) {
+    let minutes = time.as_secs() / 60;
+    std::println!("{what}: {minutes} simulated minutes, {took:.1?}: {how}");
+    note(&std::format!("minutes\t{what}\t{minutes}\t{:.1}\t{how}\n", took.as_secs_f64()));
+}
+
 /// Tells whether a mistake that was made breaks a promise, as it must.
 pub(crate) fn mistake(name: impl Display, caught: bool, how: impl Display) {
     let verdict = if caught { "caught" } else { "missed" };

@@ -4,6 +4,7 @@
 //! what settles on both; and each known mistake made, to see that it is caught. Time is in whole ticks.
 
 mod campaigns;
+mod drive;
 mod heal;
 mod key;
 mod search;
@@ -69,7 +70,7 @@ const UNGUARDED: Plan = Plan {
 const OPERATORS: Plan = Plan { name: "nodes that step back and are chosen", delay: 0, operators: true, ..PLAN };
 
 fn limit() -> usize {
-    std::env::var("WALK_STATES").ok().and_then(|text| text.parse().ok()).unwrap_or(400_000)
+    std::env::var("WALK_STATES").ok().and_then(|text| text.parse().ok()).unwrap_or(300_000)
 }
 
 fn holds(plan: &Plan, worlds: usize) -> bool {

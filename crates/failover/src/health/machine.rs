@@ -200,6 +200,10 @@ impl Health {
         let mut health = compute::side(&self.topology, &self.facts, side, self.now);
         if health.state == from.state {
             health.since = from.since;
+            // A refusal that a node repeats is no new trouble: the other side would always have answered before it.
+            if let (Reason::NodeSays { .. }, Reason::NodeSays { .. }) = (&from.reason, &health.reason) {
+                health.trouble_since = from.trouble_since;
+            }
         }
         self.sides[side] = health;
         if (health.state, health.diagnosis()) != (from.state, from.diagnosis()) {

@@ -199,6 +199,17 @@ fn a_starting_side_is_not_yet_a_target_and_no_reason_to_leave() {
 }
 
 #[test]
+fn a_refusal_that_is_repeated_is_no_new_trouble() {
+    let mut site = Site::all_up();
+    site.node(Status::Inactive, 10);
+    site.node(Status::Inactive, 12);
+    assert_eq!((site.side().trouble_since, site.side().as_of), (at(10), at(12)));
+    site.node(Status::Active, 13);
+    site.node(Status::Inactive, 14);
+    assert_eq!(site.side().trouble_since, at(14));
+}
+
+#[test]
 fn an_active_node_proves_nothing_its_probes_deny() {
     let mut site = Site::all_up();
     site.down(site.cc, Failure::Silent);

@@ -1,0 +1,216 @@
+//! A whole site over seeded faults: both XiVO nodes, the witness, both CCs and the Edge's decision on one virtual time.
+//!
+//! Links lose, delay and are cut one way; hosts crash, and lose disks; watchdogs die, hand over and are kept waiting; clocks
+//! differ; commands fail; operators act. The times are those of the daemons. The promises are checked after all that happens;
+//! after each time of healing the whole site works again on one side.
+
+mod checks;
+mod drive;
+mod edge;
+mod net;
+mod node;
+mod world;
+
+use crate::Side;
+use crate::duty::{Act, Event, Found};
+use crate::traps::{Trap, making};
+use crate::walked;
+use alloc::string::String;
+use core::time::Duration;
+use net::{EDGE, GOOD, HOSTS, Link, ms};
+use std::time::Instant as Clock;
+use world::{Happening, Note, Site};
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Cut { from: usize, to: usize },
+    Isolated(usize),
+    Lossy { from: usize, to: usize },
+    Slow { from: usize, to: usize },
+    Crash { host: usize, disk: Disk },
+    WatchdogDies(usize),
+    WatchdogHandsOver(Side),
+    Paused(usize, Duration),
+    TelephonyDies(Side),
+    CcDies(Side),
+    Operator(Side, Act),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Disk {
+    Kept,
+    Lost,
+}
+
+const FAULTY: Duration = Duration::from_secs(60);
+/// After so long one node is active: its longest pause after failures, its start and the takeover.
+const ACTIVE_WITHIN: Duration = Duration::from_secs(55);
+/// After so long more Main has held down, failed back if it may, and the rest has followed.
+const HEALED: Duration = Duration::from_secs(85);
+const ROUNDS: usize = 6;
+const SEEDS: u64 = 100;
+
+impl Site {
+    fn strike(&mut self) {
+        let takes = ms(self.chance.one_of(&[300, 1_000, 3_000, 10_000, 30_000]));
+        let fault = self.fault();
+        self.note(Note::Fault(fault));
+        let heals = |site: &mut Self, from, to| site.later(takes, Happening::Mended(from, to));
+        match fault {
+            Fault::Cut { from, to } => {
+                self.links[from][to].cut = true;
+                heals(self, from, to);
+            }
+            Fault::Isolated(host) => {
+                for other in (0..HOSTS).filter(|other| *other != host) {
+                    for (from, to) in [(host, other), (other, host)] {
+                        self.links[from][to].cut = true;
+                        heals(self, from, to);
+                    }
+                }
+            }
+            Fault::Lossy { from, to } => {
+                self.links[from][to] = Link { loss: 40, ..GOOD };
+                heals(self, from, to);
+            }
+            Fault::Slow { from, to } => {
+                self.links[from][to] = Link { delay: 2_500, ..GOOD };
+                heals(self, from, to);
+            }
+            Fault::Crash { host, disk } => {
+                self.kill(host, false);
+                match host {
+                    _ if disk == Disk::Kept => {}
+                    EDGE => self.edge.vote_disk = None,
+                    0 | 1 => self.xivos[Side::BOTH[host]].disk = None,
+                    _ => {}
+                }
+                self.later(takes, Happening::Boot(host));
+            }
+            Fault::WatchdogDies(host) => {
+                self.kill(host, true);
+                self.later(takes.min(ms(3_000)), Happening::Boot(host));
+            }
+            Fault::WatchdogHandsOver(side) => {
+                let handed = self.xivos[side].duty.and_then(|duty| duty.hand_over());
+                if let Some(handed) = handed.filter(|_| self.paused_until[side as usize] <= self.now) {
+                    self.kill(side as usize, true);
+                    self.boot_xivo(side, Found::HandedOver(handed));
+                }
+            }
+            Fault::Paused(host, time) => {
+                self.paused_until[host] = self.now + time;
+                if host == EDGE {
+                    self.at(self.now + time, Happening::Lagged(time));
+                }
+            }
+            Fault::TelephonyDies(side) => self.telephony_dies(side),
+            Fault::CcDies(side) => self.cc_dies(side),
+            Fault::Operator(side, act) => {
+                self.feed(side, Event::Act(act));
+            }
+        }
+    }
+
+    fn fault(&mut self) -> Fault {
+        let (from, host) = (self.chance.below(5) as usize, self.chance.below(5) as usize);
+        let to = (from + 1 + self.chance.below(4) as usize) % HOSTS;
+        let side = self.chance.one_of(&Side::BOTH);
+        let up = self.is_up(host);
+        let lost = self.lost_disks && self.chance.percent(30);
+        match self.chance.below(14) {
+            0 | 1 if up => Fault::Crash { host, disk: if lost { Disk::Lost } else { Disk::Kept } },
+            2 if up => Fault::WatchdogDies(host),
+            3 => Fault::WatchdogHandsOver(side),
+            4 => Fault::Paused(host, ms(50 + self.chance.below(4_000))),
+            5 => Fault::TelephonyDies(side),
+            6 => Fault::CcDies(side),
+            7 => {
+                let act =
+                    [Act::Deactivate, Act::Activate, Act::HandOver { to: side }, Act::HandOver { to: side.other() }];
+                Fault::Operator(side, self.chance.one_of(&act))
+            }
+            8 => Fault::Isolated(host),
+            9 => Fault::Lossy { from, to },
+            10 => Fault::Slow { from, to },
+            _ => Fault::Cut { from, to },
+        }
+    }
+
+    fn heal(&mut self) {
+        self.note(Note::Heals);
+        self.links = [[GOOD; HOSTS]; HOSTS];
+        self.paused_until = [self.now; HOSTS];
+        self.failures = 0;
+        (0..HOSTS).for_each(|host| self.boot(host));
+    }
+}
+
+/// What came of one seed.
+struct Run {
+    starts: usize,
+    moves: usize,
+    time: Duration,
+}
+
+fn run(seed: u64) -> Result<Run, String> {
+    let mut site = Site::new(seed);
+    site.run(Duration::from_secs(20));
+    for _ in 0..ROUNDS {
+        let end = site.now + FAULTY;
+        site.failures = 10;
+        while site.now < end && site.broken.is_none() {
+            site.strike();
+            let calm = site.chance.one_of(&[50, 400, 2_000, 8_000]);
+            let calm = ms(1 + site.chance.below(calm));
+            site.run(calm);
+        }
+        site.heal();
+        site.expect_active(ACTIVE_WITHIN);
+        site.run(HEALED);
+        site.expect_all_follow();
+        if let Some(broken) = site.broken {
+            return Err(std::format!("seed {seed}: {broken}"));
+        }
+    }
+    Ok(Run { starts: site.starts, moves: site.moves, time: site.now.since(crate::Instant::ORIGIN) })
+}
+
+/// Whether one of some seeds shows a mistake.
+fn shows(trap: Trap) -> Option<String> {
+    making(Some(trap), || (0..SEEDS).find_map(|seed| run(seed).err()))
+}
+
+#[test]
+fn a_site_of_many_faults_shows_the_mistakes_in_the_rules() {
+    for trap in [
+        Trap::LeaseFromReceipt,
+        Trap::EarlyRelease,
+        Trap::ActivateAlone,
+        Trap::HearingIsAGrant,
+        Trap::PromiseForgotten,
+        Trap::OwnVoteIgnored,
+        Trap::OldAnswers,
+        Trap::EpochForgotten,
+        Trap::SilenceIsInactive,
+        Trap::StartingIsActive,
+    ] {
+        let broken = shows(trap).unwrap_or_default();
+        let how: String = broken.lines().next().unwrap_or_default().chars().take(60).collect();
+        walked::mistake(std::format!("{trap:?}"), !broken.is_empty(), how);
+    }
+}
+
+#[test]
+fn w1_w2_w4_w5_e1_e2_e4_hold_on_a_site_of_many_faults_and_it_works_again_after_each_time_of_healing() {
+    let began = Clock::now();
+    let (mut starts, mut moves, mut time) = (0, 0, Duration::ZERO);
+    for seed in 0..SEEDS {
+        let run = run(seed).unwrap_or_else(|broken| panic!("{broken}"));
+        (starts, moves, time) = (starts + run.starts, moves + run.moves, time + run.time);
+    }
+    let what = std::format!("{SEEDS} seeds, {starts} starts of a node, {moves} switches of the Edge");
+    walked::simulated("site", time, began.elapsed(), &what);
+    assert!(starts > 200 && moves > 100, "{what}");
+}

@@ -1,0 +1,102 @@
+//! The promises, checked after everything that happens, and what must be once all is healed.
+
+use super::edge::EVIDENCE;
+use super::net::{EDGE, GOOD};
+use super::node::Gate;
+use super::world::Site;
+use crate::duty::Explanation;
+use crate::health::Status;
+use crate::switch::{Kind, Move};
+use crate::{Side, switch};
+use core::time::Duration;
+
+impl Site {
+    pub(super) fn check(&mut self) {
+        let now = self.now;
+        let serves = Side::BOTH.map(|side| self.xivos[side].serves(now));
+        // One that lost its watchdog while it was unguarded shows it, too: nothing else is known of it.
+        let unguarded = Side::BOTH.map(|side| {
+            let xivo = &self.xivos[side];
+            xivo.gate == Gate::Open || xivo.duty.is_some_and(|duty| duty.report().unguarded)
+        });
+        if serves == [true; 2] && unguarded == [false; 2] {
+            self.breaks("W1: both nodes serve", Side::BOTH.map(|side| self.xivos[side].duty));
+        }
+        for side in Side::BOTH {
+            if !self.is_well(side) {
+                self.ill_at[side] = now;
+            }
+        }
+    }
+
+    /// Whether nothing at all ails a side, as seen from the Edge.
+    fn is_well(&self, side: Side) -> bool {
+        let (xivo, cc) = (side as usize, 2 + side as usize);
+        let active = self.xivos[side].status() == Some(Status::Active)
+            && self.ccs[side].runs
+            && self.ccs[side].follower.is_some_and(|cc| cc.status() == Status::Active);
+        active
+            && [xivo, cc].iter().all(|host| {
+                let reached = self.links[EDGE][*host] == GOOD && self.links[*host][EDGE] == GOOD;
+                reached && self.powered[*host] && self.paused_until[*host] <= self.now
+            })
+    }
+
+    pub(super) fn moved(&mut self, step: &Move, epoch: u64) {
+        self.moves += 1;
+        if step.epoch != epoch + 1 {
+            self.breaks("E4: the switch epoch does not grow by one", (epoch, *step));
+        }
+        let well_for = self.now.since(self.ill_at[step.from]);
+        if step.kind != Kind::Planned && well_for > EVIDENCE {
+            self.breaks("E1: a side that works is left", (well_for, *step));
+        }
+    }
+
+    /// The one node that is active, while the other does not serve.
+    fn one_active(&self) -> Option<Side> {
+        let now = self.now;
+        let alone = |side: &Side| {
+            let (xivo, other) = (&self.xivos[*side], &self.xivos[side.other()]);
+            xivo.status() == Some(Status::Active) && xivo.serves(now) && !other.serves(now)
+        };
+        Side::BOTH.into_iter().find(alone)
+    }
+
+    /// W2: one node is active within so long. A failback may follow.
+    pub(super) fn expect_active(&mut self, within: Duration) {
+        let end = self.now + within;
+        let mut seen = false;
+        while self.now < end && self.broken.is_none() {
+            self.run(Duration::from_secs(1));
+            seen |= self.one_active().is_some();
+        }
+        if !seen {
+            self.breaks("W2: not exactly one node is active", self.explanations());
+        }
+    }
+
+    fn explanations(&self) -> [Option<Explanation>; 2] {
+        Side::BOTH.map(|side| self.xivos[side].duty.map(|duty| duty.explain()))
+    }
+
+    /// The whole site follows the node that is active.
+    pub(super) fn expect_all_follow(&mut self) {
+        let Some(active) = self.one_active() else {
+            self.breaks("W2: not exactly one node is active", self.explanations());
+            return;
+        };
+        for side in Side::BOTH {
+            let expected = if side == active { Status::Active } else { Status::Inactive };
+            let cc = self.ccs[side].follower.map(|cc| cc.status());
+            if cc != Some(expected) {
+                self.breaks("W5: a CC does not follow its XiVO", (side, active, self.ccs[side].follower));
+            }
+        }
+        let switch: &switch::Switch = &self.edge.switch;
+        if switch.live() != active {
+            let how = (active, switch.explain(self.edge.clock.read(self.now)));
+            self.breaks("E2: the Edge is not live where the site works", how);
+        }
+    }
+}

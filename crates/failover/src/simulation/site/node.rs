@@ -1,0 +1,77 @@
+//! A XiVO node: its duty, its services and the kernel's fence; and a CC.
+
+use super::net::Clock;
+use crate::duty::{Duty, Event, Memory, Settings};
+use crate::follow::Follower;
+use crate::health::Status;
+use crate::{Instant, Side};
+
+/// A XiVO node.
+pub(super) struct Xivo {
+    pub(super) settings: Settings,
+    pub(super) duty: Option<Duty>,
+    pub(super) disk: Option<Memory>,
+    pub(super) clock: Clock,
+    /// Grows with each death of the watchdog: what was meant for an older one is lost.
+    pub(super) life: u32,
+    /// From the start command until a stop is verified.
+    pub(super) runs: bool,
+    pub(super) gate: Gate,
+    /// The number of the command under way: an older one's outcome is nobody's.
+    pub(super) command: u64,
+    /// How the command under way will end.
+    pub(super) busy: Option<Event>,
+}
+
+/// The kernel's fence.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Gate {
+    Closed,
+    /// Open until then, on the node's clock.
+    Until(Instant),
+    /// Open for an unguarded node.
+    Open,
+}
+
+impl Xivo {
+    pub(super) fn new(side: Side, clock: Clock) -> Self {
+        let settings = Settings { requests: crate::duty::Requests::Accept, ..Settings::new(side) };
+        let vote = crate::lease::Memory { record: crate::lease::Record::Free, epoch: 0 };
+        let disk = Some(Memory { vote, campaign: 0, wishes: settings.wishes });
+        Self { settings, duty: None, disk, clock, life: 0, runs: false, gate: Gate::Closed, command: 0, busy: None }
+    }
+
+    /// Whether phones are served: services run, or start, and the kernel lets phones in.
+    pub(super) fn serves(&self, now: Instant) -> bool {
+        self.runs
+            && match self.gate {
+                Gate::Closed => false,
+                Gate::Until(until) => self.clock.read(now) < until,
+                Gate::Open => true,
+            }
+    }
+
+    pub(super) fn status(&self) -> Option<Status> {
+        self.duty.map(|duty| duty.status())
+    }
+}
+
+/// A CC, and what it knows of its XiVO.
+pub(super) struct Cc {
+    pub(super) follower: Option<Follower>,
+    pub(super) life: u32,
+    pub(super) runs: bool,
+    pub(super) command: u64,
+    /// The last plain word of its XiVO, active or inactive, that reached it.
+    pub(super) word: Option<Status>,
+    /// The number of the newest question.
+    pub(super) asked: u64,
+    /// Whether its own services failed since it was active.
+    pub(super) failed: bool,
+}
+
+impl Cc {
+    pub(super) const fn new() -> Self {
+        Self { follower: None, life: 0, runs: false, command: 0, word: None, asked: 0, failed: false }
+    }
+}
