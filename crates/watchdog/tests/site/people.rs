@@ -15,6 +15,8 @@ async fn w7_an_operator_moves_telephony_and_every_act_is_in_the_journal() {
     let (code, text) = site.get("main-xivo").verb(&["deactivate", "--reason", "new kernel"]);
     assert_eq!(code, 0, "{text}");
     site.settles_on(&ON_STANDBY).await;
+    let heard = |site: &Site| site.nodes[0].status()["voters"]["peer"]["status"] == "active";
+    site.until("main hears that standby serves", || heard(&site)).await;
     let (code, text) = site.get("main-xivo").verb(&["activate"]);
     assert_eq!(code, 1, "standby serves: {text}");
     let (code, text) = site.get("standby-xivo").verb(&["deactivate"]);
@@ -32,7 +34,8 @@ async fn w7_manual_and_frozen_nodes_do_not_start_by_themselves() {
         let mut site = Site::new().await;
         site.start_all();
         site.settles_on(&ON_MAIN).await;
-        assert_eq!(site.get("standby-xivo").verb(verb).0, 0);
+        let (code, text) = site.get("standby-xivo").verb(verb);
+        assert_eq!(code, 0, "{text}");
         site.get("main-xivo").die();
         let waits = |site: &Site| !site.nodes[1].status()["waiting"].is_null();
         site.until("standby says why it waits", || waits(&site)).await;
@@ -40,7 +43,8 @@ async fn w7_manual_and_frozen_nodes_do_not_start_by_themselves() {
         // A whole lease later it still waits.
         tokio::time::sleep(std::time::Duration::from_secs(4)).await;
         assert_eq!(site.nodes[1].starts(), 0);
-        assert_eq!(site.get("standby-xivo").verb(back).0, 0);
+        let (code, text) = site.get("standby-xivo").verb(back);
+        assert_eq!(code, 0, "{text}");
         site.until("standby serves", || site.nodes[1].runs()).await;
     }
 }
