@@ -4,6 +4,7 @@ use super::alarms::Alarms;
 use crate::control::api::{self, Outside, Running, StatusView};
 use crate::hands::clock;
 use crate::hands::services::{Doing, Worker};
+use crate::metrics::Metrics;
 use crate::state::{Entry, Journal, Kind, Time};
 use failover::health::Status;
 use failover::{Instant, Side};
@@ -36,6 +37,7 @@ pub(super) struct Shown {
     pub(super) view: watch::Sender<Arc<StatusView>>,
     pub(super) reports: watch::Sender<Arc<NodeReport>>,
     pub(super) edge: Option<Line>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// What a node does, since when and why.
@@ -96,7 +98,9 @@ impl Shown {
             }
             changed
         });
-        self.view.send_replace(Arc::new(view));
+        let view = Arc::new(view);
+        self.metrics.show(&view);
+        self.view.send_replace(view);
     }
 }
 

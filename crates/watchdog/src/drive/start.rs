@@ -128,6 +128,7 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), RunError> {
     let (kept, memory) = State::open(&config.state)?;
     let journal = Journal::open(&config.state)?;
     let metrics = Arc::new(Metrics::new());
+    metrics.identity(Arc::clone(&keyring));
     let end = signals(Arc::clone(&keyring), journal.clone())?;
     if let Some(address) = config.metrics {
         crate::metrics::serve(address, Arc::clone(&metrics)).await.map_err(|source| RunError::Listen { address, source })?;
@@ -185,7 +186,7 @@ impl Base {
             tokio::spawn(reporter::report(edge.link.clone(), reported, heartbeat, wishes));
         }
         tokio::spawn(control.serve(seen, self.journal.clone(), orders));
-        Shown { view, reports, edge }
+        Shown { view, reports, edge, metrics: Arc::clone(&self.metrics) }
     }
 
     async fn xivo(

@@ -48,6 +48,7 @@ impl Xivo {
                 Output::HardFence { waited } => self.harden(waited).await,
                 Output::Changed { from, status, .. } => self.changed(from, status, &output),
                 Output::TwoActives => {
+                    self.metrics.two_actives();
                     self.alarms.two_actives(clock::now());
                     self.tell(Kind::Alarm, &output.to_string());
                 }
@@ -120,6 +121,7 @@ impl Xivo {
     }
 
     async fn harden(&mut self, waited: Duration) {
+        self.metrics.hard_fenced();
         self.tell(Kind::Alarm, &format!("HARD FENCE: not fenced within {waited:?}"));
         match self.fence.harden().await {
             Ok(Closed::Verified { .. }) => {
@@ -132,6 +134,7 @@ impl Xivo {
     }
 
     fn fence_failed(&mut self, why: &str) {
+        self.metrics.fence_failed();
         self.saw_fence(FenceState::Failed, why);
         self.alarms.fence(Some(why.to_owned()));
         self.tell(Kind::Alarm, why);

@@ -44,6 +44,7 @@ impl Xivo {
     pub(super) fn answered(&mut self, answered: Answered) {
         self.metrics.answered(answered.by, answered.told.as_ref().ok().map(|answer| answer.ruling));
         if let Some((by, sent, answer)) = self.voters.note(answered) {
+            self.metrics.round_trip(by, self.voters.seen[by].took);
             self.peer_report = answer.report.or(self.peer_report);
             self.queue.push_back(Event::Answered { by, sent, answer }.into());
         }
@@ -102,6 +103,7 @@ impl Xivo {
     }
 
     fn saw_others(&mut self, sentence: &str) {
+        self.metrics.outside();
         self.tell(Kind::Outside, sentence);
         self.acts_of_others.push_front(Outside { at: Time::now(), sentence: sentence.to_owned() });
         self.acts_of_others.truncate(ACTS_OF_OTHERS);
@@ -122,6 +124,7 @@ impl Xivo {
             self.queue.push_back(Event::Window(window).into());
         }
         let rival = self.rival.as_deref().and_then(crate::rival::present);
+        self.metrics.rival(rival.is_some());
         if self.alarms.rival(rival.clone())
             && let Some(rival) = rival
         {
