@@ -49,7 +49,11 @@ mod tests {
         let path = dir.path().join("serve");
         let serving = Serving::new(path.clone());
         for there in [true, true, false, false, true] {
-            if there { serving.allow().unwrap() } else { serving.forbid().unwrap() }
+            if there {
+                serving.allow().unwrap()
+            } else {
+                serving.forbid().unwrap()
+            }
             assert_eq!(path.exists(), there);
         }
     }
