@@ -9,6 +9,7 @@ mod outside;
 mod registrations;
 mod replication;
 mod reporter;
+mod serving;
 mod show;
 mod specs;
 mod start;

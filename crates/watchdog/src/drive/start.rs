@@ -9,6 +9,7 @@ use super::outside::Watch as OutsideWatch;
 use super::registrations::Registrations;
 use super::replication::Replication;
 use super::reporter;
+use super::serving::Serving;
 use super::show::{self, Doings, Line, Shown, Who, note};
 use super::specs::{self, ReadyError};
 use super::voters::Voters;
@@ -279,6 +280,7 @@ impl Base {
             fence_state,
             fence_detail,
             fenced_when_stopped: false,
+            serving: Serving::new(config.runtime("serve")),
             worker,
             done,
             doing_since: None,

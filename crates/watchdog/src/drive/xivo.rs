@@ -10,6 +10,7 @@ use super::fitness::Fitness;
 use super::outside::Watch as OutsideWatch;
 use super::registrations::Registrations;
 use super::replication::Replication;
+use super::serving::Serving;
 use super::show::{Doings, Shown, Who, note, settle};
 use super::voters::{Answered, Voters};
 use crate::config::Window;
@@ -60,6 +61,8 @@ pub(super) struct Xivo {
     pub(super) fence_detail: String,
     /// The fence stops no packet: the node is fenced when its services are stopped.
     pub(super) fenced_when_stopped: bool,
+    /// What lets the service manager start services.
+    pub(super) serving: Serving,
     pub(super) worker: Worker,
     pub(super) done: mpsc::Receiver<services::Event>,
     pub(super) doing_since: Option<(Doing, Instant)>,
@@ -134,6 +137,9 @@ pub(super) enum Waits {
 impl Xivo {
     /// Carries out what the duty said first.
     pub(super) async fn begin(&mut self, first: Vec<Output>) {
+        // What an earlier watchdog left there means nothing, unless this one goes on.
+        let shown = if self.serves() { self.serving.allow() } else { self.serving.forbid() };
+        self.warn(shown);
         self.carry_out(first).await;
         if self.duty.status() == Status::Active {
             self.pulse.watch(Watching::On);

@@ -33,6 +33,8 @@ impl Xivo {
                 Output::Start { epoch, reason } if written => {
                     let text = format!("starts in epoch {epoch}: {reason}");
                     self.tell(Kind::Decided, &text);
+                    let allowed = self.serving.allow();
+                    self.warn(allowed);
                     self.order(Order::Start { before: Vec::new() }, Event::Started(Outcome::Failed));
                 }
                 Output::Start { .. } => {
@@ -117,6 +119,15 @@ impl Xivo {
             }
             Ok(Closed::WhenStopped) => self.fenced_when_stopped = true,
             Err(error) => self.fence_failed(&error.to_string()),
+        }
+        let forbidden = self.serving.forbid();
+        self.warn(forbidden);
+    }
+
+    /// Says what the service manager could not be shown; the fence does not hang on it.
+    pub(super) fn warn(&mut self, shown: std::io::Result<()>) {
+        if let Err(error) = shown {
+            self.tell(Kind::Alarm, &error.to_string());
         }
     }
 
