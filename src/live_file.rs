@@ -10,7 +10,6 @@ use failover::Side;
 use tokio::task::spawn_blocking;
 
 use crate::live::Live;
-use crate::state::replace_file;
 
 /// A file that could not be written is tried again after so long.
 const RETRY: Duration = Duration::from_secs(1);
@@ -45,7 +44,7 @@ pub async fn follow(path: PathBuf, live: Arc<Live>) {
 
 async fn write(path: &Path, side: Side) -> io::Result<()> {
     let path = path.to_owned();
-    let write = move || replace_file(&path, format!("{side}\n").as_bytes());
+    let write = move || store::replace(&path, format!("{side}\n").as_bytes());
     spawn_blocking(write).await.map_err(io::Error::other)?
 }
 

@@ -3,11 +3,11 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use doors::{AskError, Client};
 use http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::client::{AskError, Client};
 use super::render::{self, Paint};
 use super::{Exit, Options, Question};
 use crate::control::api::{
@@ -30,7 +30,7 @@ pub fn ask(options: &Options, question: &Question) -> Exit {
         }
     };
     let mut desk = Desk {
-        client: Client { socket: options.admin_socket() },
+        client: Client { socket: options.admin_socket(), program: &super::EDGE },
         json: options.json,
         paint: Paint::on(io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()),
         terminal: io::stdout().is_terminal(),
@@ -51,7 +51,7 @@ pub fn ask(options: &Options, question: &Question) -> Exit {
             } else {
                 eprintln!("{error}");
             }
-            error.exit()
+            Exit::from(&error)
         }
     }
 }

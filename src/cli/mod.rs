@@ -4,7 +4,6 @@
 //! Exit codes are stable: 0 done, 1 failed, 2 bad command line or configuration, 3 refused by the Edge.
 
 mod ask;
-mod client;
 mod render;
 
 use std::ffi::OsString;
@@ -14,10 +13,11 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use doors::Program;
 use failover::Side;
 
 pub use ask::ask;
-pub use client::AskError;
+pub use doors::AskError;
 
 use crate::certs::CertsVerb;
 use crate::control::api::side;
@@ -27,6 +27,14 @@ use crate::demo::site::DemoArgs;
 
 /// Where the admin socket is if nobody says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/bascule/admin.sock";
+
+/// The Edge, as messages name it.
+pub static EDGE: Program = Program {
+    name: "Edge",
+    unit: "bascule",
+    elsewhere: "--socket PATH or --config FILE",
+    allowed: "of the group that `admin` names in the configuration",
+};
 
 /// The command line.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
@@ -172,6 +180,12 @@ pub enum Exit {
     Usage,
     /// 3: the Edge understood and refused.
     Refused,
+}
+
+impl From<&AskError> for Exit {
+    fn from(error: &AskError) -> Self {
+        if error.is_refusal() { Self::Refused } else { Self::Failed }
+    }
 }
 
 impl From<Exit> for ExitCode {

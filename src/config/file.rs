@@ -1,6 +1,5 @@
 //! The shape of the file: keys and short forms, nothing resolved, nothing defaulted.
 
-mod forms;
 mod leaves;
 mod nodes;
 mod routes;
@@ -10,8 +9,7 @@ mod upstreams;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub(super) use forms::{Named, OneOrMany, Short};
-pub(super) use leaves::{Size, Span, StatusRange, TlsVersionText};
+pub(super) use leaves::{StatusRange, TlsVersionText};
 pub(super) use nodes::{NodesFile, TimingFile};
 pub(super) use routes::{CloseFile, FollowFile, MatchFile, ReplayFile, RouteFile, TokenFile, WebSocketFile};
 pub(super) use tuning::{FailbackFile, LimitsFile, ProbeFile, ProfileFile, SwitchFile};
@@ -20,7 +18,8 @@ pub(super) use upstreams::{
     UpstreamTlsFile, VerifyFile, WebSocketCheckFile,
 };
 
-use forms::Abbreviated;
+use settings::Abbreviated;
+pub(super) use settings::{Named, OneOrMany, Short, Size, Span};
 
 /// Configuration of the Edge. Every key is shown with its default and its meaning in conf/edge.yaml.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]

@@ -7,13 +7,10 @@ mod file;
 mod load;
 mod policy;
 mod preset;
-mod problem;
 mod resolve;
-mod schema;
 mod summary;
 #[cfg(test)]
 mod tests;
-mod tree;
 mod typed;
 
 use std::net::SocketAddr;
@@ -25,9 +22,13 @@ use failover::Side;
 use failover::lease::Timing;
 use http::header::{HeaderName, HeaderValue};
 
-pub use problem::{Errors, Problem, Warning};
-pub use schema::schema;
+pub use settings::{Errors, Problem, Warning};
 pub use summary::Summary;
+
+/// The JSON Schema of the file, as conf/edge.schema.json holds it.
+pub fn schema() -> serde_json::Value {
+    settings::schema::<file::File>()
+}
 
 /// Everything the Edge was told, checked whole.
 #[derive(Debug, Clone, PartialEq, Eq)]

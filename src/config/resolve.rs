@@ -13,8 +13,8 @@ use std::time::SystemTime;
 
 use super::file::{File, OneOrMany};
 use super::load::Files;
-use super::problem::{Findings, KeyPath, quoted};
 use super::{Config, TlsVersion, address, file, preset};
+use settings::{Findings, KeyPath, item, quoted};
 
 /// Resolves `user` over its preset. None when an error was noted.
 pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findings: &mut Findings) -> Option<Config> {
@@ -98,9 +98,4 @@ fn hostname(name: String, at: &KeyPath, findings: &mut Findings) -> Option<Strin
         "write a name without scheme, port or path, such as edge.example.org",
     );
     None
-}
-
-/// The item at `index` of a [`OneOrMany`] at `at`: the key itself when one value stands there without a list.
-fn item(at: &KeyPath, index: usize, findings: &Findings) -> KeyPath {
-    if findings.tree().is_list(at) { at.item(index) } else { at.clone() }
 }

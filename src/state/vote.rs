@@ -1,21 +1,22 @@
 //! The witness's vote on the disk: whom it is promised to, and the highest duty epoch known.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use failover::Side;
 use failover::lease::{Memory, Promise, Record};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use store::{Document, DocumentError};
 
-use super::{atomic, live};
 use crate::control::api::side;
 
-const FORMAT: &str = "bascule witness";
-const VERSION: u64 = 1;
-/// Ours is a hundred bytes.
-const MOST_BYTES: u64 = 64 << 10;
+const DOCUMENT: Document = Document {
+    format: "bascule witness",
+    version: 1,
+    program: "bascule",
+    what: "vote of the witness",
+    anew: "to grant nothing for the quiet time",
+};
 
 /// Where the witness keeps its vote.
 #[derive(Debug)]
@@ -25,8 +26,6 @@ pub struct VoteFile {
 
 #[derive(Serialize, Deserialize)]
 struct Written {
-    format: String,
-    version: u64,
     vote: Vote,
     epoch: u64,
 }
@@ -48,21 +47,14 @@ enum Vote {
 #[derive(Debug, thiserror::Error)]
 pub enum VoteError {
     /// The system refused.
-    #[error("{path}: cannot read the witness's vote ({source})")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Read(DocumentError),
     /// Half of a file, somebody else's, or of a version this program does not know.
-    #[error("{path}: {why}; {kept}")]
+    #[error("{problem}; {kept}")]
     Unusable {
-        /// The file.
-        path: PathBuf,
         /// What is wrong with it.
-        why: String,
+        #[source]
+        problem: DocumentError,
         /// What became of it.
         kept: String,
     },
@@ -76,22 +68,15 @@ impl VoteFile {
 
     /// Reads it; none if there is none. What cannot be used is moved aside, so that it can be looked at.
     pub fn load(&self) -> Result<Option<Memory>, VoteError> {
-        let mut text = Vec::new();
-        let read = File::open(&self.path).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut text));
-        match read {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(VoteError::Read { path: self.path.clone(), source }),
+        match DOCUMENT.load::<Written>(&self.path) {
+            Ok(written) => Ok(written.map(Memory::from)),
+            Err(error @ DocumentError::Read { .. }) => Err(VoteError::Read(error)),
+            Err(problem) => Err(VoteError::Unusable { problem, kept: self.set_aside() }),
         }
-        parse(&text).map(Some).map_err(|why| VoteError::Unusable {
-            path: self.path.clone(),
-            why,
-            kept: self.set_aside(),
-        })
     }
 
     fn set_aside(&self) -> String {
-        match live::keep_aside(&self.path) {
+        match Document::keep_aside(&self.path) {
             Ok(kept) => format!("it is kept as {}", kept.display()),
             Err(error) => format!("it cannot be moved aside ({error})"),
         }
@@ -104,37 +89,19 @@ impl VoteFile {
             Record::Promised(Promise { holder, campaign, epoch }) => Vote::Promised { holder, campaign, epoch },
             Record::Unknown => Vote::Unknown,
         };
-        let written = Written { format: FORMAT.to_owned(), version: VERSION, vote, epoch: memory.epoch };
-        let mut text = serde_json::to_vec(&written)?;
-        text.push(b'\n');
-        atomic::replace(&self.path, &text)
+        DOCUMENT.save(&self.path, &Written { vote, epoch: memory.epoch })
     }
 }
 
-fn parse(text: &[u8]) -> Result<Memory, String> {
-    if text.len() as u64 > MOST_BYTES {
-        return Err(format!("more than {MOST_BYTES} bytes"));
+impl From<Written> for Memory {
+    fn from(written: Written) -> Self {
+        let record = match written.vote {
+            Vote::Free => Record::Free,
+            Vote::Promised { holder, campaign, epoch } => Record::Promised(Promise { holder, campaign, epoch }),
+            Vote::Unknown => Record::Unknown,
+        };
+        Self { record, epoch: written.epoch }
     }
-    let unreadable = |error: serde_json::Error| format!("the witness's vote is not readable ({error})");
-    let value: Value = serde_json::from_slice(text).map_err(unreadable)?;
-    if value.get("format").and_then(Value::as_str) != Some(FORMAT) {
-        return Err("this is JSON, but no vote of a witness".to_owned());
-    }
-    match value.get("version").and_then(Value::as_u64) {
-        Some(VERSION) => {}
-        Some(found) => {
-            let known = format!("format {found}, this program knows {VERSION}");
-            return Err(format!("the witness's vote was written by another version of bascule ({known})"));
-        }
-        None => return Err("the witness's vote has no version".to_owned()),
-    }
-    let written: Written = serde_json::from_value(value).map_err(unreadable)?;
-    let record = match written.vote {
-        Vote::Free => Record::Free,
-        Vote::Promised { holder, campaign, epoch } => Record::Promised(Promise { holder, campaign, epoch }),
-        Vote::Unknown => Record::Unknown,
-    };
-    Ok(Memory { record, epoch: written.epoch })
 }
 
 #[cfg(test)]
@@ -178,7 +145,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = VoteFile::of(dir.path());
         for (text, word) in [
-            (r#"{"vote":"free"}"#, "no vote of a witness"),
+            (r#"{"vote":"free"}"#, "not bascule's"),
             (r#"{"format":"bascule witness","version":2}"#, "format 2"),
             (r#"{"format":"bascule witness","version":1,"vote":"free"}"#, "epoch"),
             (r#"{"format":"bascule witness"}"#, "no version"),

@@ -10,7 +10,7 @@ pub(super) use status::{sessions, status};
 
 use std::borrow::Cow;
 
-use crate::logging::escape::visible;
+use doors::visible;
 
 /// Colours, or none.
 #[derive(Debug, Clone, Copy)]

@@ -1,5 +1,6 @@
 //! The nodes and the vote on the status screen.
 
+use doors::visible;
 use std::fmt::Write as _;
 
 use failover::Side;
@@ -8,7 +9,6 @@ use protocol::wire::Guard;
 
 use super::{Paint, Table, span};
 use crate::control::api::{NodeStatus, Status, WalkState};
-use crate::logging::escape::visible;
 
 /// Rows of nodes on the screen; a site has five to ten.
 const MOST_NODES: usize = 12;

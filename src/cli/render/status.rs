@@ -6,7 +6,7 @@ use super::{Paint, Table, bytes, span};
 use failover::Side;
 
 use crate::control::api::{BackendStatus, CheckStatus, Health, ServiceStatus, SessionRow, Status, Verdict, side};
-use crate::logging::escape::visible;
+use doors::visible;
 
 /// Rows of services on a screen of 24 lines beside the rest; what works is left out first.
 const MOST_BACKENDS: usize = 10;

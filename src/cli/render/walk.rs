@@ -1,10 +1,10 @@
 //! A planned switch of the whole site, for people: what must hold, then each step.
 
+use doors::visible;
 use std::fmt::Write as _;
 
 use super::{Paint, Table};
 use crate::control::api::{WalkCheck, WalkState, WalkStatus, WalkStep, WalkStepState};
-use crate::logging::escape::visible;
 
 /// What must hold, and what would follow.
 pub(in crate::cli) fn plan(walk: &WalkStatus, paint: Paint) -> String {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::leaves::Span;
+use settings::Span;
 
 /// The door for the nodes' watchdogs.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]

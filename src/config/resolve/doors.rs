@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tracing_subscriber::EnvFilter;
 
 use super::super::address;
 use super::super::defaults;
 use super::super::file::{AdminFile, ListenFile, LogFile, LogFormatFile, OneOrMany, Short};
-use super::super::problem::{Findings, KeyPath, nearest, quoted};
 use super::super::{Admin, Listen, Log, LogFormat};
 use super::item;
+pub(super) use settings::absolute;
+use settings::{Findings, KeyPath, nearest, quoted};
 
 pub(super) fn listen(written: Option<ListenFile>, findings: &mut Findings) -> Listen {
     let at = KeyPath::top("listen");
@@ -134,16 +135,4 @@ fn level_flaw(level: &str) -> Option<String> {
     }
     let error = EnvFilter::builder().parse(level).err()?;
     Some(format!("{} is not a filter: {error}", quoted(level)))
-}
-
-/// Notes an error unless `path` is absolute.
-pub(super) fn absolute(path: &Path, at: &KeyPath, findings: &mut Findings) -> bool {
-    if !path.is_absolute() {
-        findings.error(
-            at,
-            format!("{} is not an absolute path", quoted(&path.display().to_string())),
-            "begin it with /",
-        );
-    }
-    path.is_absolute()
 }

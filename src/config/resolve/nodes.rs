@@ -7,10 +7,10 @@ use failover::lease::Timing;
 
 use super::super::address;
 use super::super::file::{NodesFile, TimingFile};
-use super::super::problem::{Findings, KeyPath};
 use super::super::{Listen, Nodes};
 use super::doors::{self, absolute};
 use super::tuning::span;
+use settings::{Findings, KeyPath};
 
 /// None when there is no such door, or an error was noted.
 pub(super) fn nodes(

@@ -90,12 +90,3 @@ pub struct Done {
     /// What was done.
     pub sentence: String,
 }
-
-/// An order or question was not answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ErrorBody {
-    /// One word a program can act upon.
-    pub error: String,
-    /// What a person should know.
-    pub sentence: String,
-}

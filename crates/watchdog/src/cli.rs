@@ -1,0 +1,216 @@
+//! The operator's command line: what can be typed, and the verbs that ask a running watchdog or look after the node. `run`
+//! is the program's own.
+//!
+//! Exit codes are stable: 0 done, 1 failed or refused, 2 bad command line or configuration.
+
+mod ask;
+mod check;
+mod render;
+mod rival;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use doors::Program;
+
+pub use ask::ask;
+pub use check::check;
+pub use rival::{release, take_over};
+
+use crate::config::defaults;
+use crate::control::api;
+
+/// The watchdog, as messages name it.
+pub static WATCHDOG: Program = Program {
+    name: "watchdog",
+    unit: "bascule-watchdog",
+    elsewhere: "--config FILE names it as `control`",
+    allowed: "of the group bascule",
+};
+
+/// The command line.
+#[derive(Debug, Clone, PartialEq, Eq, Parser)]
+#[command(
+    name = "bascule-watchdog",
+    version,
+    about = "Watches over one XiVO, CC or media server: votes with its peers, starts and stops its services, and says why.",
+    after_help = "Exit codes: 0 done, 1 failed or refused, 2 bad command line or configuration."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+    /// What holds for every verb.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// What holds for every verb.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Options {
+    /// Answer in JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// The configuration file.
+    #[arg(long, global = true, value_name = "FILE", default_value = defaults::CONFIG)]
+    pub config: PathBuf,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Verb {
+    /// Watch over this node until told to end.
+    Run,
+    /// Check the configuration and this machine, and print every bound that follows.
+    Check,
+    /// Take XiVO's own failover (a cron table) out of the way, reversibly.
+    Takeover,
+    /// Put XiVO's own failover back; stop the watchdog first.
+    Release,
+    /// Ask the running watchdog.
+    #[command(flatten)]
+    Ask(Question),
+}
+
+/// What a running watchdog is asked or told.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Question {
+    /// What this node does, why, and who guards it.
+    Status {
+        /// Go on showing it, every second.
+        #[arg(long)]
+        watch: bool,
+    },
+    /// What happened here, newest first.
+    History {
+        /// How many.
+        #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=500))]
+        limit: u16,
+    },
+    /// Have this node serve, once it has its votes.
+    Activate {
+        /// Now, whatever the other voters say: can make two Actives, and shows as unguarded.
+        #[arg(long)]
+        force: bool,
+        /// For the journal.
+        #[command(flatten)]
+        reason: Reason,
+    },
+    /// Stop serving, and leave it to the peer.
+    Deactivate {
+        /// For the journal.
+        #[command(flatten)]
+        reason: Reason,
+    },
+    /// Forbid automatic starts and failback; a node that must stop still stops.
+    Freeze {
+        /// For the journal.
+        #[command(flatten)]
+        reason: Reason,
+    },
+    /// Allow them again, and let go of an operator's choice.
+    Resume {
+        /// For the journal.
+        #[command(flatten)]
+        reason: Reason,
+    },
+    /// Choose who decides that this node serves.
+    Mode {
+        /// The protocol, or an operator.
+        mode: ModeArg,
+        /// For the journal.
+        #[command(flatten)]
+        reason: Reason,
+    },
+    /// Choose when Standby stops for a Main that is back.
+    Failback {
+        /// At once after its hold-down, only in the window, or on an operator's word.
+        failback: FailbackArg,
+        /// For the journal.
+        #[command(flatten)]
+        reason: Reason,
+    },
+}
+
+/// Why.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Reason {
+    /// For the journal.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub reason: String,
+}
+
+/// Who decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ModeArg {
+    /// The protocol.
+    Automatic,
+    /// An operator.
+    Manual,
+}
+
+/// When Standby stops for Main.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FailbackArg {
+    /// After its hold-down.
+    Auto,
+    /// The same, in the window only.
+    Window,
+    /// On an operator's word.
+    Manual,
+}
+
+impl Question {
+    /// The act it is, if it is one, and why.
+    fn act(&self) -> Option<(api::ActWord, &Reason)> {
+        use api::ActWord;
+        Some(match self {
+            Self::Status { .. } | Self::History { .. } => return None,
+            Self::Activate { force: false, reason } => (ActWord::Activate, reason),
+            Self::Activate { force: true, reason } => (ActWord::ActivateForce, reason),
+            Self::Deactivate { reason } => (ActWord::Deactivate, reason),
+            Self::Freeze { reason } => (ActWord::Freeze, reason),
+            Self::Resume { reason } => (ActWord::Resume, reason),
+            Self::Mode { mode: ModeArg::Automatic, reason } => (ActWord::Mode(api::Mode::Automatic), reason),
+            Self::Mode { mode: ModeArg::Manual, reason } => (ActWord::Mode(api::Mode::Manual), reason),
+            Self::Failback { failback, reason } => {
+                let failback = match failback {
+                    FailbackArg::Auto => api::Failback::Auto,
+                    FailbackArg::Window => api::Failback::Window,
+                    FailbackArg::Manual => api::Failback::Manual,
+                };
+                (ActWord::Failback(failback), reason)
+            }
+        })
+    }
+}
+
+/// How a verb ended; scripts rely on the numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done.
+    Done,
+    /// 1: failed or refused.
+    Failed,
+    /// 2: bad command line or configuration.
+    Usage,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => Self::SUCCESS,
+            Exit::Failed => Self::from(1),
+            Exit::Usage => Self::from(2),
+        }
+    }
+}
+
+/// The user behind `sudo`: the socket itself only sees root.
+fn by() -> String {
+    std::env::var("SUDO_USER").unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,236 @@
+//! `check`: what the configuration means, every inequality with both sides, the bounds that follow, and what on this machine
+//! stands in the way.
+
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use failover::Span;
+use protocol::identity::Identity;
+use serde::Serialize;
+
+use super::{Exit, Options};
+use crate::config::{CommandSpec, Config, Fence, Role, Services, Warning, XivoConfig};
+use crate::rival::{self, Rival};
+
+/// Everything that was found.
+#[derive(Debug, Serialize)]
+pub(super) struct Found {
+    /// Relations between the times: all hold, or the file had been refused.
+    inequalities: Vec<Inequality>,
+    /// What follows from them.
+    bounds: Vec<Bound>,
+    /// What may surprise.
+    warnings: Vec<Warning>,
+    /// What stands in the way on this machine.
+    troubles: Vec<String>,
+}
+
+/// `left` is at least `right`.
+#[derive(Debug, Serialize)]
+struct Inequality {
+    left: &'static str,
+    left_ms: u64,
+    right: &'static str,
+    right_ms: f64,
+}
+
+/// A time that nothing takes longer than.
+#[derive(Debug, Serialize)]
+struct Bound {
+    what: String,
+    ms: u64,
+}
+
+/// Checks, and prints what was found.
+pub fn check(options: &Options) -> Exit {
+    let (config, warnings) = match Config::load(&options.config) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            let _ = match options.json {
+                true => writeln!(io::stdout(), "{}", json(&errors.iter().collect::<Vec<_>>())),
+                false => writeln!(io::stderr(), "{errors}"),
+            };
+            return Exit::Usage;
+        }
+    };
+    let found = look(&config, warnings, std::env::var_os("PATH").as_deref().unwrap_or_default());
+    let text = if options.json { json(&found) } else { in_words(&config, &found) };
+    let _ = writeln!(io::stdout(), "{}", text.trim_end());
+    if found.troubles.is_empty() { Exit::Done } else { Exit::Failed }
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+/// Looks at the configuration and at the machine.
+pub(super) fn look(config: &Config, warnings: Vec<Warning>, path: &std::ffi::OsStr) -> Found {
+    let mut troubles = Vec::new();
+    identity(config, &mut troubles);
+    let (inequalities, bounds) = match &config.role {
+        Role::Xivo(xivo) => {
+            services(&xivo.services, path, &mut troubles);
+            (inequalities(xivo), bounds(xivo))
+        }
+        Role::Cc(cc) => {
+            services(&cc.services, path, &mut troubles);
+            let started = cc.services.start.time_limit + cc.services.verify_limit;
+            let what = "from its XiVO's activation to a verified CC, if start and check use their limits".to_owned();
+            (Vec::new(), vec![Bound { what, ms: ms(started) }])
+        }
+        Role::Mds(_) => (Vec::new(), Vec::new()),
+    };
+    if let Some(table) = &config.rival
+        && let Some(trouble) = match rival::look(table) {
+            Rival::Absent | Rival::Silent => None,
+            Rival::Active { line, .. } => Some(format!(
+                "{}:{line}: XiVO's own failover is active; `run` refuses beside it: bascule-watchdog takeover",
+                table.display()
+            )),
+            Rival::Unknown(why) => Some(format!("{}: cannot be read: {why}", table.display())),
+        }
+    {
+        troubles.push(trouble);
+    }
+    Found { inequalities, bounds, warnings, troubles }
+}
+
+fn identity(config: &Config, troubles: &mut Vec<String>) {
+    match Identity::load(&config.identity) {
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            troubles.push(format!("identity: {error}{cause}; make it with `bascule certs`"));
+        }
+        Ok(identity) => {
+            if let Some(trouble) = crate::config::mismatch(config, identity.who()) {
+                troubles.push(format!("identity {}: {trouble}", config.identity.display()));
+            }
+            let days = identity.days_left();
+            if days < 30 {
+                troubles
+                    .push(format!("identity: the certificate expires in {days} days; renew it with `bascule certs`"));
+            }
+        }
+    }
+}
+
+fn services(services: &Services, path: &std::ffi::OsStr, troubles: &mut Vec<String>) {
+    let always = [("start", &services.start), ("stop", &services.stop)];
+    let check = services.check.as_ref().map(|check| ("check", &check.command));
+    let others = [("stopped", &services.stopped), ("fit", &services.fit), ("by_hand", &services.by_hand)];
+    let others = others.into_iter().filter_map(|(key, command)| Some((key, command.as_ref()?)));
+    for (key, CommandSpec { argv, .. }) in always.into_iter().chain(check).chain(others) {
+        let program = argv.first().map_or("", String::as_str);
+        if !is_program(program, path) {
+            troubles.push(format!("services.{key}.command: there is no program {program:?} on this machine's PATH"));
+        }
+    }
+}
+
+fn is_program(name: &str, path: &std::ffi::OsStr) -> bool {
+    let executable = |file: &Path| {
+        std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    match name.contains('/') {
+        true => executable(Path::new(name)),
+        false => std::env::split_paths(path).any(|directory| executable(&directory.join(name))),
+    }
+}
+
+fn inequalities(xivo: &XivoConfig) -> Vec<Inequality> {
+    let timing = &xivo.duty.timing;
+    let row = |left, value, right, least: Duration| Inequality {
+        left,
+        left_ms: ms(value),
+        right,
+        right_ms: least.as_secs_f64() * 1000.0,
+    };
+    let out = timing.lease.max(timing.witness_restart) + timing.granularity;
+    let mut rows = vec![
+        row("lease", timing.lease, "2 heartbeat + request_limit", timing.shortest_lease()),
+        row("promise", timing.promise, "(lease + pause + fence)(1 + 2 drift) + granularity", timing.shortest_promise()),
+        row("quiet", timing.quiet, "promise", timing.promise),
+        row("witness_out", timing.witness_out, "max(lease, witness_restart) + granularity", out),
+        row("retry_limit", xivo.duty.retry_limit, "retry", xivo.duty.retry),
+    ];
+    if xivo.fence == Fence::None {
+        rows.push(row("fence", timing.fence, "services.stop.time_limit", xivo.services.stop.time_limit));
+    }
+    rows
+}
+
+fn bounds(xivo: &XivoConfig) -> Vec<Bound> {
+    let timing = &xivo.duty.timing;
+    let Services { start, verify_limit, .. } = &xivo.services;
+    let bound = |what: &str, time: Duration| Bound { what: what.to_owned(), ms: ms(time) };
+    vec![
+        bound("from the death of the serving host to the other's start command (takeover)", timing.takeover_bound()),
+        bound(
+            "from that death to a verified node, if start and check use their limits (activation)",
+            timing.activation_bound(start.time_limit, *verify_limit),
+        ),
+        bound("a serving node that is cut off serves on (fence bound)", timing.fence_bound()),
+        bound("a node that was frozen or whose disk was lost grants nothing (quiet)", timing.quiet),
+        bound("Main has been fit for, before Standby stops for it (hold_down)", xivo.duty.hold_down),
+    ]
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn in_words(config: &Config, found: &Found) -> String {
+    let side = config.side().map(|side| format!(", {side}")).unwrap_or_default();
+    let mut lines = vec![format!("role {}{side}: the configuration is sound.", config.kind())];
+    let span = |ms: u64| Span(Duration::from_millis(ms));
+    if !found.inequalities.is_empty() {
+        lines.push("\nRelations between the times (timing:); the peer and the Edge need the same:".into());
+    }
+    for Inequality { left, left_ms, right, right_ms } in &found.inequalities {
+        lines.push(format!("  {left} {left_ms} ms >= {right_ms:.1} ms = {right}"));
+    }
+    if !found.bounds.is_empty() {
+        lines.push("\nBounds, at most:".into());
+    }
+    for Bound { what, ms } in &found.bounds {
+        lines.push(format!("  {:>8}  {what}", span(*ms).to_string()));
+    }
+    if let Role::Xivo(xivo) = &config.role {
+        lines.push(format!("\n{}", fence(xivo)));
+        if xivo.witness.is_none() {
+            lines.push(
+                "No witness: this node is unguarded whenever its peer is silent; a cut can make two Actives.".into(),
+            );
+        }
+    }
+    for warning in &found.warnings {
+        lines.push(format!("warning: {warning}"));
+    }
+    for trouble in &found.troubles {
+        lines.push(format!("TROUBLE: {trouble}"));
+    }
+    lines.join("\n")
+}
+
+fn fence(xivo: &XivoConfig) -> String {
+    let timing = &xivo.duty.timing;
+    let stop = Span(xivo.services.stop.time_limit);
+    match &xivo.fence {
+        Fence::Nft => format!(
+            "fence: nft. The kernel lets phones in for one lease at a time: even a frozen watchdog serves {} at most.",
+            Span(timing.lease + timing.pause)
+        ),
+        Fence::None => format!(
+            "fence: none. Only the stop command keeps phones out, so the fence's time is its limit ({stop}) and every takeover \
+             waits for it: the promise must be {} or more, here it is {}. A frozen watchdog serves on.",
+            Span(timing.shortest_promise()),
+            Span(timing.promise)
+        ),
+        Fence::Command(_) => format!(
+            "fence: by command, within {}. A frozen watchdog runs no command, and serves on.",
+            Span(timing.fence)
+        ),
+    }
+}

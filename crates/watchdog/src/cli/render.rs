@@ -1,0 +1,135 @@
+//! Status and history for people. What came from elsewhere is made fit for a line.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use doors::visible;
+use failover::Span;
+
+use crate::control::api::{DutyView, FenceState, Link, Mode, StatusView, VoterView};
+use crate::state::{Entry, Time};
+
+/// A status, the sentence first.
+pub(super) fn status(view: &StatusView) -> String {
+    let side = view.side.map(|side| format!("{side} ")).unwrap_or_default();
+    let mut text =
+        format!("{} ({side}{}) is {}: {}\n", visible(&view.name), view.role, view.status, visible(&view.because));
+    let since = Duration::from_millis(u64::try_from(Time::now().ms_since(view.since)).unwrap_or(0));
+    row(&mut text, "since", &format!("{} ({} ago)", view.since, Span(since)));
+    for alarm in &view.alarms {
+        row(&mut text, "ALARM", alarm);
+    }
+    if let Some(duty) = &view.duty {
+        duty_rows(&mut text, duty);
+    }
+    if let Some(followed) = &view.follows {
+        let status = followed.status.map_or("not heard yet".into(), |status| status.to_string());
+        row(&mut text, "its xivo", &format!("{status}; {}{}", link(&followed.link), ago(followed.heard_ms_ago)));
+    }
+    if let Some(presence) = &view.presence {
+        let is = |there| if there { "registered" } else { "not registered" };
+        let conflict = if presence.conflict { " (BOTH)" } else { "" };
+        row(
+            &mut text,
+            "registered",
+            &format!("main {}, standby {}{conflict}", is(presence.main), is(presence.standby)),
+        );
+    }
+    for (name, service) in &view.services {
+        let word = if service.works { "works" } else { "does not work" };
+        row(&mut text, name, &format!("{word}: {}", service.detail));
+    }
+    if let Some(running) = &view.running {
+        row(&mut text, "running", &format!("{}, for {}", running.what, Span(Duration::from_millis(running.ms))));
+    }
+    for outside in &view.outside {
+        row(&mut text, "outside", &format!("{} {}", outside.at, outside.sentence));
+    }
+    if let Some(edge) = &view.edge {
+        row(&mut text, "edge", &link(edge));
+    }
+    if let Some(days) = view.certificate_days {
+        row(&mut text, "identity", &format!("its certificate expires in {days} days"));
+    }
+    text
+}
+
+fn duty_rows(text: &mut String, duty: &DutyView) {
+    row(text, "vote", &duty.explanation);
+    row(text, "", &format!("campaign {}, epoch {}; {}", duty.campaign, duty.epoch, duty.vote));
+    if let Some(left) = duty.lease_ms_left {
+        row(text, "lease", &format!("{} more", Span(Duration::from_millis(left))));
+    }
+    if !duty.persisted {
+        row(text, "disk", "the vote is NOT on the disk");
+    }
+    let mode = if duty.mode == Mode::Manual { "manual" } else { "automatic" };
+    let frozen = if duty.frozen { ", FROZEN" } else { "" };
+    let fit = if duty.fit { "can serve" } else { "cannot serve" };
+    let failback = format!("{:?}", duty.failback).to_lowercase();
+    row(text, "mode", &format!("{mode}{frozen}, failback {failback}; {fit}"));
+    if let Some(waiting) = &duty.waiting {
+        row(text, "waits", waiting);
+    }
+    row(text, "peer", &voter(&duty.voters.peer));
+    match &duty.voters.witness {
+        Some(witness) => row(text, "witness", &voter(witness)),
+        None => row(text, "witness", "none configured: unguarded whenever the peer is silent"),
+    }
+    let fence = match duty.fence.state {
+        FenceState::Closed => "closed",
+        FenceState::Open => "open",
+        FenceState::Failed => "FAILED",
+        FenceState::Absent => "none",
+    };
+    row(text, "fence", &format!("{} ({}) {}", fence, duty.fence.kind, duty.fence.detail));
+    let answers = |answer: Option<bool>| match answer {
+        Some(true) => "answers",
+        Some(false) => "silent",
+        None => "not asked",
+    };
+    let socket = format!("{:?}", duty.icmp.socket).to_lowercase();
+    let icmp = format!("peer {}, anchors {} ({socket} socket)", answers(duty.icmp.peer), answers(duty.icmp.anchors));
+    row(text, "icmp", &icmp);
+    for (name, server) in &duty.media_servers {
+        let word = if server.registered { "registered" } else { "not registered" };
+        row(text, name, &format!("{word}: {}", server.state));
+    }
+    if let Some(held) = duty.replication_held {
+        row(text, "replication", if held { "held back" } else { "runs" });
+    }
+    row(text, "takeover", &format!("{} at most", Span(Duration::from_millis(duty.takeover_ms))));
+}
+
+fn voter(voter: &VoterView) -> String {
+    let ruling = voter.ruling.map(|ruling| format!(", {:?}", ruling).to_lowercase()).unwrap_or_default();
+    let status = voter.status.map(|status| format!(", it is {status}")).unwrap_or_default();
+    let unfit = if voter.fit == Some(false) { " and cannot serve" } else { "" };
+    format!("{}{}{ruling}{status}{unfit}", link(&voter.link), ago(voter.answered_ms_ago))
+}
+
+fn link(link: &Link) -> String {
+    format!("{} {}", link.address, link.state)
+}
+
+fn ago(ms: Option<u64>) -> String {
+    ms.map_or_else(|| ", never heard".to_owned(), |ms| format!(", heard {} ago", Span(Duration::from_millis(ms))))
+}
+
+fn row(text: &mut String, name: &str, value: &str) {
+    let _ = writeln!(text, "  {:<12} {}", visible(name), visible(value));
+}
+
+/// Entries, newest first, each with who and why.
+pub(super) fn history(entries: &[Entry]) -> String {
+    let mut text = String::new();
+    for entry in entries {
+        let who = entry.who.as_deref().map(|who| format!("  [{who}]")).unwrap_or_default();
+        let why = entry.why.as_deref().map(|why| format!(" ({why})")).unwrap_or_default();
+        let _ = writeln!(text, "{}  {}", entry.time, visible(&format!("{}{who}{why}", entry.sentence)));
+        for fact in &entry.facts {
+            let _ = writeln!(text, "    {}", visible(fact));
+        }
+    }
+    if text.is_empty() { "Nothing happened yet.\n".to_owned() } else { text }
+}
