@@ -234,7 +234,10 @@ impl Walk {
         match step {
             Step::HandOver if self.wished[from].is_none() && facts.serves(from) => self.wish(from, self.to, outputs),
             Step::Start
-                if self.wished[self.to].is_none() && now.since(since) >= BY_ITSELF && facts.is_inactive(self.to) =>
+                if self.wished[self.to].is_none()
+                    && now.since(since) >= BY_ITSELF
+                    && facts.is_inactive(self.to)
+                    && !facts.serves(from) =>
             {
                 self.wish(self.to, self.to, outputs);
             }

@@ -149,6 +149,21 @@ fn a_target_that_does_not_start_by_itself_is_asked_and_its_refusal_is_undone() {
 }
 
 #[test]
+fn a_source_that_serves_again_because_the_target_did_not_start_ends_the_walk_with_that_reason() {
+    let (mut walk, mut facts) = (walk(), site());
+    walk.handle(&facts, at(0));
+    set(&mut facts, Side::Main, Status::Inactive);
+    walk.handle(&facts, at(1000));
+    set(&mut facts, Side::Main, Status::Active);
+    let outputs = walk.handle(&facts, at(4000));
+    assert_eq!(wishes(&outputs), [(Side::Standby, Side::Main), (Side::Main, Side::Main)]);
+    answer(&mut facts, Side::Main, walk.wished.main.unwrap(), WishOutcome::Followed);
+    let outputs = walk.handle(&facts, at(4500));
+    let Some(End::Failed { why, undone: Undone::All }) = ended(&outputs) else { panic!("{outputs:?}") };
+    assert_eq!(why, "start telephony: standby did not start, and main serves again");
+}
+
+#[test]
 fn each_step_that_takes_too_long_is_undone() {
     // How the facts must be for the walk to come to a step, and to stay there.
     type Arrange = fn(&mut Facts);
