@@ -73,7 +73,7 @@ impl Engine {
         let checks = preflight(to, &facts);
         let failed: Vec<&str> = checks.iter().filter(|check| !check.passed).map(|check| check.name).collect();
         let limits = self.limits();
-        let walk = Walk::new(to, limits, first_wish(), self.clock.now());
+        let walk = Walk::new(to, limits, first_wish(&facts), self.clock.now());
         let (state, sentence) = match (failed.is_empty(), dry_run) {
             (false, _) => {
                 let sentence =
@@ -334,9 +334,11 @@ impl Engine {
     }
 }
 
-/// Grows over restarts of the Edge, as nodes follow each wish once.
-fn first_wish() -> u64 {
-    u64::try_from(Time::now().unix_ms()).unwrap_or(0)
+/// Grows over restarts of the Edge, and over a clock that was set back: nodes follow each wish once.
+fn first_wish(facts: &Facts) -> u64 {
+    let newest = |side| facts.sides[side].xivo.as_ref()?.wished.as_ref().map(|wished| wished.id);
+    let known = Side::BOTH.into_iter().filter_map(newest).max().unwrap_or(0);
+    known.max(u64::try_from(Time::now().unix_ms()).unwrap_or(0))
 }
 
 impl Walking {

@@ -85,6 +85,11 @@ impl Facts {
         self.has_status(side, &[Status::Active, Status::Starting])
     }
 
+    /// Serves, or has not quite ceased to.
+    pub(super) fn runs(&self, side: Side) -> bool {
+        self.has_status(side, &[Status::Active, Status::Starting, Status::Stopping])
+    }
+
     fn has_status(&self, side: Side, of: &[Status]) -> bool {
         self.xivo(side).is_some_and(|xivo| of.contains(&xivo.status))
     }

@@ -41,6 +41,7 @@ pub struct Walk {
     stage: Stage,
     records: Vec<Record>,
     moved_at: Option<Instant>,
+    asked_at: Option<Instant>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,6 +134,7 @@ impl Walk {
             stage: Stage::Forward { step: Step::HandOver, since: now },
             records: Step::ALL.iter().copied().map(record).collect(),
             moved_at: None,
+            asked_at: None,
         }
     }
 
@@ -156,6 +158,7 @@ impl Walk {
         match self.stage {
             Stage::Forward { step: Step::Start, since } if self.wished[self.to].is_none() => Some(since + BY_ITSELF),
             Stage::Forward { step, since } => Some(since + self.limits.of(step)),
+            // Reports come twice a second: whatever is tried again is tried with one of them.
             Stage::Undoing { since } => Some(since + self.limits.undo),
             Stage::Over => None,
         }
@@ -231,7 +234,10 @@ impl Walk {
         match step {
             Step::HandOver if self.wished[from].is_none() && facts.serves(from) => self.wish(from, self.to, outputs),
             Step::Start
-                if self.wished[self.to].is_none() && now.since(since) >= BY_ITSELF && facts.is_inactive(self.to) =>
+                if self.wished[self.to].is_none()
+                    && now.since(since) >= BY_ITSELF
+                    && facts.is_inactive(self.to)
+                    && !facts.serves(from) =>
             {
                 self.wish(self.to, self.to, outputs);
             }
@@ -271,14 +277,15 @@ impl Walk {
             return;
         }
         self.moved_at = None;
+        self.wished[from] = None;
         self.stage = Stage::Undoing { since: now };
-        for node in Side::BOTH {
-            self.wish(node, from, outputs);
-        }
+        // In place of whatever it was asked before.
+        self.wish(self.to, from, outputs);
     }
 
     fn undo_on(&mut self, since: Instant, facts: &Facts, now: Instant, outputs: &mut Vec<Output>) {
         let from = self.to.other();
+        self.ask_back(facts, now, outputs);
         if facts.live != from && facts.half(from).works {
             self.move_traffic(from, now, outputs);
         }
@@ -294,10 +301,22 @@ impl Walk {
         outputs.push(Output::Ended(End::Failed { why, undone }));
     }
 
+    /// Asks the source to serve again, once the target does not: before that it would refuse, and so it may for as long as it
+    /// has not heard of it.
+    fn ask_back(&mut self, facts: &Facts, now: Instant, outputs: &mut Vec<Output>) {
+        let from = self.to.other();
+        let refused = !facts.serves(from) && step::refusal(facts, from, self.wished[from]).is_some();
+        let again = refused && self.asked_at.is_none_or(|at| now.since(at) >= BY_ITSELF);
+        if !facts.runs(self.to) && (self.wished[from].is_none() || again) {
+            self.asked_at = Some(now);
+            self.wish(from, from, outputs);
+        }
+    }
+
     /// What is not as it was before.
     fn missing(&self, facts: &Facts) -> Option<String> {
         let from = self.to.other();
-        let heard = step::answered(facts, from, self.wished[from]);
+        let heard = self.wished[from].is_some() && step::answered(facts, from, self.wished[from]);
         if !facts.is_active(from) || !heard {
             return Some(format!("{from} {}", facts.in_words(from)));
         }

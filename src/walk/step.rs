@@ -162,6 +162,8 @@ fn start(to: Side, facts: &Facts, wish: Option<u64>) -> Progress {
     match facts.xivo(to).map(|xivo| xivo.status) {
         Some(Status::Active) => Passed(format!("{to} is active")),
         Some(Status::Faulty) => Failed(format!("{to} is faulty")),
+        // It took its duty back, as nobody took it up.
+        _ if facts.serves(to.other()) => Failed(format!("{to} did not start, and {} serves again", to.other())),
         _ => match refusal(facts, to, wish) {
             Some(reason) => Failed(format!("{to} does not follow: {reason}")),
             None => Waiting(format!("{to} {}", facts.in_words(to))),

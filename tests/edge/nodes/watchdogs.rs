@@ -211,12 +211,16 @@ impl Stage {
 
     fn hear(&self, who: &Who, wish: &Wish) {
         let Who::Node { side: Some(side), .. } = who else { return };
+        let peer = self.status(side.other());
         self.with(*side, |part| {
             if part.wished.as_ref().is_some_and(|wished| wished.id >= wish.id) {
                 return;
             }
             let outcome = match part.refuses {
                 Some(why) => WishOutcome::Refused { reason: why.to_owned() },
+                None if wish.to == *side && peer == Status::Active => {
+                    WishOutcome::Refused { reason: "the peer serves".to_owned() }
+                }
                 None => WishOutcome::Followed,
             };
             if outcome == WishOutcome::Followed {
