@@ -41,7 +41,8 @@ fn run(options: &Options) -> Exit {
     }
     // The first provider wins, and there is no other.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    // One thread for all: the service manager gives it a class of its own, which other threads would not inherit.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             say(&format!("cannot start: {error}"));
