@@ -9,4 +9,11 @@
 //! One TCP connection with TLS 1.3 carries many calls at once; both ends show a certificate of the site's own CA that names
 //! their role. What is voted is decided in [`failover`]; what is reported, by who calls.
 
+pub mod door;
+mod frames;
+pub mod identity;
+#[cfg(feature = "issue")]
+pub mod issue;
+pub mod link;
+pub mod who;
 pub mod wire;

@@ -1,0 +1,220 @@
+//! The door others dial: mutual TLS, then calls, each answered by a [`Handler`].
+
+use crate::frames;
+use crate::identity::{Keyring, read};
+use crate::who::Who;
+use crate::wire::{Ask, Call, Reply, Told, VERSION};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{SinkExt, StreamExt};
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::timeout;
+use tokio_rustls::{LazyConfigAcceptor, rustls};
+
+/// Connections that may be open or in their handshake at once; a site has a few dozen nodes.
+const CONNECTIONS: usize = 256;
+/// Connections one caller may have open: an old one that a cut left behind, and the new one. The oldest makes room.
+const CONNECTIONS_EACH: usize = 4;
+/// For a handshake.
+const HANDSHAKE: Duration = Duration::from_secs(3);
+/// A caller that asks nothing for so long has gone: who is there asks twice a second.
+const IDLE: Duration = Duration::from_secs(30);
+/// A caller that takes no reply for so long has gone.
+const WRITE: Duration = Duration::from_secs(2);
+/// Calls of one connection that may be unanswered.
+const CALLS: usize = 32;
+
+/// Answers calls.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers a call. Whether the caller may ask it is decided here.
+    fn told(&self, who: &Who, ask: Ask) -> impl Future<Output = Told> + Send;
+
+    /// Learns that somebody was turned away before any call, and why, for people.
+    fn turned_away(&self, address: SocketAddr, why: &str);
+}
+
+/// A door.
+#[derive(Debug)]
+pub struct Door {
+    listener: TcpListener,
+    keyring: Arc<Keyring>,
+}
+
+/// Who is connected, oldest connection first.
+type Connected = Arc<Mutex<HashMap<Who, Vec<Arc<Notify>>>>>;
+
+impl Door {
+    /// Listens.
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub async fn open(address: SocketAddr, keyring: Arc<Keyring>) -> io::Result<Self> {
+        Ok(Self { listener: TcpListener::bind(address).await?, keyring })
+    }
+
+    /// Takes a listener that is open.
+    pub const fn from_listener(listener: TcpListener, keyring: Arc<Keyring>) -> Self {
+        Self { listener, keyring }
+    }
+
+    /// Returns where it listens.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Answers calls for ever; drop it to close the door and every connection.
+    pub async fn serve<H: Handler>(self, handler: Arc<H>) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let connected = Connected::default();
+        let mut tasks = tokio::task::JoinSet::new();
+        loop {
+            while tasks.try_join_next().is_some() {}
+            let (stream, address) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of descriptors, most likely: it passes, and a busy loop helps nobody.
+                    tracing::warn!(%error, "the nodes' door cannot accept");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                handler.turned_away(address, "too many connections");
+                continue;
+            };
+            let (handler, keyring, connected) = (Arc::clone(&handler), Arc::clone(&self.keyring), connected.clone());
+            tasks.spawn(async move {
+                let _place = place;
+                if let Err(why) = welcome(stream, &keyring, &*handler, &connected).await {
+                    handler.turned_away(address, &why);
+                }
+            });
+        }
+    }
+}
+
+/// Shakes hands and answers; an error is why somebody was turned away.
+async fn welcome<H: Handler>(
+    stream: TcpStream,
+    keyring: &Keyring,
+    handler: &H,
+    connected: &Connected,
+) -> Result<(), String> {
+    frames::tune(&stream).map_err(|error| error.to_string())?;
+    let stream = match timeout(HANDSHAKE, shake(stream, keyring)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(why)) => return Err(why),
+        Err(_) => return Err(format!("no handshake within {HANDSHAKE:?}")),
+    };
+    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let leaf = certificates.first().ok_or("it showed no certificate")?;
+    let (who, _) = read(leaf).map_err(|flaw| match flaw {
+        crate::identity::Flaw::Role(role) => role.to_string(),
+        crate::identity::Flaw::Certificate(problem) => format!("its certificate {problem}"),
+    })?;
+    let place = Place::take(&who, connected);
+    tokio::select! {
+        () = converse(stream, &who, handler) => {}
+        () = place.leave.notified() => {}
+    }
+    Ok(())
+}
+
+async fn shake(stream: TcpStream, keyring: &Keyring) -> Result<tokio_rustls::server::TlsStream<TcpStream>, String> {
+    let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
+    let start = start.await.map_err(|error| format!("it does not speak TLS: {error}"))?;
+    let offered: Vec<Vec<u8>> = start.client_hello().alpn().into_iter().flatten().map(<[u8]>::to_vec).take(8).collect();
+    let stream = start.into_stream(keyring.current().server()).await.map_err(|error| explain(&error, &offered))?;
+    if stream.get_ref().1.alpn_protocol() != Some(VERSION) {
+        return Err("it does not speak the nodes' protocol".into());
+    }
+    Ok(stream)
+}
+
+fn explain(error: &io::Error, offered: &[Vec<u8>]) -> String {
+    use rustls::{CertificateError as Certificate, Error};
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(Error::NoApplicationProtocol) => {
+            let offered: Vec<_> = offered.iter().map(|name| String::from_utf8_lossy(name)).collect();
+            format!("it speaks another version of the protocol ({}), we speak bascule/1", offered.join(", "))
+        }
+        Some(Error::NoCertificatesPresented) => "it showed no certificate".into(),
+        Some(Error::InvalidCertificate(Certificate::Expired | Certificate::ExpiredContext { .. })) => {
+            "its certificate has expired".into()
+        }
+        Some(Error::InvalidCertificate(Certificate::NotValidYet | Certificate::NotValidYetContext { .. })) => {
+            "its certificate is not valid yet: is a clock wrong?".into()
+        }
+        Some(Error::InvalidCertificate(Certificate::UnknownIssuer | Certificate::BadSignature)) => {
+            "its certificate is of a foreign authority".into()
+        }
+        Some(Error::AlertReceived(alert)) => format!("it refuses our certificate: {alert:?}"),
+        _ => error.to_string(),
+    }
+}
+
+/// A caller's place among its connections.
+struct Place<'a> {
+    who: &'a Who,
+    connected: &'a Connected,
+    leave: Arc<Notify>,
+}
+
+impl<'a> Place<'a> {
+    fn take(who: &'a Who, connected: &'a Connected) -> Self {
+        let leave = Arc::new(Notify::new());
+        let mut all = connected.lock().unwrap_or_else(PoisonError::into_inner);
+        let its = all.entry(who.clone()).or_default();
+        its.push(Arc::clone(&leave));
+        if its.len() > CONNECTIONS_EACH {
+            its[0].notify_one();
+        }
+        Self { who, connected, leave }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut all = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(its) = all.get_mut(self.who) {
+            its.retain(|leave| !Arc::ptr_eq(leave, &self.leave));
+            if its.is_empty() {
+                all.remove(self.who);
+            }
+        }
+    }
+}
+
+/// Answers calls in any order until the caller goes or breaks the rules.
+async fn converse<H: Handler>(stream: tokio_rustls::server::TlsStream<TcpStream>, who: &Who, handler: &H) {
+    let (mut replies, mut calls) = frames::framed(stream).split();
+    let mut open = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            call = timeout(IDLE, calls.next()), if open.len() < CALLS => {
+                let Ok(Some(Ok(frame))) = call else { return };
+                match frames::read::<Call>(&frame) {
+                    Ok(Call { id, ask }) => open.push(async move { Reply { id, answer: handler.told(who, ask).await } }),
+                    Err(error) => {
+                        tracing::warn!(%who, %error, "sends what is no call");
+                        return;
+                    }
+                }
+            }
+            Some(reply) = open.next(), if !open.is_empty() => {
+                let Ok(frame) = frames::write(&reply) else { return };
+                if !matches!(timeout(WRITE, replies.send(frame)).await, Ok(Ok(()))) {
+                    return;
+                }
+            }
+        }
+    }
+}

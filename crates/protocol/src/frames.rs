@@ -1,0 +1,28 @@
+//! Frames on a stream: four bytes of length, then one JSON object.
+
+use crate::wire::FRAME_BYTES;
+use bytes::{Bytes, BytesMut};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io;
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+/// Frames over a stream; a longer one than [`FRAME_BYTES`] ends the connection.
+pub(crate) fn framed<S: tokio::io::AsyncRead + tokio::io::AsyncWrite>(stream: S) -> Framed<S, LengthDelimitedCodec> {
+    LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES).new_framed(stream)
+}
+
+pub(crate) fn write<T: Serialize>(message: &T) -> io::Result<Bytes> {
+    Ok(serde_json::to_vec(message)?.into())
+}
+
+pub(crate) fn read<T: DeserializeOwned>(frame: &BytesMut) -> io::Result<T> {
+    Ok(serde_json::from_slice(frame)?)
+}
+
+/// What both ends set on a connection: no waiting for more to send, and lost segments sent again at a steady pace, as a
+/// vote that comes late is worth nothing (`tcp(7)`, `TCP_THIN_LINEAR_TIMEOUTS` in the kernel's documentation).
+pub(crate) fn tune(stream: &tokio::net::TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    socket2::SockRef::from(stream).set_tcp_thin_linear_timeouts(true)
+}

@@ -1,0 +1,249 @@
+//! A node's own certificate and key, the site's authority, and how both ends of a connection are checked.
+
+mod verify;
+
+use crate::who::{NoRole, Who};
+use crate::wire::VERSION;
+use arc_swap::ArcSwap;
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::version::TLS13;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+pub use verify::Expected;
+
+/// The file of the site's authority, in an identity's directory.
+pub const CA: &str = "ca.pem";
+/// The file of the certificate and what is between it and the authority.
+pub const CHAIN: &str = "chain.pem";
+/// The file of the private key.
+pub const KEY: &str = "key.pem";
+
+/// A longer file is no certificate of ours.
+const FILE_BYTES: u64 = 256 << 10;
+
+/// Who we are, and how we know others.
+#[derive(Debug)]
+pub struct Identity {
+    who: Who,
+    expires: u64,
+    roots: Arc<RootCertStore>,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    server: Arc<ServerConfig>,
+}
+
+/// Why there is no identity.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// A file could not be read.
+    #[error("{path}: {source}; `bascule certs` makes this file")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A file holds something else.
+    #[error("{path}: {problem}; `bascule certs` makes this file")]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The certificate names no role.
+    #[error("{path}: {source}")]
+    Role {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: NoRole,
+    },
+}
+
+impl Identity {
+    /// Reads an identity's directory: [`CA`], [`CHAIN`], [`KEY`]. An expired certificate is read too: it is for the others
+    /// to refuse.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong with it.
+    pub fn load(directory: &Path) -> Result<Self, IdentityError> {
+        let (ca, chain_path, key_path) = (directory.join(CA), directory.join(CHAIN), directory.join(KEY));
+        let wrong = |path: &Path, problem: String| IdentityError::Content { path: path.to_owned(), problem };
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(&ca)? {
+            roots.add(certificate).map_err(|error| wrong(&ca, format!("no authority: {error}")))?;
+        }
+        let roots = Arc::new(roots);
+        let chain = certificates(&chain_path)?;
+        let leaf = chain.first().ok_or_else(|| wrong(&chain_path, "no certificate in it".into()))?;
+        let (who, expires) = read(leaf).map_err(|flaw| match flaw {
+            Flaw::Role(source) => IdentityError::Role { path: chain_path.clone(), source },
+            Flaw::Certificate(problem) => wrong(&chain_path, problem),
+        })?;
+        let text = file(&key_path)?;
+        let key = PrivateKeyDer::from_pem_slice(&text)
+            .map_err(|error| wrong(&key_path, format!("no private key in it: {error}")))?;
+        // This compares the keys too.
+        CertifiedKey::from_der(chain.clone(), key.clone_key(), &default_provider())
+            .map_err(|error| wrong(&key_path, format!("is not the key of {}: {error}", chain_path.display())))?;
+        if let Err(error) = verify::chain_of(&chain, &roots, expires) {
+            return Err(wrong(&chain_path, format!("not issued by the authority in {}: {error}", ca.display())));
+        }
+        let server = server(&roots, &chain, &key).map_err(|error| wrong(&chain_path, error.to_string()))?;
+        Ok(Self { who, expires, roots, chain, key, server })
+    }
+
+    /// Returns who we are.
+    pub const fn who(&self) -> &Who {
+        &self.who
+    }
+
+    /// Returns the days until the certificate expires, rounded down; negative once it has.
+    pub fn days_left(&self) -> i64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let left = i64::try_from(self.expires).unwrap_or(i64::MAX) - i64::try_from(now).unwrap_or(i64::MAX);
+        left.div_euclid(24 * 3600)
+    }
+
+    /// Returns when the certificate expires.
+    pub fn expires(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.expires)
+    }
+
+    /// Returns how to accept connections.
+    pub(crate) fn server(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.server)
+    }
+
+    /// Returns how to dial somebody who must be the one expected.
+    pub(crate) fn client(&self, expected: Expected) -> Result<ClientConfig, rustls::Error> {
+        let provider = Arc::new(default_provider());
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(verify::ServerRole::new(Arc::clone(&self.roots), expected, &provider))
+            .with_client_auth_cert(self.chain.clone(), self.key.clone_key())?;
+        config.alpn_protocols = vec![VERSION.to_vec()];
+        // A resumed session would not look at certificates again.
+        config.resumption = rustls::client::Resumption::disabled();
+        Ok(config)
+    }
+}
+
+fn server(
+    roots: &Arc<RootCertStore>,
+    chain: &[CertificateDer<'static>],
+    key: &PrivateKeyDer<'static>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let provider = Arc::new(default_provider());
+    let clients = WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), Arc::clone(&provider))
+        .build()
+        .map_err(|error| rustls::Error::General(error.to_string()))?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(clients)
+        .with_single_cert(chain.to_vec(), key.clone_key())?;
+    config.alpn_protocols = vec![VERSION.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+/// An identity that can be read anew while connections use it.
+#[derive(Debug)]
+pub struct Keyring {
+    directory: PathBuf,
+    current: ArcSwap<Identity>,
+}
+
+impl Keyring {
+    /// Reads an identity's directory.
+    ///
+    /// # Errors
+    /// As [`Identity::load`].
+    pub fn open(directory: &Path) -> Result<Self, IdentityError> {
+        let identity = Identity::load(directory)?;
+        Ok(Self { directory: directory.to_owned(), current: ArcSwap::from_pointee(identity) })
+    }
+
+    /// Returns the identity as it was read last.
+    pub fn current(&self) -> Arc<Identity> {
+        self.current.load_full()
+    }
+
+    /// Reads the directory anew: for connections from now on. After an error the old identity stays.
+    ///
+    /// # Errors
+    /// As [`Identity::load`]; also when the new certificate is somebody else's.
+    pub fn reload(&self) -> Result<(), IdentityError> {
+        let fresh = Identity::load(&self.directory)?;
+        let who = self.current().who().clone();
+        if *fresh.who() != who {
+            let problem = format!("is the certificate of {}, and this is {who}", fresh.who());
+            return Err(IdentityError::Content { path: self.directory.join(CHAIN), problem });
+        }
+        self.current.store(Arc::new(fresh));
+        Ok(())
+    }
+}
+
+fn file(path: &Path) -> Result<Vec<u8>, IdentityError> {
+    let read = |path: &Path| {
+        if fs::metadata(path)?.len() > FILE_BYTES {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "too large for a certificate"));
+        }
+        fs::read(path)
+    };
+    read(path).map_err(|source| IdentityError::Read { path: path.to_owned(), source })
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+    let text = file(path)?;
+    let read: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&text).collect();
+    match read {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(IdentityError::Content { path: path.to_owned(), problem: "no certificate in it".into() }),
+        Err(error) => Err(IdentityError::Content { path: path.to_owned(), problem: error.to_string() }),
+    }
+}
+
+/// What is wrong with a certificate.
+#[derive(Debug)]
+pub(crate) enum Flaw {
+    Role(NoRole),
+    Certificate(String),
+}
+
+/// Reads who a certificate is of, and when it expires, in seconds of the Unix epoch.
+pub(crate) fn read(certificate: &CertificateDer<'_>) -> Result<(Who, u64), Flaw> {
+    let broken = |problem: &str| Flaw::Certificate(problem.to_owned());
+    let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| broken("not a certificate"))?;
+    let names = parsed.subject_alternative_name().map_err(|_| broken("its names cannot be read"))?;
+    let uris = names.into_iter().flat_map(|names| &names.value.general_names).filter_map(|name| match name {
+        GeneralName::URI(uri) => Some(*uri),
+        _ => None,
+    });
+    let mut roles = uris.filter(|uri| uri.starts_with(crate::who::SCHEME));
+    let role = roles.next().ok_or_else(|| broken("names no role (a URI bascule:…)"))?;
+    if roles.next().is_some() {
+        return Err(broken("names more than one role"));
+    }
+    let expires = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
+    Ok((role.parse().map_err(Flaw::Role)?, expires))
+}
+
+#[cfg(test)]
+mod tests;

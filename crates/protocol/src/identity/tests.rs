@@ -1,0 +1,84 @@
+use super::*;
+use crate::issue::{Authority, Validity};
+use failover::Side;
+use std::fs;
+use tempfile::TempDir;
+
+fn main_node() -> Who {
+    Who::of_side(crate::wire::Role::Xivo, Side::Main, "main-xivo")
+}
+
+fn made() -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::create(&dir.path().join("ca"), "lab").unwrap();
+    let node = dir.path().join("node");
+    authority.issue(&main_node(), &node, Validity::days(30)).unwrap();
+    (dir, node)
+}
+
+#[test]
+fn an_identity_tells_who_it_is_and_for_how_long() {
+    let (dir, node) = made();
+    let identity = Identity::load(&node).unwrap();
+    assert_eq!(*identity.who(), main_node());
+    assert!((29..=30).contains(&identity.days_left()), "{}", identity.days_left());
+    let authority = Authority::open(&dir.path().join("ca")).unwrap();
+    let old = dir.path().join("old");
+    authority.issue(&main_node(), &old, Validity::expired()).unwrap();
+    assert!(Identity::load(&old).unwrap().days_left() < 0);
+}
+
+#[test]
+fn nothing_is_overwritten() {
+    let (dir, node) = made();
+    let authority = Authority::open(&dir.path().join("ca")).unwrap();
+    let error = authority.issue(&main_node(), &node, Validity::days(1)).unwrap_err();
+    assert!(error.to_string().contains("key.pem"), "{error}");
+    assert!(Authority::create(&dir.path().join("ca"), "lab").is_err());
+}
+
+#[test]
+fn what_is_wrong_with_an_identity_is_said_with_its_file() {
+    let (dir, node) = made();
+    let other = dir.path().join("other");
+    Authority::create(&dir.path().join("ca2"), "elsewhere")
+        .unwrap()
+        .issue(&main_node(), &other, Validity::days(1))
+        .unwrap();
+    let broken = |file: &str, from: Option<&Path>, expected: &str| {
+        let keep = fs::read(node.join(file)).unwrap();
+        match from {
+            Some(from) => fs::write(node.join(file), fs::read(from).unwrap()).unwrap(),
+            None => fs::remove_file(node.join(file)).unwrap(),
+        }
+        let error = Identity::load(&node).unwrap_err().to_string();
+        fs::write(node.join(file), keep).unwrap();
+        assert!(error.contains(file) && error.contains(expected), "{error}");
+    };
+    broken(KEY, None, "No such file");
+    broken(KEY, Some(&other.join(KEY)), "is not the key of");
+    broken(KEY, Some(&other.join(CHAIN)), "no private key");
+    broken(CHAIN, Some(&other.join(KEY)), "no certificate");
+    broken(CHAIN, Some(&node.join(CA)), "names no role");
+    broken(CA, Some(&node.join(KEY)), "no certificate");
+    broken(CA, Some(&other.join(CA)), "not issued by");
+    Identity::load(&node).unwrap();
+}
+
+#[test]
+fn a_renewed_certificate_is_taken_and_somebody_elses_is_not() {
+    let (dir, node) = made();
+    let keyring = Keyring::open(&node).unwrap();
+    let authority = Authority::open(&dir.path().join("ca")).unwrap();
+    let replace = |who: &Who, days| {
+        fs::remove_dir_all(&node).unwrap();
+        authority.issue(who, &node, Validity::days(days)).unwrap();
+    };
+    replace(&main_node(), 300);
+    keyring.reload().unwrap();
+    assert!(keyring.current().days_left() > 290);
+    replace(&Who::edge("edge"), 100);
+    let error = keyring.reload().unwrap_err().to_string();
+    assert!(error.contains("is the certificate of the Edge edge"), "{error}");
+    assert!(keyring.current().days_left() > 290);
+}

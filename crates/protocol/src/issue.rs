@@ -1,0 +1,139 @@
+//! Makes a site's authority and the certificates of its nodes, Edges and operators.
+
+use crate::identity::{CA, CHAIN, KEY};
+use crate::who::Who;
+use rcgen::string::Ia5String;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
+};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use time::{Duration, OffsetDateTime};
+
+/// The file of the authority's private key, in the authority's directory.
+pub const CA_KEY: &str = "ca-key.pem";
+/// How long an authority is valid.
+pub const AUTHORITY_DAYS: u32 = 3650;
+/// Clocks differ.
+const VALID_BEFORE: Duration = Duration::hours(1);
+
+/// A site's authority.
+#[derive(Debug)]
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: String,
+}
+
+/// Why there is no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum IssueError {
+    /// It could not be made.
+    #[error("cannot make a certificate: {0}")]
+    Make(#[from] rcgen::Error),
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// From when to when a certificate is valid.
+#[derive(Debug, Clone, Copy)]
+pub struct Validity {
+    from: OffsetDateTime,
+    to: OffsetDateTime,
+}
+
+impl Validity {
+    /// From an hour ago on, for so many days.
+    pub fn days(days: u32) -> Self {
+        let now = OffsetDateTime::now_utc();
+        Self { from: now - VALID_BEFORE, to: now + Duration::days(i64::from(days)) }
+    }
+
+    /// Already over, for tests: for a day, until an hour ago.
+    pub fn expired() -> Self {
+        let now = OffsetDateTime::now_utc();
+        Self { from: now - Duration::days(1), to: now - Duration::hours(1) }
+    }
+
+    /// From an hour ago, for so many seconds from now, for tests.
+    pub fn seconds(seconds: i64) -> Self {
+        let now = OffsetDateTime::now_utc();
+        Self { from: now - VALID_BEFORE, to: now + Duration::seconds(seconds) }
+    }
+}
+
+impl Authority {
+    /// Makes an authority in a directory: [`CA`] and [`CA_KEY`]. Overwrites nothing.
+    ///
+    /// # Errors
+    /// A file that exists or cannot be written.
+    pub fn create(directory: &Path, site: &str) -> Result<Self, IssueError> {
+        let mut parameters = CertificateParams::default();
+        parameters.distinguished_name.push(DnType::CommonName, format!("{site} Bascule authority"));
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let valid = Validity::days(AUTHORITY_DAYS);
+        (parameters.not_before, parameters.not_after) = (valid.from, valid.to);
+        let key = KeyPair::generate()?;
+        let certificate = parameters.self_signed(&key)?.pem();
+        make_directory(directory)?;
+        write(&directory.join(CA_KEY), &key.serialize_pem(), 0o600)?;
+        write(&directory.join(CA), &certificate, 0o644)?;
+        Ok(Self { issuer: Issuer::new(parameters, key), certificate })
+    }
+
+    /// Opens an authority that was made before.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is none of ours.
+    pub fn open(directory: &Path) -> Result<Self, IssueError> {
+        let key = KeyPair::from_pem(&text(&directory.join(CA_KEY))?)?;
+        let certificate = text(&directory.join(CA))?;
+        Ok(Self { issuer: Issuer::from_ca_cert_pem(&certificate, key)?, certificate })
+    }
+
+    /// Makes an identity's directory. Overwrites nothing.
+    ///
+    /// # Errors
+    /// A file that exists or cannot be written.
+    pub fn issue(&self, who: &Who, directory: &Path, valid: Validity) -> Result<(), IssueError> {
+        let mut parameters = CertificateParams::default();
+        parameters.distinguished_name.push(DnType::CommonName, who.name());
+        parameters.subject_alt_names = vec![SanType::URI(Ia5String::try_from(who.uri())?)];
+        parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        (parameters.not_before, parameters.not_after) = (valid.from, valid.to);
+        let key = KeyPair::generate()?;
+        let leaf = parameters.signed_by(&key, &self.issuer)?;
+        make_directory(directory)?;
+        write(&directory.join(KEY), &key.serialize_pem(), 0o600)?;
+        write(&directory.join(CHAIN), &leaf.pem(), 0o644)?;
+        write(&directory.join(CA), &self.certificate, 0o644)
+    }
+}
+
+fn make_directory(path: &Path) -> Result<(), IssueError> {
+    fs::create_dir_all(path).map_err(|source| IssueError::File { path: path.to_owned(), source })
+}
+
+fn text(path: &Path) -> Result<String, IssueError> {
+    fs::read_to_string(path).map_err(|source| IssueError::File { path: path.to_owned(), source })
+}
+
+fn write(path: &Path, text: &str, mode: u32) -> Result<(), IssueError> {
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(|source| IssueError::File { path: path.to_owned(), source })
+}

@@ -1,0 +1,263 @@
+//! A connection to one other, dialled when there is something to ask and again when it fails.
+
+use crate::frames;
+use crate::identity::{Expected, Keyring};
+use crate::wire::{Ask, Call, Reply, Told};
+use futures_util::{SinkExt, StreamExt};
+use rustls::pki_types::ServerName;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+/// Calls that may wait for the connection, and calls that may be unanswered: each caller has a few at most.
+const CALLS: usize = 32;
+
+/// The limits of a link.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// For the dial and the handshake together.
+    pub dial: Duration,
+    /// A connection on which a call has been unanswered for so long is given up. For a watch it includes the time the other
+    /// end holds it.
+    pub silence: Duration,
+}
+
+/// How a link is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Nothing was tried yet.
+    Idle,
+    /// Connected.
+    Up,
+    /// Not connected, and why, for people.
+    Down(String),
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Idle => f.write_str("not tried yet"),
+            Self::Up => f.write_str("connected"),
+            Self::Down(why) => f.write_str(why),
+        }
+    }
+}
+
+/// Why a call has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// There is no connection.
+    #[error("{0}")]
+    Down(String),
+    /// Too many calls wait already.
+    #[error("too many calls are unanswered")]
+    Busy,
+}
+
+/// A connection to one other.
+#[derive(Debug, Clone)]
+pub struct Link {
+    calls: mpsc::Sender<Waiting>,
+    state: watch::Receiver<State>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    ask: Ask,
+    answer: oneshot::Sender<Result<Told, LinkError>>,
+}
+
+impl Link {
+    /// Starts a link; nothing is dialled before the first call. It ends with the last clone.
+    pub fn new(address: SocketAddr, expected: Expected, keyring: Arc<Keyring>, limits: Limits) -> Self {
+        let (calls, queue) = mpsc::channel(CALLS);
+        let (state, seen) = watch::channel(State::Idle);
+        let line = Line { address, expected, keyring, limits, queue, state, next: 0 };
+        tokio::spawn(line.run());
+        Self { calls, state: seen }
+    }
+
+    /// Asks. The answer may come late: who waits sets the limit.
+    ///
+    /// # Errors
+    /// When there is no connection, or too many calls are unanswered.
+    pub async fn ask(&self, ask: Ask) -> Result<Told, LinkError> {
+        let (answer, told) = oneshot::channel();
+        self.calls.try_send(Waiting { ask, answer }).map_err(|_| LinkError::Busy)?;
+        told.await.unwrap_or(Err(LinkError::Busy))
+    }
+
+    /// Returns how it is.
+    pub fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// Returns a receiver that sees each change of how it is.
+    pub fn states(&self) -> watch::Receiver<State> {
+        self.state.clone()
+    }
+}
+
+type Connection = Framed<TlsStream<TcpStream>, LengthDelimitedCodec>;
+
+/// The task behind a link.
+struct Line {
+    address: SocketAddr,
+    expected: Expected,
+    keyring: Arc<Keyring>,
+    limits: Limits,
+    queue: mpsc::Receiver<Waiting>,
+    state: watch::Sender<State>,
+    next: u64,
+}
+
+impl Line {
+    async fn run(mut self) {
+        while let Some(first) = self.queue.recv().await {
+            let why = match timeout(self.limits.dial, self.dial()).await {
+                Ok(Ok(connection)) => {
+                    self.state.send_replace(State::Up);
+                    match self.carry(connection, first).await {
+                        Some(why) => why,
+                        None => return,
+                    }
+                }
+                Ok(Err(error)) => {
+                    let why = self.explain(&error);
+                    let _ = first.answer.send(Err(LinkError::Down(why.clone())));
+                    why
+                }
+                Err(_) => {
+                    let why = format!("{} does not answer within {:?}", self.address, self.limits.dial);
+                    let _ = first.answer.send(Err(LinkError::Down(why.clone())));
+                    why
+                }
+            };
+            self.state.send_if_modified(|state| {
+                let now = State::Down(why);
+                let changed = *state != now;
+                *state = now;
+                changed
+            });
+        }
+    }
+
+    async fn dial(&self) -> io::Result<Connection> {
+        let config = self.keyring.current().client(self.expected).map_err(io::Error::other)?;
+        let stream = TcpStream::connect(self.address).await?;
+        frames::tune(&stream)?;
+        // The verifier goes by role; the name is of no meaning.
+        let name = ServerName::IpAddress(self.address.ip().into());
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        if stream.get_ref().1.alpn_protocol() != Some(crate::wire::VERSION) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not speak the nodes' protocol"));
+        }
+        Ok(frames::framed(stream))
+    }
+
+    /// Carries calls until the connection fails, and says why; nothing when nobody can call any more.
+    async fn carry(&mut self, mut connection: Connection, first: Waiting) -> Option<String> {
+        let mut open: BTreeMap<u64, (Instant, Waiting)> = BTreeMap::new();
+        let mut todo = Some(first);
+        let why = loop {
+            if let Some(call) = todo.take()
+                && let Err(error) = self.send(&mut connection, call, &mut open).await
+            {
+                break self.explain(&error);
+            }
+            // Ids grow with time: the first is the oldest.
+            let oldest = open.first_key_value().map(|(_, (since, _))| *since + self.limits.silence);
+            tokio::select! {
+                call = self.queue.recv() => match call {
+                    Some(call) => todo = Some(call),
+                    None => return None,
+                },
+                frame = connection.next() => match frame {
+                    Some(Ok(frame)) => match frames::read::<Reply>(&frame) {
+                        Ok(Reply { id, answer }) => {
+                            if let Some((_, call)) = open.remove(&id) {
+                                let _ = call.answer.send(Ok(answer));
+                            }
+                        }
+                        Err(error) => break format!("{} sends what is no reply: {error}", self.address),
+                    },
+                    Some(Err(error)) => break self.explain(&error),
+                    None => break format!("{} closed the connection", self.address),
+                },
+                () = sleep_until(oldest.unwrap_or_else(Instant::now)), if oldest.is_some() => {
+                    break format!("{} has not answered for {:?}", self.address, self.limits.silence);
+                }
+            }
+        };
+        for (_, call) in open.into_values() {
+            let _ = call.answer.send(Err(LinkError::Down(why.clone())));
+        }
+        Some(why)
+    }
+
+    async fn send(
+        &mut self,
+        connection: &mut Connection,
+        call: Waiting,
+        open: &mut BTreeMap<u64, (Instant, Waiting)>,
+    ) -> io::Result<()> {
+        if call.answer.is_closed() {
+            return Ok(());
+        }
+        if open.len() >= CALLS {
+            let _ = call.answer.send(Err(LinkError::Busy));
+            return Ok(());
+        }
+        self.next += 1;
+        let frame = frames::write(&Call { id: self.next, ask: call.ask.clone() })?;
+        open.insert(self.next, (Instant::now(), call));
+        // A peer that takes nothing is silent.
+        let sent = timeout(self.limits.silence, connection.send(frame)).await;
+        sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Says what failed and, where it is known, what to do.
+    fn explain(&self, error: &io::Error) -> String {
+        let address = self.address;
+        let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
+            return match error.kind() {
+                io::ErrorKind::ConnectionRefused => format!("{address} refuses connections: no watchdog runs there"),
+                io::ErrorKind::UnexpectedEof => format!("{address} closed the connection"),
+                _ => format!("{address}: {error}"),
+            };
+        };
+        use rustls::{AlertDescription as Alert, CertificateError as Certificate, Error};
+        match tls {
+            Error::AlertReceived(Alert::NoApplicationProtocol) => {
+                format!("{address} speaks another version of the protocol than ours (bascule/1)")
+            }
+            Error::AlertReceived(Alert::CertificateExpired) => {
+                format!("{address} says that our certificate has expired")
+            }
+            Error::AlertReceived(Alert::UnknownCA | Alert::DecryptError | Alert::BadCertificate) => {
+                format!("{address} does not know the authority of our certificate")
+            }
+            Error::AlertReceived(alert) => format!("{address} refuses our certificate: {alert:?}"),
+            Error::InvalidCertificate(Certificate::Expired | Certificate::ExpiredContext { .. }) => {
+                format!("the certificate of {address} has expired")
+            }
+            Error::InvalidCertificate(Certificate::NotValidYet | Certificate::NotValidYetContext { .. }) => {
+                format!("the certificate of {address} is not valid yet: is a clock wrong?")
+            }
+            Error::InvalidCertificate(Certificate::UnknownIssuer | Certificate::BadSignature) => {
+                format!("{address} shows a certificate of a foreign authority")
+            }
+            Error::Other(other) => format!("{address}: {other}"),
+            other => format!("{address}: {other}"),
+        }
+    }
+}

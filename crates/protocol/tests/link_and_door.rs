@@ -1,0 +1,280 @@
+//! Links and doors over real sockets: who is let in, who is turned away and what either is told.
+
+#![allow(clippy::unwrap_used)]
+
+use failover::Side;
+use failover::health::Status;
+use protocol::door::{Door, Handler};
+use protocol::identity::{Expected, Identity, Keyring};
+use protocol::issue::{Authority, Validity};
+use protocol::link::{Limits, Link, LinkError, State};
+use protocol::who::Who;
+use protocol::wire::{Ask, Role, Told, Watched};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+const LIMITS: Limits = Limits { dial: Duration::from_secs(2), silence: Duration::from_millis(600) };
+
+struct Site {
+    dir: TempDir,
+    authority: Authority,
+}
+
+impl Site {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::create(&dir.path().join("ca"), "test").unwrap();
+        Self { dir, authority }
+    }
+
+    fn path(&self, who: &Who) -> PathBuf {
+        self.dir.path().join(who.uri().replace(['/', ':'], "-"))
+    }
+
+    fn keyring(&self, who: &Who, valid: Validity) -> Arc<Keyring> {
+        let path = self.path(who);
+        self.authority.issue(who, &path, valid).unwrap();
+        Arc::new(Keyring::open(&path).unwrap())
+    }
+}
+
+fn main_node() -> Who {
+    Who::of_side(Role::Xivo, Side::Main, "main-xivo")
+}
+
+fn standby_node() -> Who {
+    Who::of_side(Role::Xivo, Side::Standby, "standby-xivo")
+}
+
+/// Answers a watch with a serial one higher, after as many milliseconds as was seen.
+#[derive(Default)]
+struct Echo {
+    turned_away: Mutex<Vec<String>>,
+}
+
+impl Echo {
+    fn seen(&self) -> Vec<String> {
+        self.turned_away.lock().unwrap().clone()
+    }
+}
+
+impl Handler for Echo {
+    async fn told(&self, who: &Who, ask: Ask) -> Told {
+        match ask {
+            Ask::Watch { seen } => {
+                tokio::time::sleep(Duration::from_millis(seen)).await;
+                Told::Watch(Watched { serial: seen + 1, status: Status::Active, epoch: 1 })
+            }
+            _ => Told::Refused { reason: format!("not for {who}") },
+        }
+    }
+
+    fn turned_away(&self, _: SocketAddr, why: &str) {
+        self.turned_away.lock().unwrap().push(why.to_owned());
+    }
+}
+
+async fn open(keyring: Arc<Keyring>) -> (SocketAddr, Arc<Echo>, JoinHandle<()>) {
+    let door = Door::open("127.0.0.1:0".parse().unwrap(), keyring).await.unwrap();
+    let (address, handler) = (door.address().unwrap(), Arc::new(Echo::default()));
+    (address, Arc::clone(&handler), tokio::spawn(door.serve(handler)))
+}
+
+async fn until(mut condition: impl FnMut() -> bool) {
+    tokio::time::timeout(Duration::from_secs(10), async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("it comes about");
+}
+
+fn serial(told: Result<Told, LinkError>) -> u64 {
+    match told {
+        Ok(Told::Watch(watched)) => watched.serial,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn many_calls_share_a_connection_and_are_answered_in_any_order() {
+    let site = Site::new();
+    let (address, _, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let keyring = site.keyring(&standby_node(), Validity::days(1));
+    let link = Link::new(address, Expected::Xivo(Side::Main), keyring, LIMITS);
+    assert_eq!(link.state(), State::Idle);
+    let slow = tokio::spawn({
+        let link = link.clone();
+        async move { link.ask(Ask::Watch { seen: 300 }).await }
+    });
+    until(|| link.state() == State::Up).await;
+    for seen in 0..20 {
+        assert_eq!(serial(link.ask(Ask::Watch { seen }).await), seen + 1);
+    }
+    assert_eq!(serial(slow.await.unwrap()), 301);
+}
+
+#[tokio::test]
+async fn who_answers_there_must_be_whom_we_meant() {
+    let site = Site::new();
+    let (address, _, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let keyring = site.keyring(&standby_node(), Validity::days(1));
+    for (expected, right) in
+        [(Expected::AnyXivo, true), (Expected::Edge, false), (Expected::Xivo(Side::Standby), false)]
+    {
+        let link = Link::new(address, expected, Arc::clone(&keyring), LIMITS);
+        let told = link.ask(Ask::Watch { seen: 0 }).await;
+        assert_eq!(told.is_ok(), right, "{told:?}");
+        if let Err(error) = told {
+            assert!(error.to_string().contains("the xivo node main-xivo of main answers there"), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn expired_and_foreign_certificates_are_refused_and_both_ends_say_so() {
+    let site = Site::new();
+    let (address, door, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let elsewhere = Site::new();
+    let foreign = elsewhere.keyring(&standby_node(), Validity::days(1));
+    let told = Link::new(address, Expected::AnyXivo, foreign, LIMITS).ask(Ask::Watch { seen: 0 }).await;
+    assert!(told.unwrap_err().to_string().contains("foreign authority"));
+    until(|| door.seen().iter().any(|why| why.contains("refuses our certificate"))).await;
+
+    let expired = site.keyring(&standby_node(), Validity::expired());
+    let told = Link::new(address, Expected::AnyXivo, expired, LIMITS).ask(Ask::Watch { seen: 0 }).await;
+    assert!(told.unwrap_err().to_string().contains("our certificate has expired"));
+    until(|| door.seen().iter().any(|why| why == "its certificate has expired")).await;
+
+    let (address, _, _door) = open(site.keyring(&Who::edge("old"), Validity::expired())).await;
+    let keyring = site.keyring(&Who::media_server("mds1"), Validity::days(1));
+    let told = Link::new(address, Expected::Edge, keyring, LIMITS).ask(Ask::Watch { seen: 0 }).await;
+    assert!(told.unwrap_err().to_string().contains("has expired"));
+}
+
+/// A client of ours with another authority's trust: it accepts the door, and the door must not accept it.
+#[tokio::test]
+async fn a_door_turns_away_who_has_a_certificate_of_another_authority() {
+    let (site, elsewhere) = (Site::new(), Site::new());
+    let (address, door, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    elsewhere.keyring(&standby_node(), Validity::days(1));
+    let path = elsewhere.path(&standby_node());
+    // It trusts both, its own chain stays the foreign one.
+    let both = [path.join("ca.pem"), site.path(&main_node()).join("ca.pem")].map(|path| std::fs::read(path).unwrap());
+    std::fs::write(path.join("ca.pem"), both.concat()).unwrap();
+    let keyring = Arc::new(Keyring::open(&path).unwrap());
+    let told = Link::new(address, Expected::AnyXivo, keyring, LIMITS).ask(Ask::Watch { seen: 0 }).await;
+    assert!(told.unwrap_err().to_string().contains("does not know the authority of our certificate"));
+    until(|| door.seen().iter().any(|why| why == "its certificate is of a foreign authority")).await;
+}
+
+#[tokio::test]
+async fn a_connection_outlives_its_certificate() {
+    let site = Site::new();
+    let (address, _, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let keyring = site.keyring(&standby_node(), Validity::seconds(2));
+    let link = Link::new(address, Expected::AnyXivo, Arc::clone(&keyring), LIMITS);
+    assert_eq!(serial(link.ask(Ask::Watch { seen: 1 }).await), 2);
+    until(|| keyring.current().days_left() < 0).await;
+    assert_eq!(serial(link.ask(Ask::Watch { seen: 2 }).await), 3);
+    let told = Link::new(address, Expected::AnyXivo, keyring, LIMITS).ask(Ask::Watch { seen: 0 }).await;
+    assert!(told.unwrap_err().to_string().contains("has expired"));
+}
+
+#[tokio::test]
+async fn a_silent_peer_is_given_up_and_dialled_again() {
+    let site = Site::new();
+    let (address, _, door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let keyring = site.keyring(&standby_node(), Validity::days(1));
+    let link = Link::new(address, Expected::AnyXivo, keyring, LIMITS);
+    let told = link.ask(Ask::Watch { seen: 5_000 }).await;
+    assert!(told.unwrap_err().to_string().contains("has not answered for 600ms"));
+    assert_eq!(serial(link.ask(Ask::Watch { seen: 1 }).await), 2);
+    door.abort();
+    until(|| door.is_finished()).await;
+    let told = link.ask(Ask::Watch { seen: 1 }).await;
+    assert!(told.is_err());
+    until(|| matches!(link.state(), State::Down(_))).await;
+    let told = link.ask(Ask::Watch { seen: 1 }).await;
+    assert!(told.unwrap_err().to_string().contains("no watchdog runs there"));
+}
+
+#[tokio::test]
+async fn a_peer_that_takes_the_connection_and_says_nothing_costs_the_dial_limit() {
+    let site = Site::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let keyring = site.keyring(&standby_node(), Validity::days(1));
+    let limits = Limits { dial: Duration::from_millis(200), ..LIMITS };
+    let link = Link::new(listener.local_addr().unwrap(), Expected::AnyXivo, keyring, limits);
+    let told = link.ask(Ask::Watch { seen: 1 }).await;
+    assert!(told.unwrap_err().to_string().contains("does not answer within 200ms"));
+}
+
+#[tokio::test]
+async fn garbage_and_strangers_are_turned_away_and_the_door_goes_on() {
+    let site = Site::new();
+    let (address, door, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let mut plain = TcpStream::connect(address).await.unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer).await;
+    until(|| door.seen().iter().any(|why| why.contains("does not speak TLS"))).await;
+    let keyring = site.keyring(&standby_node(), Validity::days(1));
+    let link = Link::new(address, Expected::AnyXivo, keyring, LIMITS);
+    assert_eq!(serial(link.ask(Ask::Watch { seen: 1 }).await), 2);
+}
+
+#[tokio::test]
+async fn a_caller_has_four_connections_at_most_and_the_oldest_makes_room() {
+    let site = Site::new();
+    let (address, _, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let keyring = site.keyring(&standby_node(), Validity::days(1));
+    let links: Vec<_> = (0..5).map(|_| Link::new(address, Expected::AnyXivo, Arc::clone(&keyring), LIMITS)).collect();
+    for link in &links {
+        assert_eq!(serial(link.ask(Ask::Watch { seen: 1 }).await), 2);
+    }
+    until(|| matches!(links[0].state(), State::Down(_))).await;
+    for link in &links[1..] {
+        assert_eq!(serial(link.ask(Ask::Watch { seen: 1 }).await), 2);
+    }
+}
+
+#[tokio::test]
+async fn another_version_is_named() {
+    let site = Site::new();
+    let (address, door, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    site.keyring(&standby_node(), Validity::days(1));
+    let path = site.path(&standby_node());
+    Identity::load(&path).unwrap();
+    assert_eq!(other_version(address, &path).await.unwrap_err().kind(), std::io::ErrorKind::InvalidData);
+    until(|| door.seen().iter().any(|why| why.contains("another version of the protocol (bascule/9)"))).await;
+}
+
+/// Dials as a program of another version would.
+async fn other_version(address: SocketAddr, identity: &std::path::Path) -> std::io::Result<()> {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+    let read = |name: &str| std::fs::read(identity.join(name)).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(&read("ca.pem")).unwrap()).unwrap();
+    let chain = vec![CertificateDer::from_pem_slice(&read("chain.pem")).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(&read("key.pem")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .unwrap();
+    config.alpn_protocols = vec![b"bascule/9".to_vec()];
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from("localhost").unwrap();
+    tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.map(drop)
+}
