@@ -63,12 +63,12 @@ impl Machine {
     }
 
     /// Starts a program that stays; what it says goes to `log/NAME.log`.
-    pub(crate) fn start(&self, name: &str, arguments: &[&OsStr], variables: &[(&str, &str)]) -> Outcome<Program> {
+    pub(crate) fn start(&self, name: &str, arguments: &[&OsStr]) -> Outcome<Program> {
         let path = self.log(name);
         let log = File::options().create(true).append(true).open(&path).map_err(because(path.display()))?;
         let errors = log.try_clone().map_err(because(path.display()))?;
         let mut command = self.command(arguments);
-        command.envs(variables.iter().copied()).stdout(log).stderr(errors);
+        command.stdout(log).stderr(errors);
         let child = command.spawn().map_err(because(name))?;
         Ok(Program { title: format!("{name} on {}", self.host.name()), child, stopped: false })
     }

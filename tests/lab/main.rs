@@ -5,13 +5,18 @@
 #![allow(clippy::unwrap_used, reason = "everything here is a test")]
 
 mod asterisk;
+mod certs;
+mod config;
+mod daemon;
 mod machine;
 mod net;
 mod outcome;
+mod relay;
 mod scenarios;
 mod sip;
 mod site;
 mod watch;
+mod web;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

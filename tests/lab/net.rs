@@ -167,6 +167,11 @@ impl Net {
         Host::ALL.iter().try_for_each(|host| self.cable(*host, "up"))
     }
 
+    /// Plugs a machine's cable in again.
+    pub(crate) fn plug(&self, host: Host) -> Outcome {
+        self.cable(host, "up")
+    }
+
     fn cable(&self, host: Host, state: &str) -> Outcome {
         ip(&["-n", &self.switch(), "link", "set", &host.port(), state], "")
     }
@@ -181,20 +186,26 @@ impl Net {
         host: Host,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Outcome<JoinHandle<T>> {
-        let path = format!("/run/netns/{}", self.namespace(host));
-        let namespace = File::open(&path).map_err(because(&path))?;
+        let namespace = self.namespace(host);
         let (sender, entered) = std::sync::mpsc::channel();
         let thread = thread::Builder::new().name(host.name().to_owned()).spawn(move || {
-            let moved = move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network));
+            let moved = enter(&namespace);
             let inside = moved.is_ok();
             let _ = sender.send(moved);
             // Outside nothing may happen: whoever started this is told.
             assert!(inside, "not inside");
             work()
         });
-        entered.recv().map_err(|_| format!("{path}: the thread is gone"))?.map_err(because(&path))?;
+        entered.recv().map_err(|_| format!("{}: the thread is gone", host.name()))??;
         thread.map_err(because("a thread"))
     }
+}
+
+/// Moves this thread into a namespace, for good: sockets it opens from now on are there.
+pub(crate) fn enter(namespace: &str) -> Outcome {
+    let path = format!("/run/netns/{namespace}");
+    let file = File::open(&path).map_err(because(&path))?;
+    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).map_err(because(path))
 }
 
 impl Drop for Net {

@@ -92,6 +92,11 @@ impl<P: Pipe> Phone<P> {
         Self { pipe, user, server, own, id: fastrand::u64(..), sequence: 0 }
     }
 
+    /// Leaves the phone, and returns what it spoke through.
+    pub(crate) fn hang_up(self) -> P {
+        self.pipe
+    }
+
     /// Registers within the limit.
     pub(crate) fn register(&mut self, limit: Duration) -> Outcome {
         let (user, own, server) = (self.user, self.own, self.server);

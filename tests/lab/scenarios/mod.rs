@@ -1,8 +1,10 @@
 //! What can happen to a site, and what has to come of it.
 
+mod edge;
 mod telephony;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 
 use crate::outcome::Outcome;
 use crate::site::Place;
@@ -28,29 +30,52 @@ pub(crate) struct Scenario {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Need {
     Asterisk,
+    /// The program `bascule`.
+    Edge,
 }
 
-pub(crate) const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "parts",
-    about: "the lab's own parts do what they are for",
-    needs: &[Need::Asterisk],
-    act: telephony::parts,
-}];
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "parts",
+        about: "the lab's own parts do what they are for",
+        needs: &[Need::Asterisk],
+        act: telephony::parts,
+    },
+    Scenario {
+        name: "edge-alone",
+        about: "without watchdogs, a switch by hand takes users and their softphones along",
+        needs: &[Need::Asterisk, Need::Edge],
+        act: edge::alone,
+    },
+];
 
 /// What scenarios are played on.
 #[derive(Debug)]
 pub(crate) struct Stage {
     pub(crate) place: Place,
+    binaries: Option<PathBuf>,
 }
 
 impl Stage {
     pub(crate) fn new(place: Place) -> Self {
-        Self { place }
+        let binaries = std::env::var_os("BASCULE_LAB_BINARIES").map(PathBuf::from);
+        // Tests are built into `deps`, beside which programs are.
+        let beside = || Some(std::env::current_exe().ok()?.parent()?.parent()?.to_owned());
+        Self { place, binaries: binaries.or_else(beside) }
+    }
+
+    fn binaries(&self) -> Outcome<&Path> {
+        self.binaries.as_deref().ok_or_else(|| "no directory with programs".to_owned())
+    }
+
+    fn has_program(&self, name: &str) -> bool {
+        self.binaries.as_ref().is_some_and(|binaries| binaries.join(name).is_file())
     }
 
     fn lacks(&self, need: Need) -> Option<String> {
         match need {
             _ if !rustix::process::geteuid().is_root() => Some("only root can make network namespaces".to_owned()),
+            Need::Edge => (!self.has_program("bascule")).then(|| "no program bascule".to_owned()),
             Need::Asterisk => {
                 (!self.place.has("asterisk")).then(|| "no Asterisk (tests/lab/need brings it)".to_owned())
             }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::Stage;
 use crate::net::{Fault, Host};
 use crate::outcome::{Outcome, ensure, wait_for};
-use crate::sip::{Call, Phone, Udp};
-use crate::site::Telephony;
+use crate::sip::Call;
+use crate::site::{Telephony, call};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -76,19 +76,6 @@ pub(super) fn parts(stage: &mut Stage) -> Outcome {
     wait_for("Main has booted", SOON, || ensure(site.watch.serving() == [true, false], || site.watch.story(start)))?;
     println!("  seen: {}", site.watch.story(start));
     Ok(())
-}
-
-/// A phone registers at a node and calls its echo test; it has to hear itself.
-pub(super) fn call(site: &Telephony, node: Host) -> Outcome<Call> {
-    let work = move || -> Outcome<Call> {
-        let mut phone = Phone::new(Udp::to(node.address())?, "1002", node.address(), Host::Phone.address());
-        phone.register(SOON)?;
-        phone.call_echo(SOON)
-    };
-    let thread = site.net.inside(Host::Phone, work)?;
-    let call = thread.join().map_err(|_| "the phone panicked".to_owned())??;
-    ensure(call.echoed > 0, || format!("a call by {} is answered, but nothing is heard", node.name()))?;
-    Ok(call)
 }
 
 fn milliseconds(call: Call) -> f64 {
