@@ -59,12 +59,6 @@ impl Daemon {
         self.start()
     }
 
-    /// Starts it with another configuration than before.
-    pub(crate) fn reconfigure(&mut self, change: impl FnOnce(String) -> String) -> Outcome {
-        let text = fs::read_to_string(&self.config).map_err(because(self.config.display()))?;
-        fs::write(&self.config, change(text)).map_err(because(self.config.display()))
-    }
-
     pub(crate) fn signal(&mut self, signal: Signal) -> Outcome {
         self.program.as_mut().ok_or_else(|| "it does not run".to_owned())?.signal(signal)
     }

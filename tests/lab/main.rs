@@ -1,7 +1,7 @@
 //! The lab: a whole site in network namespaces with real parts, broken in every way a site breaks. `tests/lab/run` starts
 //! it; needs root.
 
-#![allow(unreachable_pub, dead_code)]
+#![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, reason = "everything here is a test")]
 
 mod asterisk;
@@ -11,6 +11,7 @@ mod daemon;
 mod machine;
 mod net;
 mod outcome;
+mod phone;
 mod relay;
 mod scenarios;
 mod sip;

@@ -207,6 +207,23 @@ impl Site {
         self.telephony.machine(host)?.must(&command, Duration::from_secs(10)).map(drop)
     }
 
+    /// What was seen since then, and what our programs said last: for somebody who wants to know why.
+    pub(crate) fn account(&self, since: Instant) -> String {
+        const LINES: usize = 12;
+        let mut text = format!("  telephony: {}\n  user: {}\n", self.watch().story(since), self.user.story(since));
+        for (name, daemon) in
+            self.watchdogs.iter().map(|(host, daemon)| (host.name(), daemon)).chain([("edge", &self.edge)])
+        {
+            let log = daemon.log();
+            // Each request of the user's has a line at the Edge.
+            let lines: Vec<_> = log.lines().filter(|line| !line.contains("\"request\":")).collect();
+            for line in &lines[lines.len().saturating_sub(LINES)..] {
+                text += &format!("  {name}: {line}\n");
+            }
+        }
+        text
+    }
+
     pub(crate) fn call(&self, node: Host) -> Outcome<Call> {
         call(&self.telephony, node)
     }

@@ -158,17 +158,6 @@ async fn page(from: SocketAddr, tls: &Arc<ClientConfig>, path: &str) -> Outcome<
     }
 }
 
-/// Asks a server itself, not the Edge. To be called outside of any runtime.
-pub(crate) fn ask_directly(net: &Net, host: Host, tls: &Arc<ClientConfig>) -> Outcome<String> {
-    let tls = tls.clone();
-    let work = move || {
-        let to = SocketAddr::from((host.address(), 443));
-        let asked = async { timeout(CONNECT, page(to, &tls, "/version")).await };
-        runtime()?.block_on(asked).unwrap_or_else(|_| Err("no answer".to_owned()))
-    };
-    net.inside(Host::User, work)?.join().map_err(|_| "the user panicked".to_owned())?
-}
-
 /// SIP over a WebSocket through the Edge.
 pub(crate) struct WebSocket {
     runtime: Runtime,

@@ -16,7 +16,7 @@ use crate::web::WebSocket;
 const SOON: Duration = Duration::from_secs(10);
 
 pub(super) fn alone(stage: &mut Stage) -> Outcome {
-    let place = stage.place.fresh("edge-alone")?;
+    let place = stage.place("edge-alone")?;
     let mut site = Site::lay_out(&place, stage.binaries()?, false)?;
     site.telephony.main.start()?;
     site.contact_centre(Host::MainCc, "start")?;
