@@ -91,10 +91,13 @@ impl Daemon {
         serde_json::from_str(&text).map_err(because(format!("status of {}", self.machine.host.name())))
     }
 
-    /// Fails unless the status says these words somewhere.
-    pub(crate) fn says(&self, words: &str) -> Outcome {
-        let status = self.status()?.to_string();
-        ensure(status.contains(words), || format!("{} does not say `{words}`: {status}", self.machine.host.name()))
+    /// Fails unless this part of the status says these words.
+    pub(crate) fn says(&self, part: &str, words: &str) -> Outcome {
+        let status = self.status()?;
+        let said = status.get(part).map(Value::to_string).unwrap_or_default();
+        ensure(said.to_lowercase().contains(words), || {
+            format!("{} does not say `{words}` in `{part}`: {status}", self.machine.host.name())
+        })
     }
 
     /// Everything it ever logged in this site.

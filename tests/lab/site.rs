@@ -235,8 +235,7 @@ fn contact_centre(machine: &Machine, bascule: &Path, shown: &Pair) -> Outcome<Ve
     fs::write(&script, include_str!("cc-service")).map_err(because(script.display()))?;
     let side = config::side(machine.host).unwrap_or_default().to_owned();
     let path = |path: &Path| path.display().to_string();
-    let address = machine.host.address().to_string();
-    Ok(vec!["/bin/sh".to_owned(), path(&script), path(bascule), side, address, path(&shown.chain), path(&shown.key)])
+    Ok(vec!["/bin/sh".to_owned(), path(&script), path(bascule), side, path(&shown.chain), path(&shown.key)])
 }
 
 /// A phone registers at a node and calls its echo test; it has to hear itself.

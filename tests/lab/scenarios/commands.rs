@@ -128,7 +128,7 @@ fn full(site: &mut Site, state: &std::path::Path) -> Outcome {
     ensure(site.watch().first_answer(STANDBY, since).is_none(), || {
         format!("a node that cannot write its promises serves: {}", site.watch().story(since))
     })?;
-    site.watchdog(STANDBY)?.says("written")
+    site.watchdog(STANDBY)?.says("alarms", "writ")
 }
 
 /// Somebody who speaks another version stands where Standby was: Main serves on and says what it sees.
@@ -154,7 +154,7 @@ pub(super) fn version(site: &mut Site) -> Outcome {
     let since = Instant::now();
     let server = site.net().inside(STANDBY, listen)?;
     main_serves_on(site, since, Duration::from_secs(5))?;
-    let said = site.watchdog(MAIN)?.says("version");
+    let said = site.watchdog(MAIN)?.says("voters", "version");
     server.join().map_err(|_| "the other version panicked".to_owned())??;
     site.watchdog(STANDBY)?.start()?;
     said?;
