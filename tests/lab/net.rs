@@ -186,19 +186,31 @@ impl Net {
         host: Host,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Outcome<JoinHandle<T>> {
-        let namespace = self.namespace(host);
-        let (sender, entered) = std::sync::mpsc::channel();
-        let thread = thread::Builder::new().name(host.name().to_owned()).spawn(move || {
-            let moved = enter(&namespace);
-            let inside = moved.is_ok();
-            let _ = sender.send(moved);
-            // Outside nothing may happen: whoever started this is told.
-            assert!(inside, "not inside");
-            work()
-        });
-        entered.recv().map_err(|_| format!("{}: the thread is gone", host.name()))??;
-        thread.map_err(because("a thread"))
+        within(self.namespace(host), work)
     }
+
+    /// Does something on the switch itself, where no fault between machines is felt, but for a pulled cable.
+    pub(crate) fn on_the_switch<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Outcome<JoinHandle<T>> {
+        within(self.switch(), work)
+    }
+}
+
+fn within<T: Send + 'static>(namespace: String, work: impl FnOnce() -> T + Send + 'static) -> Outcome<JoinHandle<T>> {
+    let (sender, entered) = std::sync::mpsc::channel();
+    let name = namespace.clone();
+    let thread = thread::Builder::new().name("inside".to_owned()).spawn(move || {
+        let moved = enter(&namespace);
+        let inside = moved.is_ok();
+        let _ = sender.send(moved);
+        // Outside nothing may happen: whoever started this is told.
+        assert!(inside, "not inside");
+        work()
+    });
+    entered.recv().map_err(|_| format!("{name}: the thread is gone"))??;
+    thread.map_err(because("a thread"))
 }
 
 /// Moves this thread into a namespace, for good: sockets it opens from now on are there.

@@ -1,7 +1,7 @@
 //! As much SIP (RFC 3261) as a phone needs that registers and calls: over UDP, and over WebSocket (RFC 7118).
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
 use crate::outcome::{Outcome, because, ensure};
@@ -170,12 +170,12 @@ impl<P: Pipe> Phone<P> {
     }
 }
 
-/// An OPTIONS that says which probe it is.
-pub(crate) fn options(server: Ipv4Addr, own: SocketAddr, probe: usize) -> String {
+/// An OPTIONS that says which probe it is, and whose: to a server, two with one branch are one.
+pub(crate) fn options(server: Ipv4Addr, prober: u64, probe: usize) -> String {
     format!(
-        "OPTIONS sip:{server} SIP/2.0\r\nVia: SIP/2.0/UDP {own};rport;branch=z9hG4bKlab{server}{probe}\r\nMax-Forwards: 70\r\n\
-         From: <sip:1002@{server}>;tag={probe}\r\nTo: <sip:{server}>\r\nCall-ID: lab{server}-{probe}\r\nCSeq: {probe} OPTIONS\r\n\
-         Content-Length: 0\r\n\r\n"
+        "OPTIONS sip:{server} SIP/2.0\r\nVia: SIP/2.0/UDP prober.invalid;rport;branch=z9hG4bK{prober}-{probe}\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:1002@{server}>;tag={prober}\r\nTo: <sip:{server}>\r\n\
+         Call-ID: {prober}-{probe}\r\nCSeq: {probe} OPTIONS\r\nContent-Length: 0\r\n\r\n"
     )
 }
 

@@ -210,7 +210,12 @@ impl Site {
     /// What was seen since then, and what our programs said last: for somebody who wants to know why.
     pub(crate) fn account(&self, since: Instant) -> String {
         const LINES: usize = 12;
-        let mut text = format!("  telephony: {}\n  user: {}\n", self.watch().story(since), self.user.story(since));
+        let mut text = format!(
+            "  telephony: {}\n  beside the nodes: {}\n  user: {}\n",
+            self.watch().story(since),
+            self.watch().story_beside(since),
+            self.user.story(since)
+        );
         for (name, daemon) in
             self.watchdogs.iter().map(|(host, daemon)| (host.name(), daemon)).chain([("edge", &self.edge)])
         {

@@ -1,4 +1,5 @@
-//! Who serves, seen from outside: a phone's view of both XiVO nodes, and the media server's.
+//! Who serves, seen from outside: a phone's view of both XiVO nodes, the media server's, and that of somebody beside each
+//! node, whom no cut keeps from hearing it.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -39,7 +40,10 @@ impl Slot {
 
 #[derive(Debug, Default)]
 struct Seen {
+    /// As a phone sees it.
     slots: Vec<Slot>,
+    /// As somebody on the switch does, where nothing is cut between a machine and its port.
+    beside: Vec<Slot>,
     registered: Vec<(Instant, Vec<Ipv4Addr>)>,
 }
 
@@ -57,7 +61,11 @@ impl Watch {
         let end = Arc::new(AtomicBool::new(false));
         let prober = {
             let (seen, end) = (seen.clone(), end.clone());
-            net.inside(Host::Phone, move || probe(&seen, &end))?
+            net.inside(Host::Phone, move || probe(&seen, |seen| &mut seen.slots, &end))?
+        };
+        let beside = {
+            let (seen, end) = (seen.clone(), end.clone());
+            net.on_the_switch(move || probe(&seen, |seen| &mut seen.beside, &end))?
         };
         let sampler = {
             let (seen, end, media_server) = (seen.clone(), end.clone(), media_server.clone());
@@ -74,14 +82,12 @@ impl Watch {
             };
             std::thread::Builder::new().name("registrations".to_owned()).spawn(sample).map_err(because("a thread"))?
         };
-        Ok(Self { seen, end, threads: vec![prober, sampler] })
+        Ok(Self { seen, end, threads: vec![prober, beside, sampler] })
     }
 
     /// All slots since then, but for the last, which is not over.
     pub(crate) fn slots(&self, since: Instant) -> Vec<Slot> {
-        let seen = lock(&self.seen);
-        let over = seen.slots.len().saturating_sub(1);
-        seen.slots[..over].iter().filter(|slot| slot.asked >= since).copied().collect()
+        over(&lock(&self.seen).slots, since)
     }
 
     /// When this node first answered a question asked since then.
@@ -102,18 +108,27 @@ impl Watch {
         [0, 1].map(|node| !slots.is_empty() && slots.iter().all(|slot| slot.serving()[node]))
     }
 
-    /// Fails if both nodes answered within the same slot since then.
+    /// Fails if both nodes answered within the same slot since then: a phone, or whoever stands beside them, be they cut
+    /// off from each other or not.
     pub(crate) fn never_two_serving(&self, since: Instant) -> Outcome {
-        let slots = self.slots(since);
-        let both: Vec<_> = slots.iter().filter(|slot| slot.serving() == [true, true]).collect();
-        ensure(both.is_empty(), || {
-            let first = both.first().map_or(0.0, |slot| slot.asked.duration_since(since).as_secs_f64());
-            format!(
-                "two nodes serve: both answered in {} of {} slots, first after {first:.2} s",
-                both.len(),
-                slots.len()
-            )
-        })
+        for slots in [self.slots(since), over(&lock(&self.seen).beside, since)] {
+            let both: Vec<_> = slots.iter().filter(|slot| slot.serving() == [true, true]).collect();
+            ensure(both.is_empty(), || {
+                let first = both.first().map_or(0.0, |slot| slot.asked.duration_since(since).as_secs_f64());
+                format!(
+                    "two nodes serve: both answered in {} of {} slots, first after {first:.2} s",
+                    both.len(),
+                    slots.len()
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    /// When this node last answered somebody beside it a question asked since then.
+    pub(crate) fn fell_silent(&self, node: Host, since: Instant) -> Option<Instant> {
+        let index = usize::from(node == NODES[1]);
+        over(&lock(&self.seen).beside, since).iter().rev().find_map(|slot| slot.answered[index])
     }
 
     /// Longest time in which no node answered, since then.
@@ -144,23 +159,36 @@ impl Watch {
 
     /// The timeline since then in one line: `0.0 main, 3.2 nobody, 5.1 standby`.
     pub(crate) fn story(&self, since: Instant) -> String {
-        let mut parts = Vec::new();
-        let mut last = None;
-        for slot in self.slots(since) {
-            let now = slot.serving();
-            if last != Some(now) {
-                let who = match now {
-                    [true, false] => "main",
-                    [false, true] => "standby",
-                    [false, false] => "nobody",
-                    [true, true] => "BOTH",
-                };
-                parts.push(format!("{:.2} {who}", slot.asked.duration_since(since).as_secs_f64()));
-                last = Some(now);
-            }
-        }
-        parts.join(", ")
+        story(&self.slots(since), since)
     }
+
+    /// The same, seen from beside the nodes.
+    pub(crate) fn story_beside(&self, since: Instant) -> String {
+        story(&over(&lock(&self.seen).beside, since), since)
+    }
+}
+
+fn over(slots: &[Slot], since: Instant) -> Vec<Slot> {
+    slots[..slots.len().saturating_sub(1)].iter().filter(|slot| slot.asked >= since).copied().collect()
+}
+
+fn story(slots: &[Slot], since: Instant) -> String {
+    let mut parts = Vec::new();
+    let mut last = None;
+    for slot in slots {
+        let now = slot.serving();
+        if last != Some(now) {
+            let who = match now {
+                [true, false] => "main",
+                [false, true] => "standby",
+                [false, false] => "nobody",
+                [true, true] => "BOTH",
+            };
+            parts.push(format!("{:.2} {who}", slot.asked.duration_since(since).as_secs_f64()));
+            last = Some(now);
+        }
+    }
+    parts.join(", ")
 }
 
 impl Drop for Watch {
@@ -177,16 +205,16 @@ fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
 }
 
 /// Asks both nodes at the beginning of each slot and takes answers until it ends.
-fn probe(seen: &Mutex<Seen>, end: &AtomicBool) -> Outcome {
-    let socket = UdpSocket::bind((Host::Phone.address(), 0)).map_err(because("the prober's socket"))?;
-    let own = socket.local_addr().map_err(because("the prober's socket"))?;
+fn probe(seen: &Mutex<Seen>, slots: fn(&mut Seen) -> &mut Vec<Slot>, end: &AtomicBool) -> Outcome {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(because("the prober's socket"))?;
+    let own = fastrand::u64(..);
     let mut bytes = [0; BIGGEST];
     for number in 1.. {
         if end.load(Ordering::Relaxed) {
             break;
         }
         let asked = Instant::now();
-        lock(seen).slots.push(Slot { asked, answered: [None; 2] });
+        slots(&mut lock(seen)).push(Slot { asked, answered: [None; 2] });
         for node in NODES {
             // Nobody there, or no way there: silence is what is recorded.
             let _ = socket.send_to(sip::options(node.address(), own, number).as_bytes(), (node.address(), PORT));
@@ -198,7 +226,7 @@ fn probe(seen: &Mutex<Seen>, end: &AtomicBool) -> Outcome {
             }
             socket.set_read_timeout(Some(left)).map_err(because("the prober's socket"))?;
             match socket.recv_from(&mut bytes) {
-                Ok((size, from)) => take(&mut lock(seen).slots, from, &String::from_utf8_lossy(&bytes[..size])),
+                Ok((size, from)) => take(slots(&mut lock(seen)), from, &String::from_utf8_lossy(&bytes[..size])),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // Refused or unreachable: as good as silence.
                 Err(_) => {}

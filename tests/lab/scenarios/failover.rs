@@ -66,6 +66,12 @@ pub(super) fn main_cut_off(site: &mut Site) -> Outcome {
     let since = Instant::now();
     site.net().fault(Fault::BlackHole(MAIN))?;
     let all = phases(site, STANDBY, since, Duration::from_secs(20))?;
+    if let Some(silent) = site.watch().fell_silent(MAIN, since) {
+        println!(
+            "  Main, alone in its black hole, fell silent after {:.2} s",
+            silent.duration_since(since).as_secs_f64()
+        );
+    }
     let call = site.call(STANDBY)?;
     println!("  a call on Standby: answered in {:.0} ms", call.answered_after.as_secs_f64() * 1000.0);
     softphone.next("closed", PROMISED)?;
