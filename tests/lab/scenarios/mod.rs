@@ -4,6 +4,7 @@ mod commands;
 mod cuts;
 mod edge;
 mod failover;
+mod operator;
 mod phone;
 mod telephony;
 
@@ -137,6 +138,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         commands::certificates,
     ),
     on_site("planned", "an operator switches to Standby and back", failover::planned),
+    on_site("frozen", "a frozen Standby does not start by itself, and does when let go", operator::frozen),
+    on_site("upgrade", "Main's watchdog is replaced: telephony and users notice nothing", operator::upgrade),
+    on_site(
+        "slow-contact-centre",
+        "Standby's contact centre needs 3 s: users wait, and see nothing half-started",
+        operator::slow_contact_centre,
+    ),
+    on_site("mds-replaced", "the media server is replaced: Main is registered there again", operator::mds_replaced),
+    on_site("power-cut", "all lose power and boot: Main serves in the end", operator::power_cut),
 ];
 
 /// What scenarios are played on.
