@@ -96,7 +96,12 @@ pub(super) fn loss(site: &mut Site) -> Outcome {
     site.net().fault(Fault::Lossy(MAIN, 30))?;
     std::thread::sleep(Duration::from_secs(60));
     let changes = turns(site, since);
-    println!("  telephony changed hands {changes} times in a minute of 30 % loss");
+    let silence = site.watch().longest_silence(since).as_secs_f64();
+    println!(
+        "  telephony changed hands {changes} times; nobody was heard beside the nodes: {}",
+        site.watch().story_beside(since)
+    );
+    println!("  phones heard nobody for {silence:.2} s at most");
     site.net().heal()?;
     site.serves(MAIN, BACK)?;
     ensure(changes <= 2, || format!("telephony changed hands {changes} times: {}", site.watch().story(since)))
