@@ -60,9 +60,14 @@ alerts: ## The alert rules, on made-up days.
 		set -x; promtool test rules conf/prometheus/bascule-alerts.test.yml; \
 	else echo "skipped: alert rules (no promtool)"; fi
 
+# What the walks over the machines' states tell; cargo hides what passing tests print.
+WALKED := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/walked.tsv
+
 # Plain `cargo test`, as it runs the examples in the documentation too.
-unit: ## All tests.
-	$(CARGO) test $(LOCKED) --workspace
+unit: ## All tests; at the end, how far the models were walked.
+	@mkdir -p $(dir $(WALKED)) && rm -f $(WALKED)
+	BASCULE_WALK_REPORT=$(WALKED) $(CARGO) test $(LOCKED) --workspace
+	@scripts/walked $(WALKED)
 
 # Once through every benchmark, without measuring: in the profile of the tests, so that nothing is built twice.
 bench-smoke: ## Run each benchmark once, measuring nothing.

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use protocol::identity::Identity;
+use protocol::who::Who;
 use serde_json::json;
 
 use crate::config::{Config, Warning};
@@ -51,9 +53,24 @@ pub async fn check(path: &Path, ask: Ask, as_json: bool) -> Checked {
         Ask::Nobody => Vec::new(),
         Ask::Backends => ask_backends(&config).await,
     };
-    let verdict = if answers.iter().all(|answer| answer.works) { Verdict::Well } else { Verdict::NotWorking };
-    let text = if as_json { in_json(&config, &warnings, &answers) } else { in_words(&config, &warnings, &answers) };
+    let identity = config.nodes.as_ref().map(|nodes| identity(&nodes.identity));
+    let sound = answers.iter().all(|answer| answer.works) && identity.as_ref().is_none_or(Result::is_ok);
+    let verdict = if sound { Verdict::Well } else { Verdict::NotWorking };
+    let text = match as_json {
+        true => in_json(&config, &warnings, &answers, identity.as_ref()),
+        false => in_words(&config, &warnings, &answers, identity.as_ref()),
+    };
     Checked { text, verdict }
+}
+
+/// Who the Edge is to nodes, and for how many days; the error says what is wrong with its certificate.
+fn identity(directory: &Path) -> Result<String, String> {
+    let identity = Identity::load(directory).map_err(|error| error.to_string())?;
+    match (identity.who(), identity.days_left()) {
+        (Who::Edge { .. }, days) if days < 0 => Err(format!("{} has expired", directory.display())),
+        (who @ Who::Edge { .. }, days) => Ok(format!("{who}, for {days} days")),
+        (who, _) => Err(format!("{} is the identity of {who}, not of an Edge", directory.display())),
+    }
 }
 
 struct Answer {
@@ -95,8 +112,18 @@ async fn ask_backends(config: &Config) -> Vec<Answer> {
     answers
 }
 
-fn in_words(config: &Config, warnings: &[Warning], answers: &[Answer]) -> String {
+fn in_words(
+    config: &Config,
+    warnings: &[Warning],
+    answers: &[Answer],
+    identity: Option<&Result<String, String>>,
+) -> String {
     let mut text = config.summary(warnings).to_string();
+    match identity {
+        Some(Ok(who)) => text.push_str(&format!("to nodes this is {who}\n")),
+        Some(Err(why)) => text.push_str(&format!("nodes.identity: {why}\n")),
+        None => {}
+    }
     if !answers.is_empty() {
         text.push_str("\nright now:\n");
     }
@@ -109,7 +136,12 @@ fn in_words(config: &Config, warnings: &[Warning], answers: &[Answer]) -> String
     text
 }
 
-fn in_json(config: &Config, warnings: &[Warning], answers: &[Answer]) -> String {
+fn in_json(
+    config: &Config,
+    warnings: &[Warning],
+    answers: &[Answer],
+    identity: Option<&Result<String, String>>,
+) -> String {
     let policy = config.probe.policy();
     let ms = |duration: std::time::Duration| duration.as_millis();
     let answers: Vec<_> = answers
@@ -135,6 +167,10 @@ fn in_json(config: &Config, warnings: &[Warning], answers: &[Answer]) -> String 
         },
         "warnings": warnings,
         "answers": answers,
+        "identity": identity.map(|identity| match identity {
+            Ok(who) => json!({ "who": who }),
+            Err(why) => json!({ "error": why }),
+        }),
     })
     .to_string()
 }

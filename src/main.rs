@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use bascule::certs::{self, CertsError};
 use bascule::check::{self, Ask, Verdict};
 use bascule::cli::{self, Cli, Exit, Verb};
 use bascule::demo;
@@ -35,6 +36,17 @@ fn main() -> ExitCode {
             let ask = if live { Ask::Backends } else { Ask::Nobody };
             block_on(check::check(&options.config, ask, options.json)).map_or(Exit::Failed, show)
         }
+        Verb::Certs(verb) => match certs::run(&verb, options.json) {
+            Ok(text) => {
+                // A closed pipe is the reader's business.
+                let _ = writeln!(std::io::stdout(), "{text}");
+                Exit::Done
+            }
+            Err(error) => {
+                say(&error.to_string());
+                if matches!(error, CertsError::Usage(_)) { Exit::Usage } else { Exit::Failed }
+            }
+        },
         Verb::Demo(args) => ended(demo::site::run(&args, options.json)),
         Verb::DemoSide(args) => ended(demo::side::run(&args)),
         Verb::Ask(question) => cli::ask(&options, &question),

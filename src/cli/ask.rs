@@ -3,19 +3,22 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use doors::{AskError, Client};
 use http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::client::{AskError, Client};
 use super::render::{self, Paint};
 use super::{Exit, Options, Question};
 use crate::control::api::{
     Done, Explain, FreezeRequest, JournalEntry, Report, ResumeRequest, SessionRow, Status, SwitchAnswer, SwitchRequest,
+    WalkState, WalkStatus,
 };
 
 /// Between two looks of `status --watch`.
 const WATCH: Duration = Duration::from_secs(1);
+/// Between two looks at a switch of the whole site.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Asks a running Edge and prints its answer; an error goes to standard error, or with `--json` to standard output.
 pub fn ask(options: &Options, question: &Question) -> Exit {
@@ -27,7 +30,7 @@ pub fn ask(options: &Options, question: &Question) -> Exit {
         }
     };
     let mut desk = Desk {
-        client: Client { socket: options.admin_socket() },
+        client: Client { socket: options.admin_socket(), program: &super::EDGE },
         json: options.json,
         paint: Paint::on(io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()),
         terminal: io::stdout().is_terminal(),
@@ -41,13 +44,14 @@ pub fn ask(options: &Options, question: &Question) -> Exit {
             eprintln!("bascule: cannot print: {error}");
             Exit::Failed
         }
+        Err(Trouble::Told(exit)) => exit,
         Err(Trouble::Ask(error)) => {
             if options.json {
                 let _ = desk.object(&error.body());
             } else {
                 eprintln!("{error}");
             }
-            error.exit()
+            Exit::from(&error)
         }
     }
 }
@@ -55,6 +59,8 @@ pub fn ask(options: &Options, question: &Question) -> Exit {
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Trouble {
+    #[error("it was told why")]
+    Told(Exit),
     #[error(transparent)]
     Ask(#[from] AskError),
     #[error(transparent)]
@@ -102,7 +108,10 @@ impl<W: Write> Desk<W> {
                 let (to, dry_run, force) = (*to, *dry_run, *force);
                 let order = SwitchRequest { to, dry_run, force, reason: reason.clone(), by: by() };
                 let answer: SwitchAnswer = self.post("/v1/switch", &order).await?;
-                self.show(&answer, |answer| render::switched(answer, paint))
+                match answer.walk.clone() {
+                    Some(walk) => self.walk(answer, walk).await,
+                    None => self.show(&answer, |answer| render::switched(answer, paint)),
+                }
             }
             Question::Freeze { reason } => {
                 let order = FreezeRequest { reason: reason.clone(), by: by() };
@@ -115,6 +124,55 @@ impl<W: Write> Desk<W> {
                 self.show(&done, render::done)
             }
         }
+    }
+
+    /// Follows a switch of the whole site to its end, step by step. Only a verified one is a success.
+    async fn walk(&mut self, mut answer: SwitchAnswer, mut walk: WalkStatus) -> Result<(), Trouble> {
+        let paint = self.paint;
+        if !self.json {
+            self.print(&render::walk::plan(&walk, paint))?;
+        }
+        let follows = !walk.state.is_over();
+        if follows {
+            walk = self.follow(walk).await?;
+        }
+        if self.json {
+            if follows {
+                let status: Status = self.get("/v1/status").await?;
+                (answer.live, answer.epoch, answer.switched) =
+                    (status.live, status.epoch, walk.state == WalkState::Done);
+            }
+            answer.walk = Some(walk.clone());
+            self.object(&answer)?;
+        } else if follows {
+            self.print(&render::walk::ended(&walk, paint))?;
+        }
+        match walk.state {
+            WalkState::Done | WalkState::Planned => Ok(()),
+            WalkState::Refused => Err(Trouble::Told(Exit::Refused)),
+            WalkState::Failed | WalkState::Running | WalkState::Undoing => Err(Trouble::Told(Exit::Failed)),
+        }
+    }
+
+    /// Tells each step as it changes, until nothing more will come.
+    async fn follow(&mut self, mut walk: WalkStatus) -> Result<WalkStatus, Trouble> {
+        let mut told = Vec::new();
+        loop {
+            if !self.json {
+                self.print(&render::walk::news(&told, &walk.steps, self.paint))?;
+            }
+            if walk.state.is_over() {
+                return Ok(walk);
+            }
+            told = walk.steps;
+            tokio::time::sleep(LOOK).await;
+            walk = self.get("/v1/walk").await?;
+        }
+    }
+
+    fn print(&mut self, text: &str) -> io::Result<()> {
+        self.out.write_all(text.as_bytes())?;
+        self.out.flush()
     }
 
     /// Redraws until interrupted; an Edge that restarts is waited for.

@@ -4,7 +4,6 @@
 //! Exit codes are stable: 0 done, 1 failed, 2 bad command line or configuration, 3 refused by the Edge.
 
 mod ask;
-mod client;
 mod render;
 
 use std::ffi::OsString;
@@ -14,11 +13,13 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use doors::Program;
 use failover::Side;
 
 pub use ask::ask;
-pub use client::AskError;
+pub use doors::AskError;
 
+use crate::certs::CertsVerb;
 use crate::control::api::side;
 
 use crate::demo::side::SideArgs;
@@ -26,6 +27,14 @@ use crate::demo::site::DemoArgs;
 
 /// Where the admin socket is if nobody says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/bascule/admin.sock";
+
+/// The Edge, as messages name it.
+pub static EDGE: Program = Program {
+    name: "Edge",
+    unit: "bascule",
+    elsewhere: "--socket PATH or --config FILE",
+    allowed: "of the group that `admin` names in the configuration",
+};
 
 /// The command line.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
@@ -73,6 +82,9 @@ pub enum Verb {
         #[arg(long)]
         live: bool,
     },
+    /// Make and show the certificates by which nodes, Edges and operators know each other.
+    #[command(subcommand)]
+    Certs(CertsVerb),
     /// A whole site on this machine, to play with.
     Demo(DemoArgs),
     /// One side of the demo's site.
@@ -105,7 +117,7 @@ pub enum Question {
         /// The switch's number, which is its epoch; the last switch's if there is none.
         number: Option<u64>,
     },
-    /// Make a side live.
+    /// Make a side live. Where watchdogs report, the whole site moves, step by step, and back if a step fails.
     Switch {
         /// That side: main or standby.
         #[arg(long, value_name = "SIDE", value_parser = side::parse)]
@@ -113,7 +125,7 @@ pub enum Question {
         /// Only say what would happen.
         #[arg(long)]
         dry_run: bool,
-        /// Even though that side does not work.
+        /// Even though that side does not work; moves the Edge's traffic alone, and asks no node.
         #[arg(long)]
         force: bool,
         /// For the journal.
@@ -168,6 +180,12 @@ pub enum Exit {
     Usage,
     /// 3: the Edge understood and refused.
     Refused,
+}
+
+impl From<&AskError> for Exit {
+    fn from(error: &AskError) -> Self {
+        if error.is_refusal() { Self::Refused } else { Self::Failed }
+    }
 }
 
 impl From<Exit> for ExitCode {

@@ -2,12 +2,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Parser;
+use doors::{AskError, Client};
 use failover::Side;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use super::ask::{Desk, Trouble};
-use super::client::{AskError, Client};
 use super::render::{self, Paint};
 use super::{Cli, Exit, Options, Question, Verb, socket_in};
 use crate::config;
@@ -44,12 +44,13 @@ impl Drop for Site {
 
 async fn ask(path: &std::path::Path, line: &str, json: bool) -> Result<String, AskError> {
     let Verb::Ask(question) = parse(line).unwrap().verb else { panic!("{line} asks nobody") };
-    let client = Client { socket: path.to_owned() };
+    let client = Client { socket: path.to_owned(), program: &super::EDGE };
     let mut desk = Desk { client, json, paint: Paint::on(false), terminal: false, out: Vec::new() };
     match desk.ask(&question).await {
         Ok(()) => Ok(String::from_utf8(desk.out).unwrap()),
         Err(Trouble::Ask(error)) => Err(error),
         Err(Trouble::Output(error)) => panic!("{error}"),
+        Err(Trouble::Told(exit)) => panic!("{exit:?}"),
     }
 }
 
@@ -71,6 +72,12 @@ fn every_verb_of_the_design_is_understood() {
         "freeze --reason x",
         "resume",
         "sessions --json",
+        "certs ca --dir /etc/bascule/ca",
+        "certs node --role xivo --side main --name main-xivo --out /tmp/node --days 90",
+        "certs node --role mds --name mds1 --out /tmp/node",
+        "certs edge --name edge --out /tmp/edge",
+        "certs operator --name alice --ca /tmp/ca --out /tmp/alice",
+        "certs show /etc/bascule/node --json",
     ] {
         assert!(parse(line).is_ok(), "{line}");
     }
@@ -154,14 +161,14 @@ async fn a_report_without_a_number_is_the_last_switches() {
     let site = Site::new(FakeBrain::default()).await;
     let error = site.ask("report", false).await.unwrap_err();
     assert_eq!(error.to_string(), "There is no report 6.");
-    assert_eq!(error.exit(), Exit::Failed);
+    assert_eq!(Exit::from(&error), Exit::Failed);
 }
 
 #[tokio::test]
 async fn a_refusal_is_told_as_the_edge_tells_it_and_ends_with_3() {
     let site = Site::new(FakeBrain { refuse: Some("Standby does not work.".into()), ..FakeBrain::default() }).await;
     let error = site.ask("switch --to standby", false).await.unwrap_err();
-    assert_eq!((error.to_string().as_str(), error.exit()), ("Standby does not work.", Exit::Refused));
+    assert_eq!((error.to_string().as_str(), Exit::from(&error)), ("Standby does not work.", Exit::Refused));
     assert_eq!(error.body().error, "refused");
     assert!(site.brain.orders.lock().unwrap().is_empty());
 }
@@ -171,11 +178,11 @@ async fn an_edge_that_does_not_run_is_told_with_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("admin.sock");
     let error = ask(&path, "status", false).await.unwrap_err();
-    assert!(matches!(error, AskError::NoSocket(_)) && error.to_string().contains("systemctl status"), "{error}");
+    assert!(matches!(error, AskError::NoSocket(..)) && error.to_string().contains("systemctl status"), "{error}");
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     let error = ask(&path, "status", false).await.unwrap_err();
-    assert!(matches!(error, AskError::NobodyThere(_)), "{error}");
-    assert_eq!((error.exit(), error.body().error.as_str()), (Exit::Failed, "not_running"));
+    assert!(matches!(error, AskError::NobodyThere(..)), "{error}");
+    assert_eq!((Exit::from(&error), error.body().error.as_str()), (Exit::Failed, "not_running"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,7 +191,7 @@ async fn an_edge_that_says_nothing_is_not_waited_for_without_end() {
     let path = dir.path().join("admin.sock");
     let _silent = tokio::net::UnixListener::bind(&path).unwrap();
     let error = ask(&path, "status", false).await.unwrap_err();
-    assert!(matches!(error, AskError::Silent(_)) && error.to_string().contains("healthz"), "{error}");
+    assert!(matches!(error, AskError::Silent(..)) && error.to_string().contains("healthz"), "{error}");
 }
 
 #[test]
@@ -222,4 +229,49 @@ fn text_from_outside_moves_no_cursor() {
     let mut status = fake::status();
     status.sentence = "\u{1b}]0;owned\u{7}".into();
     assert!(!render::status(&status, Paint::on(false)).contains('\u{1b}'));
+}
+
+#[test]
+fn the_status_shows_nodes_the_vote_and_who_would_take_over_loudly_where_it_must() {
+    use failover::health::Status as Does;
+    use protocol::wire::{Guard, Role, Vote};
+
+    use crate::control::api::{NodeStatus, WitnessStatus};
+    use crate::nodes::fake::{report, vote};
+
+    let mut status = fake::status();
+    assert!(!render::status(&status, Paint::on(false)).contains("vote"), "an Edge alone has none");
+    let node = |role, side, name: &str, does, vote| {
+        let report = protocol::wire::NodeReport { vote, ..report(does) };
+        NodeStatus { role, side, name: name.into(), fresh: true, heard: status.now, report }
+    };
+    let unguarded = Vote { guard: Some(Guard::Unguarded { why: "the witness is out".into() }), ..vote() };
+    let frozen = Vote { frozen: true, fit: false, ..vote() };
+    let mut silent = node(Role::Cc, Some(Side::Main), "cc1", Does::Active, None);
+    (silent.fresh, silent.heard) = (false, Time::from_unix_ms(status.now.unix_ms() - 90_000));
+    status.nodes = vec![
+        node(Role::Xivo, Some(Side::Main), "a", Does::Active, Some(unguarded)),
+        node(Role::Xivo, Some(Side::Standby), "b", Does::Inactive, Some(frozen)),
+        silent,
+        node(Role::Mds, None, "mds1", Does::Active, None),
+    ];
+    status.witness = Some(WitnessStatus {
+        sentence: "the vote is promised to main (campaign 2, epoch 7); 2.1 s left".into(),
+        holder: Some(Side::Main),
+        epoch: 7,
+        quiet: false,
+        left_ms: 2100,
+        trouble: None,
+    });
+    status.takeovers = vec!["if Main died now: nobody would take over: Standby is frozen".into()];
+    let text = render::status(&status, Paint::on(true));
+    for words in [
+        "UNGUARDED",
+        "FROZEN; not fit",
+        "not heard of for 1 min 30 s, was active",
+        "vote  the vote is promised to main",
+        "\x1b[1;31m  if Main died now: nobody would take over: Standby is frozen",
+    ] {
+        assert!(text.contains(words), "{words}:\n{text}");
+    }
 }

@@ -1,12 +1,12 @@
 //! Addresses as people write them. Names are not resolved: the Edge must work when DNS does not.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
+
+use settings::address::Refusal;
+pub(super) use settings::address::{is_hostname, listener};
+use settings::{nearest, quoted};
 
 use super::file::Scheme;
-use super::problem::{nearest, quoted};
-
-/// What is wrong with an address, and what to do.
-pub(super) type Refusal = (String, &'static str);
 
 const WRITE_AN_ADDRESS: &str = "write an IP address (10.0.0.21, 10.0.0.21:8443, [2001:db8::1]:443, https://10.0.0.21); names are not resolved here, so that a dead DNS stops nobody";
 
@@ -52,29 +52,6 @@ pub(super) fn upstream(text: &str) -> Result<Written, Refusal> {
     }
     let authority = if rest.parse::<Ipv6Addr>().is_ok() { format!("[{rest}]") } else { rest.to_owned() };
     Ok(Written { scheme, ip, port, authority })
-}
-
-/// Reads an address to listen on: IP and port.
-pub(super) fn listener(text: &str) -> Result<SocketAddr, Refusal> {
-    const REMEDY: &str = "write IP address and port, such as 0.0.0.0:443 or [::]:443";
-    let address: SocketAddr =
-        text.parse().map_err(|_| (format!("{} is not an address with a port", quoted(text)), REMEDY))?;
-    if address.port() == 0 {
-        return Err((format!("{} has the port 0", quoted(text)), "write the port clients know"));
-    }
-    Ok(address)
-}
-
-/// Whether `name` is a host name (RFC 1123), lower case or not, without trailing dot.
-pub(super) fn is_hostname(name: &str) -> bool {
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    };
-    !name.is_empty() && name.len() <= 253 && name.split('.').all(label) && name.parse::<IpAddr>().is_err()
 }
 
 fn ip_and_port(text: &str) -> Option<(IpAddr, Option<u16>)> {
@@ -144,12 +121,5 @@ mod tests {
         ] {
             assert!(upstream(text).is_err(), "{text:?}");
         }
-    }
-
-    #[test]
-    fn a_hostname_follows_rfc_1123() {
-        assert!(["a", "edge.example.org", "3com.example", "xn--caf-dma.example"].into_iter().all(is_hostname));
-        assert!(!["", ".", "a.", "a..b", "-a", "a-", "a_b", "10.0.0.1", "é.org", "a b"].into_iter().any(is_hostname));
-        assert!(!is_hostname(&"a".repeat(64)));
     }
 }

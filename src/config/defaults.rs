@@ -8,6 +8,7 @@ pub(super) const HTTPS: [&str; 1] = ["0.0.0.0:443"];
 pub(super) const METRICS: &str = "127.0.0.1:9600";
 pub(super) const ADMIN_SOCKET: &str = "/run/bascule/admin.sock";
 pub(super) const STATE: &str = "/var/lib/bascule";
+pub(super) const LIVE_FILE: &str = "live";
 pub(super) const LOG_LEVEL: &str = "info";
 pub(super) const ACCESS_LOG: bool = true;
 pub(super) const OBSERVE: bool = false;

@@ -1,7 +1,7 @@
 //! The shape of the file: keys and short forms, nothing resolved, nothing defaulted.
 
-mod forms;
 mod leaves;
+mod nodes;
 mod routes;
 mod tuning;
 mod upstreams;
@@ -9,8 +9,8 @@ mod upstreams;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub(super) use forms::{Named, OneOrMany, Short};
-pub(super) use leaves::{Size, Span, StatusRange, TlsVersionText};
+pub(super) use leaves::{StatusRange, TlsVersionText};
+pub(super) use nodes::{NodesFile, TimingFile};
 pub(super) use routes::{CloseFile, FollowFile, MatchFile, ReplayFile, RouteFile, TokenFile, WebSocketFile};
 pub(super) use tuning::{FailbackFile, LimitsFile, ProbeFile, ProfileFile, SwitchFile};
 pub(super) use upstreams::{
@@ -18,7 +18,8 @@ pub(super) use upstreams::{
     UpstreamTlsFile, VerifyFile, WebSocketCheckFile,
 };
 
-use forms::Abbreviated;
+use settings::Abbreviated;
+pub(super) use settings::{Named, OneOrMany, Short, Size, Span};
 
 /// Configuration of the Edge. Every key is shown with its default and its meaning in conf/edge.yaml.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -63,8 +64,12 @@ pub(super) struct File {
     pub(super) admin: Option<Short<AdminFile>>,
     /// Address of the Prometheus door, or `off`.
     pub(super) metrics: Option<String>,
-    /// Directory of the live side, the journal and the reports.
+    /// The door for the nodes' watchdogs; without it the Edge judges by its probes alone.
+    pub(super) nodes: Option<NodesFile>,
+    /// Directory of the live side, the vote, the journal and the reports.
     pub(super) state: Option<String>,
+    /// File that says which side is live, for the SIP proxy and TURN, or `off`.
+    pub(super) live_file: Option<String>,
     /// Logs.
     pub(super) log: Option<LogFile>,
 }

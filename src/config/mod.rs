@@ -7,13 +7,10 @@ mod file;
 mod load;
 mod policy;
 mod preset;
-mod problem;
 mod resolve;
-mod schema;
 mod summary;
 #[cfg(test)]
 mod tests;
-mod tree;
 mod typed;
 
 use std::net::SocketAddr;
@@ -22,11 +19,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use failover::Side;
+use failover::lease::Timing;
 use http::header::{HeaderName, HeaderValue};
 
-pub use problem::{Errors, Problem, Warning};
-pub use schema::schema;
+pub use settings::{Errors, Problem, Warning};
 pub use summary::Summary;
+
+/// The JSON Schema of the file, as conf/edge.schema.json holds it.
+pub fn schema() -> serde_json::Value {
+    settings::schema::<file::File>()
+}
 
 /// Everything the Edge was told, checked whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +61,12 @@ pub struct Config {
     pub admin: Admin,
     /// Prometheus door, or none.
     pub metrics: Option<SocketAddr>,
-    /// Directory of live side, epoch, journal and reports.
+    /// The door for the nodes' watchdogs, or none: an Edge alone.
+    pub nodes: Option<Nodes>,
+    /// Directory of live side, epoch, vote, journal and reports.
     pub state: PathBuf,
+    /// Where the live side is written for other programs, or nowhere.
+    pub live_file: Option<PathBuf>,
     /// Logs.
     pub log: Log,
 }
@@ -452,6 +458,17 @@ pub struct Admin {
     pub socket: PathBuf,
     /// Group that may use it besides root.
     pub group: Option<String>,
+}
+
+/// The door for the nodes' watchdogs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nodes {
+    /// Where nodes dial to.
+    pub listen: SocketAddr,
+    /// Directory with certificate, key and authority of this Edge.
+    pub identity: PathBuf,
+    /// The times of the vote.
+    pub timing: Timing,
 }
 
 /// Logs.

@@ -3,12 +3,11 @@
 use std::sync::LazyLock;
 
 use super::file::{File, PresetName};
-use super::typed;
 
 static NOTHING: LazyLock<File> = LazyLock::new(File::default);
 
 static XIVO: LazyLock<File> = LazyLock::new(|| {
-    typed::trusted(include_str!("xivo.yaml")).expect("the preset is read by every test that names it")
+    settings::trusted(include_str!("xivo.yaml")).expect("the preset is read by every test that names it")
 });
 
 /// What lies beneath a file with this preset; nothing without one.

@@ -3,6 +3,7 @@
 mod certificates;
 mod checks;
 mod doors;
+mod nodes;
 mod routes;
 mod services;
 mod tls;
@@ -12,8 +13,8 @@ use std::time::SystemTime;
 
 use super::file::{File, OneOrMany};
 use super::load::Files;
-use super::problem::{Findings, KeyPath, quoted};
 use super::{Config, TlsVersion, address, file, preset};
+use settings::{Findings, KeyPath, item, quoted};
 
 /// Resolves `user` over its preset. None when an error was noted.
 pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findings: &mut Findings) -> Option<Config> {
@@ -29,7 +30,9 @@ pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findin
     let listen = doors::listen(user.listen.take(), findings);
     let metrics = doors::metrics(user.metrics.take(), &listen, findings);
     let admin = doors::admin(user.admin.take(), findings);
+    let nodes = nodes::nodes(user.nodes.take(), &listen, metrics, findings);
     let state = doors::state(user.state.take(), findings);
+    let live_file = doors::live_file(user.live_file.take(), &admin, findings);
     let log = doors::log(user.log.take().unwrap_or_default(), findings);
     let failback = tuning::failback(user.failback.take(), findings);
     let probe = tuning::probing(user.probe.take().unwrap_or_default(), findings);
@@ -55,7 +58,9 @@ pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findin
         limits: limits?,
         admin,
         metrics,
+        nodes,
         state,
+        live_file,
         log,
     })
 }
@@ -93,9 +98,4 @@ fn hostname(name: String, at: &KeyPath, findings: &mut Findings) -> Option<Strin
         "write a name without scheme, port or path, such as edge.example.org",
     );
     None
-}
-
-/// The item at `index` of a [`OneOrMany`] at `at`: the key itself when one value stands there without a list.
-fn item(at: &KeyPath, index: usize, findings: &Findings) -> KeyPath {
-    if findings.tree().is_list(at) { at.item(index) } else { at.clone() }
 }

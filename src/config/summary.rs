@@ -111,7 +111,17 @@ fn bounds(f: &mut fmt::Formatter<'_>, config: &Config) -> fmt::Result {
         None => writeln!(f, "a switch closes the sessions of all users at once, by force after {drain}")?,
     }
     let moves = if config.switch.observe { "observes only: moves nothing" } else { "moves traffic" };
-    writeln!(f, "failback: {back}; at most {} automatic switches an hour; {moves}", config.switch.per_hour)
+    writeln!(f, "failback: {back}; at most {} automatic switches an hour; {moves}", config.switch.per_hour)?;
+    match &config.nodes {
+        None => writeln!(f, "nodes: none; judged by probes alone"),
+        Some(nodes) => writeln!(
+            f,
+            "nodes: {}; the witness keeps a promise for {}, and after a lost disk is quiet for {}",
+            nodes.listen,
+            Span(nodes.timing.promise),
+            Span(nodes.timing.quiet)
+        ),
+    }
 }
 
 fn statuses(ranges: &[(u16, u16)]) -> String {

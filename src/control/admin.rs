@@ -4,15 +4,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use doors::{Answer, DoorLimits, Handler, Socket, SocketError, clean, json, not_allowed, not_found, refuse, well, who};
 use http::{Method, Request, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::unix::UCred;
 
-use super::api::{DrainRequest, FreezeRequest, REASON_LIMIT, ResumeRequest, SwitchRequest};
-use super::door::{self, Answer, DoorLimits, Handler, json, not_allowed, not_found, refuse, well};
-use super::socket::{Socket, SocketError};
-use super::{Brain, BrainError, people};
+use super::api::{DrainRequest, FreezeRequest, ResumeRequest, SwitchRequest};
+use super::{Brain, BrainError};
 use crate::config;
 
 /// Most rows one answer holds: what fits into a few hundred kilobytes.
@@ -36,7 +35,7 @@ impl AdminDoor {
 
     /// Serves until the future is dropped.
     pub async fn serve(self, brain: Arc<dyn Brain>) {
-        door::serve("admin", &self.socket.listener, Arc::new(Desk { brain }), self.limits).await;
+        doors::serve("admin", &self.socket.listener, Arc::new(Desk { brain }), self.limits).await;
     }
 }
 
@@ -63,12 +62,13 @@ impl Desk {
             "/healthz" if read => Ok(well(self.brain.alive())),
             "/readyz" if read => Ok(well(self.brain.ready())),
             "/v1/status" if read => told(&self.brain.status().await?),
+            "/v1/walk" if read => told(&self.brain.walk().await?),
             "/v1/explain" if read => told(&self.brain.explain().await?),
             "/v1/history" if read => told(&self.brain.history(limit(request, HISTORY_ROWS)?).await?),
             "/v1/sessions" if read => told(&self.brain.sessions(limit(request, SESSION_ROWS)?).await?),
             "/v1/switch" | "/v1/freeze" | "/v1/resume" | "/v1/drain" if write => self.order(path, request, peer).await,
             "/v1/switch" | "/v1/freeze" | "/v1/resume" | "/v1/drain" => Ok(not_allowed(request.method(), "POST")),
-            "/healthz" | "/readyz" | "/v1/status" | "/v1/explain" | "/v1/history" | "/v1/sessions" => {
+            "/healthz" | "/readyz" | "/v1/status" | "/v1/walk" | "/v1/explain" | "/v1/history" | "/v1/sessions" => {
                 Ok(not_allowed(request.method(), "GET"))
             }
             _ => match path.strip_prefix("/v1/reports/") {
@@ -80,7 +80,7 @@ impl Desk {
     }
 
     async fn order(&self, path: &str, request: &Request<Bytes>, peer: UCred) -> Result<Answer, BrainError> {
-        let by = |claimed: &str| who(&people::user(peer.uid()), claimed);
+        let by = |claimed: &str| who(&doors::user(peer.uid()), claimed);
         match path {
             "/v1/switch" => {
                 let order: SwitchRequest = body(request)?;
@@ -127,16 +127,6 @@ fn limit(request: &Request<Bytes>, default: usize) -> Result<usize, BrainError> 
             .filter(|limit| (1..=MOST_ROWS).contains(limit))
             .ok_or_else(|| BrainError::Invalid(format!("`?{query}` makes no sense: use ?limit=1 to {MOST_ROWS}."))),
     }
-}
-
-/// The kernel's word first; what the caller says of itself (the user behind `sudo`) only beside it.
-fn who(user: &str, claimed: &str) -> String {
-    let claimed = clean(claimed);
-    if claimed.is_empty() || claimed == user { user.to_owned() } else { format!("{user} (says: {claimed})") }
-}
-
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REASON_LIMIT).collect::<String>().trim().to_owned()
 }
 
 #[cfg(test)]

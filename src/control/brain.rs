@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::api::{
     Done, DrainRequest, Explain, FreezeRequest, JournalEntry, Report, ResumeRequest, SessionRow, Status, SwitchAnswer,
-    SwitchRequest,
+    SwitchRequest, WalkStatus,
 };
 
 /// The engine as operators see it. The doors put a time limit on each call; a call that is dropped leaves nothing half done.
@@ -28,8 +28,12 @@ pub trait Brain: Send + Sync + 'static {
     /// The report of the switch that began epoch `number`.
     async fn report(&self, number: u64) -> Result<Report, BrainError>;
 
-    /// Makes a side live, or says why not. Answers once the new epoch is on the disk.
+    /// Makes a side live, or says why not. Answers once the new epoch is on the disk; where watchdogs report, once the
+    /// switch of the whole site has begun.
     async fn switch(&self, request: SwitchRequest) -> Result<SwitchAnswer, BrainError>;
+
+    /// The last planned switch of the whole site.
+    async fn walk(&self) -> Result<WalkStatus, BrainError>;
 
     /// Forbids automatic switches.
     async fn freeze(&self, request: FreezeRequest) -> Result<Done, BrainError>;

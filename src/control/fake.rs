@@ -8,7 +8,7 @@ use failover::Side;
 use super::api::{
     BackendStatus, CertificateStatus, CheckStatus, Counts, Done, DrainRequest, Event, Explain, FreezeRequest, Health,
     JournalEntry, Moment, Next, Outcome, Phases, Report, ResumeRequest, ServiceStatus, SessionCounts, SessionRow,
-    SideStatus, Sides, Status, SwitchAnswer, SwitchKind, SwitchRequest, SwitchSummary, Time, Verdict,
+    SideStatus, Sides, Status, SwitchAnswer, SwitchKind, SwitchRequest, SwitchSummary, Time, Verdict, WalkStatus,
 };
 use super::{Brain, BrainError};
 
@@ -73,7 +73,12 @@ impl Brain for FakeBrain {
             live: if request.dry_run { Side::Main } else { request.to },
             epoch: 8,
             explain: explain(),
+            walk: None,
         })
+    }
+
+    async fn walk(&self) -> Result<WalkStatus, BrainError> {
+        Err(BrainError::NotFound("No switch of the whole site was ordered.".into()))
     }
 
     async fn freeze(&self, request: FreezeRequest) -> Result<Done, BrainError> {
@@ -210,5 +215,9 @@ pub(crate) fn status() -> Status {
         }),
         certificates: vec![CertificateStatus { name: "edge.example.org".into(), not_after: at(9 * 86400), days: 9 }],
         alarms: vec!["The certificate of edge.example.org expires in 9 days.".into()],
+        nodes: vec![],
+        witness: None,
+        takeovers: vec![],
+        walk: None,
     }
 }

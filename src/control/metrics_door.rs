@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use doors::{Answer, DoorLimits, Handler, not_allowed, not_found, refuse, well, whole};
 use http::{Method, Request, StatusCode};
 use prometheus::{Encoder, Registry, TextEncoder};
 use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
 
 use super::Brain;
-use super::door::{self, Answer, DoorLimits, Handler, not_allowed, not_found, refuse, well, whole};
 
 /// The door, open but not served yet.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl MetricsDoor {
 
     /// Serves until the future is dropped.
     pub async fn serve(self, registry: Registry, brain: Arc<dyn Brain>) {
-        door::serve("metrics", &self.listener, Arc::new(Desk { registry, brain }), DoorLimits::METRICS).await;
+        doors::serve("metrics", &self.listener, Arc::new(Desk { registry, brain }), DoorLimits::METRICS).await;
     }
 }
 

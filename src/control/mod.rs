@@ -4,14 +4,11 @@
 pub mod admin;
 pub mod api;
 mod brain;
-mod door;
 pub mod metrics;
 pub mod metrics_door;
-mod people;
-pub(crate) mod socket;
 
 pub use brain::{Brain, BrainError};
-pub use socket::SocketError;
+pub use doors::SocketError;
 
 #[cfg(test)]
 pub(crate) mod fake;

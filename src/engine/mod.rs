@@ -4,12 +4,14 @@
 
 mod act;
 mod clock;
+mod nodes;
 mod order;
 mod plan;
 mod probes;
 mod record;
 mod report;
 mod tell;
+mod walk;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -23,16 +25,20 @@ use failover::{Instant, Side};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::sleep_until;
 
+pub use self::nodes::NodesMeans;
 pub use self::order::Handle;
 pub use self::plan::{Plan, PlanError, checks_of, rehearse};
 pub use self::probes::{CheckError, probe as probe_of};
 
 use self::clock::Clock;
+use self::nodes::Nodes;
 use self::order::Order;
+use self::walk::Walking;
 use crate::control::api::{Frozen, SwitchSummary};
 use crate::control::metrics::{self, Metrics, VerdictState};
 use crate::edge::Edge;
 use crate::live::{Mode, View};
+use crate::nodes::STALE;
 use crate::state::{Beginning, PastSwitch, State};
 use crate::upstream::signs::Sign;
 
@@ -44,8 +50,6 @@ const RESULTS: usize = 256;
 const PROBES: usize = 256;
 /// The loop turns at least so often, whatever the machines want.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
-/// For how long a node's report counts.
-const NODE_REPORT: Duration = Duration::from_secs(3);
 
 /// What the engine needs from outside.
 pub struct Means {
@@ -91,6 +95,9 @@ pub struct Engine {
     alarms: Vec<String>,
     persisted: Arc<AtomicBool>,
     draining: bool,
+    /// None: an Edge alone.
+    nodes: Option<Nodes>,
+    walking: Option<Walking>,
 }
 
 /// What a probe last came to.
@@ -134,7 +141,7 @@ impl Engine {
             judges: Vec::new(),
             offsets: Vec::new(),
             last: Vec::new(),
-            health: Health::new(plan.topology.clone(), NODE_REPORT, now),
+            health: Health::new(plan.topology.clone(), STALE, now),
             switch: Switch::new(policy, remembered.memory.as_ref(), now),
             judged: false,
             work: VecDeque::new(),
@@ -152,6 +159,8 @@ impl Engine {
             alarms: remembered.alarms,
             persisted: Arc::new(AtomicBool::new(true)),
             draining: false,
+            nodes: None,
+            walking: None,
             means,
             clock,
             plan,
@@ -159,6 +168,12 @@ impl Engine {
         engine.judge_anew(HashMap::new());
         engine.publish();
         Ok((engine, handle))
+    }
+
+    /// Gives it a door for nodes.
+    pub fn with_nodes(mut self, means: NodesMeans) -> Self {
+        self.nodes = Some(Nodes::new(means));
+        self
     }
 
     /// Turns until the handle's last clone is gone.
@@ -178,6 +193,7 @@ impl Engine {
                 () = sleep_until(self.clock.wake(due)) => self.take_time(due),
             }
             self.turn().await;
+            self.walk_on().await;
             self.publish();
         }
     }
@@ -187,11 +203,16 @@ impl Engine {
             let at = judge.deadline()?;
             Some(if judge.pace() == Pace::Calm { at + *offset } else { at })
         });
-        let machines = [self.health.deadline(), self.switch.deadline()].into_iter().flatten();
+        let registry = self.nodes.as_ref().and_then(|nodes| nodes.registry.deadline());
+        let machines = [self.health.deadline(), self.switch.deadline(), registry, self.walk_deadline()];
         let site = &self.plan.site;
         let suspicion = site.config.probe.suspicion;
         let longest = if site.upstreams.await_answers() { suspicion / 3 } else { LONGEST_SLEEP.min(suspicion) };
-        judges.chain(machines).min().unwrap_or(Instant::ORIGIN + Duration::MAX).min(self.clock.now() + longest)
+        judges
+            .chain(machines.into_iter().flatten())
+            .min()
+            .unwrap_or(Instant::ORIGIN + Duration::MAX)
+            .min(self.clock.now() + longest)
     }
 
     fn take_time(&mut self, due: Instant) {
@@ -208,6 +229,7 @@ impl Engine {
                 self.work.push_back(Work::Judge(check, verdict::Event::Timer));
             }
         }
+        self.tick_nodes();
         self.work.push_back(Work::Health(health::Event::Timer));
         self.work.push_back(Work::Switch(switch::Event::Timer));
     }
@@ -326,7 +348,9 @@ impl Engine {
         self.jitter = policy.jitter;
         self.judges.clear();
         self.last.clear();
-        self.health = Health::new(self.plan.topology.clone(), NODE_REPORT, now);
+        self.health = Health::new(self.plan.topology.clone(), STALE, now);
+        // Before any verdict: a side that says it does not serve must not seem to for a moment.
+        self.hear(|_, _| true);
         for check in 0..self.plan.checks.len() {
             let (judge, last) = match known.remove(&self.plan.key(check)) {
                 Some((judge, last)) if *judge.policy() == policy => (judge, last),
@@ -359,6 +383,7 @@ impl Engine {
             HealthState::Working => Mode::Serving,
             HealthState::Unknown if self.judged => Mode::Serving,
             HealthState::Unknown => Mode::Deciding,
+            HealthState::NotWorking if self.awaits_walk() => Mode::Deciding,
             HealthState::NotWorking => match self.switch.explain(now).standing {
                 Standing::Settling { .. }
                 | Standing::ConfirmingTarget(_)
@@ -382,6 +407,7 @@ impl Engine {
         self.means.edge.live.publish(View { side: live, mode, epoch: self.switch.epoch() });
         let metrics = &self.means.metrics;
         metrics.live(live, self.switch.epoch());
+        self.count_walk();
         metrics.parked.set(i64::try_from(self.means.edge.parking.parked()).unwrap_or(i64::MAX));
         metrics.connections_open.set(i64::try_from(self.means.edge.admission.open()).unwrap_or(i64::MAX));
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use failover::switch::{self, Act, Guard, Switch};
 use failover::{Explain as _, Instant};
+use protocol::wire::{NodeReport, Told};
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
@@ -15,12 +16,13 @@ use super::plan::Plan;
 use super::{Engine, Means, Work};
 use crate::control::api::{
     Done, DrainRequest, Event, Explain, FreezeRequest, JournalEntry, Report, ResumeRequest, SessionRow, Status,
-    SwitchAnswer, SwitchRequest, Time, side,
+    SwitchAnswer, SwitchRequest, Time, WalkStatus, side,
 };
 use crate::control::metrics::Reload;
 use crate::control::{Brain, BrainError};
 use crate::edge::{Edge, Site};
 use crate::live::Mode;
+use crate::nodes::Node;
 use crate::state::State;
 use crate::tunnel::{Pin, User};
 
@@ -37,6 +39,8 @@ pub(super) enum Order {
     Drain(DrainRequest, oneshot::Sender<Done>),
     Reload(Arc<Site>, oneshot::Sender<Result<(), String>>),
     Note(Event, String, oneshot::Sender<()>),
+    Report(Node, Box<NodeReport>, oneshot::Sender<Told>),
+    Walk(oneshot::Sender<Option<WalkStatus>>),
 }
 
 /// A way to the engine. It runs as long as there is one.
@@ -65,6 +69,22 @@ impl Handle {
     pub async fn note(&self, event: Event, sentence: String) {
         // Without an engine there is no journal either.
         let _ = self.ask(|answer| Order::Note(event, sentence, answer)).await;
+    }
+
+    /// The same without waiting, from any thread. A note for which there is no room is in the log only.
+    pub fn note_soon(&self, event: Event, sentence: String) {
+        match event {
+            Event::Alarm => tracing::error!("{sentence}"),
+            _ => tracing::info!("{sentence}"),
+        }
+        let (answer, _) = oneshot::channel();
+        let _ = self.orders.try_send(Order::Note(event, sentence, answer));
+    }
+
+    /// Hands a node's report in; what the node is told.
+    pub async fn report(&self, node: Node, report: NodeReport) -> Told {
+        let told = self.ask(|answer| Order::Report(node, Box::new(report), answer)).await;
+        told.unwrap_or_else(|error| Told::Refused { reason: error.to_string() })
     }
 
     /// Returns when an operator ordered the Edge to drain.
@@ -125,6 +145,12 @@ impl Brain for Handle {
 
     async fn switch(&self, request: SwitchRequest) -> Result<SwitchAnswer, BrainError> {
         self.ask(|answer| Order::Switch(request, answer)).await?
+    }
+
+    async fn walk(&self) -> Result<WalkStatus, BrainError> {
+        let none =
+            || BrainError::NotFound("No switch of the whole site was ordered since the Edge started.".to_owned());
+        self.ask(Order::Walk).await?.ok_or_else(none)
     }
 
     async fn freeze(&self, request: FreezeRequest) -> Result<Done, BrainError> {
@@ -212,6 +238,10 @@ impl Engine {
                 }));
             }
             Order::Reload(site, answer) => drop(answer.send(self.reload(site))),
+            Order::Report(node, report, answer) => drop(answer.send(self.take_report(node, *report))),
+            Order::Walk(answer) => {
+                drop(answer.send(self.walking.as_ref().map(|walking| walking.status.clone())));
+            }
             Order::Note(event, sentence, answer) => {
                 self.journal(event, sentence);
                 // Whoever waits may be gone.
@@ -221,6 +251,9 @@ impl Engine {
     }
 
     async fn order_switch(&mut self, request: SwitchRequest) -> Result<SwitchAnswer, BrainError> {
+        if self.is_walking() && !request.dry_run || self.walks() && !request.force {
+            return self.begin_walk(request).await;
+        }
         let SwitchRequest { to, dry_run, force, reason, by } = request;
         let guard = if force { Guard::Forced } else { Guard::Checked };
         let act = Act::Switch { to, guard };
@@ -234,6 +267,7 @@ impl Engine {
             live: self.switch.live(),
             epoch: self.switch.epoch(),
             explain: self.explain_now(),
+            walk: None,
         })
     }
 
@@ -252,10 +286,17 @@ impl Engine {
         if !works {
             explain.facts.push(format!("{} is not known to work", copy.live()));
         }
-        SwitchAnswer { switched: false, dry_run: true, live: self.switch.live(), epoch: self.switch.epoch(), explain }
+        SwitchAnswer {
+            switched: false,
+            dry_run: true,
+            live: self.switch.live(),
+            epoch: self.switch.epoch(),
+            explain,
+            walk: None,
+        }
     }
 
-    async fn order_act(&mut self, act: Act, by: String, why: String) -> Result<(), BrainError> {
+    pub(super) async fn order_act(&mut self, act: Act, by: String, why: String) -> Result<(), BrainError> {
         self.asker = Some((by, why));
         self.refusal = None;
         self.work.push_front(Work::Switch(switch::Event::Act(act)));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use failover::health::{BackendId, CheckId, Need, NodeId, Scope, ServiceId, Topology};
 use failover::{Instant, Names, Side};
+use protocol::wire::Role;
 
 use super::clock::Clock;
 use super::probes::{CheckError, probe};
@@ -24,6 +25,8 @@ pub struct Plan {
     pub backends: Vec<Place>,
     /// By [`ServiceId`].
     pub services: Vec<(ServiceIndex, Option<Side>)>,
+    /// By [`NodeId`]; none without the nodes' door.
+    pub(super) voices: Vec<Voice>,
     names: SiteNames,
 }
 
@@ -40,6 +43,19 @@ pub struct Planned {
     pub name: String,
     /// How to run it.
     pub probe: Arc<probe::Check>,
+}
+
+/// The nodes of a role on a side, which speak with one voice.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Voice {
+    /// Their role.
+    pub(super) role: Role,
+    /// Their side.
+    pub(super) side: Side,
+    /// How many backends the service of that name has there.
+    pub(super) backends: usize,
+    /// Their number.
+    pub(super) node: NodeId,
 }
 
 /// Where a backend belongs.
@@ -99,7 +115,7 @@ impl Plan {
         let config = site.config.clone();
         let mut topology = Topology::new();
         let (mut checks, mut backends, mut services) = (Vec::new(), Vec::<Place>::new(), Vec::new());
-        let mut names = SiteNames { clock, services: Vec::new(), backends: Vec::new(), checks: Vec::new() };
+        let mut names = SiteNames::new(clock);
         for at in placed(&config) {
             let service = &config.services[at.service.0];
             let last = services.last().copied();
@@ -134,7 +150,9 @@ impl Plan {
             }
             backends.push(place);
         }
-        Ok(Self { site, topology, checks, backends, services, names })
+        let voices = if config.nodes.is_some() { voices(&config, &mut topology) } else { Vec::new() };
+        names.nodes = voices.iter().map(|voice| format!("{} of {}", voice.role, voice.side)).collect();
+        Ok(Self { site, topology, checks, backends, services, voices, names })
     }
 
     /// The operator's names.
@@ -149,6 +167,25 @@ impl Plan {
         let service = &self.site.config.services[place.service.0];
         (service.name.clone(), place.side, planned.probe.target.to_string(), planned.name.clone())
     }
+}
+
+/// A side without a telephony that serves does not work, whatever is checked. One without a CC that serves does not if
+/// the service `cc` is required.
+fn voices(config: &Config, topology: &mut Topology) -> Vec<Voice> {
+    let mut voices = Vec::new();
+    for side in Side::BOTH {
+        for role in [Role::Xivo, Role::Cc] {
+            let service = config.services.iter().find(|service| service.name == role.name());
+            let required = role == Role::Xivo || service.is_some_and(|service| service.required);
+            let node = topology.node(side, if required { Need::Required } else { Need::Optional });
+            let backends =
+                service.filter(|service| !service.is_shared()).map_or(1, |service| service.backends(side).len());
+            // One XiVO node serves a side, however many addresses its web server has.
+            let backends = if role == Role::Xivo { 1 } else { backends.max(1) };
+            voices.push(Voice { role, side, backends, node });
+        }
+    }
+    voices
 }
 
 fn number(index: usize) -> u16 {
@@ -170,9 +207,14 @@ pub(super) struct SiteNames {
     services: Vec<String>,
     backends: Vec<String>,
     checks: Vec<String>,
+    nodes: Vec<String>,
 }
 
 impl SiteNames {
+    fn new(clock: Clock) -> Self {
+        Self { clock, services: Vec::new(), backends: Vec::new(), checks: Vec::new(), nodes: Vec::new() }
+    }
+
     fn write(list: &[String], index: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(list.get(index).map_or("?", String::as_str))
     }
@@ -196,6 +238,6 @@ impl Names for SiteNames {
     }
 
     fn node(&self, id: NodeId, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "node {}", id.index())
+        Self::write(&self.nodes, id.index(), f)
     }
 }

@@ -136,7 +136,16 @@ impl Engine {
             next: Next { sentence: format!("If {} died now: {}", told.live, told.if_live_died.named(names)), to },
             last_switch: self.last_switch.clone(),
             certificates: self.certificates(),
-            alarms: self.alarms.iter().cloned().chain(self.means.state.trouble()).collect(),
+            alarms: self
+                .node_alarms()
+                .into_iter()
+                .chain(self.alarms.iter().cloned())
+                .chain(self.means.state.trouble())
+                .collect(),
+            nodes: self.node_rows(),
+            witness: self.witness_row(),
+            takeovers: self.takeovers(),
+            walk: self.walking.as_ref().map(|walking| walking.status.clone()),
         }
     }
 

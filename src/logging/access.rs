@@ -11,11 +11,11 @@ use prometheus::IntCounter;
 use serde::Serialize;
 
 use super::closed_set::closed_set;
-use super::escape::{visible, word};
 use super::lines::Lines;
 use super::{Ended, RequestId, SafePath, is_human};
 use crate::config::Log;
 use crate::control::api::Time;
+use doors::{visible, word};
 
 /// Records that wait for the writer: a second of a busy Edge, some megabytes.
 const ROOM: usize = 16 * 1024;

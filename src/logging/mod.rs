@@ -4,7 +4,6 @@
 pub mod access;
 pub(crate) mod closed_set;
 mod ended;
-pub mod escape;
 mod lines;
 mod path;
 mod request_id;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::escape::word;
+use doors::word;
 
 /// Longest path shown, in characters.
 const MOST_CHARS: usize = 300;

@@ -1,5 +1,6 @@
 //! `bascule run`: configuration, state, engine, doors, listeners; then signals until the end.
 
+mod nodes;
 mod reload;
 
 use std::io;
@@ -12,6 +13,7 @@ use pingora::apps::{HttpServerApp, HttpServerOptions};
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use prometheus::Registry;
+use protocol::identity::{IdentityError, Keyring};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -27,9 +29,12 @@ use crate::engine::{Engine, Handle, Means, PlanError};
 use crate::front::connection::Door;
 use crate::front::{listener, plain, tls};
 use crate::live::{Live, Mode, View};
+use crate::live_file;
 use crate::logging::access::AccessLog;
 use crate::proxy::Carrier;
 use crate::state::{OpenError, State};
+
+use self::nodes::NodesDoor;
 
 /// Connections kept open to upstreams, all together.
 const POOL: usize = 1024;
@@ -55,6 +60,17 @@ pub enum RunError {
     /// The state directory is unusable.
     #[error(transparent)]
     State(#[from] OpenError),
+    /// The Edge cannot show nodes who it is.
+    #[error("nodes.identity: {0}")]
+    Identity(#[from] IdentityError),
+    /// The Edge's certificate for nodes is somebody else's.
+    #[error("nodes.identity: {directory} is the identity of {who}, not of an Edge; make one with: bascule certs edge")]
+    NotAnEdge {
+        /// The directory.
+        directory: PathBuf,
+        /// Whose it is.
+        who: String,
+    },
     /// A fault of our own; the log says which.
     #[error("the engine has died; the log says why, and a restart goes on where it was")]
     EngineDied,
@@ -98,12 +114,18 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let means = Means { edge: edge.clone(), state: state.clone(), metrics: metrics.clone() };
     let (engine, handle) = Engine::new(means, beginning)?;
     metrics.reloaded(Reload::Ok);
-    let control = Control::open(&config, registry, handle.clone())?;
+    let mut control = Control::open(&config, registry, handle.clone())?;
+    let engine = control.open_nodes(&config, engine)?;
+    let keyring = control.keyring();
     let runtime = runtime()?;
     let _entered = runtime.enter();
     let listeners = Listeners::bind(&config)?;
     let engine = control.start(engine)?;
-    let served = runtime.block_on(serve(path.to_owned(), edge, handle, listeners, engine));
+    if let Some(path) = &config.live_file {
+        tokio::spawn(live_file::follow(path.clone(), edge.live.clone()));
+    }
+    let told = Told { path: path.to_owned(), keyring };
+    let served = runtime.block_on(serve(told, edge, handle, listeners, engine));
     runtime.block_on(async {
         // What is not written by then is lost, and was said to be.
         let _ = tokio::time::timeout(FLUSH, state.flushed()).await;
@@ -126,6 +148,7 @@ struct Control {
     runtime: Runtime,
     admin: AdminDoor,
     metrics: Option<MetricsDoor>,
+    nodes: Option<NodesDoor>,
     registry: Registry,
     handle: Handle,
 }
@@ -141,12 +164,25 @@ impl Control {
             Some(address) => Some(runtime.block_on(MetricsDoor::open(address)).map_err(RunError::start("metrics"))?),
             None => None,
         };
-        Ok(Self { runtime, admin, metrics, registry, handle })
+        Ok(Self { runtime, admin, metrics, nodes: None, registry, handle })
+    }
+
+    /// Opens the nodes' door, if there is to be one, and tells the engine.
+    fn open_nodes(&mut self, config: &Config, engine: Engine) -> Result<Engine, RunError> {
+        let Some(nodes) = &config.nodes else { return Ok(engine) };
+        let opened = NodesDoor::open(nodes, &config.state, &self.registry, &self.handle);
+        let (door, means) = self.runtime.block_on(opened)?;
+        self.nodes = Some(door);
+        Ok(engine.with_nodes(means))
+    }
+
+    fn keyring(&self) -> Option<Arc<Keyring>> {
+        self.nodes.as_ref().map(NodesDoor::keyring)
     }
 
     /// Starts the thread; what is returned resolves when it dies, which it does not while all is well.
     fn start(self, engine: Engine) -> Result<oneshot::Receiver<()>, RunError> {
-        let Self { runtime, admin, metrics, registry, handle } = self;
+        let Self { runtime, admin, metrics, nodes, registry, handle } = self;
         let (alive, died) = oneshot::channel();
         let turn = move || {
             let _alive: oneshot::Sender<()> = alive;
@@ -155,6 +191,9 @@ impl Control {
                 tokio::spawn(admin.serve(brain.clone()));
                 if let Some(metrics) = metrics {
                     tokio::spawn(metrics.serve(registry, brain));
+                }
+                if let Some(nodes) = nodes {
+                    tokio::spawn(nodes.serve());
                 }
                 // The doors hold handles: it ends with the process.
                 engine.run().await;
@@ -194,8 +233,14 @@ fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
     })
 }
 
-async fn serve(
+/// What a signal to load anew is about.
+struct Told {
     path: PathBuf,
+    keyring: Option<Arc<Keyring>>,
+}
+
+async fn serve(
+    told: Told,
     edge: Arc<Edge>,
     handle: Handle,
     listeners: Listeners,
@@ -221,7 +266,10 @@ async fn serve(
     tokio::spawn(async move { sessions.pace().await });
     loop {
         tokio::select! {
-            _ = signals.hang_up.recv() => reload::reload(&path, &edge, &handle).await,
+            _ = signals.hang_up.recv() => {
+                nodes::reload(told.keyring.as_ref(), &handle).await;
+                reload::reload(&told.path, &edge, &handle).await;
+            }
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
             () = handle.drain_ordered() => break,

@@ -1,20 +1,21 @@
 //! The live side and the switch epoch on the disk.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use failover::Side;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use store::{Document, DocumentError};
 
-use super::atomic;
 use crate::control::api::{Frozen, SwitchKind, Time, side};
 
-const FORMAT: &str = "bascule live side";
-const VERSION: u64 = 1;
-/// Ours is a few kilobytes.
-const MOST_BYTES: u64 = 1 << 20;
+const DOCUMENT: Document = Document {
+    format: "bascule live side",
+    version: 1,
+    program: "bascule",
+    what: "live side",
+    anew: "to let health choose the live side",
+};
 /// Past switches kept: enough for any budget per hour that makes sense.
 pub const SWITCHES_KEPT: usize = 200;
 
@@ -49,54 +50,8 @@ pub struct PastSwitch {
     pub to: Side,
 }
 
-#[derive(Serialize)]
-struct Written<'a> {
-    format: &'a str,
-    version: u64,
-    #[serde(flatten)]
-    live: &'a LiveState,
-}
-
 /// Why the file is of no use.
-#[derive(Debug, thiserror::Error)]
-pub enum LiveError {
-    /// The system refused.
-    #[error("{path}: cannot read the live side; see to it that this user may read the file and that the disk is well")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// Half of a file, or no JSON.
-    #[error("{path}: the live side is not readable ({why})")]
-    Corrupt {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// Somebody else's file.
-    #[error(
-        "{path}: this is JSON, but not bascule's; give another `state` directory, or move the file away to begin anew"
-    )]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Of a version this program does not know.
-    #[error(
-        "{path}: written by another version of bascule (format {found}, this program knows {VERSION}); run that version, \
-         or move the file away to let health choose the live side"
-    )]
-    Version {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: u64,
-    },
-}
+pub type LiveError = DocumentError;
 
 /// Where it is.
 pub(super) fn path(directory: &Path) -> PathBuf {
@@ -105,26 +60,7 @@ pub(super) fn path(directory: &Path) -> PathBuf {
 
 /// Reads it; none if it was never written.
 pub(super) fn load(path: &Path) -> Result<Option<LiveState>, LiveError> {
-    let mut text = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut text));
-    match read {
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(LiveError::Read { path: path.to_owned(), source }),
-    }
-    let corrupt = |why: String| LiveError::Corrupt { path: path.to_owned(), why };
-    if text.len() as u64 > MOST_BYTES {
-        return Err(corrupt(format!("more than {MOST_BYTES} bytes")));
-    }
-    let value: Value = serde_json::from_slice(&text).map_err(|error| corrupt(error.to_string()))?;
-    if value.get("format").and_then(Value::as_str) != Some(FORMAT) {
-        return Err(LiveError::Foreign { path: path.to_owned() });
-    }
-    match value.get("version").and_then(Value::as_u64) {
-        Some(VERSION) => serde_json::from_value(value).map(Some).map_err(|error| corrupt(error.to_string())),
-        Some(found) => Err(LiveError::Version { path: path.to_owned(), found }),
-        None => Err(corrupt("no version".into())),
-    }
+    DOCUMENT.load(path)
 }
 
 /// Writes it; returns once it would survive a power cut.
@@ -132,17 +68,7 @@ pub(super) fn save(path: &Path, live: &LiveState) -> io::Result<()> {
     let mut live = live.clone();
     let surplus = live.switches.len().saturating_sub(SWITCHES_KEPT);
     live.switches.drain(..surplus);
-    let mut text = serde_json::to_vec_pretty(&Written { format: FORMAT, version: VERSION, live: &live })?;
-    text.push(b'\n');
-    atomic::replace(path, &text)
-}
-
-/// Moves an unreadable file out of the way, and says where to. One is kept: the latest.
-pub(super) fn keep_aside(path: &Path) -> io::Result<PathBuf> {
-    let kept = atomic::beside(path, ".corrupt");
-    fs::rename(path, &kept)?;
-    atomic::sync_directory(path)?;
-    Ok(kept)
+    DOCUMENT.save(path, &live)
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! What a restart must not forget (E4, E8): live side and epoch, the journal, reports. One thread writes; nobody who
 //! serves users waits for it. What it means is left to the engine.
 
-mod atomic;
-mod journal;
 mod live;
 mod open;
 mod reports;
+mod vote;
 mod writer;
 
 use std::collections::VecDeque;
@@ -17,6 +16,7 @@ use prometheus::IntCounter;
 pub use live::{LiveError, LiveState, PastSwitch, SWITCHES_KEPT};
 pub use open::{Beginning, OpenError};
 pub use reports::ReportError;
+pub use vote::{VoteError, VoteFile};
 pub use writer::{PersistError, Persisted};
 
 use crate::control::api::{JournalEntry, Report};
@@ -24,6 +24,18 @@ use writer::Writer;
 
 /// Newest journal entries kept in memory: more than a person reads, about a megabyte.
 pub const RECENT: usize = 1000;
+
+/// A longer entry keeps its sentence and loses its facts.
+impl store::Entry for JournalEntry {
+    fn shortened(&self) -> Self {
+        let mut short = self.clone();
+        short.explain.facts = vec![format!("{} facts were too long for the journal.", self.explain.facts.len())];
+        for text in [&mut short.explain.sentence, &mut short.explain.rule, &mut short.explain.outcome] {
+            *text = text.chars().take(1000).collect();
+        }
+        short
+    }
+}
 
 type Recent = Arc<Mutex<VecDeque<JournalEntry>>>;
 
@@ -34,7 +46,7 @@ pub struct State {
     recent: Recent,
     writer: Writer,
     /// Locked while it is open.
-    _lock: open::Lock,
+    _lock: store::Lock,
 }
 
 impl State {
@@ -43,7 +55,7 @@ impl State {
     /// Writes that fail are added to `errors`.
     pub fn open(directory: &Path, errors: IntCounter) -> Result<(Self, Beginning), OpenError> {
         let lock = open::lock(directory)?;
-        let (journal, tail) = journal::Journal::open(directory, journal::FILE_BYTES)
+        let (journal, tail) = store::Journal::open(directory, "journal", RECENT, store::FILE_BYTES)
             .map_err(|source| OpenError::io("read the journal in", directory, source))?;
         let reports = reports::Reports::open(directory, reports::KEPT)
             .map_err(|source| OpenError::io("read the reports in", directory, source))?;

@@ -1,15 +1,16 @@
 //! How an Edge begins, from what it finds in the state directory.
 
 use std::collections::VecDeque;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use failover::Side;
+use store::{Document, Lock, LockError};
 
 use super::live::{self, LiveError, LiveState};
-use super::{atomic, reports};
+use super::reports;
 use crate::control::api::{Event, JournalEntry, side};
 
 /// How the Edge begins.
@@ -64,38 +65,25 @@ impl OpenError {
     }
 }
 
-/// The directory is this process's alone while it lives.
-#[derive(Debug)]
-pub(super) struct Lock(File);
-
-impl Drop for Lock {
-    /// A child that is just being started may hold the same open file, so closing ours would not be enough.
-    fn drop(&mut self) {
-        let _ = self.0.unlock();
+impl From<LockError> for OpenError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::Taken(directory) => Self::Taken(directory),
+            LockError::Io { act, path, source } => Self::Io { act, path, source },
+        }
     }
 }
 
 /// Makes the directories and locks them for this process.
 pub(super) fn lock(directory: &Path) -> Result<Lock, OpenError> {
+    let lock = store::lock(directory, "lock")?;
     let inner = reports::directory(directory);
     DirBuilder::new()
         .recursive(true)
         .mode(0o750)
         .create(&inner)
         .map_err(|source| OpenError::io("create", &inner, source))?;
-    let path = directory.join("lock");
-    let lock = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(atomic::MODE)
-        .open(&path)
-        .map_err(|source| OpenError::io("open", &path, source))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(Lock(lock)),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Taken(directory.to_owned())),
-        Err(TryLockError::Error(source)) => Err(OpenError::io("lock", &path, source)),
-    }
+    Ok(lock)
 }
 
 /// Reads the live side and compares it with what journal and reports know: the epoch never goes back.
@@ -116,7 +104,7 @@ pub(super) fn beginning(
             Ok(Beginning::Lost { epoch, last, alarm })
         }
         Err(error @ LiveError::Corrupt { .. }) => {
-            let kept = live::keep_aside(&path).map_err(|source| OpenError::io("move away", &path, source))?;
+            let kept = Document::keep_aside(&path).map_err(|source| OpenError::io("move away", &path, source))?;
             let alarm = format!("{error}; it is kept as {}; {}", kept.display(), goes_on(last));
             Ok(Beginning::Lost { epoch, last, alarm })
         }

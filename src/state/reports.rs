@@ -5,7 +5,6 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::atomic;
 use crate::control::api::Report;
 
 /// Reports kept: years of switches, or a bad day.
@@ -49,7 +48,7 @@ impl Reports {
 
     /// Writes one, and removes the oldest if there are too many.
     pub(super) fn save(&mut self, report: &Report) -> io::Result<()> {
-        atomic::replace(&path(&self.directory, report.number), &serde_json::to_vec_pretty(report)?)?;
+        store::replace(&path(&self.directory, report.number), &serde_json::to_vec_pretty(report)?)?;
         self.numbers.insert(report.number);
         while self.numbers.len() > self.kept {
             let Some(oldest) = self.numbers.pop_first() else { break };

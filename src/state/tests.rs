@@ -224,3 +224,12 @@ fn e4_a_kill_at_any_instant_loses_no_epoch_that_was_declared_persisted() {
         least = told;
     }
 }
+
+#[test]
+fn a_huge_entry_keeps_its_sentence_and_loses_its_facts() {
+    let mut huge = crate::control::fake::entry(1);
+    huge.explain.facts = vec!["x".repeat(1 << 20)];
+    let short = store::Entry::shortened(&huge);
+    assert_eq!(short.explain.sentence, huge.explain.sentence);
+    assert!(short.explain.facts[0].contains("too long"));
+}

@@ -12,9 +12,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use prometheus::IntCounter;
+use store::Journal;
 use tokio::sync::oneshot;
 
-use super::journal::Journal;
 use super::live::{self, LiveState};
 use super::reports::Reports;
 use crate::control::api::{JournalEntry, Report};

@@ -11,6 +11,7 @@ mod machine;
 mod output;
 mod running;
 mod settings;
+mod yielding;
 
 pub use act::{Act, Refusal};
 pub use ask::{Elector, PerElector, Waiting};

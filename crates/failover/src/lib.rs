@@ -23,6 +23,12 @@
 //!        v
 //!  follow::Follower  --> Start, Stop
 //!   (one a CC)
+//!
+//!  whether the node serves, outcomes of attempts                    who is registered with an MDS
+//!        |                                                                        |
+//!        v                                                                        v
+//!  register::Registrar  --> Register, Verify, Unregister            register::Holder  --> Conflict
+//!   (one a XiVO node)                                                 (one an MDS)
 //! ```
 //!
 //! One contract for all: `handle(&mut self, event, now) -> outputs` and `deadline(&self) -> Option<Instant>`. Call
@@ -40,6 +46,7 @@ pub mod follow;
 pub mod health;
 pub mod lease;
 mod names;
+pub mod register;
 mod side;
 pub mod switch;
 mod time;
@@ -54,3 +61,5 @@ pub use time::{Instant, Span};
 mod chance;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod walked;

@@ -1,6 +1,7 @@
 //! Names for the small numbers inside reasons, so that a sentence reads as the operator's configuration does.
 
 use crate::health::{BackendId, CheckId, NodeId, ServiceId};
+use crate::register::MdsId;
 use crate::time::Instant;
 use core::fmt::{self, Display as _};
 
@@ -14,6 +15,10 @@ pub trait Names {
     fn check(&self, id: CheckId, f: &mut fmt::Formatter<'_>) -> fmt::Result;
     /// Writes a node's name, such as `xivo of main`.
     fn node(&self, id: NodeId, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+    /// Writes the name of an MDS, such as `mds1`; by default its number.
+    fn mds(&self, id: MdsId, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MDS {}", id.0)
+    }
     /// Writes a point in time, as people read it; by default on the driver's clock.
     fn instant(&self, at: Instant, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         at.fmt(f)

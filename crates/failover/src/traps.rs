@@ -1,4 +1,4 @@
-//! The mistakes a lease protocol invites. Each rule that avoids one names it, and the tests make each once to see that
+//! The mistakes that the nodes' rules invite. Each rule that avoids one names it, and the tests make each once to see that
 //! the promises notice.
 
 /// A mistake.
@@ -32,10 +32,24 @@ pub(crate) enum Trap {
     SecondRestartIsClean,
     /// Standby stops for a Main that does not hear its answers.
     OneWayFailback,
+    /// A node that wants and hears no answer keeps the vote.
+    DeafWants,
+    /// A node that stepped back waits for its peer for ever.
+    EndlessPatience,
+    /// Word of the peer's that is older than its start is taken to mean that it stopped.
+    OldWord,
     /// A voter grants without noting the epoch.
     EpochForgotten,
     /// One node alone judges that the witness is silent.
     OneSidedSilence,
+    /// A registration counts as verified when it was asked for.
+    AnswerIsProof,
+    /// A registration that was verified once is taken to last.
+    VerifiedOnce,
+    /// A registration is taken back while it is still being made.
+    OverlappingAttempts,
+    /// Only a registration known to stand is taken back.
+    RegistrationLeft,
 }
 
 /// Tells whether a test makes this mistake.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Paint, Table};
 use crate::control::api::{Done, Event, Explain, JournalEntry, Moment, Report, SwitchAnswer, SwitchKind, side};
-use crate::logging::escape::visible;
+use doors::visible;
 
 /// The sentence, then what it rests on.
 pub(in crate::cli) fn explain(explain: &Explain, paint: Paint) -> String {
@@ -63,6 +63,9 @@ fn event(event: Event) -> &'static str {
         Event::Drained => "drained",
         Event::Reloaded => "reloaded",
         Event::Alarm => "ALARM",
+        Event::Node => "node",
+        Event::Vote => "vote",
+        Event::Walk => "site",
         Event::Other => "other",
     }
 }

@@ -1,14 +1,16 @@
 //! Answers for people, fit for three in the morning: the sentence first, one screen, what is wrong stands out.
 
 mod history;
+mod nodes;
 mod status;
+pub(super) mod walk;
 
 pub(super) use history::{done, explain, history, report, switched};
 pub(super) use status::{sessions, status};
 
 use std::borrow::Cow;
 
-use crate::logging::escape::visible;
+use doors::visible;
 
 /// Colours, or none.
 #[derive(Debug, Clone, Copy)]

@@ -6,7 +6,7 @@ use super::{Paint, Table, bytes, span};
 use failover::Side;
 
 use crate::control::api::{BackendStatus, CheckStatus, Health, ServiceStatus, SessionRow, Status, Verdict, side};
-use crate::logging::escape::visible;
+use doors::visible;
 
 /// Rows of services on a screen of 24 lines beside the rest; what works is left out first.
 const MOST_BACKENDS: usize = 10;
@@ -27,6 +27,7 @@ pub(in crate::cli) fn status(status: &Status, paint: Paint) -> String {
     for warning in warnings(status) {
         let _ = writeln!(text, "  {}", paint.odd(&format!("!     {}", visible(&warning))));
     }
+    super::nodes::nodes(status, paint, &mut text);
     text.push('\n');
     services(status, paint, &mut text);
     let sessions = status.sessions;

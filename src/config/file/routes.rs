@@ -3,9 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::Error;
-
-use super::forms::{Abbreviated, OneOrMany, Short};
-use super::leaves::{Size, Span};
+use settings::{Abbreviated, OneOrMany, Short, Size, Span};
 
 /// One path that is carried.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]

@@ -3,9 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::Error;
-
-use super::forms::{Abbreviated, Short};
-use super::leaves::{Size, Span};
+use settings::{Abbreviated, Short, Size, Span};
 
 /// When a live side that works is left: `sticky`, `prefer-main`, or with a hold-down.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]

@@ -5,8 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Unexpected, Visitor};
+use settings::{Abbreviated, Named, OneOrMany, Short};
 
-use super::forms::{Abbreviated, Named, OneOrMany, Short};
 use super::leaves::StatusRange;
 
 /// An address or a list of them.

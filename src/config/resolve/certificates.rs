@@ -12,8 +12,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::super::CertificateFiles;
 use super::super::file::{CertificateFile, OneOrMany};
 use super::super::load::{Files, in_words};
-use super::super::problem::{Findings, KeyPath, quoted};
 use super::{doors, item};
+use settings::{Findings, KeyPath, quoted};
 
 /// Renewal should have happened by then.
 const SOON_DAYS: i64 = 14;

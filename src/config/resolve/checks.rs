@@ -6,10 +6,10 @@ use super::super::file::{
     CheckFile, HttpCheckFile, Named, OneOrMany, Scheme, Short, SipCheckFile, StatusRange, TransportFile,
     WebSocketCheckFile,
 };
-use super::super::problem::{Findings, KeyPath, quoted};
 use super::super::{Check, CheckKind, HttpCheck, SipCheck, SipTransport, UpstreamTls, WebSocketCheck, defaults};
 use super::item;
 use super::services::Spoken;
+use settings::{Findings, KeyPath, quoted};
 
 /// Resolves the checks at `at` of a service that is spoken to as `spoken` says.
 pub(super) fn resolve(

@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tracing_subscriber::EnvFilter;
 
 use super::super::address;
 use super::super::defaults;
 use super::super::file::{AdminFile, ListenFile, LogFile, LogFormatFile, OneOrMany, Short};
-use super::super::problem::{Findings, KeyPath, nearest, quoted};
 use super::super::{Admin, Listen, Log, LogFormat};
 use super::item;
+pub(super) use settings::absolute;
+use settings::{Findings, KeyPath, nearest, quoted};
 
 pub(super) fn listen(written: Option<ListenFile>, findings: &mut Findings) -> Listen {
     let at = KeyPath::top("listen");
@@ -49,11 +50,7 @@ pub(super) fn metrics(written: Option<String>, listen: &Listen, findings: &mut F
     let address = address::listener(text)
         .map_err(|(message, _)| findings.error(&at, message, "write an address such as 127.0.0.1:9600, or off"));
     let address = address.ok()?;
-    let overlaps = |public: &&SocketAddr| {
-        public.port() == address.port()
-            && (public.ip() == address.ip() || public.ip().is_unspecified() || address.ip().is_unspecified())
-    };
-    if let Some(public) = listen.https.iter().chain(&listen.http).find(overlaps) {
+    if let Some(public) = listen.https.iter().chain(&listen.http).find(|public| overlap(public, &address)) {
         findings.error(&at, format!("{address} is the public address {public}"), "give metrics a port of their own");
     } else if address.ip().is_unspecified() {
         findings.warn(
@@ -63,6 +60,11 @@ pub(super) fn metrics(written: Option<String>, listen: &Listen, findings: &mut F
         );
     }
     Some(address)
+}
+
+/// Whether two listeners would be in each other's way.
+pub(super) fn overlap(one: &SocketAddr, other: &SocketAddr) -> bool {
+    one.port() == other.port() && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
 }
 
 pub(super) fn admin(written: Option<Short<AdminFile>>, findings: &mut Findings) -> Admin {
@@ -88,6 +90,19 @@ pub(super) fn state(written: Option<String>, findings: &mut Findings) -> PathBuf
     let state = PathBuf::from(written.unwrap_or_else(|| defaults::STATE.to_owned()));
     absolute(&state, &KeyPath::top("state"), findings);
     state
+}
+
+/// Beside the admin socket unless it is written, as both are of no use after a restart of the machine.
+pub(super) fn live_file(written: Option<String>, admin: &Admin, findings: &mut Findings) -> Option<PathBuf> {
+    match written.as_deref() {
+        Some("off") => None,
+        Some(text) => {
+            let path = PathBuf::from(text);
+            absolute(&path, &KeyPath::top("live_file"), findings);
+            Some(path)
+        }
+        None => Some(admin.socket.with_file_name(defaults::LIVE_FILE)),
+    }
 }
 
 pub(super) fn log(written: LogFile, findings: &mut Findings) -> Log {
@@ -120,16 +135,4 @@ fn level_flaw(level: &str) -> Option<String> {
     }
     let error = EnvFilter::builder().parse(level).err()?;
     Some(format!("{} is not a filter: {error}", quoted(level)))
-}
-
-/// Notes an error unless `path` is absolute.
-pub(super) fn absolute(path: &Path, at: &KeyPath, findings: &mut Findings) -> bool {
-    if !path.is_absolute() {
-        findings.error(
-            at,
-            format!("{} is not an absolute path", quoted(&path.display().to_string())),
-            "begin it with /",
-        );
-    }
-    path.is_absolute()
 }

@@ -3,11 +3,11 @@
 use super::super::file::{
     CloseFile, File, FollowFile, MatchFile, ReplayFile, RouteFile, Short, TokenFile, WebSocketFile,
 };
-use super::super::problem::{Findings, KeyPath, nearest, quoted};
 use super::super::{
     Close, Follow, LeftOut, Matching, Replay, Route, Service, ServiceIndex, Token, WebSocket, defaults,
 };
 use super::{checks, item, services, tuning};
+use settings::{Findings, KeyPath, nearest, quoted};
 
 /// In a route, stands for the name of each media server.
 const EACH_MDS: &str = "{mds}";

@@ -8,9 +8,9 @@ use rustls::pki_types::pem::PemObject;
 
 use super::super::file::{OneOrMany, UpstreamTlsFile, VerifyFile};
 use super::super::load::{Files, in_words};
-use super::super::problem::{Findings, KeyPath, quoted};
 use super::super::{UpstreamTls, Verify, address};
 use super::{doors, item};
+use settings::{Findings, KeyPath, quoted};
 
 /// Resolves the settings at `at`. None when an error was noted.
 pub(super) fn resolve(

@@ -4,8 +4,8 @@ use std::num::{NonZeroU8, NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use super::super::file::{FailbackFile, LimitsFile, ProbeFile, ProfileFile, Short, Size, Span, SwitchFile};
-use super::super::problem::{Findings, KeyPath};
 use super::super::{Failback, Limits, Probing, Switching, defaults};
+use settings::{Findings, KeyPath};
 
 /// No wait of the Edge has a reason to be longer.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);

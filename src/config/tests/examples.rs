@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde_yaml::Value;
 
-use super::super::file::Span;
+use super::super::file::File;
 use super::super::{Config, schema};
 use super::{MINIMAL, parse};
+use settings::Span;
 
 /// What conf/edge.yaml shows that is no default: examples, and what has none. A path stands for what is below it.
 const EXAMPLES: &[&str] = &[
@@ -22,6 +23,8 @@ const EXAMPLES: &[&str] = &[
     "upstream_tls.pin",
     "upstream_tls.name",
     "admin.group",
+    "nodes.listen",
+    "nodes.identity",
     "services.cc.tls.name",
     "services.cc.checks.http.path",
     "services.cc.checks.http.status",
@@ -143,7 +146,7 @@ fn every_key_of_the_schema_is_shown_in_conf_edge_yaml() {
                 .collect::<Vec<_>>()
         })
         .collect();
-    for path in schema::key_paths() {
+    for path in settings::key_paths::<File>() {
         let plain = path.replace("[]", "");
         let shared_with =
             SHOWN_AS.iter().find_map(|(from, to)| plain.strip_prefix(from).map(|rest| format!("{to}{rest}")));
@@ -175,7 +178,7 @@ fn the_fast_profile_is_as_conf_edge_yaml_says() {
 #[test]
 fn the_schema_in_conf_is_the_one_the_types_make() {
     let path = conf().join("edge.schema.json");
-    let made = format!("{}\n", serde_json::to_string_pretty(&schema::schema()).unwrap());
+    let made = format!("{}\n", serde_json::to_string_pretty(&schema()).unwrap());
     if std::env::var_os("BASCULE_WRITE_SCHEMA").is_some() {
         std::fs::write(&path, &made).unwrap();
     }

@@ -30,7 +30,25 @@ failback: stiky
 
 /// What is added to the smallest file, and where the only error must be: line, key, and words of the message.
 const ADDED: &[(&str, usize, &str, &str)] = &[
-    ("nodes: { listen: 10.1.0.41:9601 }", 7, "nodes", "comes with the watchdogs"),
+    ("nodes: { listen: 10.1.0.41:9601 }", 7, "nodes.identity", "bascule certs edge"),
+    ("nodes: { identity: /etc/bascule/node }", 7, "nodes.listen", "is missing"),
+    ("nodes: { listen: 10.1.0.41, identity: /n }", 7, "nodes.listen", "not an address with a port"),
+    ("nodes: { listen: 10.1.0.41:9601, identity: node }", 7, "nodes.identity", "not an absolute path"),
+    (
+        "nodes: { listen: 10.1.0.41:9601, identity: /n, timing: { promise: 2s } }",
+        7,
+        "nodes.timing.promise",
+        "must be at least (lease + pause + fence)(1 + 2 drift) + granularity (2.4046s)",
+    ),
+    (
+        "nodes: { listen: 10.1.0.41:9601, identity: /n, timing: { quiet: 2s } }",
+        7,
+        "nodes.timing.quiet",
+        "must be at least promise (2.5s)",
+    ),
+    ("nodes: { listen: 10.1.0.41:9601, identity: /n, timing: { ttl: 2s } }", 7, "nodes.timing.ttl", "unknown key"),
+    ("nodes: { listen: 10.1.0.41:443, identity: /n }", 7, "nodes.listen", "is used already"),
+    ("live_file: live", 7, "live_file", "not an absolute path"),
     ("switches_per_hour: 4", 7, "switches_per_hour", "belongs at switch.switches_per_hour"),
     ("switch: { observe: true }", 7, "switch.observe", "belongs at observe"),
     ("aliases: [a.example.org, a_b]", 7, "aliases[1]", "not a host name"),

@@ -10,7 +10,6 @@ use tokio::task::JoinHandle;
 use super::{AdminDoor, DoorLimits, who};
 use crate::config;
 use crate::control::fake::FakeBrain;
-use crate::control::people;
 
 struct Site {
     path: PathBuf,
@@ -68,7 +67,7 @@ fn value(body: &str) -> Value {
 
 fn me() -> String {
     use std::os::unix::fs::MetadataExt;
-    people::user(std::fs::metadata("/proc/self").unwrap().uid())
+    doors::user(std::fs::metadata("/proc/self").unwrap().uid())
 }
 
 #[tokio::test]

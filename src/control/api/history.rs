@@ -56,6 +56,12 @@ pub enum Event {
     Reloaded,
     /// Something somebody should look at.
     Alarm,
+    /// A node does something else than before.
+    Node,
+    /// Whose the witness's vote is changed.
+    Vote,
+    /// A step of a planned switch of the whole site.
+    Walk,
     /// Written by another version.
     #[serde(other)]
     Other,

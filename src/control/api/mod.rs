@@ -3,21 +3,20 @@
 //! Times are RFC 3339 in UTC with milliseconds. Fields may be added; a reader ignores what it does not know.
 
 mod history;
+mod nodes;
 mod order;
 pub mod side;
 mod status;
-mod time;
 
+pub use doors::{ErrorBody, Time, TimeError};
 pub use history::{Counts, Event, Explain, JournalEntry, Moment, Phases, Report, SwitchKind};
-pub use order::{
-    Done, DrainRequest, ErrorBody, FreezeRequest, REASON_LIMIT, ResumeRequest, SwitchAnswer, SwitchRequest,
-};
+pub use nodes::{NodeStatus, WalkCheck, WalkState, WalkStatus, WalkStep, WalkStepState, WitnessStatus};
+pub use order::{Done, DrainRequest, FreezeRequest, REASON_LIMIT, ResumeRequest, SwitchAnswer, SwitchRequest};
 pub use side::Sides;
 pub use status::{
     BackendStatus, CertificateStatus, CheckStatus, Frozen, Health, Next, Outcome, ServiceStatus, SessionCounts,
     SessionRow, SideStatus, Status, SwitchSummary, Verdict,
 };
-pub use time::{Time, TimeError};
 
 #[cfg(test)]
 mod tests;

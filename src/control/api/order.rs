@@ -3,7 +3,7 @@
 use failover::Side;
 use serde::{Deserialize, Serialize};
 
-use super::{Explain, side};
+use super::{Explain, WalkStatus, side};
 
 /// Longest `reason` and `by`, in characters; what is longer is cut.
 pub const REASON_LIMIT: usize = 500;
@@ -18,7 +18,7 @@ pub struct SwitchRequest {
     /// Only say what would happen.
     #[serde(default)]
     pub dry_run: bool,
-    /// Even though that side does not work, or is not known to.
+    /// Even though that side does not work, or is not known to; then only the Edge's traffic moves, and no node is asked.
     #[serde(default)]
     pub force: bool,
     /// For the journal.
@@ -79,20 +79,14 @@ pub struct SwitchAnswer {
     pub epoch: u64,
     /// What was done, or would be, and why.
     pub explain: Explain,
+    /// With watchdogs: the switch of the whole site that began, or would; ask for it again until it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub walk: Option<WalkStatus>,
 }
 
 /// An order was carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     /// What was done.
-    pub sentence: String,
-}
-
-/// An order or question was not answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ErrorBody {
-    /// One word a program can act upon.
-    pub error: String,
-    /// What a person should know.
     pub sentence: String,
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use failover::Side;
 use serde::{Deserialize, Serialize};
 
-use super::{Sides, SwitchKind, Time, side};
+use super::{NodeStatus, Sides, SwitchKind, Time, WalkStatus, WitnessStatus, side};
 
 /// Everything an operator asks first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,6 +53,18 @@ pub struct Status {
     pub certificates: Vec<CertificateStatus>,
     /// What somebody should look at, most urgent first.
     pub alarms: Vec<String>,
+    /// Nodes with a watchdog that have reported since the Edge started.
+    #[serde(default)]
+    pub nodes: Vec<NodeStatus>,
+    /// The Edge's vote; none: an Edge alone.
+    #[serde(default)]
+    pub witness: Option<WitnessStatus>,
+    /// What would become of telephony if a side died now: one sentence for each.
+    #[serde(default)]
+    pub takeovers: Vec<String>,
+    /// The last planned switch of the whole site since the Edge started.
+    #[serde(default)]
+    pub walk: Option<WalkStatus>,
 }
 
 /// An operator forbids automatic switches.

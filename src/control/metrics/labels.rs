@@ -241,6 +241,76 @@ labels! {
         Out => "out",
     }
 
+    /// What a node asks the witness.
+    pub enum Asked {
+        /// It is there.
+        Hello => "hello",
+        /// The vote, in order to start.
+        Want => "want",
+        /// The vote again.
+        Renew => "renew",
+        /// To take the vote back.
+        Release => "release",
+    }
+
+    /// What the witness answers.
+    pub enum Ruled {
+        /// The vote.
+        Grant => "grant",
+        /// Not now.
+        Deny => "deny",
+        /// It is the other's.
+        Lost => "lost",
+        /// Nothing: it cannot write, or is too busy.
+        Refused => "refused",
+    }
+
+    /// What a node does, as far as is known.
+    pub enum NodeState {
+        /// It serves.
+        Active => "active",
+        /// It does not, and is not meant to.
+        Inactive => "inactive",
+        /// It is being started.
+        Starting => "starting",
+        /// It is being stopped.
+        Stopping => "stopping",
+        /// It should serve and does not.
+        Faulty => "faulty",
+        /// It has not reported lately.
+        Unknown => "unknown",
+    }
+
+    /// How a serving node is guarded.
+    pub enum Guarded {
+        /// By all three votes.
+        Guarded => "guarded",
+        /// By two.
+        Exposed => "exposed",
+        /// By no majority.
+        Unguarded => "unguarded",
+    }
+
+    /// Why somebody at the nodes' door was turned away.
+    pub enum TurnedAway {
+        /// At the handshake.
+        Handshake => "handshake",
+        /// The certificate does not let it ask that.
+        Role => "role",
+    }
+
+    /// How a switch of the whole site ended.
+    pub enum Walked {
+        /// Everything was moved and verified.
+        Done => "done",
+        /// A step failed, and what was done was undone.
+        Undone => "undone",
+        /// A step failed, and not all could be undone.
+        Failed => "failed",
+        /// It did not begin.
+        Refused => "refused",
+    }
+
     /// How a reload went.
     pub enum Reload {
         /// Taken.
@@ -259,6 +329,42 @@ impl Class {
             300..=399 => Self::Redirection,
             400..=499 => Self::ClientError,
             _ => Self::ServerError,
+        }
+    }
+}
+
+impl From<failover::lease::Ask> for Asked {
+    fn from(ask: failover::lease::Ask) -> Self {
+        use failover::lease::Ask;
+        match ask {
+            Ask::Hello => Self::Hello,
+            Ask::Want => Self::Want,
+            Ask::Renew => Self::Renew,
+            Ask::Release => Self::Release,
+        }
+    }
+}
+
+impl From<failover::lease::Ruling> for Ruled {
+    fn from(ruling: failover::lease::Ruling) -> Self {
+        use failover::lease::Ruling;
+        match ruling {
+            Ruling::Grant => Self::Grant,
+            Ruling::Deny => Self::Deny,
+            Ruling::Lost => Self::Lost,
+        }
+    }
+}
+
+impl From<failover::health::Status> for NodeState {
+    fn from(status: failover::health::Status) -> Self {
+        use failover::health::Status;
+        match status {
+            Status::Active => Self::Active,
+            Status::Inactive => Self::Inactive,
+            Status::Starting => Self::Starting,
+            Status::Stopping => Self::Stopping,
+            Status::Faulty => Self::Faulty,
         }
     }
 }

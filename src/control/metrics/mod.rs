@@ -4,6 +4,7 @@
 mod configured;
 mod labels;
 mod make;
+mod nodes;
 mod process;
 
 use std::time::{Duration, SystemTime};
@@ -13,9 +14,11 @@ use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry, Result};
 
 pub use configured::{BackendMetrics, CheckMetrics, Configured, RouteMetrics, ServiceMetrics};
 pub use labels::{
-    Alpn, By, Class, ConnectFailure, ConnectionRefusal, Direction, Handshake, HandshakeFailure, HealthState, Kind,
-    Label, Parked, Per, ProbeOutcome, Refusal, Reload, TlsVersion, VerdictState,
+    Alpn, Asked, By, Class, ConnectFailure, ConnectionRefusal, Direction, Guarded, Handshake, HandshakeFailure,
+    HealthState, Kind, Label, NodeState, Parked, Per, ProbeOutcome, Refusal, Reload, Ruled, TlsVersion, TurnedAway,
+    VerdictState, Walked,
 };
+pub use nodes::{NodeLabels, NodesMetrics, WitnessMetrics};
 
 use self::configured::Families;
 use self::make::Maker;

@@ -85,6 +85,8 @@ fn config(services: Vec<Service>, routes: Vec<Route>) -> Config {
             drain: s,
         },
         admin: Admin { socket: "/run/bascule/admin.sock".into(), group: None },
+        nodes: None,
+        live_file: None,
         metrics: None,
         state: "/var/lib/bascule".into(),
         log: Log { format: LogFormat::Json, level: "info".into(), access: true },

@@ -154,6 +154,7 @@ impl Duty {
             Phase::Inactive | Phase::Stopping(_) => {}
         }
         self.wishes.choice = Choice::StepBack;
+        self.yielded_at = self.now;
         Ok(())
     }
 }

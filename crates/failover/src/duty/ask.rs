@@ -96,7 +96,7 @@ impl fmt::Display for Waiting {
             Self::Manual => f.write_str("it is manual, and no operator chose it"),
             Self::Unfit => f.write_str("it cannot serve"),
             Self::Resting { .. } => f.write_str("it waits a little before it tries"),
-            Self::SteppedBack => f.write_str("an operator had it step back, and its peer is there and fit"),
+            Self::SteppedBack => f.write_str("an operator had it step back, and its peer serves, or is about to"),
             Self::VoteTaken(record) => write!(f, "its own vote is not free: {record}"),
         }
     }
@@ -105,16 +105,13 @@ impl fmt::Display for Waiting {
 impl Duty {
     /// Tells why this node, if it is inactive, does not want to serve.
     pub fn waiting(&self) -> Option<Waiting> {
-        let stepped_back = self.wishes.choice == Choice::StepBack
-            && !self.peer_is_silent()
-            && self.peer.is_some_and(|report| report.fit);
         if self.wishes.frozen {
             Some(Waiting::Frozen)
         } else if self.wishes.mode == Mode::Manual && self.wishes.choice != Choice::Serve {
             Some(Waiting::Manual)
         } else if self.fit_since.is_none() {
             Some(Waiting::Unfit)
-        } else if stepped_back {
+        } else if self.wishes.choice == Choice::StepBack && self.peer_takes_over() {
             Some(Waiting::SteppedBack)
         } else if self.now < self.rest_until {
             Some(Waiting::Resting { until: self.rest_until })

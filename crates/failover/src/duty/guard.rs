@@ -108,8 +108,8 @@ impl Duty {
         if alone { self.may_be_unguarded() } else { None }
     }
 
-    /// The end of the lease: the younger of the two grants rules.
-    pub(super) fn lease_until(&self) -> Option<Instant> {
+    /// Returns the end of the lease: the younger of the two grants rules.
+    pub fn lease_until(&self) -> Option<Instant> {
         self.grants.peer.max(self.grants.witness).map(|sent| sent + self.settings.timing.lease)
     }
 

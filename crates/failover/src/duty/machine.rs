@@ -57,6 +57,8 @@ pub struct Duty {
     pub(super) window: Window,
     /// It does not want before.
     pub(super) rest_until: Instant,
+    /// When a node that stepped back last had a reason to believe that its peer takes over.
+    pub(super) yielded_at: Instant,
     /// Failed starts since it was last active.
     pub(super) failed_starts: u8,
     pub(super) told: (Status, Option<Guard>),
@@ -189,6 +191,7 @@ impl Duty {
             surroundings: Surroundings { peer_host: true, anchors: false },
             window: Window::Closed,
             rest_until,
+            yielded_at: now,
             failed_starts: 0,
             told: (Status::Inactive, None),
         };
@@ -330,8 +333,9 @@ impl Duty {
         }
     }
 
-    /// Takes in what a peer tells of itself.
-    fn meet(&mut self, report: Report, outputs: &mut Vec<Output>) {
+    /// Takes in what a peer tells of itself, and the highest epoch it knew then.
+    fn meet(&mut self, report: Report, epoch: u64, outputs: &mut Vec<Output>) {
+        self.yield_to(report, epoch, outputs);
         let two = |duty: &Self, peer: Option<Report>| {
             duty.serves() && peer.is_some_and(|peer| matches!(peer.status, Status::Starting | Status::Active))
         };
@@ -346,7 +350,7 @@ impl Duty {
 
     /// Answers the peer: by its duty if it serves or is stopping, else as a voter.
     fn answer(&mut self, request: &Request, outputs: &mut Vec<Output>) {
-        self.meet(request.report, outputs);
+        self.meet(request.report, request.epoch, outputs);
         let running = self.serving_answer(request, outputs);
         let report = self.report();
         let answer = if let Some(ruling) = running {
@@ -371,7 +375,7 @@ impl Duty {
     /// Takes in an answer. What an older campaign asked counts only as a sign of life.
     fn learn(&mut self, by: Elector, sent: Instant, answer: &Answer, outputs: &mut Vec<Output>) {
         if let Some(report) = answer.report {
-            self.meet(report, outputs);
+            self.meet(report, answer.epoch, outputs);
         }
         if by == Elector::Witness {
             self.witness_at = self.witness_at.max(sent);

@@ -85,6 +85,10 @@ impl Duty {
     pub(super) fn start(&mut self, epoch: u64, reason: StartReason, outputs: &mut Vec<Output>) {
         self.vote.epoch = self.vote.epoch.max(epoch);
         self.phase = Phase::Starting { epoch };
+        // Its turn has come again.
+        if self.wishes.choice == Choice::StepBack {
+            self.wishes.choice = Choice::None;
+        }
         self.owed = PerElector::both(None);
         let until = match reason {
             StartReason::Granted { .. } => self.permitted_until(),
@@ -255,6 +259,7 @@ impl Duty {
             return;
         }
         self.phase = Phase::Inactive;
+        self.yielded_at = self.now;
         self.unguarded = None;
         if stopping.fence != Fence::Overdue {
             self.owe(stopping.campaign);

@@ -144,6 +144,7 @@ pub enum Choice {
     None,
     /// It shall serve: a manual node wants, a Standby does not stop for Main.
     Serve,
-    /// It shall leave the serving to its peer, as long as that is there and fit.
+    /// It shall leave the serving to its peer, as long as that is there and fit and takes over; once that has served and stops,
+    /// this is over.
     StepBack,
 }

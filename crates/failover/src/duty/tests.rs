@@ -1,3 +1,6 @@
+mod pair;
+mod wishes;
+
 use super::*;
 use crate::health::Status;
 use crate::lease::{Answer, Ask, Report, Request, Ruling, Timing};
@@ -16,6 +19,8 @@ struct Node {
     duty: Duty,
     now: Instant,
     outputs: Vec<Output>,
+    /// What the peer says of itself.
+    settled: bool,
 }
 
 impl Node {
@@ -26,7 +31,7 @@ impl Node {
             wishes: settings.wishes,
         };
         let (duty, outputs) = Duty::new(settings, Some(&memory), 0, Found::Stopped, START);
-        let mut node = Self { duty, now: START, outputs };
+        let mut node = Self { duty, now: START, outputs, settled: true };
         node.feed(Event::Fit);
         node
     }
@@ -69,7 +74,7 @@ impl Node {
     fn asked(&mut self, ask: Ask, hears: bool) -> Ruling {
         let from = self.duty.settings.side.other();
         let report = report(if ask == Ask::Renew { Status::Active } else { Status::Inactive });
-        let request = Request { from, ask, campaign: 50, epoch: 0, report, settled: true, hears };
+        let request = Request { from, ask, campaign: 50, epoch: 0, report, settled: self.settled, hears };
         let outputs = self.feed(Event::Asked(request));
         outputs.iter().find_map(|o| if let Output::Answer(a) = o { Some(a.ruling) } else { None }).unwrap()
     }

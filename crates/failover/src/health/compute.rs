@@ -14,7 +14,17 @@ use core::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Facts {
     checks: Vec<Report>,
-    nodes: Vec<Option<(Status, Instant)>>,
+    nodes: Vec<Option<Word>>,
+}
+
+/// What a node says it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Word {
+    pub(super) status: Status,
+    /// When it said so last.
+    pub(super) at: Instant,
+    /// Since when it has said without a break that it serves, or that it does not.
+    since: Instant,
 }
 
 impl Facts {
@@ -30,25 +40,26 @@ impl Facts {
 
     pub(super) fn report(&mut self, node: NodeId, status: Status, now: Instant) {
         if let Some(known) = self.nodes.get_mut(node.index()) {
-            *known = Some((status, now));
+            let before = known.filter(|word| refuses(word.status) == refuses(status));
+            *known = Some(Word { status, at: now, since: before.map_or(now, |word| word.since) });
         }
     }
 
     pub(super) fn forget_reports(&mut self, now: Instant, stale_after: Duration) {
         for known in &mut self.nodes {
-            *known = known.filter(|(_, at)| now < *at + stale_after);
+            *known = known.filter(|word| now < word.at + stale_after);
         }
     }
 
     pub(super) fn oldest_report(&self) -> Option<Instant> {
-        self.nodes.iter().flatten().map(|(_, at)| *at).min()
+        self.nodes.iter().flatten().map(|word| word.at).min()
     }
 
     pub(super) fn checks(&self) -> &[Report] {
         &self.checks
     }
 
-    pub(super) fn nodes(&self) -> &[Option<(Status, Instant)>] {
+    pub(super) fn nodes(&self) -> &[Option<Word>] {
         &self.nodes
     }
 }
@@ -76,9 +87,9 @@ pub(super) fn service(topology: &Topology, facts: &Facts, id: ServiceId) -> Serv
 }
 
 pub(super) fn side(topology: &Topology, facts: &Facts, side: Side, now: Instant) -> SideHealth {
-    if let Some((node, status, at)) = spoken(topology, facts, side, refuses) {
+    if let Some((node, Word { status, at, since })) = spoken(topology, facts, side, refuses) {
         let reason = Reason::NodeSays { node, status };
-        return SideHealth { state: State::NotWorking, reason, since: now, as_of: at, trouble_since: at };
+        return SideHealth { state: State::NotWorking, reason, since: now, as_of: at, trouble_since: since };
     }
     let services: Vec<ServiceId> = topology.required_services(side).collect();
     let finding = all(services.iter().map(|id| service_finding(topology, facts, *id)));
@@ -93,7 +104,9 @@ pub(super) fn side(topology: &Topology, facts: &Facts, side: Side, now: Instant)
         State::NotWorking => health.reason = down(topology, facts, &services),
         State::Unknown => health.reason = first_unknown(topology, facts, &services),
         State::Working => {
-            if let Some((node, status, _)) = spoken(topology, facts, side, |status| status == Status::Starting) {
+            if let Some((node, Word { status, .. })) =
+                spoken(topology, facts, side, |status| status == Status::Starting)
+            {
                 (health.state, health.reason) = (State::Unknown, Reason::NodeSays { node, status });
             }
         }
@@ -106,15 +119,10 @@ fn refuses(status: Status) -> bool {
 }
 
 /// Finds the first required node of a side that says such a thing.
-fn spoken(
-    topology: &Topology,
-    facts: &Facts,
-    side: Side,
-    such: impl Fn(Status) -> bool,
-) -> Option<(NodeId, Status, Instant)> {
+fn spoken(topology: &Topology, facts: &Facts, side: Side, such: impl Fn(Status) -> bool) -> Option<(NodeId, Word)> {
     topology.nodes.iter().zip(&facts.nodes).zip(0..).find_map(|((node, known), number)| {
-        let (status, at) = (*known)?;
-        (node.side == side && node.need == Need::Required && such(status)).then_some((NodeId(number), status, at))
+        let word = (*known)?;
+        (node.side == side && node.need == Need::Required && such(word.status)).then_some((NodeId(number), word))
     })
 }
 

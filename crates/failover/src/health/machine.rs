@@ -177,7 +177,7 @@ impl Health {
 
     /// Returns what a node says it does, and when it said so; none without a fresh report.
     pub fn node(&self, node: NodeId) -> Option<(Status, Instant)> {
-        self.facts.nodes().get(node.index()).copied().flatten()
+        self.facts.nodes().get(node.index()).copied().flatten().map(|word| (word.status, word.at))
     }
 
     /// Returns the site's shape.

@@ -223,6 +223,18 @@ fn evidence_is_as_fresh_as_its_oldest_needed_part() {
 }
 
 #[test]
+fn e2_a_node_that_repeats_itself_does_not_make_its_trouble_younger() {
+    let mut site = Site::all_up();
+    site.node(Status::Stopping, 10);
+    site.node(Status::Inactive, 11);
+    site.node(Status::Inactive, 12);
+    assert_eq!((site.side().trouble_since, site.side().as_of), (at(10), at(12)));
+    site.node(Status::Active, 13);
+    site.node(Status::Inactive, 14);
+    assert_eq!(site.side().trouble_since, at(14));
+}
+
+#[test]
 fn spurious_timers_and_strangers_change_nothing() {
     let mut site = Site::all_up();
     let before = site.health.clone();

@@ -81,7 +81,8 @@ pub struct Request {
     pub report: Report,
     /// Whether it has been fit for its hold-down.
     pub settled: bool,
-    /// Whether an answer of this voter to this campaign reached it lately: proof of a round trip.
+    /// Whether an answer of this voter to this campaign reached it lately: proof of a round trip. Without it a want is granted
+    /// once in a campaign.
     pub hears: bool,
 }
 

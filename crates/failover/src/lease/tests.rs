@@ -14,7 +14,7 @@ const CLEAN: Memory = Memory { record: Record::Free, epoch: 4 };
 
 fn request(from: Side, ask: Ask, campaign: Campaign) -> Request {
     let report = Report { status: Status::Inactive, fit: true, witness_out: false, unguarded: false };
-    Request { from, ask, campaign, epoch: 0, report, settled: true, hears: false }
+    Request { from, ask, campaign, epoch: 0, report, settled: true, hears: true }
 }
 
 fn ask(voter: &mut Voter, from: Side, ask: Ask, campaign: Campaign, now: Instant) -> (Ruling, Vec<Output>) {
@@ -178,4 +178,22 @@ fn each_mistake_of_a_voter_changes_what_it_grants() {
     for trap in [Trap::NoQuietTime, Trap::QuietRenewals, Trap::SecondRestartIsClean] {
         assert_ne!(quiet(Some(trap)), quiet(None), "{trap:?}");
     }
+}
+
+#[test]
+fn a_want_of_a_node_that_does_not_hear_is_granted_once_in_a_campaign() {
+    let mut voter = clean();
+    let want = |hears, campaign| Request { hears, ..request(Side::Main, Ask::Want, campaign) };
+    let ruling = |voter: &mut Voter, want, now| {
+        let outputs = voter.handle(Event::Asked(want), now);
+        outputs.iter().find_map(|o| if let Output::Answer(a) = o { Some(a.ruling) } else { None })
+    };
+    assert_eq!(ruling(&mut voter, want(false, 1), START), Some(Ruling::Grant));
+    assert_eq!(ruling(&mut voter, want(false, 1), START + TTL / 2), Some(Ruling::Deny));
+    voter.handle(Event::Timer, START + TTL);
+    assert!(voter.is_free(), "the promise was not renewed");
+    assert_eq!(ruling(&mut voter, want(false, 1), START + TTL), Some(Ruling::Deny));
+    assert!(voter.is_free());
+    assert_eq!(ruling(&mut voter, want(true, 1), START + TTL), Some(Ruling::Grant), "the denial was heard");
+    assert_eq!(ruling(&mut voter, want(false, 2), START + TTL), Some(Ruling::Grant), "a newer campaign");
 }

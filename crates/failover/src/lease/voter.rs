@@ -2,7 +2,7 @@
 
 use super::message::{Answer, Ask, Campaign, Report, Request, Ruling};
 use super::timing::Timing;
-use crate::side::Side;
+use crate::side::{PerSide, Side};
 use crate::time::{Instant, Span};
 use crate::traps::{Trap, made};
 use alloc::vec::Vec;
@@ -31,6 +31,8 @@ pub struct Voter {
     pub(crate) until: Instant,
     /// The highest duty epoch known.
     pub(crate) epoch: u64,
+    /// The newest campaign of each side that was granted a want without proof that the side hears this voter.
+    pub(crate) unproven: PerSide<Campaign>,
 }
 
 /// What a voter knows of its vote.
@@ -94,7 +96,8 @@ impl Voter {
             Some(memory) => *memory,
         };
         let Memory { record, epoch } = memory;
-        let mut voter = Self { promise: timing.promise, quiet: timing.quiet, now, record, until: now, epoch };
+        let unproven = PerSide { main: 0, standby: 0 };
+        let mut voter = Self { promise: timing.promise, quiet: timing.quiet, now, record, until: now, epoch, unproven };
         let mut outputs = Vec::new();
         match record {
             Record::Free => {}
@@ -204,6 +207,9 @@ impl Voter {
             Record::Promised(promise) => Some(promise),
             Record::Free => None,
         };
+        if request.ask == Ask::Want && !request.hears && !self.trusts(request) {
+            return Ruling::Deny;
+        }
         let kept = held.filter(|promise| promise.campaign == request.campaign);
         // The epoch is assigned by the voter that grants it. Any two majorities share a voter, which has noted the one before
         // it assigns the next.
@@ -218,6 +224,17 @@ impl Voter {
         self.record = Record::Promised(Promise { holder: request.from, campaign: request.campaign, epoch });
         self.until = self.now + self.promise;
         Ruling::Grant
+    }
+}
+
+impl Voter {
+    /// Tells whether a want may be granted without proof of a round trip: once in a campaign. A node that is heard and hears
+    /// nothing would else keep the vote for ever, and nobody would serve; to one that hears, the denial is the proof.
+    fn trusts(&mut self, want: &Request) -> bool {
+        let newest = &mut self.unproven[want.from];
+        let first = want.campaign > *newest;
+        *newest = want.campaign.max(*newest);
+        first || made(Trap::DeafWants)
     }
 }
 

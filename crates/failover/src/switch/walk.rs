@@ -7,10 +7,12 @@ use super::*;
 use crate::health::{Diagnosis, SideHealth, State};
 use crate::side::Side;
 use crate::time::Instant;
+use crate::walked;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
 use std::collections::HashSet;
+use std::time::Instant as Clock;
 
 const TICK: Duration = Duration::from_secs(20 * 60);
 const BASE: Instant = Instant::from_micros(1_000_000 * 3600 * 24);
@@ -209,21 +211,27 @@ fn walk(policy: Policy) -> (usize, usize) {
 
 #[test]
 fn e1_e2_e3_e4_e7_e8_e9_hold_on_every_edge_of_a_sticky_switch() {
+    let began = Clock::now();
     let (states, edges) = walk(SMALL);
-    std::println!("switch, sticky: {states} states, {edges} edges");
+    let what = std::format!("switch, sticky, every state, {edges} steps");
+    walked::states("E1-E4, E7-E9", states, began.elapsed(), &what);
     assert!(states > 1000);
 }
 
 #[test]
 fn e1_e2_e3_e4_e7_e8_e9_hold_on_every_edge_of_a_switch_that_prefers_main() {
+    let began = Clock::now();
     let (states, edges) = walk(Policy { failback: Failback::PreferMain { hold_down: TICK }, ..SMALL });
-    std::println!("switch, prefer-main: {states} states, {edges} edges");
+    let what = std::format!("switch, prefer-main, every state, {edges} steps");
+    walked::states("E1-E4, E7-E9", states, began.elapsed(), &what);
     assert!(states > 1000);
 }
 
 #[test]
 fn a_switch_that_observes_moves_nothing_on_any_edge() {
+    let began = Clock::now();
     let (states, edges) = walk(Policy { observe: true, ..SMALL });
-    std::println!("switch, observe: {states} states, {edges} edges");
+    let what = std::format!("switch, observe, every state, {edges} steps");
+    walked::states("E1-E4, E7-E9", states, began.elapsed(), &what);
     assert!(states > 1000);
 }

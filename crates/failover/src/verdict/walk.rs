@@ -3,9 +3,11 @@
 use super::judge::{Flight, Schedule};
 use super::*;
 use crate::time::Instant;
+use crate::walked;
 use alloc::vec::Vec;
 use core::time::Duration;
 use std::collections::HashSet;
+use std::time::Instant as Clock;
 
 const fn ticks(ticks: u64) -> Duration {
     Duration::from_millis(ticks)
@@ -185,14 +187,18 @@ fn walk(driver: Driver) -> (usize, usize) {
 
 #[test]
 fn every_state_and_event_with_an_honest_driver_keeps_the_rules_and_settles_within_the_bounds() {
+    let began = Clock::now();
     let (states, edges) = walk(Driver::Honest);
-    std::println!("judge, honest driver: {states} states, {edges} edges");
+    let what = std::format!("judge, honest driver, every state, {edges} steps");
+    walked::states("verdicts", states, began.elapsed(), &what);
     assert!(states > 1000);
 }
 
 #[test]
 fn every_state_and_event_with_a_driver_that_loses_probes_keeps_the_rules() {
+    let began = Clock::now();
     let (states, edges) = walk(Driver::Careless);
-    std::println!("judge, careless driver: {states} states, {edges} edges");
+    let what = std::format!("judge, careless driver, every state, {edges} steps");
+    walked::states("verdicts", states, began.elapsed(), &what);
     assert!(states > 1000);
 }

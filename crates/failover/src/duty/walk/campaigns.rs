@@ -29,6 +29,10 @@ impl World {
         }
         self.witness.iter().for_each(|voter| record(&voter.record));
         self.witness_disk.iter().for_each(|disk| record(&disk.record));
+        for voter in self.nodes.iter().filter_map(|node| node.duty.as_ref().map(|duty| &duty.vote)).chain(&self.witness)
+        {
+            Side::BOTH.into_iter().for_each(|side| call(side, &voter.unproven[side]));
+        }
         for (side, node) in self.nodes.iter().enumerate() {
             let side = Side::BOTH[side];
             node.disk.iter().for_each(|disk| call(side, &disk.campaign));

@@ -25,6 +25,17 @@ pub(super) enum Serves {
     Nobody,
 }
 
+impl Scene {
+    /// Who may serve when operators have a say: whoever can.
+    pub(super) fn with_wishes(&self) -> Serves {
+        let cut_off = |side: usize| self.cut[2 * side] && self.cut[2 * side + 1];
+        match self.serves {
+            Serves::Main if !self.dead[1] && !cut_off(1) => Serves::Either,
+            serves => serves,
+        }
+    }
+}
+
 const NONE: Scene =
     Scene { name: "nothing", dead: [false; 3], cut: [false; 4], deaf: [false; 4], serves: Serves::Main };
 
@@ -53,6 +64,30 @@ pub(super) const MAIN_IS_DEAF: Scene = Scene {
     serves: Serves::Standby,
     ..NONE
 };
+
+/// One node is heard, and hears nothing: what it wants must not keep the votes of those that hear it for ever.
+pub(super) const DEAF: [Scene; 4] = [
+    MAIN_IS_DEAF,
+    Scene {
+        name: "Standby deaf to Main, and cut from the witness",
+        cut: [false, false, false, true],
+        deaf: [false, false, true, false],
+        ..NONE
+    },
+    Scene {
+        name: "Main deaf to the witness, and cut from Standby",
+        cut: [true, false, true, false],
+        deaf: [false, true, false, false],
+        serves: Serves::Standby,
+        ..NONE
+    },
+    Scene {
+        name: "Standby deaf to the witness, and cut from Main",
+        cut: [true, false, true, false],
+        deaf: [false, false, false, true],
+        ..NONE
+    },
+];
 
 /// After so many ticks it must be settled, and is watched for as many more.
 pub(super) const BOUND: u32 = 24;

@@ -7,7 +7,7 @@
 use super::super::machine::{Duty, Phase};
 use super::super::running::{Fence, Work};
 use super::world::{Link, Plan, World};
-use crate::lease::{Memory, Record, Report, Request};
+use crate::lease::{Ask, Memory, Record, Report, Request, Voter};
 use crate::side::Side;
 use crate::time::Instant;
 use core::hash::Hasher;
@@ -92,6 +92,9 @@ pub(super) fn key(world: &World, plan: &Plan) -> u64 {
         into.push(permit.map_or(255, |until| left(node.clock, until)));
         disk(node.disk.as_ref().map(|disk| &disk.vote), &ranks, into);
         into.push(node.disk.map_or(255, |disk| ranks.rank(Side::BOTH[side], disk.campaign)));
+        if plan.operators {
+            into.push(node.disk.map_or(255, |disk| disk.wishes.choice as u64));
+        }
         if let Some(known) = &node.duty {
             duty(known, node.clock, Side::BOTH[side], plan, &ranks, into);
         }
@@ -100,8 +103,7 @@ pub(super) fn key(world: &World, plan: &Plan) -> u64 {
     match &world.witness {
         None => into.push(254u64),
         Some(voter) => {
-            record(voter.record, &ranks, into);
-            into.push(if voter.is_free() { 0 } else { left(world.witness_clock, voter.until) });
+            vote(voter, world.witness_clock, &ranks, into);
         }
     }
     into.push(u64::from(world.credit));
@@ -158,6 +160,12 @@ fn record(record: Record, ranks: &Ranks, into: &mut Mixer) {
     }
 }
 
+fn vote(voter: &Voter, clock: Instant, ranks: &Ranks, into: &mut Mixer) {
+    record(voter.record, ranks, into);
+    into.push(if voter.is_free() { 0 } else { left(clock, voter.until) });
+    Side::BOTH.into_iter().for_each(|side| into.push(ranks.rank(side, voter.unproven[side])));
+}
+
 fn disk(memory: Option<&Memory>, ranks: &Ranks, into: &mut Mixer) {
     match memory {
         None => into.push(253u64),
@@ -166,14 +174,15 @@ fn disk(memory: Option<&Memory>, ranks: &Ranks, into: &mut Mixer) {
 }
 
 fn report(report: Option<Report>, plan: &Plan, into: &mut Mixer) {
-    let Some(report) = report.filter(|_| plan.unguarded) else { return };
+    let Some(report) = report.filter(|_| plan.reports()) else { return };
     let flags = u64::from(report.fit) | u64::from(report.witness_out) << 1 | u64::from(report.unguarded) << 2;
     into.push(flags | (report.status as u64) << 3);
 }
 
 fn request(request: &Request, link: usize, ranks: &Ranks, plan: &Plan, into: &mut Mixer) {
-    // That it hears and is fit counts only when Main asks Standby.
-    let told = if link == 0 { u64::from(request.hears) | u64::from(request.report.fit) << 1 } else { 0 };
+    // That it hears counts with a want, that it is fit only when Main asks Standby.
+    let hears = request.ask == Ask::Want && request.hears;
+    let told = u64::from(hears) | u64::from(link == 0 && request.report.fit) << 1;
     into.push(request.ask as u64 | told << 2);
     into.push(ranks.rank(Side::BOTH[link / 2], request.campaign));
     report(Some(request.report), plan, into);
@@ -181,8 +190,7 @@ fn request(request: &Request, link: usize, ranks: &Ranks, plan: &Plan, into: &mu
 
 fn duty(duty: &Duty, clock: Instant, side: Side, plan: &Plan, ranks: &Ranks, into: &mut Mixer) {
     let lease = plan.timing.lease;
-    record(duty.vote.record, ranks, into);
-    into.push(if duty.vote.is_free() { 0 } else { left(clock, duty.vote.until) });
+    vote(&duty.vote, clock, ranks, into);
     into.push(ranks.rank(side, duty.campaign));
     match duty.phase {
         Phase::Inactive => into.push(0u64),
@@ -198,8 +206,11 @@ fn duty(duty: &Duty, clock: Instant, side: Side, plan: &Plan, ranks: &Ranks, int
     for grant in [duty.grants.peer, duty.grants.witness] {
         into.push(age(clock, grant, lease));
     }
-    // Only Main's word that it hears Standby counts.
-    into.push(if side == Side::Main { age(clock, duty.heard.peer, lease) } else { 0 });
+    // What it hears counts with a want.
+    let wants = !duty.serves();
+    for heard in [duty.heard.peer, duty.heard.witness] {
+        into.push(if wants { age(clock, heard, lease) } else { 0 });
+    }
     for owed in [duty.owed.peer, duty.owed.witness] {
         into.push(owed.map_or(255, |owed| ranks.rank(side, owed)));
     }
@@ -208,11 +219,17 @@ fn duty(duty: &Duty, clock: Instant, side: Side, plan: &Plan, ranks: &Ranks, int
     into.push(duty.last_ask.peer as u64 | (duty.last_ask.witness as u64) << 2);
     into.push(left(clock, duty.next_ask.peer) | left(clock, duty.next_ask.witness) << 4);
     into.push(u64::from(duty.fit_since.is_some()) | u64::from(duty.failed_starts > 0) << 1);
-    if plan.unguarded {
+    if plan.operators {
+        into.push(duty.wishes.choice as u64);
+        into.push(age(clock, Some(duty.yielded_at), plan.timing.takeover_bound() * 2));
+    }
+    if plan.reports() {
         into.push(age(clock, Some(duty.peer_at), plan.timing.promise));
+        report(duty.peer, plan, into);
+    }
+    if plan.unguarded {
         into.push(age(clock, Some(duty.witness_at), plan.timing.witness_out));
         into.push(u64::from(duty.agreed) | duty.unguarded.map_or(0, |why| (why as u64 + 1) << 1));
         into.push(u64::from(duty.surroundings.peer_host) | u64::from(duty.surroundings.anchors) << 1);
-        report(duty.peer, plan, into);
     }
 }

@@ -1,12 +1,14 @@
 //! Both nodes, the witness, their disks and what is on its way between them.
 
-use super::super::ask::Elector;
+use super::super::act::Act;
+use super::super::ask::{Elector, PerElector};
 use super::super::guard::{Surroundings, Unguarded};
 use super::super::machine::{Duty, Event, Found, Memory, Outcome, Phase};
+
 use super::super::output::Output;
-use super::super::settings::{Settings, Wishes, Witness};
+use super::super::settings::{Choice, Settings, Wishes, Witness};
 use crate::lease::{self, Answer, Ask, Request, Ruling, Timing, Voter};
-use crate::side::Side;
+use crate::side::{PerSide, Side};
 use crate::time::Instant;
 use core::time::Duration;
 
@@ -43,8 +45,20 @@ pub(super) struct Plan {
     pub(super) orphans: bool,
     /// Whether the rules without a majority are at work: reports count, and hellos are sent.
     pub(super) unguarded: bool,
+    /// Whether operators have nodes step back, and choose them.
+    pub(super) operators: bool,
     /// Whether there is a witness.
     pub(super) witness: Witness,
+    /// Whether any want may come with or without proof of a round trip: more than can happen, in far fewer states. A want
+    /// denied for the lack of it is one that was lost.
+    pub(super) any_proof: bool,
+}
+
+impl Plan {
+    /// Whether what nodes tell of themselves counts: then hellos are sent, too.
+    pub(super) const fn reports(&self) -> bool {
+        self.unguarded || self.operators
+    }
 }
 
 /// A request or its answer on its way.
@@ -93,6 +107,8 @@ pub(super) struct World {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Deliver(usize),
+    /// A want, with proof of a round trip.
+    DeliverProven(usize),
     Lose(usize),
     Delay(usize),
     DeliverLate(usize),
@@ -101,6 +117,8 @@ pub(super) enum Action {
     Fenced(usize),
     Stopped(usize),
     TelephonyDies(usize),
+    StepsBack(usize),
+    Chosen(usize),
     Crash(usize),
     WatchdogDies(usize),
     Boot(usize),
@@ -179,9 +197,12 @@ impl World {
         for (link, state) in self.links.iter().enumerate() {
             match state {
                 Link::Idle => {}
-                Link::Asking { .. } => {
+                Link::Asking { request, .. } => {
                     if self.is_up(target(link)) {
                         actions.push(Action::Deliver(link));
+                        if plan.any_proof && request.ask == Ask::Want {
+                            actions.push(Action::DeliverProven(link));
+                        }
                     }
                     actions.push(Action::Lose(link));
                 }
@@ -223,6 +244,15 @@ impl World {
                     actions.push(Action::Stopped(side));
                 }
             }
+            if plan.operators {
+                let (choice, inactive) = (duty.wishes.choice, duty.phase == Phase::Inactive);
+                if !inactive || choice != Choice::StepBack {
+                    actions.push(Action::StepsBack(side));
+                }
+                if choice != Choice::Serve {
+                    actions.push(Action::Chosen(side));
+                }
+            }
             if plan.orphans && node.serving {
                 actions.push(Action::WatchdogDies(side));
             }
@@ -249,7 +279,25 @@ impl World {
     }
 
     pub(super) fn act(&mut self, plan: &Plan, action: Action) {
+        self.take(plan, action);
+        if plan.any_proof {
+            let nodes = self.nodes.iter_mut().filter_map(|node| node.duty.as_mut());
+            let voters = nodes.map(|duty| {
+                duty.heard = PerElector::default();
+                &mut duty.vote
+            });
+            voters.chain(&mut self.witness).for_each(|voter| voter.unproven = PerSide::default());
+        }
+    }
+
+    fn take(&mut self, plan: &Plan, action: Action) {
         match action {
+            Action::DeliverProven(link) => {
+                if let Link::Asking { request, .. } = &mut self.links[link] {
+                    request.hears = true;
+                }
+                self.take(plan, Action::Deliver(link));
+            }
             Action::Deliver(link) => {
                 let message = core::mem::replace(&mut self.links[link], Link::Idle);
                 if let Some((answer, sent)) = self.deliver(plan, link, message) {
@@ -280,6 +328,8 @@ impl World {
                 self.feed(plan, side, Event::Unfit);
                 self.feed(plan, side, Event::Fit);
             }
+            Action::StepsBack(side) => self.feed(plan, side, Event::Act(Act::Deactivate)),
+            Action::Chosen(side) => self.feed(plan, side, Event::Act(Act::Activate)),
             Action::Crash(WITNESS) => self.witness = None,
             Action::Crash(side) => {
                 self.die(side);
@@ -404,10 +454,8 @@ impl World {
             }
             side => self.feed_for_answer(plan, side, Event::Asked(request)),
         }?;
-        let idle = !plan.unguarded
-            && answer.ruling == Ruling::Deny
-            && answer.to != Ask::Release
-            && target(link) != Side::Standby as usize;
+        // To a want even a denial is the proof of a round trip.
+        let idle = !plan.reports() && answer.ruling == Ruling::Deny && !matches!(answer.to, Ask::Release | Ask::Want);
         (!idle).then_some(answer)
     }
 
@@ -432,7 +480,7 @@ impl World {
                 Output::Answer(answer) => given = Some(answer),
                 Output::Ask { voter, request, sent } => {
                     let link = 2 * side + usize::from(voter == Elector::Witness);
-                    let said = (plan.unguarded || request.ask != Ask::Hello) && !plan.cut[link];
+                    let said = (plan.reports() || request.ask != Ask::Hello) && !plan.cut[link];
                     if self.links[link] == Link::Idle && said {
                         self.links[link] = Link::Asking { request, sent };
                     }

@@ -1,0 +1,18 @@
+//! Local doors of both programs: HTTP and JSON over a unix socket or an address of their own, with limits for everything,
+//! and the client that the command lines use. What is asked and answered is left to the programs.
+
+mod client;
+mod door;
+mod escape;
+mod people;
+mod socket;
+mod time;
+
+pub use client::{AskError, Client, Program};
+pub use door::{
+    Accept, Answer, DoorLimits, ErrorBody, Handler, json, not_allowed, not_found, refuse, serve, well, whole,
+};
+pub use escape::{visible, word};
+pub use people::{clean, group, user, who};
+pub use socket::{Socket, SocketError};
+pub use time::{Time, TimeError};

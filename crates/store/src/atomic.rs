@@ -1,0 +1,96 @@
+//! Replaces a file so that at every instant, a power cut included, there is the old one or the new one, whole.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Operators of the group may read.
+pub const MODE: u32 = 0o640;
+
+/// Steps of a replacement, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Create,
+    Write,
+    Sync,
+    Rename,
+    SyncDirectory,
+}
+
+/// Replaces the file and returns once the new one would survive a power cut.
+///
+/// # Errors
+/// What the system says; the old file is whole.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_with(path, bytes, |_| Ok(()))
+}
+
+/// The same; `before` is asked before each step and may make it fail.
+fn replace_with(path: &Path, bytes: &[u8], mut before: impl FnMut(Step) -> io::Result<()>) -> io::Result<()> {
+    let fresh = beside(path, ".new");
+    let mut write = || {
+        before(Step::Create)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&fresh)?;
+        before(Step::Write)?;
+        file.write_all(bytes)?;
+        before(Step::Sync)?;
+        file.sync_all()?;
+        before(Step::Rename)?;
+        fs::rename(&fresh, path)
+    };
+    if let Err(error) = write() {
+        let _ = fs::remove_file(&fresh);
+        return Err(error);
+    }
+    before(Step::SyncDirectory)?;
+    sync_directory(path)
+}
+
+/// Makes names in the file's directory survive a power cut.
+///
+/// # Errors
+/// What the system says.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+/// The same name with an ending more.
+pub fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io};
+
+    use super::{Step, replace, replace_with};
+
+    #[test]
+    fn a_replacement_that_fails_at_any_step_leaves_the_old_file_or_the_new_one_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("live.json");
+        for at in [Step::Create, Step::Write, Step::Sync, Step::Rename, Step::SyncDirectory] {
+            replace(&path, b"old").unwrap();
+            let failed = replace_with(&path, b"new", |step| match step == at {
+                true => Err(io::Error::from(io::ErrorKind::StorageFull)),
+                false => Ok(()),
+            });
+            assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::StorageFull);
+            let expected = if at == Step::SyncDirectory { "new" } else { "old" };
+            assert_eq!(fs::read_to_string(&path).unwrap(), expected, "{at:?}");
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "{at:?} leaves nothing behind");
+        }
+    }
+
+    #[test]
+    fn what_a_crash_left_behind_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("live.json");
+        fs::write(dir.path().join("live.json.new"), "half of a mu").unwrap();
+        replace(&path, b"new").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+    }
+}

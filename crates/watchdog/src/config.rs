@@ -1,0 +1,286 @@
+//! The resolved configuration: addresses, sound times, absolute paths. Nothing downstream checks again. How a file becomes
+//! one is left to the submodules.
+
+pub mod defaults;
+mod file;
+mod load;
+mod preset;
+mod resolve;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use failover::{PerSide, Side, duty, follow};
+
+pub use settings::{Errors, Problem, Warning};
+pub use window::Window;
+
+/// Everything the watchdog was told, checked whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// What it is called; none: what its certificate says.
+    pub name: Option<String>,
+    /// What it watches over.
+    pub role: Role,
+    /// Directory of `ca.pem`, `chain.pem` and `key.pem`.
+    pub identity: PathBuf,
+    /// Directory of what must survive a restart.
+    pub state: PathBuf,
+    /// Control socket. The handover file, and what holds services back at boot, stand beside it.
+    pub control: PathBuf,
+    /// Prometheus door, or none.
+    pub metrics: Option<SocketAddr>,
+    /// XiVO's own cron table, which must not act beside this; none: nobody looks.
+    pub rival: Option<PathBuf>,
+}
+
+/// What a watchdog watches over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// Telephony: it votes.
+    Xivo(Box<XivoConfig>),
+    /// Contact centre: it follows its XiVO.
+    Cc(Box<CcConfig>),
+    /// A media server: it says who is registered.
+    Mds(MdsConfig),
+}
+
+/// A XiVO node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct XivoConfig {
+    /// Where the peer, and those that follow, dial.
+    pub listen: SocketAddr,
+    /// Where the other XiVO listens.
+    pub peer: SocketAddr,
+    /// Where the Edge listens for nodes; none: unguarded.
+    pub witness: Option<SocketAddr>,
+    /// Side, times and wishes of the machine: sound.
+    pub duty: duty::Settings,
+    /// When a failback is welcome; for `failback: window`.
+    pub window: Option<Window>,
+    /// Hosts that answer ICMP while this node is not cut off.
+    pub anchors: Vec<IpAddr>,
+    /// What keeps phones out.
+    pub fence: Fence,
+    /// Its own SIP.
+    pub sip: Sip,
+    /// Media servers to register with while it serves, in the order of the file.
+    pub media_servers: Vec<MediaServer>,
+    /// How Asterisk is told.
+    pub asterisk: Asterisk,
+    /// What it starts, stops and checks.
+    pub services: Services,
+    /// Holds Main's replication back while it does not serve.
+    pub replication: Option<Replication>,
+}
+
+/// A CC node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CcConfig {
+    /// Its side.
+    pub side: Side,
+    /// Where its XiVO's watchdog listens.
+    pub xivo: SocketAddr,
+    /// Where the Edge listens for nodes; none: it reports to nobody.
+    pub edge: Option<SocketAddr>,
+    /// How it follows.
+    pub follow: follow::Settings,
+    /// Between two reports, and between a lost connection and the next attempt.
+    pub heartbeat: Duration,
+    /// What it starts, stops and checks.
+    pub services: Services,
+    /// What must answer before it is active.
+    pub ready: Option<Ready>,
+}
+
+/// A media server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MdsConfig {
+    /// Where the Edge listens for nodes; none: it reports to nobody.
+    pub edge: Option<SocketAddr>,
+    /// Whose contact is Main's, and whose Standby's.
+    pub xivo: PerSide<IpAddr>,
+    /// How Asterisk is asked.
+    pub asterisk: Asterisk,
+    /// Between two looks, and two reports.
+    pub heartbeat: Duration,
+}
+
+/// A program with its arguments, and how long it may take. After that its whole process group is killed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandSpec {
+    /// Program first; never empty. No shell reads it.
+    pub argv: Vec<String>,
+    /// From start to end.
+    pub time_limit: Duration,
+}
+
+/// A command that is run again and again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repeated {
+    /// What.
+    pub command: CommandSpec,
+    /// From the end of one run to the next.
+    pub interval: Duration,
+}
+
+/// What is started, stopped and checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Services {
+    /// Starts them.
+    pub start: CommandSpec,
+    /// Stops them, in order.
+    pub stop: CommandSpec,
+    /// Exit 0: they run. None: what answers over the network (`sip`, `ready`) decides alone.
+    pub check: Option<Repeated>,
+    /// Exit 0: surely stopped. None: the check fails and nothing answers over the network.
+    pub stopped: Option<CommandSpec>,
+    /// Exit 0: it could serve. None: it could unless telephony just died.
+    pub fit: Option<CommandSpec>,
+    /// Exit 0: a person stopped them on purpose.
+    pub by_hand: Option<CommandSpec>,
+    /// Not fit for so long after telephony died.
+    pub recover: Duration,
+    /// Started but not verified for so long: failed.
+    pub verify_limit: Duration,
+}
+
+/// What keeps phones away from a node that must not serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fence {
+    /// An nft table whose elements time out in the kernel.
+    Nft,
+    /// Nothing but the stop command.
+    None,
+    /// The operator's own.
+    Command(FenceCommands),
+}
+
+/// A fence of the operator's own. Each has the fence's time for itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FenceCommands {
+    /// Keeps phones out; exit 0: they are.
+    pub close: CommandSpec,
+    /// Lets them in.
+    pub release: CommandSpec,
+    /// When closing fails.
+    pub last_resort: Option<CommandSpec>,
+}
+
+/// A node's own SIP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sip {
+    /// Where phones find it.
+    pub address: IpAddr,
+    /// Ports that are fenced, UDP and TCP; never empty. The first is probed.
+    pub ports: Vec<u16>,
+    /// How it is probed with SIP OPTIONS.
+    pub check: SipProbe,
+}
+
+/// How SIP is probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SipProbe {
+    /// Datagrams.
+    Udp,
+    /// A connection.
+    Tcp,
+    /// Not at all.
+    Off,
+}
+
+/// A media server to register with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaServer {
+    /// Its name.
+    pub name: String,
+    /// Its SIP.
+    pub address: SocketAddr,
+}
+
+/// How Asterisk is told and asked: by its own command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asterisk {
+    /// Program and first arguments; `-rx COMMAND` is added.
+    pub command: Vec<String>,
+    /// Name of a registration object; `{mds}` stands for the media server.
+    pub name: String,
+}
+
+impl Asterisk {
+    /// The name of the object that registers with this media server.
+    pub fn registration(&self, media_server: &str) -> String {
+        self.name.replace("{mds}", media_server)
+    }
+}
+
+/// Holds a replication back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replication {
+    /// Before it does not serve any more, and while it does not.
+    pub hold: CommandSpec,
+    /// While it serves.
+    pub resume: CommandSpec,
+}
+
+/// An HTTP question that a CC must answer to be active.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// Whom to ask.
+    pub address: SocketAddr,
+    /// Host header and path.
+    pub authority: String,
+    /// Path and query.
+    pub path: String,
+    /// TLS, or plain.
+    pub tls: Option<ReadyTrust>,
+    /// Inclusive ranges of statuses that are well.
+    pub status: Vec<(u16, u16)>,
+    /// For one question.
+    pub time_limit: Duration,
+    /// From the end of one to the next.
+    pub interval: Duration,
+}
+
+/// How the answering certificate is checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadyTrust {
+    /// Not at all: the question stays on this machine.
+    Off,
+    /// By the CA certificates in this PEM file.
+    Ca(PathBuf),
+}
+
+impl Config {
+    /// The role as certificates name it.
+    pub const fn kind(&self) -> protocol::wire::Role {
+        match self.role {
+            Role::Xivo(_) => protocol::wire::Role::Xivo,
+            Role::Cc(_) => protocol::wire::Role::Cc,
+            Role::Mds(_) => protocol::wire::Role::Mds,
+        }
+    }
+
+    /// Its side; media servers have none.
+    pub const fn side(&self) -> Option<Side> {
+        match &self.role {
+            Role::Xivo(xivo) => Some(xivo.duty.side),
+            Role::Cc(cc) => Some(cc.side),
+            Role::Mds(_) => None,
+        }
+    }
+
+    /// A file beside the control socket, gone after a boot.
+    pub fn runtime(&self, name: &str) -> PathBuf {
+        self.control.with_file_name(name)
+    }
+}
+
+/// The JSON Schema of the file, as conf/watchdog.schema.json holds it.
+pub fn schema() -> serde_json::Value {
+    settings::schema::<file::File>()
+}

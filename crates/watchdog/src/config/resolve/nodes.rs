@@ -1,0 +1,188 @@
+//! Nodes that follow: a CC, a media server.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use failover::lease::Timing;
+use failover::{PerSide, follow};
+use settings::{Findings, KeyPath, Short, absolute, item, quoted};
+
+use super::commands::{asterisk, positive, services, span};
+use super::doors::{host, remote};
+use super::side;
+use super::xivo::required;
+use crate::config::file::{File, ReadyFile, TimingFile, XivosFile};
+use crate::config::{CcConfig, MdsConfig, Ready, ReadyTrust, defaults, preset};
+
+pub(super) fn cc(file: File, findings: &mut Findings) -> Option<CcConfig> {
+    let side = side(file.side, findings);
+    let edge = edge(file.edge.as_deref(), findings);
+    let xivo = match file.xivo {
+        Some(Short(XivosFile { one: None, .. })) => {
+            findings.error(
+                &KeyPath::top("xivo"),
+                "a CC follows one XiVO, that of its side",
+                "write its watchdog's address, such as `xivo: 10.0.0.11:9602`",
+            );
+            None
+        }
+        written => {
+            let one = written.and_then(|short| short.0.one);
+            required("xivo", one.as_deref(), "10.0.0.11:9602", remote, findings)
+        }
+    };
+    let beneath = preset::cc(file.preset);
+    let services = services(file.services, beneath, defaults::CC_VERIFY_LIMIT, findings);
+    let (ready_known, ready) = (beneath.ready.is_some() || file.ready.is_some(), ready(file.ready, beneath, findings));
+    if services.as_ref().is_some_and(|services| services.check.is_none()) && !ready_known {
+        let at = KeyPath::top("ready");
+        let remedy = "write `ready: { check: 'https://127.0.0.1/xuc/api/2.0/auth/check', status: [200, 401] }`";
+        findings.missing(&at, "is missing, and there is no services.check: nothing tells whether the CC works", remedy);
+    }
+    let retry = positive(file.retry, RETRY, &KeyPath::top("retry"), findings);
+    let retry_limit = span(file.retry_limit, RETRY_LIMIT);
+    if retry_limit < retry {
+        findings.error(&KeyPath::top("retry_limit"), "is shorter than retry", "write retry or more");
+    }
+    Some(CcConfig {
+        side: side?,
+        xivo: xivo?,
+        edge: edge.ok()?,
+        follow: follow::Settings { stale_after: defaults::STALE_AFTER, retry, retry_limit },
+        heartbeat: heartbeat(file.timing, findings),
+        services: services?,
+        ready: match ready_known {
+            true => Some(ready?),
+            false => None,
+        },
+    })
+}
+
+pub(super) fn mds(file: File, findings: &mut Findings) -> Option<MdsConfig> {
+    let edge = edge(file.edge.as_deref(), findings);
+    let at = KeyPath::top("xivo");
+    let XivosFile { one, main, standby } = file.xivo.map(|short| short.0).unwrap_or_default();
+    if one.is_some() {
+        let remedy = "write both: `xivo: { main: 10.0.0.11, standby: 10.0.0.12 }`";
+        findings.error(&at, "a media server knows both XiVOs, by their addresses", remedy);
+    }
+    let mut address = |key: &str, text: Option<String>| match text {
+        Some(text) => host(&text, &at.key(key), findings),
+        None => {
+            findings.missing(&at.key(key), "is missing", "write that XiVO's address as its contacts bear it");
+            None
+        }
+    };
+    let (main, standby) = (address("main", main), address("standby", standby));
+    if main.is_some() && main == standby {
+        findings.error(&at.key("standby"), "is the same as main", "write the other XiVO's address");
+    }
+    let asterisk = asterisk(file.asterisk, findings);
+    let heartbeat = heartbeat(file.timing, findings);
+    Some(MdsConfig {
+        edge: edge.ok()?,
+        xivo: PerSide { main: main?, standby: standby? },
+        asterisk: asterisk?,
+        heartbeat,
+    })
+}
+
+const RETRY: Duration = Duration::from_secs(1);
+const RETRY_LIMIT: Duration = Duration::from_secs(30);
+
+/// Where to report to; `Err`: noted.
+fn edge(written: Option<&str>, findings: &mut Findings) -> Result<Option<SocketAddr>, ()> {
+    match written {
+        Some(text) => remote("edge", text, "10.1.0.41:9601", findings).map(Some).ok_or(()),
+        None => {
+            let remedy = "write the Edge's `nodes` address, such as 10.1.0.41:9601";
+            findings.warn(&KeyPath::top("edge"), "is not set: this node reports to nobody", remedy);
+            Ok(None)
+        }
+    }
+}
+
+fn heartbeat(written: Option<TimingFile>, findings: &mut Findings) -> Duration {
+    let at = KeyPath::top("timing");
+    let file = written.unwrap_or_default();
+    let heartbeat = file.heartbeat;
+    if (TimingFile { heartbeat, ..TimingFile::default() }) != file {
+        findings.error(&at, "only heartbeat has a meaning on a node that does not vote", "remove the other times");
+    }
+    positive(heartbeat, Timing::DEFAULT.heartbeat, &at.key("heartbeat"), findings)
+}
+
+fn ready(written: Option<Short<ReadyFile>>, beneath: preset::Preset, findings: &mut Findings) -> Option<Ready> {
+    let at = KeyPath::top("ready");
+    let file = written.map(|short| short.0).unwrap_or_default();
+    let (known_url, known_status) = beneath.ready.unzip();
+    // The preset's statuses belong to the preset's question.
+    let known_status = known_status.filter(|_| file.check.is_none());
+    let check_at = if findings.tree().has(&at.key("check")) { at.key("check") } else { at.clone() };
+    let url = file.check.as_deref().or(known_url);
+    let Some(url) = url else {
+        if findings.tree().has(&at) {
+            findings.missing(
+                &at.key("check"),
+                "is missing",
+                "write a URL such as https://127.0.0.1/xuc/api/2.0/auth/check",
+            );
+        }
+        return None;
+    };
+    let target = target(url, &check_at, findings);
+    let status_at = at.key("status");
+    let status = match (file.status, known_status) {
+        (Some(list), _) => list.0,
+        (None, Some(known)) => known.to_vec(),
+        (None, None) => Vec::new(),
+    };
+    for (index, status) in status.iter().enumerate().filter(|(_, status)| !(100..=699).contains(*status)) {
+        let at = item(&status_at, index, findings);
+        findings.error(&at, format!("{status} is no status"), "write a status such as 200");
+    }
+    let status = match status.is_empty() {
+        true => vec![defaults::READY_STATUS],
+        false => status.into_iter().map(|status| (status, status)).collect(),
+    };
+    let ca = file.ca.map(PathBuf::from).filter(|path| absolute(path, &at.key("ca"), findings));
+    let time_limit = positive(file.time_limit, defaults::READY_LIMIT, &at.key("time_limit"), findings);
+    let interval = positive(file.interval, defaults::READY_INTERVAL, &at.key("interval"), findings);
+    let Target { address, authority, path, https } = target?;
+    if https && ca.is_none() && !address.ip().is_loopback() {
+        let remedy = "write `ca:` with the PEM file of its authority";
+        findings.warn(&check_at, format!("the certificate of {address} is not checked"), remedy);
+    }
+    let tls = https.then(|| ca.map_or(ReadyTrust::Off, ReadyTrust::Ca));
+    Some(Ready { address, authority, path, tls, status, time_limit, interval })
+}
+
+struct Target {
+    address: SocketAddr,
+    authority: String,
+    path: String,
+    https: bool,
+}
+
+fn target(url: &str, at: &KeyPath, findings: &mut Findings) -> Option<Target> {
+    let parsed: Option<http::Uri> = url.parse().ok();
+    let found = parsed.and_then(|uri| {
+        let https = match uri.scheme_str()? {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let authority = uri.authority()?;
+        let ip = authority.host().trim_matches(['[', ']']).parse().ok()?;
+        let port = authority.port_u16().unwrap_or(if https { 443 } else { 80 });
+        let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        Some(Target { address: SocketAddr::new(ip, port), authority: authority.to_string(), path, https })
+    });
+    if found.is_none() {
+        let remedy =
+            "write http:// or https://, an IP address and a path, such as https://127.0.0.1/xuc/api/2.0/auth/check";
+        findings.error(at, format!("{} is no URL that can be asked", quoted(url)), remedy);
+    }
+    found
+}

@@ -1,0 +1,393 @@
+//! What the control socket says and is told, as JSON; the drivers fill it. Fields may be added; a reader ignores what it
+//! does not know. Field names are stable.
+
+use std::collections::BTreeMap;
+
+use failover::Side;
+use failover::duty;
+use failover::health::Status;
+use failover::lease::Ruling;
+use protocol::wire::{Guard, MediaServer, Presence, Role, ServiceState, StatusForm};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use crate::state::Time;
+
+/// Everything an operator may want to know of a node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// What it watches over.
+    pub role: Role,
+    /// Its side: `main` or `standby`; media servers have none.
+    #[serde(with = "side", default)]
+    pub side: Option<Side>,
+    /// Its name.
+    pub name: String,
+    /// The program's version.
+    pub version: String,
+    /// What it does now.
+    #[serde(with = "StatusForm")]
+    pub status: Status,
+    /// Since when.
+    pub since: Time,
+    /// Why, in one sentence.
+    pub because: String,
+    /// What needs a person, one sentence each.
+    pub alarms: Vec<String>,
+    /// Each of its services by name.
+    pub services: BTreeMap<String, ServiceState>,
+    /// Days until its certificate expires; none if it cannot be read.
+    pub certificate_days: Option<i64>,
+    /// What somebody else did to its services, newest first; a few.
+    pub outside: Vec<Outside>,
+    /// A command that runs now.
+    pub running: Option<Running>,
+    /// Whether the Edge takes its reports; none: no Edge is configured.
+    pub edge: Option<Link>,
+    /// A XiVO node's place in the vote.
+    #[serde(flatten)]
+    pub duty: Option<DutyView>,
+    /// The XiVO a CC follows.
+    pub follows: Option<Followed>,
+    /// Who is registered with a media server.
+    pub presence: Option<Presence>,
+}
+
+/// A XiVO node's place in the vote.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DutyView {
+    /// The highest duty epoch it knows; while it serves, the one it serves in.
+    pub epoch: u64,
+    /// The number of its attempt to serve.
+    pub campaign: u64,
+    /// How it is guarded while it serves.
+    pub guard: Option<Guard>,
+    /// Whether it can serve.
+    pub fit: bool,
+    /// Why it does not want to serve, if so.
+    pub waiting: Option<String>,
+    /// Who decides that it serves.
+    pub mode: Mode,
+    /// When Standby stops for a Main that is back.
+    pub failback: Failback,
+    /// Whether automatic starts and failback are forbidden.
+    pub frozen: bool,
+    /// What an operator chose for it.
+    pub choice: Choice,
+    /// Whether it follows wishes handed over by the Edge.
+    pub accept_requests: bool,
+    /// The other voters.
+    pub voters: Voters,
+    /// Whether the witness has been silent for `witness_out`, or there is none.
+    pub witness_out: bool,
+    /// What it knows of its own vote, in words.
+    pub vote: String,
+    /// How long its lease lasts without a further grant, in milliseconds.
+    pub lease_ms_left: Option<u64>,
+    /// The bound from the death of the serving host to a verified start here, in milliseconds.
+    pub takeover_ms: u64,
+    /// What keeps phones out.
+    pub fence: FenceView,
+    /// ICMP echo.
+    pub icmp: IcmpView,
+    /// Its registrations, by media server.
+    pub media_servers: BTreeMap<String, MediaServer>,
+    /// Whether the last write of its vote reached the disk.
+    pub persisted: bool,
+    /// Whether Main's replication is held back; none if that is not configured.
+    pub replication_held: Option<bool>,
+    /// The state in one sentence of the machine's own.
+    pub explanation: String,
+}
+
+/// The other voters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Voters {
+    /// The other XiVO.
+    pub peer: VoterView,
+    /// The Edge; none: no witness is configured.
+    pub witness: Option<VoterView>,
+}
+
+/// Another voter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VoterView {
+    /// How it is reached.
+    pub link: Link,
+    /// How long ago the newest answer came, in milliseconds; none: never.
+    pub answered_ms_ago: Option<u64>,
+    /// How it ruled the last time.
+    pub ruling: Option<RulingWord>,
+    /// What the peer said it does; nothing from the witness.
+    #[serde(with = "status", default)]
+    pub status: Option<Status>,
+    /// Whether the peer said it can serve.
+    pub fit: Option<bool>,
+}
+
+/// A connection to another node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Where.
+    pub address: String,
+    /// Whether it is there.
+    pub connected: bool,
+    /// In words: since when, or why not.
+    pub state: String,
+}
+
+/// The XiVO a CC follows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Followed {
+    /// How it is reached.
+    pub link: Link,
+    /// What it said it does; none: not heard yet.
+    #[serde(with = "status", default)]
+    pub status: Option<Status>,
+    /// Its duty epoch.
+    pub epoch: u64,
+    /// How long ago it was heard, in milliseconds; none: never.
+    pub heard_ms_ago: Option<u64>,
+}
+
+/// What keeps phones out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceView {
+    /// `nft`, `command` or `none`.
+    pub kind: String,
+    /// How it is.
+    pub state: FenceState,
+    /// What the last look at it said, in words.
+    pub detail: String,
+}
+
+/// How a fence is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FenceState {
+    /// Phones are kept out: verified.
+    Closed,
+    /// Phones may come in.
+    Open,
+    /// It could not be moved or looked at.
+    Failed,
+    /// There is none.
+    Absent,
+}
+
+/// ICMP echo: a diagnosis, and without a witness part of the decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IcmpView {
+    /// Which socket the kernel let it open.
+    pub socket: IcmpSocket,
+    /// Whether the peer's host answers; none if it cannot be asked.
+    pub peer: Option<bool>,
+    /// Whether an anchor answers; none without anchors.
+    pub anchors: Option<bool>,
+}
+
+/// A socket for ICMP echo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IcmpSocket {
+    /// A datagram socket: needs no right but `net.ipv4.ping_group_range`.
+    Dgram,
+    /// A raw socket: needs CAP_NET_RAW.
+    Raw,
+    /// None.
+    None,
+}
+
+/// What somebody else did to the services.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outside {
+    /// When it was seen.
+    pub at: Time,
+    /// What was seen.
+    pub sentence: String,
+}
+
+/// A command that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// `start`, `stop`, `verify`.
+    pub what: String,
+    /// For how long, in milliseconds.
+    pub ms: u64,
+}
+
+/// Writes each machine's words with serde, and back.
+macro_rules! words {
+    ($(#[$about:meta])* $name:ident of $from:path { $($(#[$doc:meta])* $word:ident),+ $(,)? }) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name {
+            $($(#[$doc])* $word,)+
+        }
+
+        impl From<$from> for $name {
+            fn from(word: $from) -> Self {
+                match word {
+                    $(<$from>::$word => Self::$word,)+
+                }
+            }
+        }
+
+        impl From<$name> for $from {
+            fn from(word: $name) -> Self {
+                match word {
+                    $($name::$word => Self::$word,)+
+                }
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+words! {
+    /// Who decides that a node serves.
+    Mode of duty::Mode {
+        /// The protocol.
+        Automatic,
+        /// An operator.
+        Manual,
+    }
+}
+words! {
+    /// When Standby stops for a Main that is back.
+    Failback of duty::Failback {
+        /// After Main's hold-down.
+        Auto,
+        /// The same, in the window only.
+        Window,
+        /// On an operator's word.
+        Manual,
+    }
+}
+words! {
+    /// What an operator chose for a node.
+    Choice of duty::Choice {
+        /// Nothing.
+        None,
+        /// It shall serve.
+        Serve,
+        /// It shall leave the serving to its peer.
+        StepBack,
+    }
+}
+words! {
+    /// How a voter ruled.
+    RulingWord of Ruling {
+        /// The vote is this node's.
+        Grant,
+        /// Not now.
+        Deny,
+        /// The vote is the other node's.
+        Lost,
+    }
+}
+
+/// An operator's act, on its way to the driver.
+#[derive(Debug)]
+pub struct Order {
+    /// What.
+    pub act: duty::Act,
+    /// Who: the kernel's word.
+    pub who: String,
+    /// Why; may be empty.
+    pub reason: String,
+    /// What was done, or why it was refused: one sentence.
+    pub reply: oneshot::Sender<Result<String, String>>,
+}
+
+/// The body of `POST /act`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActRequest {
+    /// What.
+    #[serde(flatten)]
+    pub act: ActWord,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+    /// The user behind `sudo`, by their own word.
+    #[serde(default)]
+    pub by: String,
+}
+
+/// An act: `{"act": "mode", "to": "manual"}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "act", content = "to", rename_all = "snake_case")]
+pub enum ActWord {
+    /// Serve, through the protocol's gates.
+    Activate,
+    /// Serve now, whatever the other voters say.
+    ActivateForce,
+    /// Stop, and leave the serving to the peer.
+    Deactivate,
+    /// Forbid automatic starts and failback.
+    Freeze,
+    /// Allow them, and let go of a choice.
+    Resume,
+    /// Choose who decides.
+    Mode(Mode),
+    /// Choose when Standby stops for Main.
+    Failback(Failback),
+}
+
+impl From<ActWord> for duty::Act {
+    fn from(word: ActWord) -> Self {
+        match word {
+            ActWord::Activate => Self::Activate,
+            ActWord::ActivateForce => Self::ForceActivate,
+            ActWord::Deactivate => Self::Deactivate,
+            ActWord::Freeze => Self::Freeze,
+            ActWord::Resume => Self::Resume,
+            ActWord::Mode(mode) => Self::Mode(mode.into()),
+            ActWord::Failback(failback) => Self::Failback(failback.into()),
+        }
+    }
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// In one sentence.
+    pub sentence: String,
+}
+
+/// A side, or none.
+mod side {
+    use failover::Side;
+    use protocol::wire::SideForm;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Present(#[serde(with = "SideForm")] Side);
+
+    pub(super) fn serialize<S: Serializer>(side: &Option<Side>, to: S) -> Result<S::Ok, S::Error> {
+        side.map(Present).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Side>, D::Error> {
+        Ok(Option::<Present>::deserialize(from)?.map(|Present(side)| side))
+    }
+}
+
+/// A status, or none.
+mod status {
+    use failover::health::Status;
+    use protocol::wire::StatusForm;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Present(#[serde(with = "StatusForm")] Status);
+
+    pub(super) fn serialize<S: Serializer>(status: &Option<Status>, to: S) -> Result<S::Ok, S::Error> {
+        status.map(Present).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Status>, D::Error> {
+        Ok(Option::<Present>::deserialize(from)?.map(|Present(status)| status))
+    }
+}

@@ -1,0 +1,169 @@
+use std::collections::BTreeMap;
+
+use failover::Side;
+use failover::health::Status;
+use protocol::wire::{Guard, MediaServer, Role};
+use serde_json::{Value, json};
+
+use super::api::*;
+use super::*;
+use crate::state::{Entry, Kind, Time};
+use failover::duty;
+
+/// An active Main with everything there is to say.
+pub(crate) fn view() -> StatusView {
+    let link = Link { address: "10.0.0.12:9602".into(), connected: true, state: "connected for 3 min".into() };
+    let peer = VoterView {
+        link: link.clone(),
+        answered_ms_ago: Some(120),
+        ruling: Some(RulingWord::Grant),
+        status: Some(Status::Inactive),
+        fit: Some(true),
+    };
+    let media = MediaServer { registered: true, state: "Registered".into() };
+    let duty = DutyView {
+        epoch: 7,
+        campaign: u64::MAX,
+        guard: Some(Guard::Exposed { lacks: "witness".into() }),
+        fit: true,
+        waiting: None,
+        mode: Mode::Automatic,
+        failback: Failback::Auto,
+        frozen: false,
+        choice: Choice::None,
+        accept_requests: false,
+        voters: Voters { witness: Some(VoterView { status: None, fit: None, ..peer.clone() }), peer },
+        vote: "the vote is promised to main (campaign 1, epoch 7)".into(),
+        witness_out: false,
+        lease_ms_left: Some(1500),
+        takeover_ms: 3800,
+        fence: FenceView { kind: "nft".into(), state: FenceState::Open, detail: "5060, 5061".into() },
+        icmp: IcmpView { socket: IcmpSocket::Raw, peer: Some(true), anchors: None },
+        media_servers: BTreeMap::from([("mds1".to_owned(), media)]),
+        persisted: true,
+        replication_held: None,
+        explanation: "main is active".into(),
+    };
+    StatusView {
+        role: Role::Xivo,
+        side: Some(Side::Main),
+        name: "main-xivo".into(),
+        version: "0.1.0".into(),
+        status: Status::Active,
+        since: Time::from_unix_ms(1_700_000_000_000),
+        because: "it has its own vote and that of peer".into(),
+        alarms: vec!["the witness is silent".into()],
+        services: BTreeMap::new(),
+        certificate_days: Some(300),
+        outside: Vec::new(),
+        running: None,
+        edge: Some(link),
+        duty: Some(duty),
+        follows: None,
+        presence: None,
+    }
+}
+
+struct Node {
+    dir: tempfile::TempDir,
+    orders: mpsc::Receiver<Order>,
+    _status: watch::Sender<Arc<StatusView>>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl Node {
+    async fn new(votes: bool) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let control = Control::open(&dir.path().join("watchdog.sock")).await.unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
+        journal.append(Entry::new(Kind::Run, "The watchdog began."));
+        let (status, view) = watch::channel(Arc::new(view()));
+        let (sender, orders) = mpsc::channel(ORDERS);
+        let serving = tokio::spawn(control.serve(view, journal, votes.then_some(sender)));
+        Self { dir, orders, _status: status, serving }
+    }
+
+    fn client(&self) -> doors::Client {
+        doors::Client { socket: self.dir.path().join("watchdog.sock"), program: &crate::cli::WATCHDOG }
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: &Value) -> Result<Value, doors::AskError> {
+        let body = if method == Method::GET { Vec::new() } else { body.to_string().into_bytes() };
+        Ok(serde_json::from_slice(&self.client().ask(method, path, body).await?).unwrap())
+    }
+}
+
+#[test]
+fn a_status_reads_back_what_it_writes_and_its_names_are_fixed() {
+    let text = serde_json::to_string(&view()).unwrap();
+    assert_eq!(serde_json::from_str::<StatusView>(&text).unwrap(), view());
+    let value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["side"], "main");
+    assert_eq!(value["campaign"], u64::MAX);
+    assert_eq!(value["guard"], json!({ "exposed": { "lacks": "witness" } }));
+    assert_eq!(value["voters"]["peer"]["ruling"], "grant");
+    assert_eq!(value["fence"]["state"], "open");
+    let follower = StatusView { role: Role::Cc, duty: None, ..view() };
+    let text = serde_json::to_string(&follower).unwrap();
+    assert_eq!(serde_json::from_str::<StatusView>(&text).unwrap(), follower);
+}
+
+#[tokio::test]
+async fn status_and_history_are_told() {
+    let node = Node::new(true).await;
+    let status = node.ask(Method::GET, "/status", &Value::Null).await.unwrap();
+    assert_eq!(status["epoch"], 7);
+    let history = node.ask(Method::GET, "/history?limit=1", &Value::Null).await.unwrap();
+    assert_eq!(history[0]["sentence"], "The watchdog began.");
+    assert!(node.ask(Method::GET, "/history?limit=0", &Value::Null).await.is_err());
+    assert!(node.ask(Method::POST, "/status", &Value::Null).await.is_err());
+}
+
+#[tokio::test]
+async fn an_act_reaches_the_driver_with_who_and_why_and_its_answer_comes_back() {
+    let mut node = Node::new(true).await;
+    for (body, act) in [
+        (json!({ "act": "activate_force" }), duty::Act::ForceActivate),
+        (json!({ "act": "mode", "to": "manual" }), duty::Act::Mode(duty::Mode::Manual)),
+        (json!({ "act": "failback", "to": "window" }), duty::Act::Failback(duty::Failback::Window)),
+    ] {
+        let mut body = body;
+        body["reason"] = "a test\n".into();
+        body["by"] = "ann".into();
+        let client = node.client();
+        let asked = tokio::spawn(async move { client.ask(Method::POST, "/act", body.to_string().into_bytes()).await });
+        let order = node.orders.recv().await.unwrap();
+        assert_eq!((order.act, order.reason.as_str()), (act, "a test"));
+        assert!(order.who.ends_with("(says: ann)"), "{}", order.who);
+        order.reply.send(Ok("Done.".into())).unwrap();
+        assert_eq!(asked.await.unwrap().unwrap(), br#"{"sentence":"Done."}"#.as_slice());
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_keeps_its_words_and_nonsense_reaches_nobody() {
+    let mut node = Node::new(true).await;
+    let client = node.client();
+    let asked = tokio::spawn(async move { client.ask(Method::POST, "/act", br#"{"act":"activate"}"#.to_vec()).await });
+    node.orders.recv().await.unwrap().reply.send(Err("The peer serves.".into())).unwrap();
+    let error = asked.await.unwrap().unwrap_err();
+    assert!(error.is_refusal() && error.to_string() == "The peer serves.");
+    for nonsense in [json!({ "act": "dance" }), json!({ "act": "mode" }), json!({})] {
+        let error = node.ask(Method::POST, "/act", &nonsense).await.unwrap_err();
+        assert!(!error.is_refusal() && error.to_string().contains("makes no sense"), "{error}");
+    }
+    assert!(node.orders.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_vote_takes_no_orders() {
+    let node = Node::new(false).await;
+    let error = node.ask(Method::POST, "/act", &json!({ "act": "activate" })).await.unwrap_err();
+    assert!(error.is_refusal() && error.to_string().contains("act there"), "{error}");
+}

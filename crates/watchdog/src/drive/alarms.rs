@@ -1,0 +1,117 @@
+//! What needs a person, one sentence each: shown while it lasts.
+
+use failover::Instant;
+use std::time::Duration;
+
+/// Two actives are shown for so long after they were seen last: whoever looks must not miss it.
+const TWO_ACTIVES: Duration = Duration::from_secs(60);
+/// A certificate is renewed well before.
+const CERTIFICATE_DAYS: i64 = 14;
+
+/// The alarms of a node.
+#[derive(Debug, Default)]
+pub(super) struct Alarms {
+    disk: Option<String>,
+    fence: Option<String>,
+    two_actives: Option<Instant>,
+    outside: bool,
+    certificate_days: Option<i64>,
+    rival: Option<String>,
+    unfit: Option<String>,
+    conflict: Option<String>,
+    replication: Option<String>,
+}
+
+impl Alarms {
+    /// Each of these returns whether the alarm is another one than before.
+    pub(super) fn disk(&mut self, sentence: Option<String>) -> bool {
+        replace(&mut self.disk, sentence)
+    }
+
+    pub(super) fn fence(&mut self, sentence: Option<String>) -> bool {
+        replace(&mut self.fence, sentence)
+    }
+
+    pub(super) fn rival(&mut self, sentence: Option<String>) -> bool {
+        replace(&mut self.rival, sentence)
+    }
+
+    pub(super) fn unfit(&mut self, sentence: Option<String>) -> bool {
+        replace(&mut self.unfit, sentence)
+    }
+
+    pub(super) fn conflict(&mut self, sentence: Option<String>) -> bool {
+        replace(&mut self.conflict, sentence)
+    }
+
+    pub(super) fn replication(&mut self, sentence: Option<String>) -> bool {
+        replace(&mut self.replication, sentence)
+    }
+
+    /// Whether the state cannot be written.
+    pub(super) const fn has_disk(&self) -> bool {
+        self.disk.is_some()
+    }
+
+    /// Days until the certificate expires, if known.
+    pub(super) const fn certificate_days(&self) -> Option<i64> {
+        self.certificate_days
+    }
+
+    pub(super) fn outside(&mut self, running: bool) -> bool {
+        std::mem::replace(&mut self.outside, running) != running
+    }
+
+    pub(super) const fn two_actives(&mut self, now: Instant) {
+        self.two_actives = Some(now);
+    }
+
+    pub(super) const fn certificate(&mut self, days: i64) {
+        self.certificate_days = Some(days);
+    }
+
+    /// Returns the sentences of now.
+    pub(super) fn sentences(&self, now: Instant) -> Vec<String> {
+        let two = self.two_actives.is_some_and(|at| now.since(at) < TWO_ACTIVES);
+        let certificate = self.certificate_days.filter(|days| *days < CERTIFICATE_DAYS).map(|days| match days {
+            ..0 => "the node's certificate has expired: others refuse new connections; renew it with `bascule certs`"
+                .into(),
+            _ => format!("the node's certificate expires in {days} days; renew it with `bascule certs`"),
+        });
+        let texts = [&self.disk, &self.fence, &self.rival, &self.unfit, &self.conflict, &self.replication];
+        let texts = texts.into_iter().flatten().cloned();
+        let outside = "somebody else started the services of this inactive node";
+        two.then(|| "TWO ACTIVES: the peer serves too, or did a moment ago".to_owned())
+            .into_iter()
+            .chain(texts)
+            .chain(self.outside.then(|| outside.to_owned()))
+            .chain(certificate)
+            .collect()
+    }
+}
+
+fn replace(alarm: &mut Option<String>, sentence: Option<String>) -> bool {
+    let changed = *alarm != sentence;
+    *alarm = sentence;
+    changed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alarm_is_told_once_and_shown_while_it_lasts() {
+        let mut alarms = Alarms::default();
+        let at = |seconds| Instant::ORIGIN + Duration::from_secs(seconds);
+        assert!(alarms.disk(Some("full".into())) && !alarms.disk(Some("full".into())));
+        alarms.two_actives(at(0));
+        assert_eq!(alarms.sentences(at(59)).len(), 2);
+        assert_eq!(alarms.sentences(at(60)), ["full"]);
+        assert!(alarms.disk(None));
+        for (days, count) in [(14, 0), (13, 1), (-1, 1)] {
+            alarms.certificate(days);
+            assert_eq!(alarms.sentences(at(60)).len(), count, "{days}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Watches for the acts of others on this node: services that somebody else started, packages being installed; runs the
+//! check of fitness of an inactive node.
+
+use crate::hands::command::CommandSpec;
+use crate::hands::outside::{Outside, OutsideSpec};
+use crate::hands::services::{Found, Services};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+/// How often it looks. XiVO's status command takes a second of a processor.
+const EVERY: Duration = Duration::from_secs(10);
+/// The services of a node that was just stopped may take a moment to be gone.
+const LOOK_LIMIT: Duration = Duration::from_millis(500);
+
+/// The way to the task that watches.
+#[derive(Debug)]
+pub(super) struct Watch {
+    spec: OutsideSpec,
+    inactive: watch::Sender<bool>,
+    seen: mpsc::Receiver<Seen>,
+}
+
+/// What was seen on an inactive node.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    /// The services run.
+    pub(super) running: bool,
+    /// Packages are being installed or removed.
+    pub(super) upgrade: bool,
+    /// The check of fitness says no.
+    pub(super) unready: Option<String>,
+}
+
+impl Watch {
+    pub(super) fn start(spec: OutsideSpec, services: Services, fit: Option<CommandSpec>) -> Self {
+        let (inactive, told) = watch::channel(false);
+        let (sender, seen) = mpsc::channel(1);
+        tokio::spawn(watch_over(spec.clone(), services, fit, told, sender));
+        Self { spec, inactive, seen }
+    }
+
+    /// Tells whether the node is inactive: only then is there something to see.
+    pub(super) fn inactive(&self, inactive: bool) {
+        self.inactive.send_if_modified(|before| std::mem::replace(before, inactive) != inactive);
+    }
+
+    /// Returns what is seen next.
+    pub(super) async fn seen(&mut self) -> Option<Seen> {
+        self.seen.recv().await
+    }
+
+    /// Looks now, shortly, why telephony may have ended.
+    pub(super) async fn look(&self) -> Outside {
+        timeout(LOOK_LIMIT, self.spec.look()).await.unwrap_or_default()
+    }
+}
+
+async fn watch_over(
+    spec: OutsideSpec,
+    services: Services,
+    fit: Option<CommandSpec>,
+    mut inactive: watch::Receiver<bool>,
+    seen: mpsc::Sender<Seen>,
+) {
+    loop {
+        if inactive.wait_for(|inactive| *inactive).await.is_err() {
+            return;
+        }
+        let running = services.look().await == Found::Running;
+        let upgrade = spec.look().await.upgrade.is_some();
+        let unready = match &fit {
+            Some(command) => {
+                let ran = command.run().await;
+                (!ran.is_done()).then(|| ran.summary())
+            }
+            None => None,
+        };
+        // What was seen while it began to serve is of no meaning any more.
+        if *inactive.borrow() && seen.send(Seen { running, upgrade, unready }).await.is_err() {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            gone = seen.closed() => return gone,
+        }
+    }
+}

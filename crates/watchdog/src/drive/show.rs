@@ -1,0 +1,178 @@
+//! What every node shows of itself, whatever its role: at its socket, and to the Edge.
+
+use super::alarms::Alarms;
+use crate::control::api::{self, Outside, Running, StatusView};
+use crate::hands::clock;
+use crate::hands::services::{Doing, Worker};
+use crate::metrics::Metrics;
+use crate::state::{Entry, Journal, Kind, Time};
+use failover::duty::Outcome;
+use failover::health::Status;
+use failover::{Instant, Side};
+use protocol::link::{Link, State};
+use protocol::wire::{NodeReport, Role, Vote, Wished};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Who a node is.
+#[derive(Debug, Clone)]
+pub(super) struct Who {
+    pub(super) role: Role,
+    pub(super) side: Option<Side>,
+    pub(super) name: String,
+}
+
+/// A connection, and where it leads.
+#[derive(Debug, Clone)]
+pub(super) struct Line {
+    pub(super) link: Link,
+    pub(super) address: SocketAddr,
+}
+
+/// Where a node shows itself.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) view: watch::Sender<Arc<StatusView>>,
+    pub(super) reports: watch::Sender<Arc<NodeReport>>,
+    pub(super) edge: Option<Line>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// What a node does, since when and why.
+#[derive(Debug, Clone)]
+pub(super) struct Doings {
+    pub(super) status: Status,
+    pub(super) since: Time,
+    pub(super) because: String,
+}
+
+impl Line {
+    /// The connection, as people read it.
+    pub(super) fn view(&self) -> api::Link {
+        let state = self.link.state();
+        api::Link { address: self.address.to_string(), connected: state == State::Up, state: state.to_string() }
+    }
+}
+
+impl Doings {
+    pub(super) fn new(status: Status, because: &str) -> Self {
+        Self { status, since: Time::now(), because: because.to_owned() }
+    }
+}
+
+impl Who {
+    /// What any node shows.
+    pub(super) fn view(&self, doings: &Doings, alarms: &Alarms, outside: Vec<Outside>) -> StatusView {
+        StatusView {
+            role: self.role,
+            side: self.side,
+            name: self.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            status: doings.status,
+            since: doings.since,
+            because: doings.because.clone(),
+            alarms: alarms.sentences(clock::now()),
+            services: BTreeMap::new(),
+            certificate_days: alarms.certificate_days(),
+            outside,
+            running: None,
+            edge: None,
+            duty: None,
+            follows: None,
+            presence: None,
+        }
+    }
+}
+
+impl Shown {
+    /// Shows it. The Edge is told at once when something changed that is not a mere count of time.
+    pub(super) fn show(&self, mut view: StatusView, wished: Option<Wished>) {
+        view.edge = self.edge.as_ref().map(Line::view);
+        self.metrics.show(&view);
+        let report = report(&view, wished);
+        self.reports.send_if_modified(|before| {
+            let changed = **before != report;
+            if changed {
+                *before = Arc::new(report);
+            }
+            changed
+        });
+        self.view.send_replace(Arc::new(view));
+    }
+}
+
+/// What the Edge is told of a status.
+pub(super) fn report(view: &StatusView, wished: Option<Wished>) -> NodeReport {
+    let vote = view.duty.as_ref().map(|duty| Vote {
+        epoch: duty.epoch,
+        guard: duty.guard.clone(),
+        fit: duty.fit,
+        automatic: duty.mode == api::Mode::Automatic,
+        frozen: duty.frozen,
+        accept_requests: duty.accept_requests,
+        waiting: duty.waiting.clone(),
+        hears_peer: duty.voters.peer.link.connected,
+        peer_host: duty.icmp.peer,
+        takeover_ms: duty.takeover_ms,
+    });
+    NodeReport {
+        status: view.status,
+        since: u64::try_from(view.since.unix_ms()).unwrap_or(0),
+        because: view.because.clone(),
+        version: view.version.clone(),
+        services: view.services.clone(),
+        alarms: view.alarms.iter().take(16).cloned().collect(),
+        certificate_days: view.certificate_days,
+        vote,
+        media_servers: view.duty.as_ref().map(|duty| duty.media_servers.clone()).unwrap_or_default(),
+        presence: view.presence.clone(),
+        wished,
+    }
+}
+
+/// The command that runs, if one does.
+pub(super) fn running(worker: &Worker, since: &mut Option<(Doing, Instant)>) -> Option<Running> {
+    let doing = worker.doing();
+    let now = clock::now();
+    *since = match *since {
+        Some((before, at)) if before == doing => Some((before, at)),
+        _ => Some((doing, now)),
+    };
+    let what = match doing {
+        Doing::Idle => return None,
+        Doing::Starting => "start",
+        Doing::Stopping => "stop",
+    };
+    let ms = since.map_or(Duration::ZERO, |(_, at)| now.since(at));
+    Some(Running { what: what.to_owned(), ms: millis(ms) })
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How a command ended, as metrics name it.
+pub(super) const fn ended(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Done => "done",
+        Outcome::Failed => "failed",
+    }
+}
+
+/// Writes a sentence to the journal and to the log.
+pub(super) fn note(journal: &Journal, kind: Kind, text: &str) {
+    match kind {
+        Kind::Alarm => tracing::warn!("{text}"),
+        _ => tracing::info!("{text}"),
+    }
+    journal.append(Entry::new(kind, text));
+}
+
+/// Waits for the journal's disk, a second at most.
+pub(super) async fn settle(journal: &Journal) {
+    let journal = journal.clone();
+    let _ = tokio::task::spawn_blocking(move || journal.flush(Duration::from_secs(1))).await;
+}

@@ -1,0 +1,395 @@
+//! Sets a node up by its configuration: who it is, what it keeps, its doors and connections; then hands it to its role's loop.
+
+use super::alarms::Alarms;
+use super::cc::{self, Cc};
+use super::door::{self, Porter, WATCH_HOLD};
+use super::fitness::Fitness;
+use super::mds::Mds;
+use super::outside::Watch as OutsideWatch;
+use super::registrations::Registrations;
+use super::replication::Replication;
+use super::reporter;
+use super::show::{self, Doings, Line, Shown, Who, note};
+use super::specs::{self, ReadyError};
+use super::voters::Voters;
+use super::xivo::{Xivo, show::fence_state};
+use crate::config::{CcConfig, Config, MdsConfig, Role, XivoConfig};
+use crate::control::api::Order;
+use crate::control::{Control, ORDERS};
+use crate::hands::clock;
+use crate::hands::echo::{Echo, EchoSpec};
+use crate::hands::fence::{Fence, FenceError, Install};
+use crate::hands::pulse::Pulse;
+use crate::hands::services::{Found as Looked, Services};
+use crate::metrics::{Metrics, MetricsDoor, MetricsDoorError};
+use crate::state::{self, Journal, Kind, State, StateError};
+use doors::SocketError;
+use failover::duty::{Duty, Found, PerElector};
+use failover::follow::Follower;
+use failover::health::Status;
+use failover::register::Holder;
+use protocol::door::Door;
+use protocol::identity::{Expected, IdentityError, Keyring};
+use protocol::link::{Limits, Link};
+use protocol::wire::{Watched, Wish};
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+/// Between two echo requests.
+const ECHO: Duration = Duration::from_millis(500);
+/// Both nodes may be registered with a media server for so long, while one takes over from the other.
+const SETTLE: Duration = Duration::from_secs(5);
+/// Wishes that may wait for the driver.
+const WISHES: usize = 4;
+
+/// Why the watchdog could not begin, or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// XiVO's own failover is at work.
+    #[error("{0}")]
+    Rival(String),
+    /// The node has no usable identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The certificate is somebody else's.
+    #[error(
+        "{path}: this is the certificate of {who}, and the configuration is that of {wanted}; give another `identity`"
+    )]
+    NotOurs {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        who: String,
+        /// Whose it should be.
+        wanted: String,
+    },
+    /// The state is of no use.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The control socket cannot be had.
+    #[error(transparent)]
+    Control(#[from] SocketError),
+    /// The metrics door cannot be had.
+    #[error(transparent)]
+    Metrics(#[from] MetricsDoorError),
+    /// The nodes' door cannot be had.
+    #[error("listen: cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The fence cannot be put up: without it nothing may be started here.
+    #[error("fence: {0}")]
+    Fence(#[from] FenceError),
+    /// The readiness check makes no sense.
+    #[error("{0}")]
+    Ready(String),
+    /// The system refused something else.
+    #[error("{0}")]
+    System(#[from] io::Error),
+}
+
+impl From<ReadyError> for RunError {
+    fn from(error: ReadyError) -> Self {
+        Self::Ready(error.to_string())
+    }
+}
+
+/// What every role needs.
+struct Base {
+    who: Who,
+    keyring: Arc<Keyring>,
+    journal: Journal,
+    metrics: Arc<Metrics>,
+    end: watch::Receiver<bool>,
+}
+
+/// Runs the node's watchdog until it is told to end.
+///
+/// # Errors
+/// Why it could not begin.
+pub async fn run(config: Config, config_path: &Path) -> Result<(), RunError> {
+    if let Some(rival) = config.rival.as_deref().and_then(crate::rival::present) {
+        return Err(RunError::Rival(rival));
+    }
+    let keyring = Arc::new(Keyring::open(&config.identity)?);
+    let identity = keyring.current();
+    if !identity.who().is_node(config.kind(), config.side()) {
+        let side = config.side().map(|side| format!(" of {side}")).unwrap_or_default();
+        let wanted = format!("a {} node{side}", config.kind());
+        return Err(RunError::NotOurs { path: config.identity.clone(), who: identity.who().to_string(), wanted });
+    }
+    let name = specs::name(&config, identity.who().name());
+    let who = Who { role: config.kind(), side: config.side(), name };
+    let (kept, memory) = State::open(&config.state)?;
+    let journal = Journal::open(&config.state)?;
+    let metrics = Arc::new(Metrics::new().map_err(io::Error::other)?);
+    let end = signals(Arc::clone(&keyring), journal.clone())?;
+    if let Some(address) = config.metrics {
+        tokio::spawn(MetricsDoor::open(address).await?.serve(metrics.registry()));
+    }
+    let control = Control::open(&config.control).await?;
+    note(&journal, Kind::Run, &format!("the watchdog of {} begins, by {}", who.name, config_path.display()));
+    let base = Base { who, keyring, journal, metrics, end };
+    match &config.role {
+        Role::Xivo(xivo) => base.xivo(&config, xivo, kept, memory, control).await,
+        Role::Cc(cc) => base.cc(cc, control).await,
+        Role::Mds(mds) => base.mds(mds, control).await,
+    }
+}
+
+/// Ends on SIGTERM and SIGINT; reads the certificate anew on SIGHUP.
+fn signals(keyring: Arc<Keyring>, journal: Journal) -> io::Result<watch::Receiver<bool>> {
+    let (end, told) = watch::channel(false);
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = term.recv() => break,
+                _ = int.recv() => break,
+                _ = hup.recv() => match keyring.reload() {
+                    Ok(()) => note(&journal, Kind::Run, "the certificate was read anew"),
+                    Err(error) => note(&journal, Kind::Alarm, &format!("the certificate stays as it was: {error}")),
+                },
+            }
+        }
+        end.send_replace(true);
+    });
+    Ok(told)
+}
+
+impl Base {
+    fn line(&self, address: SocketAddr, expected: Expected, limits: Limits) -> Line {
+        Line { link: Link::new(address, expected, Arc::clone(&self.keyring), limits), address }
+    }
+
+    /// Shows the node at its socket and to the Edge.
+    fn show(
+        &self,
+        doings: &Doings,
+        edge: Option<Line>,
+        heartbeat: Duration,
+        wishes: Option<mpsc::Sender<Wish>>,
+        control: Control,
+        orders: Option<mpsc::Sender<Order>>,
+    ) -> Shown {
+        let first = self.who.view(doings, &Alarms::default(), Vec::new());
+        let (reports, reported) = watch::channel(Arc::new(show::report(&first, None)));
+        let (view, seen) = watch::channel(Arc::new(first));
+        if let Some(edge) = &edge {
+            tokio::spawn(reporter::report(edge.link.clone(), reported, heartbeat, wishes));
+        }
+        tokio::spawn(control.serve(seen, self.journal.clone(), orders));
+        Shown { view, reports, edge, metrics: Arc::clone(&self.metrics) }
+    }
+
+    async fn xivo(
+        self,
+        config: &Config,
+        xivo: &XivoConfig,
+        kept: State,
+        memory: Option<failover::duty::Memory>,
+        control: Control,
+    ) -> Result<(), RunError> {
+        let (settings, timing) = (xivo.duty, xivo.duty.timing);
+        let (handover, left) =
+            (config.runtime("handover.json"), state::handover::take(&config.runtime("handover.json")));
+        let left = left.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the hand-over cannot be taken");
+            None
+        });
+        // Before anything else: nobody reaches a node that may not serve.
+        let fence = Fence::new(specs::fence(xivo));
+        fence.install(if left.is_some() { Install::Keeping } else { Install::Closed }).await?;
+        let (fence_state, fence_detail) = fence_state(&fence.look().await);
+
+        let probe = specs::sip(xivo);
+        let services = Services::new(specs::services(&xivo.services, probe.clone()));
+        let found = match (services.look().await, left) {
+            (Looked::Stopped, _) => Found::Stopped,
+            (_, Some(handover)) => Found::HandedOver(handover),
+            (Looked::Running, None) => Found::Running,
+            (Looked::Unclear(why), None) => {
+                note(
+                    &self.journal,
+                    Kind::Outside,
+                    &format!("whether the services run is not clear, so they are stopped: {why}"),
+                );
+                Found::Running
+            }
+        };
+        if memory.is_none() {
+            let text = "nothing is remembered: this node's vote is not given for the quiet time";
+            note(&self.journal, Kind::Alarm, text);
+        }
+        let (duty, first) = Duty::new(settings, memory.as_ref(), campaign_base(), found, clock::now());
+        let (worker, done) = services.work();
+        let pulse = Pulse::start(specs::pulse(&xivo.services, probe));
+        let felt = pulse.felt();
+
+        // A connection is given up when no lease could come of it any more.
+        let limits = Limits { dial: timing.request_limit, silence: timing.lease };
+        let peer = self.line(xivo.peer, Expected::Xivo(settings.side.other()), limits);
+        let witness = xivo.witness.map(|address| self.line(address, Expected::Edge, limits));
+        let lines = PerElector { peer: Some(peer), witness: witness.clone() };
+        let (voters, answers) = Voters::new(lines, timing.lease);
+
+        let serial = campaign_base();
+        let (watched, seen) = watch::channel(Watched { serial, status: duty.status(), epoch: duty.epoch() });
+        let (asked, requests) = mpsc::channel(door::REQUESTS);
+        let porter = Porter { side: settings.side, asked, watched: seen, turned_away: 0.into() };
+        let address = xivo.listen;
+        let door = Door::open(address, Arc::clone(&self.keyring)).await;
+        let door = door.map_err(|source| RunError::Listen { address, source })?;
+        let serving = tokio::spawn(door.serve(Arc::new(porter)));
+
+        let anchors = specs::anchors(xivo);
+        let peer_host = xivo.peer.ip();
+        let targets: Vec<IpAddr> = std::iter::once(peer_host).chain(anchors.iter().copied()).collect();
+        let echo = Echo::start(EchoSpec { targets, interval: ECHO });
+        let (wishes, wished) = mpsc::channel(WISHES);
+        let (orders, ordered) = mpsc::channel(ORDERS);
+        let doings = Doings::new(duty.status(), "the watchdog began");
+        let shown = self.show(&doings, witness, timing.heartbeat, Some(wishes), control, Some(orders));
+        let fit = xivo.services.fit.as_ref().map(specs::command);
+        let outside = OutsideWatch::start(specs::outside(&xivo.services), services.clone(), fit);
+        let names =
+            xivo.media_servers.iter().map(|server| (server.name.clone(), xivo.asterisk.registration(&server.name)));
+        let registrations = (!xivo.media_servers.is_empty()).then(|| {
+            Registrations::start(specs::asterisk(&xivo.asterisk), names.collect(), settings.retry, settings.retry_limit)
+        });
+        let replication = xivo.replication.as_ref();
+        let mut node = Xivo {
+            who: self.who,
+            settings,
+            start_limit: xivo.services.start.time_limit,
+            duty,
+            queue: VecDeque::new(),
+            state: Arc::new(kept),
+            handover,
+            left: None,
+            journal: self.journal,
+            metrics: self.metrics,
+            keyring: self.keyring,
+            fence,
+            fence_state,
+            fence_detail,
+            fenced_when_stopped: false,
+            worker,
+            done,
+            doing_since: None,
+            pulse,
+            felt,
+            fitness: Fitness::new(xivo.services.recover),
+            told_fit: None,
+            outside,
+            acts_of_others: VecDeque::new(),
+            voters,
+            answers,
+            asked: requests,
+            peer_report: None,
+            asker: None,
+            orders: ordered,
+            operator: None,
+            wishes: wished,
+            wished: None,
+            echo,
+            peer_host,
+            anchors,
+            surroundings: None,
+            window: xivo.window,
+            in_window: None,
+            registrations,
+            replication: replication
+                .map(|own| Replication::start(specs::command(&own.hold), specs::command(&own.resume))),
+            rival: config.rival.clone(),
+            watched,
+            shown,
+            doings,
+            alarms: Alarms::default(),
+        };
+        node.begin(first).await;
+        crate::systemd::ready("watching");
+        node.run(self.end).await;
+        serving.abort();
+        Ok(())
+    }
+
+    async fn cc(self, config: &CcConfig, control: Control) -> Result<(), RunError> {
+        let probe = config.ready.as_ref().map(specs::ready).transpose()?;
+        let services = Services::new(specs::services(&config.services, probe.clone()));
+        let found = if services.look().await == Looked::Stopped { Found::Stopped } else { Found::Running };
+        let follower = Follower::new(config.follow, found, clock::now());
+        let (worker, done) = services.work();
+        let pulse = Pulse::start(specs::pulse(&config.services, probe));
+        let felt = pulse.felt();
+        let limits = Limits { dial: config.heartbeat, silence: WATCH_HOLD + config.heartbeat * 2 };
+        let line = self.line(config.xivo, Expected::Xivo(config.side), limits);
+        let (heard, xivo) = mpsc::channel(4);
+        tokio::spawn(cc::watch_xivo(line.link.clone(), heard));
+        let edge = config.edge.map(|address| self.line(address, Expected::Edge, limits));
+        let doings = Doings::new(follower.status(), "the watchdog began");
+        let shown = self.show(&doings, edge, config.heartbeat, None, control, None);
+        let mut node = Cc {
+            who: self.who,
+            follower,
+            worker,
+            done,
+            pulse,
+            felt,
+            xivo,
+            journal: self.journal,
+            metrics: self.metrics,
+            keyring: self.keyring,
+            shown,
+            doings,
+            doing_since: None,
+            alarms: Alarms::default(),
+            line,
+            heard: None,
+        };
+        node.begin();
+        crate::systemd::ready("watching");
+        node.run(self.end).await;
+        Ok(())
+    }
+
+    async fn mds(self, config: &MdsConfig, control: Control) -> Result<(), RunError> {
+        let limits = Limits { dial: config.heartbeat, silence: config.heartbeat * 4 };
+        let edge = config.edge.map(|address| self.line(address, Expected::Edge, limits));
+        let doings = Doings::new(Status::Active, "the watchdog began");
+        let shown = self.show(&doings, edge, config.heartbeat, None, control, None);
+        let node = Mds {
+            who: self.who,
+            asterisk: specs::asterisk(&config.asterisk),
+            main: config.xivo.main,
+            standby: config.xivo.standby,
+            holder: Holder::new(SETTLE, clock::now()),
+            mute: None,
+            every: config.heartbeat,
+            journal: self.journal,
+            keyring: self.keyring,
+            shown,
+            doings,
+            alarms: Alarms::default(),
+        };
+        crate::systemd::ready("watching");
+        node.run(self.end).await;
+        Ok(())
+    }
+}
+
+/// Above any campaign this node ever counted, also when its disk was lost: milliseconds of the Unix epoch.
+fn campaign_base() -> u64 {
+    u64::try_from(state::Time::now().unix_ms()).unwrap_or(0)
+}

@@ -1,0 +1,226 @@
+//! Drives a XiVO node: reads the clock, feeds the duty what happens, carries out what it decides. It decides nothing.
+
+mod carry;
+mod hear;
+pub(super) mod show;
+
+use super::alarms::Alarms;
+use super::door::Asked;
+use super::fitness::Fitness;
+use super::outside::Watch as OutsideWatch;
+use super::registrations::Registrations;
+use super::replication::Replication;
+use super::show::{Doings, Shown, Who, note, settle};
+use super::voters::{Answered, Voters};
+use crate::config::Window;
+use crate::control::api::{FenceState, Order, Outside};
+use crate::hands::clock;
+use crate::hands::echo::Echo;
+use crate::hands::fence::Fence;
+use crate::hands::pulse::{Felt, Pulse, Watching};
+use crate::hands::services::{self, Doing, Worker};
+use crate::metrics::Metrics;
+use crate::state::{Journal, Kind, State};
+use failover::Instant;
+use failover::duty::{self, Act, Duty, Event, Handover, Output, Settings, Surroundings};
+use failover::health::Status;
+use failover::lease::{Answer, Report};
+use failover::register::Service;
+use protocol::identity::Keyring;
+use protocol::wire::{Watched, Wish, Wished};
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// The loop turns at least so often, whatever the duty wants: the service manager is told that it does.
+const LONGEST_SLEEP: Duration = Duration::from_millis(250);
+
+/// A XiVO node at work.
+pub(super) struct Xivo {
+    pub(super) who: Who,
+    pub(super) settings: Settings,
+    /// The start command's time limit: of the bound that is shown.
+    pub(super) start_limit: Duration,
+    pub(super) duty: Duty,
+    pub(super) queue: VecDeque<Input>,
+
+    pub(super) state: Arc<State>,
+    /// Where the lease is left for the next watchdog, and what was left there.
+    pub(super) handover: PathBuf,
+    pub(super) left: Option<Handover>,
+    pub(super) journal: Journal,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) keyring: Arc<Keyring>,
+
+    pub(super) fence: Fence,
+    pub(super) fence_state: FenceState,
+    pub(super) fence_detail: String,
+    /// The fence stops no packet: the node is fenced when its services are stopped.
+    pub(super) fenced_when_stopped: bool,
+    pub(super) worker: Worker,
+    pub(super) done: mpsc::Receiver<services::Event>,
+    pub(super) doing_since: Option<(Doing, Instant)>,
+    pub(super) pulse: Pulse,
+    pub(super) felt: watch::Receiver<Felt>,
+    pub(super) fitness: Fitness,
+    pub(super) told_fit: Option<bool>,
+    pub(super) outside: OutsideWatch,
+    /// What others did to the services, newest first.
+    pub(super) acts_of_others: VecDeque<Outside>,
+
+    pub(super) voters: Voters,
+    pub(super) answers: mpsc::Receiver<Answered>,
+    pub(super) asked: mpsc::Receiver<Asked>,
+    /// What the peer said of itself last.
+    pub(super) peer_report: Option<Report>,
+    /// Who waits for the answer to the request in hand.
+    pub(super) asker: Option<oneshot::Sender<Answer>>,
+    pub(super) orders: mpsc::Receiver<Order>,
+    /// Who waits for what comes of the order in hand.
+    pub(super) operator: Option<Operator>,
+    pub(super) wishes: mpsc::Receiver<Wish>,
+    pub(super) wished: Option<Wished>,
+
+    pub(super) echo: Echo,
+    pub(super) peer_host: IpAddr,
+    pub(super) anchors: Vec<IpAddr>,
+    pub(super) surroundings: Option<Surroundings>,
+    pub(super) window: Option<Window>,
+    pub(super) in_window: Option<duty::Window>,
+    pub(super) registrations: Option<Registrations>,
+    pub(super) replication: Option<Replication>,
+    pub(super) rival: Option<PathBuf>,
+
+    pub(super) watched: watch::Sender<Watched>,
+    pub(super) shown: Shown,
+    pub(super) doings: Doings,
+    pub(super) alarms: Alarms,
+}
+
+/// Something that happens, and who waits for what comes of it.
+pub(super) enum Input {
+    /// Nobody waits.
+    Event(Event),
+    /// The peer asks.
+    Asked(Asked),
+    /// An operator acts.
+    Act(Act, Operator),
+}
+
+impl From<Event> for Input {
+    fn from(event: Event) -> Self {
+        Self::Event(event)
+    }
+}
+
+/// Who gave an order, and where the outcome goes.
+pub(super) struct Operator {
+    pub(super) who: String,
+    pub(super) reason: String,
+    pub(super) reply: Waits,
+}
+
+/// Who waits for what comes of an order.
+pub(super) enum Waits {
+    /// An operator at the socket.
+    Here(oneshot::Sender<Result<String, String>>),
+    /// The Edge, which handed a wish over.
+    Edge(u64),
+}
+
+impl Xivo {
+    /// Carries out what the duty said first.
+    pub(super) async fn begin(&mut self, first: Vec<Output>) {
+        self.carry_out(first).await;
+        if self.duty.status() == Status::Active {
+            self.pulse.watch(Watching::On);
+            if let Some(registrations) = &self.registrations {
+                registrations.tell(Service::Serves);
+            }
+        }
+    }
+
+    /// Runs until told to end.
+    pub(super) async fn run(mut self, mut end: watch::Receiver<bool>) {
+        self.look_around();
+        loop {
+            self.judge_fitness();
+            while let Some(input) = self.queue.pop_front() {
+                self.feed(input).await;
+                self.judge_fitness();
+            }
+            self.show();
+            crate::systemd::alive();
+            if *end.borrow() {
+                break;
+            }
+            self.wait(&mut end).await;
+        }
+        self.leave().await;
+    }
+
+    /// Feeds the duty one event and carries out what it says.
+    async fn feed(&mut self, input: Input) {
+        let event = match input {
+            Input::Event(event) => event,
+            Input::Asked(asked) => {
+                self.asker = Some(asked.answer);
+                Event::Asked(asked.request)
+            }
+            Input::Act(act, operator) => {
+                self.operator = Some(operator);
+                Event::Act(act)
+            }
+        };
+        let outputs = self.duty.handle(event, clock::now());
+        self.carry_out(outputs).await;
+        // Whoever asked and got no answer was not heard: it asks again.
+        self.asker = None;
+        self.operator = None;
+    }
+
+    /// Waits for the next thing that happens, and queues it.
+    async fn wait(&mut self, end: &mut watch::Receiver<bool>) {
+        let now = clock::now();
+        let wake = [self.duty.deadline(), self.fitness.deadline(now), Some(now + LONGEST_SLEEP)];
+        let wake = wake.into_iter().flatten().min().unwrap_or(now);
+        tokio::select! {
+            biased;
+            Some(done) = self.done.recv() => self.worked(done),
+            Some(answered) = self.answers.recv() => self.answered(answered),
+            Some(asked) = self.asked.recv() => self.queue.push_back(Input::Asked(asked)),
+            Some(order) = self.orders.recv() => self.ordered(order),
+            Some(wish) = self.wishes.recv() => self.wish(wish),
+            Ok(()) = self.felt.changed() => self.feel().await,
+            Some(seen) = self.outside.seen() => self.saw_outside(seen),
+            () = clock::sleep_until(wake) => {
+                self.look_around();
+                self.queue.push_back(Event::Timer.into());
+            }
+            _ = end.changed() => {}
+        }
+    }
+
+    /// What it does now, to those that follow and to whoever asks.
+    pub(super) fn serves(&self) -> bool {
+        matches!(self.duty.status(), Status::Active | Status::Starting)
+    }
+
+    /// The daemon ends: telephony stays, and the next daemon goes on if it comes within the lease.
+    async fn leave(&mut self) {
+        let left = match self.left {
+            Some(_) => "the watchdog ends; telephony goes on, and the next watchdog may take over within the lease",
+            None if self.duty.status() == Status::Inactive => "the watchdog ends; the node does not serve",
+            None => "the watchdog ends without a hand-over: the lease runs out, the fence closes by itself",
+        };
+        note(&self.journal, Kind::Run, left);
+        settle(&self.journal).await;
+        // No answer is given any more that the next daemon would not know of.
+        self.asked.close();
+        self.pulse.watch(Watching::Off);
+        drop(self.asker.take());
+    }
+}

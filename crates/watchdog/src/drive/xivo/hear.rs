@@ -1,0 +1,149 @@
+//! Takes in what happens around a XiVO node, and queues what the duty must know.
+
+use super::{Input, Operator, Waits, Xivo};
+use crate::control::api::{Order, Outside};
+use crate::drive::fitness::ByHand;
+use crate::drive::outside::Seen;
+use crate::drive::show::ended;
+use crate::drive::voters::Answered;
+use crate::hands::clock;
+use crate::hands::echo::Answering;
+use crate::hands::pulse::Works;
+use crate::hands::services;
+use crate::state::{Kind, Time};
+use failover::duty::{self, Act, Event, Outcome, Surroundings};
+use failover::health::Status;
+use protocol::wire::Wish;
+
+/// Acts of others that are shown.
+const ACTS_OF_OTHERS: usize = 5;
+
+impl Xivo {
+    /// A command ended.
+    pub(super) fn worked(&mut self, done: services::Event) {
+        match done {
+            services::Event::Started(report) => {
+                self.metrics.command("start", ended(report.outcome), report.took);
+                self.tell(Kind::Command, &report.text);
+                self.queue.push_back(Event::Started(report.outcome).into());
+            }
+            services::Event::Stopped(report) => {
+                self.metrics.command("stop", ended(report.outcome), report.took);
+                self.tell(Kind::Command, &report.text);
+                if report.outcome == Outcome::Done {
+                    self.fitness.stopped(clock::now());
+                    if std::mem::take(&mut self.fenced_when_stopped) {
+                        self.queue.push_back(Event::Fenced.into());
+                    }
+                }
+                self.queue.push_back(Event::Stopped(report.outcome).into());
+            }
+        }
+    }
+
+    /// A voter answered, or did not.
+    pub(super) fn answered(&mut self, answered: Answered) {
+        match &answered.told {
+            Ok(answer) => self.metrics.answered(answered.by, answer.ruling, clock::now().since(answered.sent)),
+            Err(_) => self.metrics.unanswered(answered.by),
+        }
+        if let Some((by, sent, answer)) = self.voters.note(answered) {
+            self.peer_report = answer.report.or(self.peer_report);
+            self.queue.push_back(Event::Answered { by, sent, answer }.into());
+        }
+    }
+
+    /// An operator at the socket acts.
+    pub(super) fn ordered(&mut self, order: Order) {
+        let Order { act, who, reason, reply } = order;
+        if matches!(act, Act::Activate | Act::ForceActivate | Act::Resume) {
+            self.fitness.by_hand(None);
+            self.judge_fitness();
+        }
+        self.queue.push_back(Input::Act(act, Operator { who, reason, reply: Waits::Here(reply) }));
+    }
+
+    /// The Edge hands an operator's wish over. Each is looked at once.
+    pub(super) fn wish(&mut self, wish: Wish) {
+        if self.wished.as_ref().is_some_and(|wished| wished.id >= wish.id) {
+            return;
+        }
+        let Wish { id, to, who, reason } = wish;
+        let who = format!("{who}, at the Edge");
+        self.queue.push_back(Input::Act(Act::HandOver { to }, Operator { who, reason, reply: Waits::Edge(id) }));
+    }
+
+    /// Telephony began or ceased to work.
+    pub(super) async fn feel(&mut self) {
+        let felt = self.felt.borrow_and_update().clone();
+        if felt.works != Works::No || self.duty.status() != Status::Active {
+            return;
+        }
+        let outside = self.outside.look().await;
+        for sentence in outside.sentences() {
+            self.saw_others(sentence);
+        }
+        let by_hand = outside.by_hand.map(ByHand::Person).or(outside.upgrade.map(ByHand::Upgrade));
+        self.fitness.by_hand(by_hand);
+        self.tell(Kind::Alarm, &format!("telephony is dead: {}", felt.detail));
+        self.fitness.died(&felt.detail);
+    }
+
+    /// Somebody else was at work on the node, or is done.
+    pub(super) fn saw_outside(&mut self, seen: Seen) {
+        let inactive = self.duty.status() == Status::Inactive;
+        let running = seen.running && inactive;
+        if self.alarms.outside(running) && running {
+            self.saw_others("somebody else started the services of this inactive node; they are left alone");
+        }
+        if running {
+            self.fitness.by_hand(None);
+        }
+        if !seen.upgrade {
+            self.fitness.upgrade_is_over();
+        }
+        self.fitness.unready(seen.unready);
+    }
+
+    fn saw_others(&mut self, sentence: &str) {
+        self.tell(Kind::Outside, sentence);
+        self.acts_of_others.push_front(Outside { at: Time::now(), sentence: sentence.to_owned() });
+        self.acts_of_others.truncate(ACTS_OF_OTHERS);
+    }
+
+    /// Looks at what costs nothing to look at.
+    pub(super) fn look_around(&mut self) {
+        let within = self.settings.timing.promise;
+        // Who cannot be asked may be there: Standby does not start beside a Main that it cannot ask for.
+        let peer_host = self.echo.answering(self.peer_host, within) != Answering::No;
+        let anchors = self.anchors.iter().any(|anchor| self.echo.answering(*anchor, within) == Answering::Yes);
+        let surroundings = Surroundings { peer_host, anchors };
+        if self.surroundings.replace(surroundings) != Some(surroundings) {
+            self.queue.push_back(Event::Surroundings(surroundings).into());
+        }
+        let window = self.window.as_ref().map_or(duty::Window::Closed, crate::config::Window::now);
+        if self.in_window.replace(window) != Some(window) {
+            self.queue.push_back(Event::Window(window).into());
+        }
+        let rival = self.rival.as_deref().and_then(crate::rival::present);
+        if self.alarms.rival(rival.clone())
+            && let Some(rival) = rival
+        {
+            self.tell(Kind::Alarm, &rival);
+        }
+    }
+
+    /// Tells the duty when the node's fitness changed.
+    pub(super) fn judge_fitness(&mut self) {
+        let unfit = self.fitness.unfit(clock::now(), self.serves());
+        let fit = unfit.is_none();
+        if self.told_fit.replace(fit) == Some(fit) {
+            return;
+        }
+        self.queue.push_back(if fit { Event::Fit } else { Event::Unfit }.into());
+        match unfit {
+            Some(why) => self.tell(Kind::Changed, &format!("cannot serve: {why}")),
+            None => self.tell(Kind::Changed, "can serve"),
+        }
+    }
+}

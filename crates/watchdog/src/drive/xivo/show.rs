@@ -1,0 +1,161 @@
+//! What a XiVO node shows of itself.
+
+use super::Xivo;
+use crate::control::api::{DutyView, FenceState, FenceView, IcmpSocket, IcmpView, Link, VoterView, Voters};
+use crate::drive::replication::Replicates;
+use crate::drive::show::{Line, millis, running};
+use crate::hands::clock;
+use crate::hands::echo::{Answering, Socket};
+use crate::hands::fence;
+use crate::hands::pulse::Works;
+use failover::duty::{Elector, Guard, Requests, Witness};
+use failover::health::Status;
+use protocol::wire::{self, ServiceState, Watched};
+use std::time::Duration;
+
+impl Xivo {
+    /// Shows everything that changed since the last event: to the followers, the Edge, and whoever asks.
+    pub(super) fn show(&mut self) {
+        let status = self.duty.status();
+        let epoch = self.duty.epoch();
+        self.watched.send_if_modified(|watched| {
+            let changed = watched.status != status;
+            if changed {
+                *watched = Watched { serial: watched.serial + 1, status, epoch };
+            }
+            changed
+        });
+        self.outside.inactive(status == Status::Inactive);
+        if let Some(replication) = &self.replication {
+            replication.tell(if status == Status::Active { Replicates::Yes } else { Replicates::No });
+            self.alarms.replication(replication.failed());
+        }
+        self.alarms.certificate(self.keyring.current().days_left());
+        let unfit = self.fitness.unfit(clock::now(), self.serves()).map(|why| why.to_string());
+        self.alarms.unfit(unfit.as_ref().map(|why| format!("cannot serve: {why}")));
+        self.leave_lease();
+
+        let mut view = self.who.view(&self.doings, &self.alarms, self.acts_of_others.iter().cloned().collect());
+        view.status = status;
+        let felt = self.felt.borrow().clone();
+        if felt.works != Works::Unknown {
+            let works = felt.works == Works::Yes;
+            view.services.insert("telephony".into(), ServiceState { works, detail: felt.detail });
+        }
+        view.running = running(&self.worker, &mut self.doing_since);
+        view.duty = Some(self.duty_view(unfit.is_none()));
+        self.shown.show(view, self.wished.clone());
+    }
+
+    fn duty_view(&self, fit: bool) -> DutyView {
+        let (memory, now) = (self.duty.memory(), clock::now());
+        let wishes = memory.wishes;
+        let within = self.settings.timing.promise;
+        let answers = |host| self.echo.answering(host, within) == Answering::Yes;
+        DutyView {
+            epoch: self.duty.epoch(),
+            campaign: memory.campaign,
+            guard: self.duty.guard().map(guard),
+            fit,
+            waiting: self.duty.waiting().filter(|_| !self.serves()).map(|why| why.to_string()),
+            mode: wishes.mode.into(),
+            failback: wishes.failback.into(),
+            frozen: wishes.frozen,
+            choice: wishes.choice.into(),
+            accept_requests: self.settings.requests == Requests::Accept,
+            voters: Voters {
+                peer: self.voter(Elector::Peer),
+                witness: (self.settings.witness == Witness::Configured).then(|| self.voter(Elector::Witness)),
+            },
+            witness_out: self.duty.report().witness_out,
+            vote: memory.vote.record.to_string(),
+            lease_ms_left: self.duty.lease_until().map(|until| millis(until.since(now))),
+            takeover_ms: millis(self.settings.timing.activation_bound(self.start_limit, Duration::ZERO)),
+            fence: FenceView {
+                kind: self.fence.kind().into(),
+                state: self.fence_state,
+                detail: self.fence_detail.clone(),
+            },
+            icmp: IcmpView {
+                socket: socket(if self.peer_host.is_ipv4() { &self.echo.v4 } else { &self.echo.v6 }),
+                peer: match self.echo.answering(self.peer_host, within) {
+                    Answering::Yes => Some(true),
+                    Answering::No => Some(false),
+                    Answering::Unknown => None,
+                },
+                anchors: (!self.anchors.is_empty()).then(|| self.anchors.iter().copied().any(answers)),
+            },
+            media_servers: self.registrations.as_ref().map(|all| all.state().borrow().clone()).unwrap_or_default(),
+            persisted: !self.alarms.has_disk(),
+            replication_held: self.replication.as_ref().map(|_| self.duty.status() != Status::Active),
+            explanation: self.duty.explain().to_string(),
+        }
+    }
+
+    fn voter(&self, by: Elector) -> VoterView {
+        let seen = &self.voters.seen[by];
+        let none = || Link { address: String::new(), connected: false, state: "not configured".into() };
+        let mut link = self.voters.line(by).map_or_else(none, Line::view);
+        if let Some(why) = &seen.failed {
+            link.state.clone_from(why);
+        }
+        let peer = (by == Elector::Peer).then_some(self.peer_report).flatten();
+        VoterView {
+            link,
+            answered_ms_ago: seen.answered.map(|at| millis(clock::now().since(at))),
+            ruling: seen.ruling.map(Into::into),
+            status: peer.map(|report| report.status),
+            fit: peer.map(|report| report.fit),
+        }
+    }
+
+    /// Leaves the lease for the next watchdog, however this one ends. A file of the running system: it costs no disk.
+    fn leave_lease(&mut self) {
+        let handover = self.duty.hand_over();
+        if handover == self.left {
+            return;
+        }
+        let written = match handover {
+            Some(handover) => crate::state::handover::leave(&self.handover, handover),
+            None => std::fs::remove_file(&self.handover),
+        };
+        match written {
+            Ok(()) => self.left = handover,
+            Err(error) => tracing::debug!(%error, "the hand-over cannot be written"),
+        }
+    }
+
+    pub(super) fn saw_fence(&mut self, state: FenceState, detail: &str) {
+        self.fence_state = state;
+        detail.clone_into(&mut self.fence_detail);
+    }
+}
+
+/// How a fence is, as people read it.
+pub(in crate::drive) fn fence_state(state: &fence::State) -> (FenceState, String) {
+    match state {
+        fence::State::Open => (FenceState::Open, "phones are let in".into()),
+        fence::State::Closed => (FenceState::Closed, "phones are kept out".into()),
+        fence::State::Missing(why) => (FenceState::Failed, why.clone()),
+        fence::State::Unknown => (FenceState::Absent, "this fence stops no packet".into()),
+    }
+}
+
+fn guard(guard: Guard) -> wire::Guard {
+    match guard {
+        Guard::Guarded => wire::Guard::Guarded,
+        Guard::Exposed { lacks } => {
+            let lacks = if lacks == Elector::Peer { "peer" } else { "witness" };
+            wire::Guard::Exposed { lacks: lacks.into() }
+        }
+        Guard::Unguarded(why) => wire::Guard::Unguarded { why: why.to_string() },
+    }
+}
+
+const fn socket(socket: &Socket) -> IcmpSocket {
+    match socket {
+        Socket::Datagram => IcmpSocket::Dgram,
+        Socket::Raw => IcmpSocket::Raw,
+        Socket::None(_) | Socket::Unused => IcmpSocket::None,
+    }
+}

@@ -1,0 +1,238 @@
+//! Runs one external command, with its whole process group, within a time limit.
+//!
+//! A command that ends well may leave processes behind: that is what a start command is for. One that is killed leaves
+//! none of its process group.
+
+mod group;
+mod said;
+
+use self::group::Group;
+use self::said::Said;
+use super::line::one_line;
+use failover::Span;
+use rustix::fs::{MemfdFlags, memfd_create};
+use std::fmt;
+use std::fs::File;
+use std::future::{Future, pending};
+use std::io::{self, Seek, Write};
+use std::pin::pin;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+
+/// What a command may still do between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(1);
+/// How much of what a command said is kept.
+const KEPT: usize = 4 * 1024;
+/// How long a killed process may take to disappear before it is given up: it hangs in the kernel then.
+const LAST_BREATH: Duration = Duration::from_secs(1);
+/// How long what a command said is read after it ended; its children may hold the pipe open for ever.
+const DRAIN: Duration = Duration::from_millis(50);
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What to run, and for how long at most. It runs in `/`, with nothing but `PATH` and `LANG=C` in its environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandSpec {
+    /// The program and its arguments; no shell.
+    pub argv: Vec<String>,
+    /// When its process group is told to end (SIGTERM), and killed a second later.
+    pub time_limit: Duration,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Exit code 0.
+    Done,
+    /// Another exit code.
+    ExitCode(i32),
+    /// A signal nobody here sent.
+    Signal(i32),
+    /// It was killed at its time limit.
+    TimedOut,
+    /// It was killed because nobody wants it any more.
+    Killed,
+    /// There is no such program.
+    NotFound,
+    /// It may not, or cannot, be executed.
+    NotExecutable,
+    /// The system could not start it.
+    NotStarted,
+}
+
+/// What became of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// How it ended.
+    pub ending: Ending,
+    /// What it said, standard output and error as they came; the last 4 KiB of it.
+    pub output: String,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl CommandSpec {
+    /// Makes a specification.
+    pub fn new<T: Into<String>>(argv: impl IntoIterator<Item = T>, time_limit: Duration) -> Self {
+        Self { argv: argv.into_iter().map(Into::into).collect(), time_limit }
+    }
+
+    /// Runs it. Dropping the future kills the process group.
+    pub async fn run(&self) -> Ran {
+        self.run_until(pending()).await
+    }
+
+    /// Runs it until it ends or `killed` does: then the process group is killed at once.
+    pub async fn run_until(&self, killed: impl Future<Output = ()>) -> Ran {
+        let run = Run { argv: &self.argv, time_limit: self.time_limit, input: None, grace: GRACE, keep: KEPT };
+        run.until(killed).await
+    }
+}
+
+impl fmt::Display for CommandSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&one_line(&self.argv.join(" ")))
+    }
+}
+
+/// One run, with what its specification does not say.
+pub(super) struct Run<'a> {
+    pub(super) argv: &'a [String],
+    pub(super) time_limit: Duration,
+    /// What it reads on standard input; none: nothing.
+    pub(super) input: Option<&'a str>,
+    /// Between SIGTERM and SIGKILL; zero: SIGKILL at once.
+    pub(super) grace: Duration,
+    /// How many bytes of what it says are kept.
+    pub(super) keep: usize,
+}
+
+impl Run<'_> {
+    pub(super) async fn until(self, killed: impl Future<Output = ()>) -> Ran {
+        let began = Instant::now();
+        let (mut group, mut said) = match self.start() {
+            Ok(started) => started,
+            Err(cause) => return not_started(&cause, began),
+        };
+        let mut killed = pin!(killed);
+        let status = tokio::select! {
+            biased;
+            () = &mut killed => Err(Ending::Killed),
+            status = group.ended() => Ok(status),
+            () = sleep(self.time_limit) => Err(Ending::TimedOut),
+            never = said.listen() => match never {},
+        };
+        let ending = match status {
+            Ok(Ok(status)) => of_status(status),
+            Ok(Err(_)) => Ending::NotStarted,
+            Err(ending) => {
+                let grace = if ending == Ending::Killed { Duration::ZERO } else { self.grace };
+                tokio::select! {
+                    biased;
+                    () = end(&mut group, grace, killed) => {}
+                    never = said.listen() => match never {},
+                }
+                ending
+            }
+        };
+        let output = said.rest(DRAIN).await;
+        Ran { ending, output, took: began.elapsed() }
+    }
+
+    fn start(&self) -> io::Result<(Group, Said)> {
+        let (program, arguments) = self.argv.split_first().ok_or(io::ErrorKind::NotFound)?;
+        let (said, writer) = io::pipe()?;
+        let mut command = tokio::process::Command::new(program);
+        command
+            .args(arguments)
+            .env_clear()
+            .envs([("PATH", PATH), ("LANG", "C")])
+            .current_dir("/")
+            .stdin(self.input.map_or_else(|| Ok(Stdio::null()), readable)?)
+            .stdout(writer.try_clone()?)
+            .stderr(writer);
+        let group = Group::start(&mut command)?;
+        Ok((group, Said::new(said, self.keep)?))
+    }
+}
+
+/// Ends a process group; a `killed` that comes meanwhile leaves it no more grace.
+async fn end(group: &mut Group, grace: Duration, killed: impl Future<Output = ()>) {
+    if !grace.is_zero() {
+        tokio::select! {
+            () = group.terminate(grace) => {}
+            () = killed => {}
+        }
+    }
+    group.kill();
+    let _ = timeout(LAST_BREATH, group.ended()).await;
+}
+
+/// A file in memory: unlike a pipe it takes everything at once, whoever reads it or not.
+fn readable(input: &str) -> io::Result<Stdio> {
+    let mut file = File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
+    file.write_all(input.as_bytes())?;
+    file.rewind()?;
+    Ok(file.into())
+}
+
+fn of_status(status: ExitStatus) -> Ending {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(0), _) => Ending::Done,
+        (Some(code), _) => Ending::ExitCode(code),
+        (None, signal) => Ending::Signal(signal.unwrap_or_default()),
+    }
+}
+
+fn not_started(cause: &io::Error, began: Instant) -> Ran {
+    const ENOEXEC: i32 = 8;
+    let ending = match cause.kind() {
+        io::ErrorKind::NotFound => Ending::NotFound,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory => Ending::NotExecutable,
+        _ if cause.raw_os_error() == Some(ENOEXEC) => Ending::NotExecutable,
+        _ => Ending::NotStarted,
+    };
+    Ran { ending, output: cause.to_string(), took: began.elapsed() }
+}
+
+impl Ran {
+    /// Returns whether it ended with exit code 0.
+    pub fn is_done(&self) -> bool {
+        self.ending == Ending::Done
+    }
+
+    /// Returns the last line it said, as one printable line of at most 240 bytes.
+    pub fn summary(&self) -> String {
+        one_line(self.output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default())
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("done"),
+            Self::ExitCode(code) => write!(f, "exit code {code}"),
+            Self::Signal(signal) => write!(f, "ended by signal {signal}"),
+            Self::TimedOut => f.write_str("killed at its time limit"),
+            Self::Killed => f.write_str("killed"),
+            Self::NotFound => f.write_str("no such program"),
+            Self::NotExecutable => f.write_str("it cannot be executed"),
+            Self::NotStarted => f.write_str("it could not be started"),
+        }
+    }
+}
+
+/// `exit code 3 after 80 ms: what it said last`.
+impl fmt::Display for Ran {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} after {}", self.ending, Span(self.took))?;
+        match self.summary() {
+            said if said.is_empty() => Ok(()),
+            said => write!(f, ": {said}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

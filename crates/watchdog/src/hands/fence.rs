@@ -1,0 +1,306 @@
+//! The fence: makes a node unreachable for phones within milliseconds, however long a stop takes.
+//!
+//! The kernel's packet filter is driven by the `nft` program: each script is one transaction, takes some milliseconds,
+//! and what an operator reads in `nft list ruleset` is what was written here. Crates for it exist: those over netlink
+//! know no timed elements or are not looked after, the one that is (`nftables`) only makes JSON for the same program.
+
+mod nft;
+mod seen;
+
+use self::nft::Nft;
+use super::command::{CommandSpec, Ran};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+use tokio::sync::{Mutex, watch};
+
+/// Which fence, and its figures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FenceSpec {
+    /// The kernel's packet filter; it closes by itself when the lease is over.
+    Nft(NftSpec),
+    /// None: a node is fenced when its telephony is silent.
+    None {
+        /// The last resort, if any.
+        last_resort: Option<CommandSpec>,
+    },
+    /// Commands of the operator's. Nothing closes it by itself.
+    Command {
+        /// Makes the node unreachable; exit code 0 when it is.
+        close: CommandSpec,
+        /// Makes it reachable again; not run for a mere renewal.
+        permit: Option<CommandSpec>,
+        /// The last resort, if any.
+        last_resort: Option<CommandSpec>,
+    },
+}
+
+/// The kernel's packet filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NftSpec {
+    /// The program and leading arguments: `nft`.
+    pub program: Vec<String>,
+    /// The node's SIP ports, UDP and TCP.
+    pub ports: Vec<u16>,
+    /// Media servers, which an orderly stop may still reach.
+    pub partners: Vec<IpAddr>,
+    /// For each call of the program: half the fence limit.
+    pub time_limit: Duration,
+    /// Run with the hard fence, if any.
+    pub last_resort: Option<CommandSpec>,
+}
+
+/// How a fence is installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Install {
+    /// Closed, whatever was there.
+    Closed,
+    /// What is permitted stays permitted until its time: a watchdog before this one handed the node over.
+    Keeping,
+}
+
+/// For how long phones are let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permit {
+    /// For so long; the kernel ends it.
+    For(Duration),
+    /// Until it is closed.
+    Unlimited,
+}
+
+/// Whether media servers can still be reached once it is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Partners {
+    /// Yes, for so long, to unregister.
+    For(Duration),
+    /// No.
+    Closed,
+}
+
+/// How it was closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// Verified.
+    Verified {
+        /// How long closing and reading back took.
+        took: Duration,
+    },
+    /// This fence stops no packet: the node is fenced when its services are stopped.
+    WhenStopped,
+}
+
+/// What is installed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Phones are let in.
+    Open,
+    /// They are not.
+    Closed,
+    /// Nothing, or not what should be; why.
+    Missing(String),
+    /// This kind cannot tell.
+    Unknown,
+}
+
+/// A fence could not be worked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FenceError {
+    /// The command failed.
+    #[error("cannot {act} by `{command}`: {said}")]
+    Command {
+        /// What was to be done.
+        act: &'static str,
+        /// The program.
+        command: String,
+        /// How it ended, and what it said.
+        said: String,
+    },
+    /// It was done, but reading back shows something else.
+    #[error("the fence was told to {act}, but {seen}")]
+    NotVerified {
+        /// What was to be done.
+        act: &'static str,
+        /// What was read.
+        seen: String,
+    },
+    /// There is no last resort.
+    #[error("no last resort is configured, and this fence has no harder one")]
+    NoLastResort,
+}
+
+/// A fence. Its calls are carried out one after the other, in the order they were made; closing it interrupts permits,
+/// so that a slow one cannot hold it up.
+#[derive(Debug)]
+pub struct Fence {
+    kind: Kind,
+    /// Counts the closings.
+    closings: watch::Sender<u64>,
+    last_resort: Option<CommandSpec>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Nft(Mutex<Nft>),
+    None,
+    Command { close: CommandSpec, permit: Option<CommandSpec>, state: Mutex<State> },
+}
+
+impl Fence {
+    /// Makes it; nothing is touched yet.
+    pub fn new(spec: FenceSpec) -> Self {
+        let (kind, last_resort) = match spec {
+            FenceSpec::Nft(mut spec) => {
+                let last_resort = spec.last_resort.take();
+                (Kind::Nft(Mutex::new(Nft::new(spec))), last_resort)
+            }
+            FenceSpec::None { last_resort } => (Kind::None, last_resort),
+            FenceSpec::Command { close, permit, last_resort } => {
+                (Kind::Command { close, permit, state: Mutex::new(State::Unknown) }, last_resort)
+            }
+        };
+        Self { kind, closings: watch::Sender::new(0), last_resort }
+    }
+
+    /// Returns the kind's name: `nft`, `none` or `command`.
+    pub fn kind(&self) -> &'static str {
+        match self.kind {
+            Kind::Nft(_) => "nft",
+            Kind::None => "none",
+            Kind::Command { .. } => "command",
+        }
+    }
+
+    /// Installs it, before anything else is done on the node, and verifies it.
+    ///
+    /// # Errors
+    /// Returns [`FenceError`] if it could not be, or is not as it should be.
+    pub async fn install(&self, how: Install) -> Result<(), FenceError> {
+        match (&self.kind, how) {
+            (Kind::Nft(nft), how) => nft.lock().await.install(how).await,
+            (Kind::Command { .. }, Install::Closed) => self.close(Partners::Closed).await.map(|_| ()),
+            (Kind::Command { state, .. }, Install::Keeping) => {
+                *state.lock().await = State::Open;
+                Ok(())
+            }
+            (Kind::None, _) => Ok(()),
+        }
+    }
+
+    /// Lets phones in, or lets them in for longer, without a gap. No time left closes it. Returns how long that took.
+    ///
+    /// # Errors
+    /// Returns [`FenceError`] if it could not, or a closing came between; then the kernel ends what was permitted
+    /// before.
+    pub async fn permit(&self, permit: Permit) -> Result<Duration, FenceError> {
+        let began = Instant::now();
+        let closing = Closing { closings: self.closings.subscribe(), before: *self.closings.borrow() };
+        match &self.kind {
+            Kind::Nft(nft) => nft.lock().await.permit(permit, &closing).await?,
+            Kind::Command { .. } if permit == Permit::For(Duration::ZERO) => {
+                self.close(Partners::Closed).await?;
+            }
+            Kind::Command { permit, state, .. } => {
+                let mut state = state.lock().await;
+                if *state != State::Open {
+                    if let Some(permit) = permit {
+                        done("let phones in", permit, permit.run_until(closing.came()).await)?;
+                    }
+                    *state = State::Open;
+                }
+            }
+            Kind::None => {}
+        }
+        Ok(began.elapsed())
+    }
+
+    /// Closes it, and verifies that.
+    ///
+    /// # Errors
+    /// Returns [`FenceError`] if it is not certain to be closed.
+    pub async fn close(&self, partners: Partners) -> Result<Closed, FenceError> {
+        let began = Instant::now();
+        self.closings.send_modify(|closings| *closings += 1);
+        match &self.kind {
+            Kind::Nft(nft) => nft.lock().await.close(partners).await?,
+            Kind::Command { close, state, .. } => {
+                let mut state = state.lock().await;
+                *state = State::Unknown;
+                done("close the fence", close, close.run().await)?;
+                *state = State::Closed;
+            }
+            Kind::None => return Ok(Closed::WhenStopped),
+        }
+        Ok(Closed::Verified { took: began.elapsed() })
+    }
+
+    /// The last resort: a second, simpler table that drops all SIP, and the configured command, side by side. One of
+    /// them is enough. The next permit lifts the table.
+    ///
+    /// # Errors
+    /// Returns [`FenceError`] if neither is certain to have worked.
+    pub async fn harden(&self) -> Result<Closed, FenceError> {
+        let began = Instant::now();
+        self.closings.send_modify(|closings| *closings += 1);
+        let table = async {
+            match &self.kind {
+                Kind::Nft(nft) => nft.lock().await.harden().await,
+                Kind::None | Kind::Command { .. } => Err(FenceError::NoLastResort),
+            }
+        };
+        let command = async {
+            let last_resort = self.last_resort.as_ref()?;
+            Some(done("use the last resort", last_resort, last_resort.run().await))
+        };
+        match futures_util::future::join(table, command).await {
+            (Ok(()), _) | (_, Some(Ok(()))) => Ok(Closed::Verified { took: began.elapsed() }),
+            (Err(FenceError::NoLastResort), Some(Err(error))) | (Err(error), _) => Err(error),
+        }
+    }
+
+    /// Removes it: the watchdog gives the node back. Phones can reach it then.
+    ///
+    /// # Errors
+    /// Returns [`FenceError`] if it could not be removed.
+    pub async fn remove(&self) -> Result<(), FenceError> {
+        match &self.kind {
+            Kind::Nft(nft) => nft.lock().await.remove().await,
+            Kind::Command { .. } => self.permit(Permit::Unlimited).await.map(|_| ()),
+            Kind::None => Ok(()),
+        }
+    }
+
+    /// Reads back what is installed.
+    pub async fn look(&self) -> State {
+        match &self.kind {
+            Kind::Nft(nft) => nft.lock().await.look().await,
+            Kind::Command { state, .. } => state.lock().await.clone(),
+            Kind::None => State::Unknown,
+        }
+    }
+}
+
+/// Tells a permit that the fence is to be closed.
+struct Closing {
+    closings: watch::Receiver<u64>,
+    before: u64,
+}
+
+impl Closing {
+    async fn came(&self) {
+        // An error says that the fence is gone.
+        let _ = self.closings.clone().wait_for(|closings| *closings != self.before).await;
+    }
+
+    fn has_come(&self) -> bool {
+        *self.closings.borrow() != self.before
+    }
+}
+
+fn done(act: &'static str, command: &CommandSpec, ran: Ran) -> Result<(), FenceError> {
+    if ran.is_done() {
+        return Ok(());
+    }
+    Err(FenceError::Command { act, command: command.to_string(), said: ran.to_string() })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,245 @@
+//! The kernel's packet filter, as one table that is written whole and read back.
+//!
+//! Early, before other tables: SIP that is not permitted is dropped, in and out, UDP and TCP. Out as well, so that the
+//! Asterisk of a frozen node cannot even refresh its registrations. Nothing on the loopback interface is touched: a
+//! node's traffic with its own addresses takes it. What is permitted ends by itself, in the kernel.
+
+use super::seen::Seen;
+use super::{Closing, FenceError, Install, NftSpec, Partners, Permit, State};
+use crate::hands::command::{Ran, Run};
+use std::fmt::Write;
+use std::future::pending;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Room for the read-back of a table with a thousand ports.
+const READ_BACK: usize = 256 * 1024;
+pub(super) const TABLE: &str = "bascule";
+pub(super) const HARD_TABLE: &str = "bascule_hard";
+
+#[derive(Debug)]
+pub(super) struct Nft {
+    spec: NftSpec,
+    /// Whether a hard fence may be there, of this run or of one before.
+    hardened: bool,
+}
+
+impl Nft {
+    pub(super) fn new(spec: NftSpec) -> Self {
+        Self { spec, hardened: true }
+    }
+
+    pub(super) async fn install(&mut self, how: Install) -> Result<(), FenceError> {
+        const ACT: &str = "install the fence";
+        let script = match how {
+            Install::Closed => format!("{}{}", self.table(), flushed("permitted")),
+            Install::Keeping => self.table(),
+        };
+        self.run_anyhow(ACT, &script).await?;
+        match self.read(ACT, TABLE).await?.verify(&self.spec.ports, TABLE) {
+            Ok(permitted) if permitted && how == Install::Closed => Err(not_verified(ACT, "phones are let in")),
+            Ok(_) => Ok(()),
+            Err(seen) => Err(not_verified(ACT, &seen)),
+        }
+    }
+
+    pub(super) async fn permit(&mut self, permit: Permit, closing: &Closing) -> Result<(), FenceError> {
+        const ACT: &str = "let phones in";
+        let mut renewal = flushed("permitted");
+        let timeout = match permit {
+            Permit::For(left) if left < Duration::from_millis(1) => None,
+            Permit::For(left) => Some(format!(" timeout {}ms", left.as_millis())),
+            Permit::Unlimited => Some(String::new()),
+        };
+        if let Some(timeout) = timeout {
+            renewal += &added("permitted", self.spec.ports.iter().map(|port| format!("{port}{timeout}")));
+            if self.hardened {
+                renewal += &removed(HARD_TABLE);
+            }
+        }
+        if let Err(error) = self.write(ACT, &renewal, closing).await {
+            if closing.has_come() {
+                return Err(error);
+            }
+            // Somebody flushed the rule set: write the whole of it.
+            self.write(ACT, &format!("{}{renewal}", self.table()), closing).await?;
+        }
+        self.hardened = false;
+        Ok(())
+    }
+
+    pub(super) async fn close(&mut self, partners: Partners) -> Result<(), FenceError> {
+        const ACT: &str = "close the fence";
+        let mut script = format!("{}{}", self.table(), flushed("permitted"));
+        script += &flushed("partners4");
+        script += &flushed("partners6");
+        if let Partners::For(time) = partners {
+            let timed = |address: &IpAddr| format!("{address} timeout {}ms", time.as_millis().max(1));
+            let (v4, v6): (Vec<_>, Vec<_>) = self.spec.partners.iter().partition(|address| address.is_ipv4());
+            script += &added("partners4", v4.into_iter().map(timed));
+            script += &added("partners6", v6.into_iter().map(timed));
+        }
+        self.run_anyhow(ACT, &script).await?;
+        match self.read(ACT, TABLE).await?.verify(&self.spec.ports, TABLE) {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(not_verified(ACT, "phones are still let in")),
+            Err(seen) => Err(not_verified(ACT, &seen)),
+        }
+    }
+
+    pub(super) async fn harden(&mut self) -> Result<(), FenceError> {
+        const ACT: &str = "close the hard fence";
+        self.hardened = true;
+        self.run(ACT, &format!("{}{}", removed(HARD_TABLE), self.hard_table())).await?;
+        match self.read(ACT, HARD_TABLE).await?.verify(&[], HARD_TABLE) {
+            Ok(_) => Ok(()),
+            Err(seen) => Err(not_verified(ACT, &seen)),
+        }
+    }
+
+    pub(super) async fn remove(&mut self) -> Result<(), FenceError> {
+        self.run("remove the fence", &format!("{}{}", removed(TABLE), removed(HARD_TABLE))).await?;
+        self.hardened = false;
+        Ok(())
+    }
+
+    pub(super) async fn look(&self) -> State {
+        const ACT: &str = "read the fence";
+        let hard = if self.hardened { self.read(ACT, HARD_TABLE).await.ok() } else { None };
+        if hard.is_some_and(|seen| seen.verify(&[], HARD_TABLE).is_ok()) {
+            return State::Closed;
+        }
+        match self.read(ACT, TABLE).await {
+            Err(error) => State::Missing(error.to_string()),
+            Ok(seen) => match seen.verify(&self.spec.ports, TABLE) {
+                Ok(true) => State::Open,
+                Ok(false) => State::Closed,
+                Err(seen) => State::Missing(seen),
+            },
+        }
+    }
+
+    /// Writes the table as it should be, whatever was there; what is permitted stays.
+    fn table(&self) -> String {
+        let mut script = format!("add table inet {TABLE}\n");
+        for (set, of) in [
+            ("sip", "type inet_service;"),
+            ("permitted", "type inet_service; flags timeout;"),
+            ("partners4", "type ipv4_addr; flags timeout;"),
+            ("partners6", "type ipv6_addr; flags timeout;"),
+        ] {
+            // Writing to a string cannot fail.
+            let _ = writeln!(script, "add set inet {TABLE} {set} {{ {of} }}");
+        }
+        script += &flushed("sip");
+        script += &added("sip", self.spec.ports.iter().map(ToString::to_string));
+        for (chain, interface, address, ends) in CHAINS {
+            let _ = writeln!(
+                script,
+                "add chain inet {TABLE} {chain} {{ type filter hook {chain} priority -150; policy accept; }}\n\
+                 flush chain inet {TABLE} {chain}\n\
+                 add rule inet {TABLE} {chain} {interface} lo accept\n\
+                 add rule inet {TABLE} {chain} ip {address} @partners4 accept\n\
+                 add rule inet {TABLE} {chain} ip6 {address} @partners6 accept"
+            );
+            for (protocol, end) in protocols(ends) {
+                let _ = writeln!(
+                    script,
+                    "add rule inet {TABLE} {chain} {protocol} {end} @sip {protocol} {end} != @permitted drop"
+                );
+            }
+        }
+        script
+    }
+
+    fn hard_table(&self) -> String {
+        let ports = self.spec.ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let mut script = format!("add table inet {HARD_TABLE}\n");
+        for (chain, interface, _, ends) in CHAINS {
+            let _ = writeln!(
+                script,
+                "add chain inet {HARD_TABLE} {chain} {{ type filter hook {chain} priority -160; policy accept; }}\n\
+                 add rule inet {HARD_TABLE} {chain} {interface} lo accept"
+            );
+            for (protocol, end) in protocols(ends) {
+                let _ = writeln!(script, "add rule inet {HARD_TABLE} {chain} {protocol} {end} {{ {ports} }} drop");
+            }
+        }
+        script
+    }
+
+    /// Runs a script that writes the whole table; over one of another shape (of another version of this program, say)
+    /// anew.
+    async fn run_anyhow(&self, act: &'static str, script: &str) -> Result<Ran, FenceError> {
+        match self.run(act, script).await {
+            Ok(ran) => Ok(ran),
+            Err(_) => self.run(act, &format!("{}{script}", removed(TABLE))).await,
+        }
+    }
+
+    async fn run(&self, act: &'static str, script: &str) -> Result<Ran, FenceError> {
+        self.call(act, &["-f", "-"], Some(script), pending()).await
+    }
+
+    /// The same, interrupted by a closing; what was interrupted has ended when this returns, done or not.
+    async fn write(&self, act: &'static str, script: &str, closing: &Closing) -> Result<Ran, FenceError> {
+        self.call(act, &["-f", "-"], Some(script), closing.came()).await
+    }
+
+    async fn read(&self, act: &'static str, table: &str) -> Result<Seen, FenceError> {
+        let ran = self.call(act, &["-j", "list", "table", "inet", table], None, pending()).await?;
+        Seen::read(&ran.output).map_err(|cause| not_verified(act, &cause))
+    }
+
+    async fn call(
+        &self,
+        act: &'static str,
+        arguments: &[&str],
+        input: Option<&str>,
+        interrupted: impl Future<Output = ()>,
+    ) -> Result<Ran, FenceError> {
+        let argv: Vec<_> = self.spec.program.iter().cloned().chain(arguments.iter().map(ToString::to_string)).collect();
+        let run = Run { argv: &argv, time_limit: self.spec.time_limit, input, grace: Duration::ZERO, keep: READ_BACK };
+        let ran = run.until(interrupted).await;
+        if ran.is_done() {
+            return Ok(ran);
+        }
+        Err(FenceError::Command { act, command: argv.join(" "), said: ran.to_string() })
+    }
+}
+
+/// Of each chain: its name and hook, its interface, the far end's address, and the ports that may be SIP. A node sends
+/// from its own ports, and to those of others.
+const CHAINS: [(&str, &str, &str, &[&str]); 2] =
+    [("input", "iif", "saddr", &["dport"]), ("output", "oif", "daddr", &["sport", "dport"])];
+
+fn protocols<'a>(ends: &'a [&'a str]) -> impl Iterator<Item = (&'static str, &'a str)> {
+    ends.iter().flat_map(|end| ["udp", "tcp"].map(|protocol| (protocol, *end)))
+}
+
+/// Returns the number of rules that a chain of a table must have.
+pub(super) fn rules(table: &str, chain: &str) -> usize {
+    let ends = CHAINS.iter().find(|(name, ..)| *name == chain).map_or(0, |(.., ends)| ends.len());
+    ends * 2 + if table == TABLE { 3 } else { 1 }
+}
+
+fn flushed(set: &str) -> String {
+    format!("flush set inet {TABLE} {set}\n")
+}
+
+fn added(set: &str, elements: impl Iterator<Item = String>) -> String {
+    let elements = elements.collect::<Vec<_>>().join(", ");
+    if elements.is_empty() {
+        return String::new();
+    }
+    format!("add element inet {TABLE} {set} {{ {elements} }}\n")
+}
+
+/// To delete what is not there is an error; adding it first makes it none.
+fn removed(table: &str) -> String {
+    format!("add table inet {table}\ndelete table inet {table}\n")
+}
+
+fn not_verified(act: &'static str, seen: &str) -> FenceError {
+    FenceError::NotVerified { act, seen: seen.to_owned() }
+}

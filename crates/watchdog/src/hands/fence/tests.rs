@@ -1,0 +1,349 @@
+use super::super::namespace::{Host, two_hosts};
+use super::*;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const NODE: &str = "10.99.0.1";
+const PHONE: &str = "10.99.0.2";
+const LONG: Duration = Duration::from_secs(20);
+/// An answer on this cable takes microseconds.
+const SILENCE: Duration = Duration::from_millis(60);
+
+fn nft() -> Fence {
+    Fence::new(FenceSpec::Nft(NftSpec {
+        program: vec!["nft".into()],
+        ports: vec![5060, 5061],
+        partners: vec![PHONE.parse().unwrap(), "fd99::2".parse().unwrap()],
+        time_limit: Duration::from_secs(5),
+        last_resort: None,
+    }))
+}
+
+/// A node's sockets that answer, and a phone that asks.
+struct Cable {
+    node: Host,
+    phone: Host,
+}
+
+impl Cable {
+    fn new() -> Option<Self> {
+        let (node, phone) = two_hosts()?;
+        for address in ["[::]:5060", "[::]:5070"] {
+            let socket = node.inside(|| UdpSocket::bind(address).unwrap());
+            // Ends with the test program.
+            std::thread::spawn(move || {
+                let mut buffer = [0; 64];
+                while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                    let _ = socket.send_to(&buffer[..length], from);
+                }
+            });
+        }
+        Some(Self { node, phone })
+    }
+
+    fn answers(&self, target: &str) -> bool {
+        ask(&self.socket_of_phone(target), 1, SILENCE)
+    }
+
+    fn socket_of_phone(&self, target: &str) -> UdpSocket {
+        let target: SocketAddr = target.parse().unwrap();
+        self.phone.inside(|| {
+            let any = if target.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+            let socket = UdpSocket::bind(any).unwrap();
+            socket.connect(target).unwrap();
+            socket
+        })
+    }
+}
+
+fn ask(socket: &UdpSocket, number: u32, limit: Duration) -> bool {
+    socket.set_read_timeout(Some(limit)).unwrap();
+    let mut buffer = [0; 64];
+    socket.send(&number.to_be_bytes()).is_ok()
+        && socket.recv(&mut buffer).is_ok_and(|length| buffer[..length] == number.to_be_bytes())
+}
+
+fn wait_for(what: &str, mut condition: impl FnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < LONG, "never: {what}");
+    }
+    began.elapsed()
+}
+
+#[test]
+fn phones_reach_a_node_only_while_they_are_permitted() {
+    let Some(cable) = Cable::new() else { return };
+    let fence = nft();
+    assert!(cable.answers("10.99.0.1:5060"), "no fence yet");
+    cable.node.run(async || fence.install(Install::Closed).await.unwrap());
+    assert!(!cable.answers("10.99.0.1:5060") && !cable.answers("[fd99::1]:5060"));
+    assert!(cable.answers("10.99.0.1:5070"), "other ports are untouched");
+    for address in ["127.0.0.1:5060", "10.99.0.1:5060"] {
+        let own = cable.node.inside(|| UdpSocket::bind("0.0.0.0:0").unwrap());
+        own.connect(address).unwrap();
+        assert!(ask(&own, 7, LONG), "the node's own probe passes: {address}");
+    }
+    cable.node.run(async || {
+        assert_eq!(fence.look().await, State::Closed);
+        fence.permit(Permit::Unlimited).await.unwrap();
+        assert_eq!(fence.look().await, State::Open);
+    });
+    assert!(cable.answers("10.99.0.1:5060") && cable.answers("[fd99::1]:5060"));
+    let closed = cable.node.run(async || fence.close(Partners::Closed).await.unwrap());
+    assert!(matches!(closed, Closed::Verified { .. }));
+    assert!(!cable.answers("10.99.0.1:5060") && cable.answers("10.99.0.1:5070"));
+    cable.node.run(async || fence.permit(Permit::For(LONG)).await.unwrap());
+    assert!(cable.answers("10.99.0.1:5060"));
+    cable.node.run(async || fence.permit(Permit::For(Duration::ZERO)).await.unwrap());
+    assert!(!cable.answers("10.99.0.1:5060"));
+    cable.node.run(async || fence.remove().await.unwrap());
+    assert!(cable.answers("10.99.0.1:5060"), "given back");
+    assert!(matches!(cable.node.run(async || fence.look().await), State::Missing(_)));
+}
+
+#[test]
+fn the_kernel_closes_the_fence_when_no_watchdog_is_left() {
+    let Some(cable) = Cable::new() else { return };
+    let fence = nft();
+    let lease = Duration::from_millis(1600);
+    cable.node.run(async || fence.install(Install::Closed).await.unwrap());
+    let began = Instant::now();
+    cable.node.run(async || fence.permit(Permit::For(lease)).await.unwrap());
+    drop(fence);
+    assert!(cable.answers("10.99.0.1:5060"));
+    wait_for("silence", || !cable.answers("10.99.0.1:5060"));
+    let open = began.elapsed();
+    assert!(open >= lease && open < lease + LONG, "{open:?}");
+    let again = nft();
+    assert_eq!(cable.node.run(async || again.look().await), State::Closed);
+}
+
+#[test]
+fn renewing_loses_no_packet() {
+    let Some(cable) = Cable::new() else { return };
+    let fence = nft();
+    cable.node.run(async || {
+        fence.install(Install::Closed).await.unwrap();
+        fence.permit(Permit::For(LONG)).await.unwrap();
+    });
+    let phone = cable.socket_of_phone("10.99.0.1:5060");
+    let renewed = AtomicBool::new(false);
+    let asked = std::thread::scope(|scope| {
+        let flood = scope.spawn(|| {
+            let mut asked = 0;
+            while !renewed.load(Ordering::Relaxed) {
+                asked += 1;
+                assert!(ask(&phone, asked, Duration::from_secs(2)), "packet {asked} was lost");
+            }
+            asked
+        });
+        cable.node.run(async || {
+            for _ in 0..50 {
+                fence.permit(Permit::For(LONG)).await.unwrap();
+            }
+        });
+        renewed.store(true, Ordering::Relaxed);
+        flood.join().unwrap()
+    });
+    assert!(asked > 50, "only {asked} packets while renewing");
+}
+
+#[test]
+fn a_closed_node_reaches_its_media_servers_until_they_time_out_and_nobody_else() {
+    let Some(cable) = Cable::new() else { return };
+    let server = cable.phone.inside(|| UdpSocket::bind("[::]:5060").unwrap());
+    server.set_read_timeout(Some(SILENCE)).unwrap();
+    let reaches = |target: &str| {
+        let socket = cable.node.inside(|| UdpSocket::bind("[::]:0").unwrap());
+        let target: SocketAddr = target.parse().unwrap();
+        let target = match target {
+            SocketAddr::V4(v4) => SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port()),
+            v6 => v6,
+        };
+        socket.send_to(b"register", target).is_ok() && server.recv(&mut [0; 64]).is_ok()
+    };
+    let fence = nft();
+    cable.node.run(async || fence.install(Install::Closed).await.unwrap());
+    assert!(!reaches("10.99.0.2:5060") && !reaches("[fd99::2]:5060"), "it cannot refresh a registration");
+    cable.node.run(async || fence.close(Partners::For(LONG)).await.unwrap());
+    wait_for("a media server", || reaches("10.99.0.2:5060") && reaches("[fd99::2]:5060"));
+    assert!(cable.answers("10.99.0.1:5060"), "a media server answers it from there");
+    cable.node.run(async || fence.close(Partners::For(Duration::from_millis(300))).await.unwrap());
+    wait_for("partners time out", || !reaches("10.99.0.2:5060"));
+    cable.node.run(async || fence.permit(Permit::Unlimited).await.unwrap());
+    assert!(reaches("10.99.0.2:5060"));
+}
+
+#[test]
+fn tcp_is_fenced_as_well_even_a_connection_that_stands() {
+    let Some(cable) = Cable::new() else { return };
+    let fence = nft();
+    cable.node.run(async || {
+        fence.install(Install::Closed).await.unwrap();
+        fence.permit(Permit::Unlimited).await.unwrap();
+    });
+    let listener = cable.node.inside(|| TcpListener::bind((NODE, 5060)).unwrap());
+    let phone = cable.phone.inside(|| TcpStream::connect((NODE, 5060)).unwrap());
+    let (mut node, _) = listener.accept().unwrap();
+    cable.node.run(async || fence.close(Partners::Closed).await.unwrap());
+    use std::io::{Read, Write};
+    node.set_read_timeout(Some(SILENCE)).unwrap();
+    (&phone).write_all(b"INVITE").unwrap();
+    assert!(node.read(&mut [0; 64]).is_err());
+    let target = SocketAddr::new(NODE.parse().unwrap(), 5060);
+    assert!(cable.phone.inside(|| TcpStream::connect_timeout(&target, SILENCE).is_err()));
+}
+
+#[test]
+fn a_watchdog_that_takes_over_keeps_what_is_permitted() {
+    let Some(cable) = Cable::new() else { return };
+    let (first, second) = (nft(), nft());
+    cable.node.run(async || {
+        first.install(Install::Closed).await.unwrap();
+        first.permit(Permit::For(LONG)).await.unwrap();
+        second.install(Install::Keeping).await.unwrap();
+        assert_eq!(second.look().await, State::Open);
+    });
+    assert!(cable.answers("10.99.0.1:5060"));
+    cable.node.run(async || second.install(Install::Closed).await.unwrap());
+    assert!(!cable.answers("10.99.0.1:5060"));
+}
+
+#[test]
+fn a_rule_set_flushed_by_somebody_is_noticed_and_written_again() {
+    let Some(cable) = Cable::new() else { return };
+    let fence = nft();
+    let flush = CommandSpec::new(["nft", "flush", "ruleset"], LONG);
+    cable.node.run(async || {
+        fence.install(Install::Closed).await.unwrap();
+        assert!(flush.run().await.is_done());
+        assert!(matches!(fence.look().await, State::Missing(_)));
+        fence.close(Partners::Closed).await.unwrap();
+    });
+    assert!(!cable.answers("10.99.0.1:5060"));
+    cable.node.run(async || {
+        assert!(flush.run().await.is_done());
+        fence.permit(Permit::For(LONG)).await.unwrap();
+        assert_eq!(fence.look().await, State::Open);
+        let rules = CommandSpec::new(["nft", "flush", "chain", "inet", "bascule", "input"], LONG);
+        assert!(rules.run().await.is_done());
+        assert!(matches!(fence.look().await, State::Missing(_)));
+    });
+}
+
+#[test]
+fn a_table_of_another_shape_is_replaced() {
+    let Some(cable) = Cable::new() else { return };
+    let fence = nft();
+    let other = "add table inet bascule; add set inet bascule permitted { type ipv4_addr; }";
+    cable.node.run(async || {
+        assert!(CommandSpec::new(["nft", other], LONG).run().await.is_done());
+        fence.install(Install::Keeping).await.unwrap();
+        assert_eq!(fence.look().await, State::Closed);
+        assert!(CommandSpec::new(["nft", "flush", "ruleset"], LONG).run().await.is_done());
+        assert!(CommandSpec::new(["nft", other], LONG).run().await.is_done());
+        assert!(fence.close(Partners::Closed).await.is_ok());
+    });
+}
+
+#[test]
+fn the_hard_fence_closes_what_is_permitted_and_the_next_permit_lifts_it() {
+    let Some(cable) = Cable::new() else { return };
+    let fence = nft();
+    cable.node.run(async || {
+        fence.install(Install::Closed).await.unwrap();
+        fence.permit(Permit::Unlimited).await.unwrap();
+        assert!(matches!(fence.harden().await, Ok(Closed::Verified { .. })));
+        assert_eq!(fence.look().await, State::Closed);
+    });
+    assert!(!cable.answers("10.99.0.1:5060") && cable.answers("10.99.0.1:5070"));
+    let next = nft();
+    cable.node.run(async || {
+        next.install(Install::Closed).await.unwrap();
+        next.permit(Permit::Unlimited).await.unwrap();
+    });
+    assert!(cable.answers("10.99.0.1:5060"));
+}
+
+#[test]
+fn closing_does_not_wait_for_a_slow_permit() {
+    let Some(cable) = Cable::new() else { return };
+    let slow = "input=$(cat); case \"$input\" in *'element inet bascule permitted'*) exec sleep 600;; esac; \
+                printf %s \"$input\" | nft \"$@\"";
+    let fence = Fence::new(FenceSpec::Nft(NftSpec {
+        program: ["sh", "-c", slow, "sh"].map(String::from).into(),
+        ports: vec![5060],
+        partners: vec![],
+        time_limit: Duration::from_secs(60),
+        last_resort: None,
+    }));
+    cable.node.run(async || {
+        fence.install(Install::Closed).await.unwrap();
+        let began = Instant::now();
+        let close = async {
+            tokio::task::yield_now().await;
+            fence.close(Partners::Closed).await
+        };
+        let (permitted, closed) = futures_util::future::join(fence.permit(Permit::Unlimited), close).await;
+        assert!(permitted.unwrap_err().to_string().contains("killed"));
+        assert!(closed.is_ok() && began.elapsed() < LONG);
+        assert_eq!(fence.look().await, State::Closed);
+    });
+}
+
+#[tokio::test]
+async fn a_fence_that_cannot_be_worked_says_what_failed() {
+    let spec = |program: &str| {
+        FenceSpec::Nft(NftSpec {
+            program: vec!["sh".into(), "-c".into(), program.into()],
+            ports: vec![5060],
+            partners: vec![],
+            time_limit: Duration::from_millis(300),
+            last_resort: None,
+        })
+    };
+    let broken = Fence::new(spec("cat > /dev/null; echo no netlink here >&2; exit 1"));
+    let error = broken.close(Partners::Closed).await.unwrap_err().to_string();
+    assert!(error.contains("close the fence") && error.contains("no netlink here"), "{error}");
+    let began = Instant::now();
+    let hangs = Fence::new(spec("exec sleep 600"));
+    assert!(hangs.close(Partners::Closed).await.unwrap_err().to_string().contains("time limit"));
+    assert!(began.elapsed() < Duration::from_secs(5));
+    let lies = Fence::new(spec("echo '{\"nftables\": []}'"));
+    assert!(matches!(lies.close(Partners::Closed).await, Err(FenceError::NotVerified { .. })));
+    assert!(matches!(lies.install(Install::Closed).await, Err(FenceError::NotVerified { .. })));
+}
+
+#[tokio::test]
+async fn a_fence_of_commands_runs_them_and_permits_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let said = directory.path().join("said");
+    let command = |word: &str| CommandSpec::new(["sh", "-c", &format!("echo {word} >> {}", said.display())], LONG);
+    let fence = Fence::new(FenceSpec::Command {
+        close: command("close"),
+        permit: Some(command("permit")),
+        last_resort: Some(command("last")),
+    });
+    fence.install(Install::Closed).await.unwrap();
+    assert_eq!(fence.look().await, State::Closed);
+    for _ in 0..3 {
+        fence.permit(Permit::For(LONG)).await.unwrap();
+    }
+    fence.close(Partners::For(LONG)).await.unwrap();
+    fence.harden().await.unwrap();
+    assert_eq!(std::fs::read_to_string(said).unwrap(), "close\npermit\nclose\nlast\n");
+    let fails = CommandSpec::new(["false"], LONG);
+    let fence = Fence::new(FenceSpec::Command { close: fails.clone(), permit: None, last_resort: Some(fails) });
+    assert!(fence.close(Partners::Closed).await.is_err() && fence.harden().await.is_err());
+}
+
+#[tokio::test]
+async fn no_fence_says_that_only_a_stop_closes_it() {
+    let fence = Fence::new(FenceSpec::None { last_resort: None });
+    fence.install(Install::Closed).await.unwrap();
+    fence.permit(Permit::Unlimited).await.unwrap();
+    assert_eq!(fence.close(Partners::Closed).await, Ok(Closed::WhenStopped));
+    assert_eq!(fence.harden().await, Err(FenceError::NoLastResort));
+    assert_eq!((fence.kind(), fence.look().await), ("none", State::Unknown));
+}

@@ -1,0 +1,156 @@
+use super::super::telephone::Telephone;
+use super::*;
+use std::sync::atomic::Ordering;
+use tokio::time::timeout;
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn spec(telephone: Option<&Telephone>, check: Option<&str>) -> PulseSpec {
+    PulseSpec {
+        probe: telephone.map(|telephone| Telephone::probe(telephone.address)),
+        policy: POLICY,
+        check: check.map(|script| CommandSpec::new(["sh", "-c", script], Duration::from_millis(300))),
+        check_interval: Duration::from_millis(50),
+    }
+}
+
+async fn until(felt: &mut watch::Receiver<Felt>, works: Works) -> Felt {
+    timeout(LONG, felt.wait_for(|felt| felt.works == works)).await.unwrap().unwrap().clone()
+}
+
+#[test]
+fn the_policys_figures_fit_each_other() {
+    POLICY.validate().unwrap();
+    assert!(POLICY.fault_bound_refused() < Duration::from_millis(1100));
+    assert!(POLICY.fault_bound_silent() <= Duration::from_millis(1700));
+}
+
+#[tokio::test]
+async fn a_killed_telephone_is_felt_and_its_return_too() {
+    let telephone = Telephone::start().await;
+    let pulse = Pulse::start(spec(Some(&telephone), None));
+    let mut felt = pulse.felt();
+    pulse.watch(Watching::On);
+    assert_eq!(until(&mut felt, Works::Yes).await.detail, "SIP 200");
+    let (address, died) = (telephone.address, clock::now());
+    telephone.die().await;
+    let dead = until(&mut felt, Works::No).await;
+    assert!(dead.detail.contains("3 times in a row"), "{dead:?}");
+    assert!(dead.first_sign.unwrap() >= died);
+    let _back = Telephone::at(address).await;
+    until(&mut felt, Works::Yes).await;
+}
+
+#[tokio::test]
+async fn a_frozen_telephone_is_felt() {
+    let telephone = Telephone::start().await;
+    let pulse = Pulse::start(spec(Some(&telephone), None));
+    let mut felt = pulse.felt();
+    pulse.watch(Watching::On);
+    until(&mut felt, Works::Yes).await;
+    telephone.mute.store(true, Ordering::Relaxed);
+    assert!(until(&mut felt, Works::No).await.detail.contains("no answer"));
+}
+
+#[tokio::test]
+async fn a_contact_centre_is_felt_by_its_readiness() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = listener.local_addr().unwrap();
+    let status = Arc::new(std::sync::atomic::AtomicU16::new(401));
+    let answers = status.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 1024]).await;
+            let status = answers.load(Ordering::Relaxed);
+            let _ = stream.write_all(format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n").as_bytes()).await;
+        }
+    });
+    let ready = probe::HttpCheck::get("/xuc/api/2.0/auth/check".parse().unwrap(), "localhost".parse().unwrap());
+    let ready = ready.expecting("200,401".parse().unwrap());
+    let check = probe::Check::new(target, LONG, probe::Kind::Http(ready));
+    let pulse = Pulse::start(PulseSpec { probe: Some(Arc::new(check)), ..spec(None, None) });
+    let mut felt = pulse.felt();
+    pulse.watch(Watching::On);
+    until(&mut felt, Works::Yes).await;
+    status.store(502, Ordering::Relaxed);
+    assert!(until(&mut felt, Works::No).await.detail.contains("502"));
+}
+
+#[tokio::test]
+async fn lost_packets_are_no_death() {
+    let telephone = Telephone::start().await;
+    let pulse = Pulse::start(spec(Some(&telephone), None));
+    let mut felt = pulse.felt();
+    pulse.watch(Watching::On);
+    until(&mut felt, Works::Yes).await;
+    // All that one probe sends at first; what comes after is answered.
+    telephone.lose.store(3, Ordering::Relaxed);
+    let all_lost = async {
+        while telephone.lose.load(Ordering::Relaxed) > 0 {
+            assert_eq!(felt.borrow().works, Works::Yes);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LONG, all_lost).await.unwrap();
+    assert!(timeout(Duration::from_millis(700), felt.wait_for(|felt| felt.works != Works::Yes)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_check_that_refuses_twice_outweighs_sip() {
+    let telephone = Telephone::start().await;
+    let pulse = Pulse::start(spec(Some(&telephone), Some("echo asterisk stopped; exit 1")));
+    let mut felt = pulse.felt();
+    pulse.watch(Watching::On);
+    until(&mut felt, Works::Yes).await;
+    let no = until(&mut felt, Works::No).await;
+    assert_eq!(no.detail, "check: exit code 1: asterisk stopped");
+    assert!(no.first_sign.is_some());
+}
+
+#[tokio::test]
+async fn a_check_that_refuses_once_is_no_death() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = format!("cd {}; echo >> runs; test \"$(wc -l < runs)\" != 2", directory.path().display());
+    let pulse = Pulse::start(spec(None, Some(&script)));
+    let mut felt = pulse.felt();
+    pulse.watch(Watching::On);
+    let runs = || std::fs::read(directory.path().join("runs")).map_or(0, |runs| runs.len());
+    let fourth = async {
+        while runs() < 4 {
+            assert_ne!(felt.borrow_and_update().works, Works::No);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LONG, fourth).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_check_that_hangs_or_is_missing_is_told_and_no_death() {
+    let telephone = Telephone::start().await;
+    let mut missing = spec(Some(&telephone), None);
+    missing.check = Some(CommandSpec::new(["/no/such/check"], LONG));
+    for (spec, said) in [(spec(Some(&telephone), Some("exec sleep 600")), "killed"), (missing, "no such program")] {
+        let pulse = Pulse::start(spec);
+        let mut felt = pulse.felt();
+        pulse.watch(Watching::On);
+        let told = timeout(LONG, felt.wait_for(|felt| felt.detail.contains(said))).await.unwrap().unwrap().clone();
+        assert_ne!(told.works, Works::No);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_known_while_nobody_watches() {
+    let telephone = Telephone::start().await;
+    let pulse = Pulse::start(spec(Some(&telephone), None));
+    let mut felt = pulse.felt();
+    assert_eq!(felt.borrow().works, Works::Unknown);
+    pulse.watch(Watching::On);
+    until(&mut felt, Works::Yes).await;
+    pulse.watch(Watching::Off);
+    assert_eq!(until(&mut felt, Works::Unknown).await.detail, "not watched");
+    pulse.watch(Watching::On);
+    until(&mut felt, Works::Yes).await;
+    drop(pulse);
+    assert!(timeout(LONG, async { while felt.changed().await.is_ok() {} }).await.is_ok(), "the task ends");
+}

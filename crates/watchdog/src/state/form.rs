@@ -1,0 +1,118 @@
+//! How the machine's memory is written.
+
+use failover::duty::{Choice, Failback, Handover, Memory, Mode, PerElector, Unguarded, Wishes};
+use failover::lease::{self, Promise, Record};
+use failover::{Instant, Side};
+use protocol::wire::SideForm;
+use serde::{Deserialize, Serialize};
+
+use crate::control::api;
+
+/// [`Memory`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct MemoryForm {
+    vote: VoteForm,
+    epoch: u64,
+    campaign: u64,
+    wishes: WishesForm,
+}
+
+/// Whose the node's vote is.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum VoteForm {
+    Free,
+    Promised {
+        #[serde(with = "SideForm")]
+        holder: Side,
+        campaign: u64,
+        epoch: u64,
+    },
+    Unknown,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct WishesForm {
+    mode: api::Mode,
+    failback: api::Failback,
+    frozen: bool,
+    choice: api::Choice,
+}
+
+impl From<Memory> for MemoryForm {
+    fn from(memory: Memory) -> Self {
+        let vote = match memory.vote.record {
+            Record::Free => VoteForm::Free,
+            Record::Promised(Promise { holder, campaign, epoch }) => VoteForm::Promised { holder, campaign, epoch },
+            Record::Unknown => VoteForm::Unknown,
+        };
+        let Wishes { mode, failback, frozen, choice } = memory.wishes;
+        let wishes = WishesForm { mode: mode.into(), failback: failback.into(), frozen, choice: choice.into() };
+        Self { vote, epoch: memory.vote.epoch, campaign: memory.campaign, wishes }
+    }
+}
+
+impl From<MemoryForm> for Memory {
+    fn from(form: MemoryForm) -> Self {
+        let record = match form.vote {
+            VoteForm::Free => Record::Free,
+            VoteForm::Promised { holder, campaign, epoch } => Record::Promised(Promise { holder, campaign, epoch }),
+            VoteForm::Unknown => Record::Unknown,
+        };
+        let WishesForm { mode, failback, frozen, choice } = form.wishes;
+        let (mode, failback, choice): (Mode, Failback, Choice) = (mode.into(), failback.into(), choice.into());
+        Self {
+            vote: lease::Memory { record, epoch: form.epoch },
+            campaign: form.campaign,
+            wishes: Wishes { mode, failback, frozen, choice },
+        }
+    }
+}
+
+api::words! {
+    /// Why a node serves without a majority.
+    UnguardedForm of Unguarded {
+        /// No witness is configured.
+        NoWitness,
+        /// Both nodes agreed that the witness is out.
+        WitnessOut,
+        /// It was told to serve alone.
+        Alone,
+        /// An operator forced it.
+        Forced,
+    }
+}
+
+/// [`Handover`]. Times are microseconds of the boot's clock.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct HandoverForm {
+    epoch: u64,
+    campaign: u64,
+    peer: Option<u64>,
+    witness: Option<u64>,
+    unguarded: Option<UnguardedForm>,
+}
+
+impl From<Handover> for HandoverForm {
+    fn from(from: Handover) -> Self {
+        Self {
+            epoch: from.epoch,
+            campaign: from.campaign,
+            peer: from.grants.peer.map(Instant::as_micros),
+            witness: from.grants.witness.map(Instant::as_micros),
+            unguarded: from.unguarded.map(UnguardedForm::from),
+        }
+    }
+}
+
+impl From<HandoverForm> for Handover {
+    fn from(form: HandoverForm) -> Self {
+        let instant = |micros: Option<u64>| micros.map(Instant::from_micros);
+        Self {
+            epoch: form.epoch,
+            campaign: form.campaign,
+            grants: PerElector { peer: instant(form.peer), witness: instant(form.witness) },
+            unguarded: form.unguarded.map(Unguarded::from),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What a watchdog that ends leaves to the next, so that an upgrade stops no telephony: a file that is gone after a boot,
+//! and read once.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use failover::duty::Handover;
+use serde::{Deserialize, Serialize};
+use store::Document;
+
+use super::form::HandoverForm;
+
+const BOOT: &str = "/proc/sys/kernel/random/boot_id";
+
+const DOCUMENT: Document = Document {
+    format: "bascule handover",
+    version: 1,
+    program: "bascule-watchdog",
+    what: "handover",
+    anew: "to let the lease run out",
+};
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Left {
+    /// The kernel's word for this boot: its clock's instants mean nothing in another.
+    boot: String,
+    #[serde(flatten)]
+    handover: HandoverForm,
+}
+
+/// Leaves a handover at `path`.
+///
+/// # Errors
+/// What the system says; the next watchdog then lets the lease run out.
+pub fn leave(path: &Path, handover: Handover) -> io::Result<()> {
+    leave_in(path, handover, boot()?)
+}
+
+fn leave_in(path: &Path, handover: Handover, boot: String) -> io::Result<()> {
+    DOCUMENT.save(path, &Left { boot, handover: handover.into() })
+}
+
+/// Takes what was left at `path`: it is gone afterwards. Nothing if there is none, or it is of another boot or damaged.
+///
+/// # Errors
+/// That it could not be removed: it is not used then, as it could be read twice.
+pub fn take(path: &Path) -> io::Result<Option<Handover>> {
+    let left: Option<Left> = DOCUMENT.load(path).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the handover is of no use");
+        None
+    });
+    match fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let now = boot()?;
+    Ok(left.filter(|left| left.boot == now).map(|left| left.handover.into()))
+}
+
+fn boot() -> io::Result<String> {
+    Ok(fs::read_to_string(BOOT)?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use failover::Instant;
+    use failover::duty::{Handover, PerElector, Unguarded};
+
+    use super::{leave, leave_in, take};
+
+    const HANDOVER: Handover = Handover {
+        epoch: 7,
+        campaign: 9,
+        grants: PerElector { peer: Some(Instant::from_micros(123_456)), witness: None },
+        unguarded: Some(Unguarded::WitnessOut),
+    };
+
+    #[test]
+    fn a_handover_is_read_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("handover.json");
+        leave(&path, HANDOVER).unwrap();
+        assert_eq!(take(&path).unwrap(), Some(HANDOVER));
+        assert_eq!(take(&path).unwrap(), None);
+    }
+
+    #[test]
+    fn a_handover_of_another_boot_or_a_damaged_one_is_gone_and_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("handover.json");
+        leave_in(&path, HANDOVER, "another boot".into()).unwrap();
+        assert_eq!(take(&path).unwrap(), None);
+        assert!(!path.exists());
+        std::fs::write(&path, "{").unwrap();
+        assert_eq!(take(&path).unwrap(), None);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,9 @@
+//! Real watchdogs, real connections, a real voter as witness: sites of processes that lose and find each other.
+
+#![allow(unreachable_pub)]
+#![allow(clippy::unwrap_used, reason = "everything here is a test")]
+
+mod people;
+mod site;
+mod trouble;
+mod witness;

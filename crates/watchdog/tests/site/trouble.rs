@@ -1,0 +1,94 @@
+//! What fails by itself: hosts, watchdogs, telephony, the witness, commands.
+
+use crate::site::Site;
+use rustix::process::Signal;
+
+const ON_MAIN: [&str; 2] = ["main-xivo", "main-cc"];
+const ON_STANDBY: [&str; 2] = ["standby-xivo", "standby-cc"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn w1_w5_when_main_dies_standby_serves_and_its_cc_follows_and_back_without_a_command() {
+    let mut site = Site::new().await;
+    site.start_all();
+    site.settles_on(&ON_MAIN).await;
+    site.get("main-xivo").die();
+    // A XiVO out of sight is not one that is inactive: Main's CC goes on.
+    site.until("standby serves", || site.running() == ["standby-xivo", "main-cc", "standby-cc"]).await;
+    site.get("main-xivo").start();
+    site.settles_on(&ON_MAIN).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watchdog_that_is_killed_or_upgraded_stops_no_telephony() {
+    let mut site = Site::new().await;
+    site.start_all();
+    site.settles_on(&ON_MAIN).await;
+    let starts = site.get("main-xivo").starts();
+    for signal in [Signal::TERM, Signal::KILL] {
+        site.get("main-xivo").end(signal);
+        site.get("main-xivo").start();
+        site.settles_on(&ON_MAIN).await;
+        assert!(site.get("main-xivo").runs());
+    }
+    assert_eq!(site.get("main-xivo").starts(), starts, "telephony was started again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn telephony_that_dies_on_a_living_host_is_a_failure_too() {
+    let mut site = Site::new().await;
+    site.start_all();
+    site.settles_on(&ON_MAIN).await;
+    site.get("main-xivo").remove("runs");
+    site.settles_on(&ON_STANDBY).await;
+    site.settles_on(&ON_MAIN).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_whose_start_hangs_fails_or_lies_gives_the_votes_back() {
+    for fault in ["hang", "broken", "lie"] {
+        let mut site = Site::new().await;
+        site.get("standby-xivo").touch(fault);
+        site.start_all();
+        site.settles_on(&ON_MAIN).await;
+        site.get("main-xivo").die();
+        site.until("standby tries twice", || site.nodes[1].starts() >= 2).await;
+        assert_ne!(site.nodes[1].status()["status"], "active", "{fault}");
+        site.get("main-xivo").start();
+        site.settles_on(&ON_MAIN).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn w1b_without_the_witness_nothing_switches_and_a_main_whose_host_answers_keeps_standby_back() {
+    let mut site = Site::new().await;
+    site.start_all();
+    site.settles_on(&ON_MAIN).await;
+    let starts = site.get("main-xivo").starts();
+    site.witness.die();
+    let exposed = |site: &Site| site.nodes[0].status()["guard"].to_string().contains("exposed");
+    site.until("main says that it is exposed", || exposed(&site)).await;
+    site.until("standby knows that the witness is out", || site.nodes[1].status()["witness_out"] == true).await;
+    assert_eq!(site.get("main-xivo").starts(), starts);
+    // Its watchdog and services are gone, and its host still answers an echo request: it may be a Main without a watchdog.
+    site.get("main-xivo").die();
+    let silent = |site: &Site| site.nodes[1].status()["explanation"].to_string().contains("the peer is silent");
+    site.until("standby hears nobody", || silent(&site)).await;
+    assert_eq!(site.nodes[1].starts(), 0);
+    site.witness.come_back().await;
+    site.until("standby serves with the witness's vote", || site.nodes[1].runs()).await;
+    assert!(!site.nodes[1].status()["guard"].to_string().contains("unguarded"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_witness_and_main_die_together_standby_stays_inactive() {
+    let mut site = Site::new().await;
+    site.start_all();
+    site.settles_on(&ON_MAIN).await;
+    site.witness.die();
+    site.get("main-xivo").die();
+    let gave_up = |site: &Site| site.nodes[1].status()["witness_out"] == true;
+    site.until("standby knows that it is alone", || gave_up(&site)).await;
+    assert_eq!(site.nodes[1].starts(), 0);
+    site.witness.come_back().await;
+    site.until("standby serves", || site.nodes[1].runs()).await;
+}

@@ -1,0 +1,121 @@
+//! The nodes and the vote on the status screen.
+
+use doors::visible;
+use std::fmt::Write as _;
+
+use failover::Side;
+use failover::health::Status as Does;
+use protocol::wire::Guard;
+
+use super::{Paint, Table, span};
+use crate::control::api::{NodeStatus, Status, WalkState};
+
+/// Rows of nodes on the screen; a site has five to ten.
+const MOST_NODES: usize = 12;
+
+/// Nothing for an Edge alone.
+pub(super) fn nodes(status: &Status, paint: Paint, text: &mut String) {
+    let Some(witness) = &status.witness else { return };
+    text.push('\n');
+    if status.nodes.is_empty() {
+        text.push_str("  no node has reported yet\n");
+    } else {
+        table(status, paint, text);
+    }
+    let line = format!("  vote  {}", visible(&witness.sentence));
+    let line = if witness.trouble.is_some() || witness.quiet { paint.odd(&line) } else { line.as_str().into() };
+    let _ = writeln!(text, "{line}");
+    for sentence in &status.takeovers {
+        let line = format!("  {}", visible(sentence));
+        let loud = sentence.contains("nobody would take over");
+        let _ = writeln!(text, "{}", if loud { paint.bad(&line) } else { line.as_str().into() });
+    }
+    if let Some(walk) = &status.walk {
+        let line = format!("  site  {} ({})", visible(&walk.sentence), state(walk.state));
+        let _ =
+            writeln!(text, "{}", if walk.state == WalkState::Failed { paint.bad(&line) } else { line.as_str().into() });
+    }
+}
+
+fn table(status: &Status, paint: Paint, text: &mut String) {
+    let mut table = Table::new(["node", "side", "status", "epoch", "guard", "registered with", ""]);
+    let shown: Vec<&NodeStatus> = status.nodes.iter().take(MOST_NODES).collect();
+    for node in &shown {
+        let vote = node.report.vote.as_ref();
+        let does = if node.fresh { node.report.status.to_string() } else { "unknown".to_owned() };
+        table.row([
+            format!("{} {}", node.role, node.name),
+            node.side.map_or("shared", Side::name).to_owned(),
+            does,
+            vote.map_or_else(|| "-".to_owned(), |vote| vote.epoch.to_string()),
+            vote.and_then(|vote| vote.guard.as_ref()).map_or_else(|| "-".to_owned(), guard),
+            registered(node),
+            remark(status, node),
+        ]);
+    }
+    text.push_str(&table.draw(|row, line| match shown.get(row).map(|node| (node.fresh, node.report.status)) {
+        Some((false, _)) | Some((_, Does::Starting | Does::Stopping)) => paint.odd(&line).into_owned(),
+        Some((_, Does::Faulty)) => paint.bad(&line).into_owned(),
+        Some((_, Does::Active)) => paint.good(&line).into_owned(),
+        _ => line,
+    }));
+    if status.nodes.len() > MOST_NODES {
+        let _ = writeln!(text, "  and {} more nodes (bascule status --json)", status.nodes.len() - MOST_NODES);
+    }
+}
+
+fn guard(guard: &Guard) -> String {
+    match guard {
+        Guard::Guarded => "guarded".to_owned(),
+        Guard::Exposed { lacks } => format!("EXPOSED, lacks {lacks}"),
+        Guard::Unguarded { .. } => "UNGUARDED".to_owned(),
+    }
+}
+
+fn registered(node: &NodeStatus) -> String {
+    if let Some(presence) = &node.report.presence {
+        let who = match (presence.main, presence.standby) {
+            (true, true) => "main AND standby are registered",
+            (true, false) => "main is registered",
+            (false, true) => "standby is registered",
+            (false, false) => "nobody is registered",
+        };
+        return who.to_owned();
+    }
+    let servers = &node.report.media_servers;
+    let there: Vec<&str> =
+        servers.iter().filter(|(_, server)| server.registered).map(|(name, _)| name.as_str()).collect();
+    if there.is_empty() { "-".to_owned() } else { there.join(" ") }
+}
+
+fn remark(status: &Status, node: &NodeStatus) -> String {
+    if !node.fresh {
+        let ago = span(status.now.ms_since(node.heard));
+        return format!("not heard of for {ago}, was {}", node.report.status);
+    }
+    let vote = node.report.vote.as_ref();
+    let mut remarks: Vec<String> = Vec::new();
+    if vote.is_some_and(|vote| vote.frozen) {
+        remarks.push("FROZEN".to_owned());
+    }
+    if vote.is_some_and(|vote| !vote.automatic) {
+        remarks.push("manual".to_owned());
+    }
+    if vote.is_some_and(|vote| !vote.fit) && node.report.status != Does::Active {
+        remarks.push("not fit".to_owned());
+    }
+    remarks.push(node.report.because.clone());
+    remarks.retain(|remark| !remark.is_empty());
+    remarks.join("; ")
+}
+
+fn state(state: WalkState) -> &'static str {
+    match state {
+        WalkState::Planned => "planned",
+        WalkState::Refused => "refused",
+        WalkState::Running => "under way",
+        WalkState::Undoing => "being undone",
+        WalkState::Done => "done",
+        WalkState::Failed => "failed",
+    }
+}

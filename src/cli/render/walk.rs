@@ -1,0 +1,73 @@
+//! A planned switch of the whole site, for people: what must hold, then each step.
+
+use doors::visible;
+use std::fmt::Write as _;
+
+use super::{Paint, Table};
+use crate::control::api::{WalkCheck, WalkState, WalkStatus, WalkStep, WalkStepState};
+
+/// What must hold, and what would follow.
+pub(in crate::cli) fn plan(walk: &WalkStatus, paint: Paint) -> String {
+    let mut text = begun(walk, paint);
+    if walk.state == WalkState::Planned {
+        let mut table = Table::new(["step", "usually", "at most"]);
+        for step in &walk.steps {
+            table.row([step.step.clone(), seconds(step.expected_ms), seconds(step.limit_ms)]);
+        }
+        text.push('\n');
+        text.push_str(&table.draw(|_, line| line));
+    }
+    text
+}
+
+/// The sentence and what must hold.
+pub(in crate::cli) fn begun(walk: &WalkStatus, paint: Paint) -> String {
+    let mut text = format!("{}\n\n", paint.bold(&visible(&walk.sentence)));
+    for WalkCheck { check, passed, said } in &walk.checks {
+        let line = format!("  {}  {check:<32} {}", if *passed { "ok" } else { "NO" }, visible(said));
+        let line = if *passed { line } else { paint.bad(&line).into_owned() };
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
+
+/// What has become of the steps since they were told last.
+pub(in crate::cli) fn news(before: &[WalkStep], now: &[WalkStep], paint: Paint) -> String {
+    let mut text = String::new();
+    for (index, step) in now.iter().enumerate() {
+        let was = before.get(index).map_or(WalkStepState::Waiting, |step| step.state);
+        if was == step.state {
+            continue;
+        }
+        let WalkStep { step: name, said, took_ms, expected_ms, limit_ms, .. } = step;
+        let said = visible(said);
+        let line = match step.state {
+            WalkStepState::Waiting => continue,
+            WalkStepState::Running => {
+                let (usually, most) = (seconds(*expected_ms), seconds(*limit_ms));
+                format!("  ..  {name} (usually {usually}, at most {most})")
+            }
+            WalkStepState::Done => paint.good(&format!("  ok  {name}: {said} ({})", seconds(*took_ms))).into_owned(),
+            WalkStepState::Failed => paint.bad(&format!("  NO  {said}")).into_owned(),
+        };
+        let _ = writeln!(text, "{line}");
+    }
+    text
+}
+
+/// How it ended.
+pub(in crate::cli) fn ended(walk: &WalkStatus, paint: Paint) -> String {
+    let sentence = visible(&walk.sentence);
+    let sentence = match walk.state {
+        WalkState::Done => paint.good(&sentence),
+        _ => paint.bad(&sentence),
+    };
+    format!("\n{sentence}\n")
+}
+
+fn seconds(ms: u64) -> String {
+    match ms {
+        0..10_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
+        _ => format!("{} s", ms / 1000),
+    }
+}

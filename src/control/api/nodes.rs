@@ -1,0 +1,130 @@
+//! The nodes, the witness and a switch of the whole site, as the Edge sees them.
+
+use failover::Side;
+use protocol::wire::{NodeReport, Role};
+use serde::{Deserialize, Serialize};
+
+use super::{Time, side};
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// What it is.
+    pub role: Role,
+    /// Its side; none: a media server.
+    #[serde(with = "side::option", default)]
+    pub side: Option<Side>,
+    /// Its name.
+    pub name: String,
+    /// Whether it reported lately; else its report is of the past.
+    pub fresh: bool,
+    /// When it reported last.
+    pub heard: Time,
+    /// Its newest report.
+    pub report: NodeReport,
+}
+
+/// The Edge's vote in who of the XiVO nodes may serve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WitnessStatus {
+    /// All of it in one sentence.
+    pub sentence: String,
+    /// Whose the vote is; none: nobody's, or not known.
+    #[serde(with = "side::option", default)]
+    pub holder: Option<Side>,
+    /// The highest duty epoch it knows.
+    pub epoch: u64,
+    /// The disk was lost, and nothing is granted yet.
+    pub quiet: bool,
+    /// For how much longer the promise, or the quiet time, lasts if nothing comes.
+    pub left_ms: u64,
+    /// Why it grants nothing.
+    pub trouble: Option<String>,
+}
+
+/// A planned switch of the whole site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WalkStatus {
+    /// The side that is to serve.
+    #[serde(with = "side")]
+    pub to: Side,
+    /// Who ordered it.
+    pub by: String,
+    /// When it was ordered.
+    pub began: Time,
+    /// How far it is.
+    pub state: WalkState,
+    /// All of it in one sentence.
+    pub sentence: String,
+    /// What must hold before it begins.
+    pub checks: Vec<WalkCheck>,
+    /// Its steps, in order.
+    pub steps: Vec<WalkStep>,
+}
+
+/// How far a planned switch of the whole site is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WalkState {
+    /// Only asked for: a dry run.
+    Planned,
+    /// It did not begin.
+    Refused,
+    /// Under way.
+    Running,
+    /// A step failed, and what was done is being undone.
+    Undoing,
+    /// Everything was moved and verified.
+    Done,
+    /// A step failed; the sentence says what became of it.
+    Failed,
+}
+
+impl WalkState {
+    /// Whether nothing more will come of it.
+    pub const fn is_over(self) -> bool {
+        !matches!(self, Self::Running | Self::Undoing)
+    }
+}
+
+/// One thing that must hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WalkCheck {
+    /// What.
+    pub check: String,
+    /// Whether it does.
+    pub passed: bool,
+    /// What was found.
+    pub said: String,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WalkStep {
+    /// What.
+    pub step: String,
+    /// How far.
+    pub state: WalkStepState,
+    /// What there is to say of it.
+    pub said: String,
+    /// How long it took, or has taken.
+    pub took_ms: u64,
+    /// How long it usually takes; at most, for what has a bound.
+    pub expected_ms: u64,
+    /// When it is given up.
+    pub limit_ms: u64,
+}
+
+/// How far a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WalkStepState {
+    /// It has not begun.
+    Waiting,
+    /// It has begun.
+    Running,
+    /// It is done.
+    Done,
+    /// It failed.
+    Failed,
+}

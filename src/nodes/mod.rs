@@ -1,0 +1,11 @@
+//! The nodes' watchdogs as the Edge sees them: who may ask what at their door, what each reported last, and what would
+//! become of telephony if a side died. What follows from it is left to the engine.
+
+mod desk;
+#[cfg(test)]
+pub(crate) mod fake;
+mod registry;
+pub mod takeover;
+
+pub use desk::Desk;
+pub use registry::{Known, News, Node, Registry, STALE, TooMany, expiry};

@@ -1,0 +1,269 @@
+//! The newest report of each node, and what is to be said of it. Time is an argument.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use failover::health::Status;
+use failover::{Instant, PerSide, Side};
+use protocol::who::Who;
+use protocol::wire::{NodeReport, Role};
+
+/// A report counts for so long: five heartbeats.
+pub const STALE: Duration = Duration::from_millis(2500);
+/// A node that has been silent for so long is gone for good.
+const FORGET: Duration = Duration::from_secs(24 * 3600);
+/// Most nodes of a site; a name more is a mistake or worse.
+const MOST_NODES: usize = 64;
+/// Alarms and media servers of a report that are looked at.
+const MOST_ITEMS: usize = 64;
+/// A text of a node that is longer is cut.
+const MOST_CHARS: usize = 300;
+/// A certificate's end is said from so many days on.
+const SOON_DAYS: i64 = 30;
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Node {
+    /// What it is.
+    pub role: Role,
+    /// Its side; a media server has none.
+    pub side: Option<Side>,
+    /// Its name.
+    pub name: String,
+}
+
+impl Node {
+    /// The node this certificate is of; none if it is nobody's that reports.
+    pub fn of(who: &Who) -> Option<Self> {
+        match who {
+            Who::Node { role, side, name } => Some(Self { role: *role, side: *side, name: name.clone() }),
+            Who::Edge { .. } | Who::Operator { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.side {
+            Some(side) => write!(f, "{} {} of {side}", self.role, self.name),
+            None => write!(f, "{} {}", self.role, self.name),
+        }
+    }
+}
+
+/// What is known of a node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    /// Its newest report.
+    pub report: NodeReport,
+    /// When that came.
+    pub at: Instant,
+    /// When the first of an unbroken row of reports came that say it serves, or is about to.
+    serving_since: Option<Instant>,
+    /// That it fell silent has been said.
+    silent: bool,
+}
+
+impl Known {
+    /// Whether its report still counts.
+    pub fn is_fresh(&self, now: Instant) -> bool {
+        now < self.at + STALE
+    }
+}
+
+/// What is to be written down and said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// A node does something else than before.
+    Node(String),
+    /// Something needs a person.
+    Alarm(String),
+}
+
+/// There are too many nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("more than {MOST_NODES} nodes report; is a certificate used by many?")]
+pub struct TooMany;
+
+/// The newest report of each node.
+#[derive(Debug, Default)]
+pub struct Registry {
+    nodes: BTreeMap<Node, Known>,
+    two_actives: Option<String>,
+}
+
+impl Registry {
+    /// Takes a report in and says what is new.
+    pub fn take(&mut self, node: Node, report: NodeReport, now: Instant) -> Result<Vec<News>, TooMany> {
+        if !self.nodes.contains_key(&node) && self.nodes.len() >= MOST_NODES {
+            return Err(TooMany);
+        }
+        let report = bounded(report);
+        let before = self.nodes.remove(&node);
+        let mut news = Vec::new();
+        tell(&node, before.as_ref(), &report, &mut news);
+        let was = before.filter(|known| known.is_fresh(now)).and_then(|known| known.serving_since);
+        let serving_since = serves(report.status).then(|| was.unwrap_or(now));
+        self.nodes.insert(node, Known { report, at: now, serving_since, silent: false });
+        self.look_for_two(now, &mut news);
+        Ok(news)
+    }
+
+    /// Lets time pass: who fell silent?
+    pub fn tick(&mut self, now: Instant) -> Vec<News> {
+        let mut news = Vec::new();
+        self.nodes.retain(|_, known| now < known.at + FORGET);
+        for (node, known) in &mut self.nodes {
+            if !known.silent && !known.is_fresh(now) {
+                known.silent = true;
+                let was = known.report.status;
+                news.push(News::Node(format!("{node} has stopped reporting; it was {was} when last heard of")));
+            }
+        }
+        self.look_for_two(now, &mut news);
+        news
+    }
+
+    /// When to let time pass.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.nodes.values().filter(|known| !known.silent).map(|known| known.at + STALE).min()
+    }
+
+    /// Every node.
+    pub fn all(&self) -> impl Iterator<Item = (&Node, &Known)> {
+        self.nodes.iter()
+    }
+
+    /// The nodes of a role on a side that were heard of lately.
+    pub fn fresh(&self, role: Role, side: Side, now: Instant) -> impl Iterator<Item = (&Node, &Known)> {
+        self.nodes
+            .iter()
+            .filter(move |(node, known)| (node.role, node.side) == (role, Some(side)) && known.is_fresh(now))
+    }
+
+    /// The XiVO node of a side: the one heard of last.
+    pub fn xivo(&self, side: Side) -> Option<(&Node, &Known)> {
+        let of_side = self.nodes.iter().filter(|(node, _)| (node.role, node.side) == (Role::Xivo, Some(side)));
+        of_side.max_by_key(|(_, known)| known.at)
+    }
+
+    /// Whether any XiVO node was heard of lately: then a planned switch is one of the whole site.
+    pub fn has_xivo(&self, now: Instant) -> bool {
+        Side::BOTH.into_iter().any(|side| self.fresh(Role::Xivo, side, now).next().is_some())
+    }
+
+    /// What the nodes of a role say of their side, when `backends` serve that role there.
+    ///
+    /// One node that serves is enough, as one backend is. That nobody serves is known only when as many nodes say so as
+    /// there are backends; until then the probes decide alone.
+    pub fn word(&self, role: Role, side: Side, backends: usize, now: Instant) -> Option<Status> {
+        let said: Vec<Status> = self.fresh(role, side, now).map(|(_, known)| known.report.status).collect();
+        for found in [Status::Active, Status::Starting] {
+            if said.contains(&found) {
+                return Some(found);
+            }
+        }
+        let all = !said.is_empty() && said.len() >= backends;
+        [Status::Stopping, Status::Inactive, Status::Faulty].into_iter().find(|status| all && said.contains(status))
+    }
+
+    /// Both XiVO nodes say that they serve: what to say of it.
+    pub fn two_actives(&self) -> Option<&str> {
+        self.two_actives.as_deref()
+    }
+
+    /// What needs a person, most urgent first.
+    pub fn alarms(&self, now: Instant) -> Vec<String> {
+        let mut alarms: Vec<String> = self.two_actives.iter().cloned().collect();
+        for side in Side::BOTH {
+            let names: BTreeSet<&str> = self.fresh(Role::Xivo, side, now).map(|(node, _)| node.name.as_str()).collect();
+            if names.len() > 1 {
+                let names: Vec<&str> = names.into_iter().collect();
+                alarms.push(format!("{} XiVO nodes report for {side}: {}", names.len(), names.join(", ")));
+            }
+        }
+        for (node, known) in self.nodes.iter().filter(|(_, known)| known.is_fresh(now)) {
+            alarms.extend(known.report.alarms.iter().map(|alarm| format!("{node}: {alarm}")));
+            alarms.extend(known.report.certificate_days.and_then(|days| expiry(&node.to_string(), days)));
+        }
+        alarms
+    }
+
+    /// Each of two nodes has reported to serve after the other did: a report of one that died meanwhile is no proof.
+    fn look_for_two(&mut self, now: Instant, news: &mut Vec<News>) {
+        let of = |side| {
+            let found = self.fresh(Role::Xivo, side, now).filter_map(|(node, known)| {
+                let since = known.serving_since?;
+                Some((node.clone(), since, known.at))
+            });
+            found.max_by_key(|(_, _, at)| *at)
+        };
+        let both = PerSide { main: of(Side::Main), standby: of(Side::Standby) };
+        let found = match (both.main, both.standby) {
+            (Some((main, main_since, main_at)), Some((standby, standby_since, standby_at)))
+                if (main_since < standby_at && standby_at < main_at)
+                    || (standby_since < main_at && main_at < standby_at)
+                    || self.two_actives.is_some() =>
+            {
+                Some(format!("TWO ACTIVES: both {main} and {standby} say that they serve; stop one of them"))
+            }
+            _ => None,
+        };
+        match (&self.two_actives, &found) {
+            (None, Some(alarm)) => news.push(News::Alarm(alarm.clone())),
+            (Some(_), None) => news.push(News::Node("no longer do two XiVO nodes say that they serve".to_owned())),
+            _ => {}
+        }
+        self.two_actives = found;
+    }
+}
+
+/// What to say of a certificate that expires in so many days.
+pub fn expiry(whose: &str, days: i64) -> Option<String> {
+    match days {
+        SOON_DAYS.. => None,
+        0.. => Some(format!("the certificate of {whose} expires in {days} days")),
+        _ => Some(format!("the certificate of {whose} has expired: its next connection will be refused")),
+    }
+}
+
+fn serves(status: Status) -> bool {
+    matches!(status, Status::Active | Status::Starting)
+}
+
+/// Says what a report changes.
+fn tell(node: &Node, before: Option<&Known>, report: &NodeReport, news: &mut Vec<News>) {
+    let NodeReport { status, because, .. } = report;
+    let because = if because.is_empty() { String::new() } else { format!(": {because}") };
+    match before {
+        None => news.push(News::Node(format!("{node} reports for the first time and is {status}{because}"))),
+        Some(known) if known.silent => news.push(News::Node(format!("{node} reports again and is {status}{because}"))),
+        Some(known) if known.report.status != *status => {
+            let was = known.report.status;
+            news.push(News::Node(format!("{node} is {status}, was {was}{because}")));
+        }
+        Some(_) => {}
+    }
+    let had: &[String] = before.map_or(&[], |known| &known.report.alarms);
+    let fresh = report.alarms.iter().filter(|alarm| !had.contains(alarm));
+    news.extend(fresh.map(|alarm| News::Alarm(format!("{node}: {alarm}"))));
+    let over = had.iter().filter(|alarm| !report.alarms.contains(alarm));
+    news.extend(over.map(|alarm| News::Node(format!("{node}, over: {alarm}"))));
+}
+
+/// Nothing a node says takes more room than it should.
+fn bounded(mut report: NodeReport) -> NodeReport {
+    report.alarms.truncate(MOST_ITEMS);
+    for text in report.alarms.iter_mut().chain([&mut report.because, &mut report.version]) {
+        if text.chars().count() > MOST_CHARS {
+            *text = text.chars().take(MOST_CHARS).collect();
+        }
+    }
+    report.media_servers = std::mem::take(&mut report.media_servers).into_iter().take(MOST_ITEMS).collect();
+    report.services = std::mem::take(&mut report.services).into_iter().take(MOST_ITEMS).collect();
+    report
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+use super::*;
+use crate::nodes::fake::{node, report};
+
+fn at(ms: u64) -> Instant {
+    Instant::ORIGIN + Duration::from_millis(ms)
+}
+
+fn said(registry: &mut Registry, side: Side, status: Status, ms: u64) -> Vec<News> {
+    registry.take(node(Role::Xivo, side, "xivo"), report(status), at(ms)).unwrap()
+}
+
+fn is_alarm(news: &[News]) -> bool {
+    news.iter().any(|news| matches!(news, News::Alarm(alarm) if alarm.contains("TWO ACTIVES")))
+}
+
+#[test]
+fn a_change_is_told_once_and_a_repeated_report_not_at_all() {
+    let mut registry = Registry::default();
+    assert_eq!(said(&mut registry, Side::Main, Status::Active, 0).len(), 1);
+    assert_eq!(said(&mut registry, Side::Main, Status::Active, 500), []);
+    let told = said(&mut registry, Side::Main, Status::Stopping, 600);
+    assert_eq!(told, [News::Node("xivo xivo of main is stopping, was active".to_owned())]);
+}
+
+#[test]
+fn a_node_that_falls_silent_is_told_once_and_counts_no_more() {
+    let mut registry = Registry::default();
+    said(&mut registry, Side::Main, Status::Inactive, 0);
+    assert_eq!(registry.word(Role::Xivo, Side::Main, 1, at(2499)), Some(Status::Inactive));
+    assert_eq!(registry.deadline(), Some(at(2500)));
+    assert_eq!(registry.tick(at(2500)).len(), 1);
+    assert_eq!(registry.tick(at(2600)), []);
+    assert_eq!((registry.deadline(), registry.word(Role::Xivo, Side::Main, 1, at(2600))), (None, None));
+    let back = said(&mut registry, Side::Main, Status::Inactive, 3000);
+    assert!(matches!(&back[..], [News::Node(told)] if told.contains("reports again")), "{back:?}");
+}
+
+#[test]
+fn one_of_several_cc_that_serves_is_enough_and_all_must_say_that_they_do_not() {
+    let mut registry = Registry::default();
+    let mut say = |name: &str, status| {
+        registry.take(node(Role::Cc, Side::Main, name), report(status), at(0)).unwrap();
+        registry.word(Role::Cc, Side::Main, 2, at(1))
+    };
+    assert_eq!(say("cc1", Status::Inactive), None);
+    assert_eq!(say("cc2", Status::Inactive), Some(Status::Inactive));
+    assert_eq!(say("cc2", Status::Starting), Some(Status::Starting));
+    assert_eq!(say("cc1", Status::Active), Some(Status::Active));
+}
+
+#[test]
+fn two_nodes_that_both_go_on_reporting_to_serve_are_an_alarm_until_one_ends() {
+    let mut registry = Registry::default();
+    said(&mut registry, Side::Main, Status::Active, 0);
+    assert!(!is_alarm(&said(&mut registry, Side::Standby, Status::Starting, 100)));
+    assert!(is_alarm(&said(&mut registry, Side::Main, Status::Active, 200)));
+    assert!(registry.alarms(at(250))[0].contains("TWO ACTIVES"));
+    assert!(!is_alarm(&said(&mut registry, Side::Standby, Status::Active, 300)), "it is told once");
+    assert_eq!(said(&mut registry, Side::Main, Status::Inactive, 400).len(), 2);
+    assert_eq!(registry.two_actives(), None);
+}
+
+#[test]
+fn a_takeover_from_a_node_that_died_is_no_alarm() {
+    let mut registry = Registry::default();
+    said(&mut registry, Side::Main, Status::Active, 0);
+    said(&mut registry, Side::Main, Status::Active, 500);
+    // Main dies. Its promise lapses sooner than its report.
+    for ms in [2600, 2800, 3000] {
+        assert!(!is_alarm(&said(&mut registry, Side::Standby, Status::Starting, ms)), "{ms}");
+    }
+}
+
+#[test]
+fn what_a_node_says_needs_a_person_is_handed_on_and_its_certificate_too() {
+    let mut registry = Registry::default();
+    let mut ill = report(Status::Active);
+    ill.alarms = vec!["the disk is full".into()];
+    ill.certificate_days = Some(3);
+    let news = registry.take(node(Role::Mds, Side::Main, "mds1"), ill.clone(), at(0)).unwrap();
+    assert!(news.contains(&News::Alarm("mds mds1: the disk is full".into())), "{news:?}");
+    assert_eq!(registry.alarms(at(1)), ["mds mds1: the disk is full", "the certificate of mds mds1 expires in 3 days"]);
+    assert_eq!(registry.alarms(at(2500)), Vec::<String>::new());
+}
+
+#[test]
+fn there_is_room_for_so_many_nodes_and_texts_and_no_more() {
+    let mut registry = Registry::default();
+    for number in 0..MOST_NODES {
+        registry.take(node(Role::Cc, Side::Main, &format!("cc{number}")), report(Status::Active), at(0)).unwrap();
+    }
+    let more = registry.take(node(Role::Cc, Side::Main, "more"), report(Status::Active), at(0));
+    assert_eq!(more, Err(TooMany));
+    let mut long = report(Status::Active);
+    long.because = "x".repeat(9999);
+    registry.take(node(Role::Cc, Side::Main, "cc1"), long, at(1)).unwrap();
+    assert!(registry.all().all(|(_, known)| known.report.because.len() <= MOST_CHARS));
+}

@@ -1,0 +1,79 @@
+//! The nodes' door: identity, witness, listener. It stands on the engine's thread, as it must answer whatever the load.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use prometheus::Registry;
+use protocol::door::Door;
+use protocol::identity::Keyring;
+use protocol::who::Who;
+
+use super::RunError;
+use crate::config;
+use crate::control::api::Event;
+use crate::control::metrics::{NodesMetrics, WitnessMetrics};
+use crate::engine::{Handle, NodesMeans};
+use crate::nodes::Desk;
+use crate::witness::{News, Witness};
+
+/// The door, open but not served yet.
+pub(super) struct NodesDoor {
+    door: Door,
+    desk: Arc<Desk>,
+    keyring: Arc<Keyring>,
+}
+
+impl NodesDoor {
+    /// Reads the identity, starts the witness, binds the address.
+    pub(super) async fn open(
+        nodes: &config::Nodes,
+        state: &Path,
+        registry: &Registry,
+        engine: &Handle,
+    ) -> Result<(Self, NodesMeans), RunError> {
+        let keyring = Arc::new(Keyring::open(&nodes.identity)?);
+        match keyring.current().who() {
+            Who::Edge { .. } => {}
+            other => {
+                let (directory, who) = (nodes.identity.clone(), other.to_string());
+                return Err(RunError::NotAnEdge { directory, who });
+            }
+        }
+        let witness_metrics = Arc::new(WitnessMetrics::new(registry).map_err(RunError::start("metrics"))?);
+        let metrics = Arc::new(NodesMetrics::new(registry).map_err(RunError::start("metrics"))?);
+        let teller = engine.clone();
+        let tell = move |news| match news {
+            News::Vote(sentence) => teller.note_soon(Event::Vote, sentence),
+            News::Alarm(sentence) => teller.note_soon(Event::Alarm, sentence),
+        };
+        let witness =
+            Witness::start(state, &nodes.timing, witness_metrics, tell).map_err(RunError::start("witness"))?;
+        let what = format!("nodes: cannot listen on {}", nodes.listen);
+        let door = Door::open(nodes.listen, keyring.clone()).await.map_err(RunError::start(what))?;
+        let desk = Arc::new(Desk::new(engine.clone(), witness.clone(), metrics.clone()));
+        tracing::info!(address = %nodes.listen, "open for nodes as {}", keyring.current().who());
+        let means = NodesMeans { witness, keyring: keyring.clone(), metrics };
+        Ok((Self { door, desk, keyring }, means))
+    }
+
+    /// The Edge's certificate, to be read anew.
+    pub(super) fn keyring(&self) -> Arc<Keyring> {
+        self.keyring.clone()
+    }
+
+    /// Serves until the future is dropped.
+    pub(super) async fn serve(self) {
+        self.door.serve(self.desk).await;
+    }
+}
+
+/// Reads the Edge's certificate for nodes anew. A bad one changes nothing and says why.
+pub(super) async fn reload(keyring: Option<&Arc<Keyring>>, engine: &Handle) {
+    let Some(keyring) = keyring.cloned() else { return };
+    let read = tokio::task::spawn_blocking(move || keyring.reload().map_err(|error| error.to_string())).await;
+    if let Ok(Err(why)) = read {
+        let sentence = format!("the certificate for nodes was not loaded, the old one stays: {why}");
+        tracing::error!("{sentence}");
+        engine.note(Event::Alarm, sentence).await;
+    }
+}

@@ -1,0 +1,186 @@
+//! The voter and its disk: nothing is answered that is not written.
+
+use std::io;
+
+use failover::Instant;
+use failover::lease::{Answer, Event, Memory, Output, Record, Request, Timing, Voter};
+
+use crate::state::VoteFile;
+
+/// Where the vote is kept.
+pub(super) trait Disk {
+    /// Returns once it would survive a power cut.
+    fn save(&mut self, memory: &Memory) -> io::Result<()>;
+}
+
+impl Disk for VoteFile {
+    fn save(&mut self, memory: &Memory) -> io::Result<()> {
+        VoteFile::save(self, memory)
+    }
+}
+
+/// Answers requests, and writes first what the answer rests on.
+pub(super) struct Clerk<D> {
+    pub(super) voter: Voter,
+    disk: D,
+    /// What the voter remembers is what the disk holds. After a write that failed nobody knows what the disk holds: until
+    /// one succeeds, nothing is answered.
+    written: bool,
+    /// Why the last write failed.
+    pub(super) trouble: Option<String>,
+    /// What the vote became, to be told.
+    pub(super) news: Vec<Record>,
+}
+
+impl<D: Disk> Clerk<D> {
+    /// Begins with what was remembered; none: the disk was lost.
+    pub(super) fn new(timing: &Timing, memory: Option<&Memory>, disk: D, now: Instant) -> Self {
+        let (voter, outputs) = Voter::new(timing, memory, now);
+        let mut clerk = Self { voter, disk, written: true, trouble: None, news: Vec::new() };
+        let before = clerk.voter;
+        // What could not be written is written before the first answer.
+        let _ = clerk.carry_out(before, outputs);
+        clerk
+    }
+
+    /// Rules over a request.
+    pub(super) fn ask(&mut self, request: Request, now: Instant) -> Result<Answer, String> {
+        let before = self.voter;
+        let outputs = self.voter.handle(Event::Asked(request), now);
+        let answer = self.carry_out(before, outputs)?;
+        answer.ok_or_else(|| "the witness has no answer".to_owned())
+    }
+
+    /// Lets time pass.
+    pub(super) fn tick(&mut self, now: Instant) {
+        let before = self.voter;
+        let outputs = self.voter.handle(Event::Timer, now);
+        let _ = self.carry_out(before, outputs);
+    }
+
+    /// A batch of which a write fails has not happened: the voter is as it was before.
+    fn carry_out(&mut self, before: Voter, outputs: Vec<Output>) -> Result<Option<Answer>, String> {
+        let mut news = Vec::new();
+        let mut answer = None;
+        for output in outputs {
+            let written = match output {
+                Output::Persist(memory) => self.write(&memory),
+                Output::Answer(ruled) => {
+                    answer = Some(ruled);
+                    if self.written { Ok(()) } else { self.write(&self.voter.memory()) }
+                }
+                Output::Changed(record) => {
+                    news.push(record);
+                    Ok(())
+                }
+            };
+            if let Err(why) = written {
+                self.voter = before;
+                return Err(why);
+            }
+        }
+        self.news.append(&mut news);
+        Ok(answer)
+    }
+
+    fn write(&mut self, memory: &Memory) -> Result<(), String> {
+        let saved = self.disk.save(memory).map_err(|error| format!("the witness's vote cannot be written: {error}"));
+        self.written = saved.is_ok();
+        self.trouble = saved.as_ref().err().cloned();
+        saved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use failover::Side;
+    use failover::health::Status;
+    use failover::lease::{Ask, Promise, Report, Ruling};
+
+    use super::*;
+
+    /// A disk that can be made to fail before or after it took what was written.
+    #[derive(Default)]
+    struct Plate {
+        held: Option<Memory>,
+        fails: bool,
+        takes_it_all_the_same: bool,
+    }
+
+    impl Disk for &mut Plate {
+        fn save(&mut self, memory: &Memory) -> io::Result<()> {
+            if !self.fails || self.takes_it_all_the_same {
+                self.held = Some(*memory);
+            }
+            if self.fails { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        }
+    }
+
+    fn request(from: Side, ask: Ask, campaign: u64) -> Request {
+        let report = Report { status: Status::Inactive, fit: true, witness_out: false, unguarded: false };
+        Request { from, ask, campaign, epoch: 0, report, settled: true, hears: true }
+    }
+
+    fn at(ms: u64) -> Instant {
+        Instant::ORIGIN + Duration::from_millis(ms)
+    }
+
+    const FREE: Memory = Memory { record: Record::Free, epoch: 0 };
+
+    #[test]
+    fn a_grant_is_on_the_disk_before_it_is_answered() {
+        let mut plate = Plate::default();
+        let mut clerk = Clerk::new(&Timing::DEFAULT, Some(&FREE), &mut plate, at(0));
+        assert_eq!(std::mem::take(&mut clerk.news), [Record::Free]);
+        let answer = clerk.ask(request(Side::Main, Ask::Want, 1), at(1)).unwrap();
+        assert_eq!(answer.ruling, Ruling::Grant);
+        let promise = Promise { holder: Side::Main, campaign: 1, epoch: answer.epoch };
+        assert_eq!(clerk.news, [Record::Promised(promise)]);
+        assert_eq!(plate.held.unwrap().record, Record::Promised(promise));
+    }
+
+    #[test]
+    fn w1_a_vote_that_cannot_be_written_is_promised_to_nobody() {
+        let mut plate = Plate { fails: true, ..Plate::default() };
+        let mut clerk = Clerk::new(&Timing::DEFAULT, Some(&FREE), &mut plate, at(0));
+        clerk.news.clear();
+        let refused = clerk.ask(request(Side::Main, Ask::Want, 1), at(1)).unwrap_err();
+        assert!(refused.contains("cannot be written"), "{refused}");
+        assert!(clerk.voter.is_free() && clerk.news.is_empty() && clerk.trouble.is_some());
+        clerk.disk.fails = false;
+        assert_eq!(clerk.ask(request(Side::Standby, Ask::Want, 1), at(2)).unwrap().ruling, Ruling::Grant);
+        assert_eq!(clerk.trouble, None);
+    }
+
+    #[test]
+    fn w1_after_a_write_of_unknown_outcome_not_even_a_renewal_is_granted_before_the_disk_says_so() {
+        let mut plate = Plate::default();
+        let mut clerk = Clerk::new(&Timing::DEFAULT, Some(&FREE), &mut plate, at(0));
+        clerk.ask(request(Side::Main, Ask::Want, 1), at(1)).unwrap();
+        // Main's promise lapses; Standby's is written, and the disk says that it was not.
+        (clerk.disk.fails, clerk.disk.takes_it_all_the_same) = (true, true);
+        clerk.ask(request(Side::Standby, Ask::Want, 1), at(4000)).unwrap_err();
+        clerk.disk.takes_it_all_the_same = false;
+        clerk.ask(request(Side::Main, Ask::Renew, 1), at(4001)).unwrap_err();
+        clerk.disk.fails = false;
+        assert_eq!(clerk.ask(request(Side::Main, Ask::Renew, 1), at(4002)).unwrap().ruling, Ruling::Grant);
+        let held = plate.held.unwrap().record;
+        assert!(matches!(held, Record::Promised(Promise { holder: Side::Main, .. })), "{held}");
+    }
+
+    #[test]
+    fn w1_a_lost_disk_is_quiet_for_its_time_and_says_so_on_the_new_one_first() {
+        let mut plate = Plate { fails: true, ..Plate::default() };
+        let mut clerk = Clerk::new(&Timing::DEFAULT, None, &mut plate, at(0));
+        clerk.ask(request(Side::Main, Ask::Renew, 1), at(1)).unwrap_err();
+        clerk.disk.fails = false;
+        assert_eq!(clerk.ask(request(Side::Main, Ask::Renew, 1), at(2)).unwrap().ruling, Ruling::Deny);
+        assert_eq!(clerk.disk.held.unwrap().record, Record::Unknown);
+        assert_eq!(clerk.ask(request(Side::Main, Ask::Want, 1), at(2499)).unwrap().ruling, Ruling::Deny);
+        clerk.tick(at(2500));
+        assert_eq!(clerk.disk.held.unwrap().record, Record::Free);
+        assert_eq!(clerk.ask(request(Side::Main, Ask::Want, 1), at(2501)).unwrap().ruling, Ruling::Grant);
+    }
+}

@@ -1,0 +1,209 @@
+//! The nodes' door: votes, reports, and a switch of the whole site, with watchdogs that are played.
+
+mod watchdogs;
+
+use std::fs;
+use std::time::Instant;
+
+use failover::Side;
+use failover::health::Status;
+use failover::lease::{Ask as Wants, Ruling, Timing};
+use protocol::issue::{Authority, Validity};
+use protocol::who::Who;
+use protocol::wire::{Ask, Role, Told};
+
+use crate::metrics::assert_no_fault;
+use crate::site::wait_until;
+use watchdogs::{Stage, Watched, report, request};
+
+/// The vote as soon as the Edge answers again, and the one it rules as awaited.
+fn wait_ruling(watched: &Watched, side: Side, wants: Wants, campaign: u64, ruling: Ruling) -> Instant {
+    let link = watched.dial_as(&Watched::xivo(side));
+    wait_until(&format!("{side} is told {ruling}"), || {
+        watched.vote(&link, side, wants, campaign).is_some_and(|answer| answer.ruling == ruling)
+    });
+    Instant::now()
+}
+
+#[test]
+fn w1_a_witness_killed_and_started_again_keeps_its_promise_for_its_whole_time() {
+    let mut watched = Watched::start();
+    // Its disk held no vote: it was quiet first.
+    wait_ruling(&watched, Side::Main, Wants::Want, 1, Ruling::Grant);
+    wait_ruling(&watched, Side::Standby, Wants::Want, 1, Ruling::Lost);
+    watched.site.edge().kill();
+    let killed = Instant::now();
+    watched.site.start_edge();
+    let link = watched.dial_as(&Watched::xivo(Side::Standby));
+    wait_until("it answers", || watched.vote(&link, Side::Standby, Wants::Hello, 1).is_some());
+    assert_eq!(watched.vote(&link, Side::Standby, Wants::Want, 1).unwrap().ruling, Ruling::Lost);
+    let granted = wait_ruling(&watched, Side::Standby, Wants::Want, 1, Ruling::Grant);
+    assert!(granted - killed >= Timing::DEFAULT.promise);
+    wait_until("the journal tells whose it is", || {
+        watched.site.history().iter().any(|entry| {
+            entry["event"] == "vote" && entry["sentence"].as_str().unwrap().contains("promised to standby")
+        })
+    });
+    assert_eq!(watched.site.status()["witness"]["holder"], "standby");
+    assert!(watched.site.metric("bascule_witness_promised{side=\"standby\"}") > 0.5);
+}
+
+#[test]
+fn w1_a_witness_whose_vote_is_lost_denies_even_renewals_for_its_quiet_time() {
+    let mut watched = Watched::start();
+    wait_ruling(&watched, Side::Main, Wants::Want, 1, Ruling::Grant);
+    for spoil in ["gone", "newer"] {
+        watched.site.edge().kill();
+        let file = watched.site.path("state").join("witness.json");
+        match spoil {
+            "gone" => fs::remove_file(&file).unwrap(),
+            _ => fs::write(&file, r#"{"format":"bascule witness","version":99}"#).unwrap(),
+        }
+        let before = Instant::now();
+        watched.site.start_edge();
+        let link = watched.dial_as(&Watched::xivo(Side::Main));
+        wait_until("it answers", || watched.vote(&link, Side::Main, Wants::Hello, 1).is_some());
+        assert_eq!(watched.vote(&link, Side::Main, Wants::Renew, 1).unwrap().ruling, Ruling::Deny, "{spoil}");
+        let granted = wait_ruling(&watched, Side::Main, Wants::Renew, 1, Ruling::Grant);
+        assert!(granted - before >= Timing::DEFAULT.quiet, "{spoil}");
+    }
+    assert!(watched.site.log().contains("another version of bascule (format 99"), "{}", watched.site.log());
+}
+
+#[test]
+fn a_certificate_lets_its_node_ask_for_its_own_side_and_nothing_else() {
+    let watched = Watched::start();
+    let log = |words: &str| wait_until(&format!("the log says {words:?}"), || watched.site.log().contains(words));
+    let refused = |who: &Who, ask: Ask, words: &str| {
+        let told = watched.ask(&watched.dial_as(who), ask).unwrap();
+        assert!(matches!(&told, Told::Refused { reason } if reason.contains(words)), "{told:?}");
+    };
+    let vote = || Ask::Vote(request(Side::Main, Wants::Want, 1));
+    refused(&Watched::xivo(Side::Standby), vote(), "does not let it ask for the vote of main");
+    refused(&Who::of_side(Role::Cc, Side::Main, "cc"), vote(), "does not let it ask for the vote of main");
+    refused(
+        &Who::Operator { name: "alice".into() },
+        Ask::Report(Box::new(report(Status::Active))),
+        "only nodes report",
+    );
+    log("was refused: its certificate does not let it ask for the vote of main");
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    let foreign = elsewhere.path().join("node");
+    let authority = Authority::create(&elsewhere.path().join("ca"), "elsewhere").unwrap();
+    authority.issue(&Watched::xivo(Side::Main), &foreign, Validity::days(1)).unwrap();
+    assert!(watched.ask(&watched.dial(foreign), vote()).is_err());
+    log("it refuses our certificate");
+    let old = watched.identity(&Who::of_side(Role::Xivo, Side::Main, "old"), Validity::expired());
+    assert!(watched.ask(&watched.dial(old), vote()).is_err());
+    log("its certificate has expired");
+    wait_until("all are counted", || {
+        watched.site.metric("bascule_nodes_turned_away_total{reason=\"role\"}") > 2.5
+            && watched.site.metric("bascule_nodes_turned_away_total{reason=\"handshake\"}") > 1.5
+    });
+}
+
+#[test]
+fn e2_a_node_that_says_it_is_inactive_moves_traffic_although_its_probes_answer() {
+    let stage = Stage::new(Status::Active, Status::Inactive);
+    let watched = Watched::full(&stage);
+    assert_eq!(watched.site.live().0, "main");
+    let live_file = || fs::read_to_string(watched.site.path("live")).unwrap_or_default();
+    wait_until("the file says main", || live_file() == "main\n");
+    stage.set(Side::Main, Status::Inactive);
+    stage.set(Side::Standby, Status::Active);
+    watched.site.wait_live(Side::Standby);
+    let reason = watched.site.status()["sides"]["main"]["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("of main says it is inactive"), "{reason}");
+    wait_until("the file says standby", || live_file() == "standby\n");
+    // A node that falls silent says nothing: the probes decide alone, and Main answers them.
+    stage.mute(Side::Main);
+    watched.site.wait_health(Side::Main, "working");
+    assert_eq!(watched.site.live().0, "standby");
+}
+
+#[test]
+fn two_actives_are_an_alarm_in_status_journal_and_metrics_until_one_ends() {
+    let stage = Stage::new(Status::Active, Status::Inactive);
+    let watched = Watched::full(&stage);
+    let alarm = || {
+        let status = watched.site.status();
+        status["alarms"].as_array().unwrap().iter().any(|alarm| alarm.as_str().unwrap().starts_with("TWO ACTIVES"))
+    };
+    assert!(!alarm());
+    stage.set(Side::Standby, Status::Active);
+    wait_until("the alarm is there", alarm);
+    assert!(watched.site.metric("bascule_two_actives") > 0.5);
+    let told = |entry: &serde_json::Value| entry["sentence"].as_str().unwrap().starts_with("TWO ACTIVES");
+    assert_eq!(watched.site.history().iter().filter(|entry| entry["event"] == "alarm" && told(entry)).count(), 1);
+    stage.set(Side::Standby, Status::Inactive);
+    wait_until("the alarm is over", || !alarm());
+}
+
+#[test]
+fn a_planned_switch_walks_a_site_whose_nodes_follow_and_ends_verified() {
+    let stage = Stage::new(Status::Active, Status::Inactive);
+    let watched = Watched::full(&stage);
+    let shown = watched.site.order(&["switch", "--to", "standby", "--dry-run"]);
+    assert!(shown.contains("nothing was done") && shown.contains("start telephony"), "{shown}");
+    assert_eq!((stage.status(Side::Main), watched.site.live().0.as_str()), (Status::Active, "main"));
+
+    let shown = watched.site.order(&["switch", "--to", "standby", "--reason", "kernel update"]);
+    for words in
+        ["both XiVO nodes report", "ok  stop telephony", "ok  verify", "Standby serves, and all of it was verified"]
+    {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    assert_eq!((stage.status(Side::Main), stage.status(Side::Standby)), (Status::Inactive, Status::Active));
+    assert_eq!(watched.site.live().0, "standby");
+    assert!(watched.site.metric("bascule_site_switches_total{result=\"done\"}") > 0.5);
+    assert_no_fault(&watched.site.metrics_text());
+    let steps = watched.site.history().into_iter().filter(|entry| entry["event"] == "walk");
+    assert!(steps.filter(|entry| entry["why"] == "kernel update").count() >= 8);
+
+    let status = watched.site.order(&["status"]);
+    for words in ["standby-xivo", "mds1", "if Standby died now: Main would take over within 5.2 s"] {
+        assert!(status.contains(words), "{words}: {status}");
+    }
+    let back = watched.site.order(&["switch", "--to", "main", "--json"]);
+    let back: serde_json::Value = serde_json::from_str(&back).unwrap();
+    assert_eq!((&back["walk"]["state"], &back["live"]), (&"done".into(), &"main".into()), "{back}");
+}
+
+#[test]
+fn a_planned_switch_that_a_node_refuses_is_undone_and_says_why() {
+    let stage = Stage::new(Status::Active, Status::Inactive);
+    let watched = Watched::full(&stage);
+    stage.refuse(Side::Main, "a conference is on");
+    let (code, shown) = watched.site.verb(&["switch", "--to", "standby"]);
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(shown.contains("a conference is on; nothing was changed"), "{shown}");
+
+    let stage = Stage::new(Status::Active, Status::Inactive);
+    let watched = Watched::full(&stage);
+    stage.refuse(Side::Standby, "the database is old");
+    let (code, shown) = watched.site.verb(&["switch", "--to", "standby"]);
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(shown.contains("start telephony: standby does not follow: the database is old; all was undone"), "{shown}");
+    assert_eq!((stage.status(Side::Main), stage.status(Side::Standby)), (Status::Active, Status::Inactive));
+    assert_eq!(watched.site.live().0, "main");
+    assert!(watched.site.metric("bascule_site_switches_total{result=\"undone\"}") > 0.5);
+}
+
+#[test]
+fn a_planned_switch_that_cannot_work_does_not_begin_and_names_all_that_is_in_the_way() {
+    let stage = Stage::new(Status::Active, Status::Inactive);
+    let watched = Watched::full(&stage);
+    stage.ignore_requests(Side::Main);
+    stage.mute(Side::Standby);
+    wait_until("Standby is silent", || {
+        let sentences = watched.site.status()["takeovers"].clone();
+        sentences[0].as_str().is_some_and(|said| said.contains("nobody would take over: Standby was not heard of"))
+    });
+    let (code, shown) = watched.site.verb(&["switch", "--to", "standby"]);
+    assert_eq!(code, Some(3), "{shown}");
+    for words in ["NO  both XiVO nodes report", "accept_requests is off", "NO  the target's CC reports"] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    assert_eq!(stage.status(Side::Main), Status::Active);
+}
