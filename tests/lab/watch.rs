@@ -131,6 +131,21 @@ impl Watch {
         over(&lock(&self.seen).beside, since).iter().rev().find_map(|slot| slot.answered[index])
     }
 
+    /// Longest time in which this node answered nobody beside it, since then; an answer that came late is one.
+    pub(crate) fn longest_silence_beside(&self, node: Host, since: Instant) -> Duration {
+        let index = usize::from(node == NODES[1]);
+        let slots = over(&lock(&self.seen).beside, since);
+        let end = slots.last().map(|slot| slot.asked);
+        let answers = slots.iter().filter_map(|slot| slot.answered[index]);
+        let mut last = since;
+        let mut longest = Duration::ZERO;
+        for at in answers.chain(end) {
+            longest = longest.max(at.saturating_duration_since(last));
+            last = last.max(at);
+        }
+        longest
+    }
+
     /// Longest time in which no node answered, since then.
     pub(crate) fn longest_silence(&self, since: Instant) -> Duration {
         let slots = self.slots(since);
