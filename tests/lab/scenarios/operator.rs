@@ -53,13 +53,15 @@ pub(super) fn power_cut(site: &mut Site) -> Outcome {
 
 /// A media server is replaced, and knows nobody: the node that serves registers with it again.
 pub(super) fn mds_replaced(site: &mut Site) -> Outcome {
+    // Registrations are refreshed every 15 s; the media server boots meanwhile.
+    const REGISTERED: Duration = Duration::from_secs(30);
     site.power_off(Host::Mds1)?;
     // Contacts are kept on its disk: a boot alone forgets nobody.
     let contacts = site.telephony.machine(Host::Mds1)?.dir.join("asterisk/var/astdb.sqlite3");
     std::fs::remove_file(&contacts).map_err(because(contacts.display()))?;
     let booted = Instant::now();
     site.power_on(Host::Mds1)?;
-    wait_for("Main is registered with the new media server", Duration::from_secs(75), || {
+    wait_for("Main is registered with the new media server", REGISTERED, || {
         ensure(site.watch().first_registered(MAIN, booted).is_some(), || format!("{:?}", site.watch().registered()))
     })?;
     let at = site.watch().first_registered(MAIN, booted).map_or(0.0, |at| at.duration_since(booted).as_secs_f64());
