@@ -37,8 +37,23 @@ pub(super) fn phases(site: &Site, node: Host, since: Instant, limit: Duration) -
     Ok(last)
 }
 
-/// Main is back after its hold-down, in order: Standby is silent before Main answers.
+/// Main is in touch again since then: it is back after its hold-down and not before, in order.
 pub(super) fn failback(site: &Site, since: Instant) -> Outcome {
+    returned(site, since)?;
+    held_down(site, since)
+}
+
+/// Main did not answer before its hold-down, counted from then, was over.
+fn held_down(site: &Site, since: Instant) -> Outcome {
+    const HOLD_DOWN: Duration = Duration::from_secs(HOLD_DOWN_SECONDS);
+    let first = site.watch().first_answer(MAIN, since).map_or(Duration::ZERO, |first| first.duration_since(since));
+    ensure(first >= HOLD_DOWN, || {
+        format!("Main is back after {:.2} s, before its hold-down is over", first.as_secs_f64())
+    })
+}
+
+/// Main serves again, in order: Standby is silent before Main answers.
+fn returned(site: &Site, since: Instant) -> Outcome {
     phases(site, MAIN, since, BACK)?;
     let (last, first) = (site.watch().last_answer(STANDBY, since), site.watch().first_answer(MAIN, since));
     ensure(last.is_none() || last < first, || format!("not in order: {}", site.watch().story(since)))?;
@@ -91,8 +106,10 @@ pub(super) fn asterisk_killed(site: &mut Site) -> Outcome {
     let all = phases(site, STANDBY, since, Duration::from_secs(20))?;
     site.call(STANDBY)?;
     ensure(all <= PROMISED, || format!("{:.2} s in all, promised {:.0} s", all.as_secs_f64(), PROMISED.as_secs_f64()))?;
-    // It can serve again at once: nothing but its Asterisk was dead.
-    failback(site, Instant::now())
+    returned(site, Instant::now())?;
+    // Nothing but its Asterisk was dead: it can serve again once it has recovered from that. The slots at the kill itself
+    // are still Main's.
+    held_down(site, since + Duration::from_secs(1))
 }
 
 pub(super) fn main_rebooted(site: &mut Site) -> Outcome {
@@ -156,5 +173,5 @@ pub(super) fn planned(site: &mut Site) -> Outcome {
     site.serves(STANDBY, Duration::from_secs(2))?;
     let back = Instant::now();
     site.edge.verb(&["switch", "--to", "main", "--reason", "lab"])?;
-    failback(site, back)
+    returned(site, back)
 }
