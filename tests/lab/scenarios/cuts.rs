@@ -108,7 +108,9 @@ pub(super) fn loss(site: &mut Site) -> Outcome {
         beside.as_secs_f64(),
         site.watch().longest_silence(since).as_secs_f64()
     );
-    ensure(before == after, || format!("Main's duty was {before:?}, and is {after:?}: {}", site.watch().story(since)))?;
+    ensure(before == after, || {
+        format!("Main's duty was {before:?}, and is {after:?}: {}", site.watch().story_beside(since))
+    })?;
     let standby = site.watch().first_answer(STANDBY, since).or(site.watch().fell_silent(STANDBY, since));
     ensure(standby.is_none(), || format!("Standby serves: {}", site.watch().story_beside(since)))?;
     ensure(beside <= BLINK, || format!("Main was silent for {:.2} s beside it", beside.as_secs_f64()))?;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::edge::Softphone;
+use super::session::Session;
 use crate::config::HOLD_DOWN_SECONDS;
 use crate::net::{Fault, Host};
 use crate::outcome::{Outcome, ensure, wait_for};
@@ -76,8 +76,11 @@ fn follows(site: &Site, node: Host) -> Outcome {
 }
 
 pub(super) fn main_cut_off(site: &mut Site) -> Outcome {
-    let softphone = Softphone::start(site)?;
-    softphone.next("registered", PROMISED)?;
+    let sessions = [Session::softphone(site)?, Session::cti(site)?];
+    for session in &sessions {
+        let (side, _) = session.next("on", PROMISED)?;
+        ensure(side == "main", || format!("a session is on {side}"))?;
+    }
     let since = Instant::now();
     site.net().fault(Fault::BlackHole(MAIN))?;
     let all = phases(site, STANDBY, since, Duration::from_secs(20))?;
@@ -89,10 +92,10 @@ pub(super) fn main_cut_off(site: &mut Site) -> Outcome {
     }
     let call = site.call(STANDBY)?;
     println!("  a call on Standby: answered in {:.0} ms", call.answered_after.as_secs_f64() * 1000.0);
-    softphone.next("closed", PROMISED)?;
-    let (side, registered) = softphone.next("registered", PROMISED)?;
-    println!("  softphone: on {side} {:.2} s", registered.duration_since(since).as_secs_f64());
-    softphone.end()?;
+    for session in sessions {
+        session.moves("standby", since, PROMISED)?;
+        session.end()?;
+    }
     ensure(all <= PROMISED, || format!("{:.2} s in all, promised {:.0} s", all.as_secs_f64(), PROMISED.as_secs_f64()))?;
 
     let healed = Instant::now();

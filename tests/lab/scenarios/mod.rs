@@ -6,6 +6,7 @@ mod edge;
 mod failover;
 mod operator;
 mod phone;
+mod session;
 mod telephony;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
