@@ -75,6 +75,10 @@ fn follows(site: &Site, node: Host) -> Outcome {
     })
 }
 
+fn in_time(all: Duration) -> Outcome {
+    ensure(all <= PROMISED, || format!("{:.2} s in all, promised {:.0} s", all.as_secs_f64(), PROMISED.as_secs_f64()))
+}
+
 pub(super) fn main_cut_off(site: &mut Site) -> Outcome {
     let sessions = [Session::softphone(site)?, Session::cti(site)?];
     for session in &sessions {
@@ -96,7 +100,7 @@ pub(super) fn main_cut_off(site: &mut Site) -> Outcome {
         session.moves("standby", since, PROMISED)?;
         session.end()?;
     }
-    ensure(all <= PROMISED, || format!("{:.2} s in all, promised {:.0} s", all.as_secs_f64(), PROMISED.as_secs_f64()))?;
+    in_time(all)?;
 
     let healed = Instant::now();
     site.net().heal()?;
@@ -108,7 +112,7 @@ pub(super) fn asterisk_killed(site: &mut Site) -> Outcome {
     site.asterisk(MAIN).kill()?;
     let all = phases(site, STANDBY, since, Duration::from_secs(20))?;
     site.call(STANDBY)?;
-    ensure(all <= PROMISED, || format!("{:.2} s in all, promised {:.0} s", all.as_secs_f64(), PROMISED.as_secs_f64()))?;
+    in_time(all)?;
     returned(site, Instant::now())?;
     // Nothing but its Asterisk was dead: it can serve again once it has recovered from that. The slots at the kill itself
     // are still Main's.
@@ -120,7 +124,7 @@ pub(super) fn main_rebooted(site: &mut Site) -> Outcome {
     site.power_off(MAIN)?;
     let all = phases(site, STANDBY, since, Duration::from_secs(20))?;
     site.call(STANDBY)?;
-    ensure(all <= PROMISED, || format!("{:.2} s in all, promised {:.0} s", all.as_secs_f64(), PROMISED.as_secs_f64()))?;
+    in_time(all)?;
     let booted = Instant::now();
     site.power_on(MAIN)?;
     failback(site, booted)
@@ -143,6 +147,24 @@ pub(super) fn main_watchdog_killed(site: &mut Site) -> Outcome {
 
 pub(super) fn standby_watchdog_killed(site: &mut Site) -> Outcome {
     watchdog_killed(site, STANDBY)
+}
+
+/// Nobody brings the watchdog back: the lease runs out and the kernel closes the fence on an Asterisk that lives.
+pub(super) fn main_watchdog_gone(site: &mut Site) -> Outcome {
+    // A lease, and what a busy machine needs to look.
+    const FENCED: Duration = Duration::from_millis(1600 + 400);
+    let since = Instant::now();
+    site.watchdog(MAIN)?.kill()?;
+    let all = phases(site, STANDBY, since, Duration::from_secs(20))?;
+    let silent = site.watch().fell_silent(MAIN, since).map_or(Duration::ZERO, |at| at.duration_since(since));
+    println!("  the kernel closed Main's fence after {:.2} s", silent.as_secs_f64());
+    ensure(silent <= FENCED, || format!("Main was heard for {:.2} s without a watchdog", silent.as_secs_f64()))?;
+    ensure(site.asterisk(MAIN).runs(), || "Main's Asterisk does not live: nothing was fenced".to_owned())?;
+    site.call(STANDBY)?;
+    in_time(all)?;
+    let started = Instant::now();
+    site.watchdog(MAIN)?.start()?;
+    failback(site, started)
 }
 
 /// A watchdog stands still although its node runs: the kernel closes the fence, the other side takes over.

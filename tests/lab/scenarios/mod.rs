@@ -111,6 +111,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     on_site("main-watchdog-killed", "Main's watchdog is killed and started again", failover::main_watchdog_killed),
     on_site(
+        "main-watchdog-gone",
+        "Main's watchdog is killed and not started again: the kernel closes its fence, Standby serves within 5 s",
+        failover::main_watchdog_gone,
+    ),
+    on_site(
         "standby-watchdog-killed",
         "Standby's watchdog is killed and started again",
         failover::standby_watchdog_killed,
@@ -139,6 +144,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         commands::certificates,
     ),
     on_site("planned", "an operator switches to Standby and back", failover::planned),
+    on_site("forced", "an operator forces Standby while Main serves: both serve, and all say so", operator::forced),
     on_site("frozen", "a frozen Standby does not start by itself, and does when let go", operator::frozen),
     on_site("upgrade", "Main's watchdog is replaced: telephony and users notice nothing", operator::upgrade),
     on_site(
