@@ -8,7 +8,7 @@ LOCKED := --locked
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test build release fmt lint fmt-check clippy doc deny pure alerts unit bench-smoke bench clean
+.PHONY: help demo test build release fmt lint fmt-check clippy doc deny pure alerts unit bench-smoke bench lab clean
 
 help: ## Say what there is.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -42,7 +42,7 @@ fmt-check:
 	$(CARGO) fmt --all --check
 
 clippy:
-	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
+	$(CARGO) clippy $(LOCKED) --workspace --all-targets --test lab -- -D warnings
 
 doc: ## The documentation; a link or a name that leads nowhere fails.
 	scripts/docs
@@ -74,6 +74,10 @@ bench-smoke: ## Run each benchmark once, measuring nothing.
 	@if [ -n "$$(find benches crates -path '*benches/*.rs' 2>/dev/null)" ]; then \
 		set -x; $(CARGO) test $(LOCKED) --workspace --bench '*'; \
 	else echo "skipped: benchmarks (there are none)"; fi
+
+# As root; ten minutes. `tests/lab/run --list` says what it plays, and it takes names.
+lab: ## Whole sites in network namespaces, broken in every way.
+	tests/lab/run
 
 bench: ## Measure.
 	@scripts/need build

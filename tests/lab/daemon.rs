@@ -1,0 +1,108 @@
+//! A program of ours on a machine: `bascule` or `bascule-watchdog`, its configuration, and its verbs.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::machine::{Machine, Program};
+use crate::outcome::{Outcome, because, ensure};
+
+const ASK: Duration = Duration::from_secs(5);
+const END: Duration = Duration::from_secs(15);
+
+/// A program with its configuration, running or not.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    machine: Machine,
+    binary: PathBuf,
+    config: PathBuf,
+    program: Option<Program>,
+    /// `NAME=VALUE` for its environment.
+    variables: Vec<String>,
+}
+
+impl Daemon {
+    /// Writes the configuration; starts nothing.
+    pub(crate) fn lay_out(machine: &Machine, binary: &Path, config: &str) -> Outcome<Self> {
+        let name = binary.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let path = machine.dir.join(format!("{name}.yaml"));
+        fs::write(&path, config).map_err(because(path.display()))?;
+        Ok(Self {
+            machine: machine.clone(),
+            binary: binary.to_owned(),
+            config: path,
+            program: None,
+            variables: Vec::new(),
+        })
+    }
+
+    fn name(&self) -> String {
+        self.binary.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    pub(crate) fn start(&mut self) -> Outcome {
+        let mut arguments: Vec<&OsStr> = vec![OsStr::new("env")];
+        arguments.extend(self.variables.iter().map(OsStr::new));
+        arguments.extend([self.binary.as_os_str(), OsStr::new("run"), OsStr::new("--config"), self.config.as_os_str()]);
+        self.program = Some(self.machine.start(&self.name(), &arguments)?);
+        Ok(())
+    }
+
+    /// Starts it anew with these variables in its environment.
+    pub(crate) fn restart_with(&mut self, variables: Vec<String>) -> Outcome {
+        self.end()?;
+        self.variables = variables;
+        self.start()
+    }
+
+    pub(crate) fn signal(&mut self, signal: Signal) -> Outcome {
+        self.program.as_mut().ok_or_else(|| "it does not run".to_owned())?.signal(signal)
+    }
+
+    pub(crate) fn runs(&mut self) -> bool {
+        self.program.as_mut().is_some_and(Program::runs)
+    }
+
+    pub(crate) fn kill(&mut self) -> Outcome {
+        self.program.take().map_or(Ok(()), |mut program| program.kill())
+    }
+
+    /// Asks it to end, and waits for that.
+    pub(crate) fn end(&mut self) -> Outcome {
+        self.program.take().map_or(Ok(()), |mut program| program.end(END))
+    }
+
+    /// Carries out a verb that has to succeed, and returns what it says.
+    pub(crate) fn verb(&self, arguments: &[&str]) -> Outcome<String> {
+        let (binary, config) = (self.binary.to_string_lossy(), self.config.to_string_lossy());
+        let mut all = vec![&*binary];
+        all.extend(arguments);
+        all.extend(["--config", &*config]);
+        self.machine.must(&all, ASK)
+    }
+
+    /// The whole status.
+    pub(crate) fn status(&self) -> Outcome<Value> {
+        let text = self.verb(&["status", "--json"])?;
+        serde_json::from_str(&text).map_err(because(format!("status of {}", self.machine.host.name())))
+    }
+
+    /// Fails unless this part of the status says these words.
+    pub(crate) fn says(&self, part: &str, words: &str) -> Outcome {
+        let status = self.status()?;
+        let said = status.get(part).map(Value::to_string).unwrap_or_default();
+        ensure(said.to_lowercase().contains(words), || {
+            format!("{} does not say `{words}` in `{part}`: {status}", self.machine.host.name())
+        })
+    }
+
+    /// Everything it ever logged in this site.
+    pub(crate) fn log(&self) -> String {
+        let bytes = fs::read(self.machine.log(&self.name())).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}

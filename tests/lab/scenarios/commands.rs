@@ -1,0 +1,205 @@
+//! Nodes that misbehave: commands, disks, clocks, versions and certificates.
+
+use std::net::TcpListener;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use protocol::identity::{CA, CHAIN, KEY};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::cuts::main_serves_on;
+use super::failover::{BACK, failback, phases};
+use crate::asterisk::Spoiled;
+use crate::certs::Flaw;
+use crate::config::NODE;
+use crate::net::{Fault, Host};
+use crate::outcome::{Outcome, because, ensure, wait_for};
+use crate::site::Site;
+
+const MAIN: Host = Host::MainXivo;
+const STANDBY: Host = Host::StandbyXivo;
+
+/// Standby's first starts fail; it tries again, and serves.
+pub(super) fn start_fails(site: &mut Site) -> Outcome {
+    site.asterisk(STANDBY).spoil(Spoiled::FailStart(2))?;
+    let since = Instant::now();
+    site.net().fault(Fault::BlackHole(MAIN))?;
+    phases(site, STANDBY, since, Duration::from_secs(40))?;
+    let healed = Instant::now();
+    site.net().heal()?;
+    failback(site, healed)
+}
+
+/// Standby cannot start: it is never active, says why, and Main gets its duty back when it can.
+fn never_starts(site: &mut Site, how: Spoiled) -> Outcome {
+    site.asterisk(STANDBY).spoil(how)?;
+    let since = Instant::now();
+    site.net().fault(Fault::BlackHole(MAIN))?;
+    std::thread::sleep(Duration::from_secs(15));
+    let standby = site.watchdog(STANDBY)?;
+    let active = standby.status()?.get("status").is_some_and(|status| status == "active");
+    ensure(!active, || "Standby says it is active, and starts nothing".to_owned())?;
+    ensure(site.watch().first_answer(STANDBY, since).is_none(), || site.watch().story(since))?;
+    site.asterisk(STANDBY).mend();
+    site.net().heal()?;
+    site.serves(MAIN, Duration::from_secs(40))
+}
+
+pub(super) fn start_hangs(site: &mut Site) -> Outcome {
+    never_starts(site, Spoiled::HangStart)
+}
+
+pub(super) fn start_lies(site: &mut Site) -> Outcome {
+    never_starts(site, Spoiled::Lie)
+}
+
+/// Main cannot stop when it has to: it is silent all the same.
+pub(super) fn stop_hangs(site: &mut Site) -> Outcome {
+    site.asterisk(MAIN).spoil(Spoiled::HangStop)?;
+    let since = Instant::now();
+    site.net().fault(Fault::Cut(MAIN, STANDBY))?;
+    site.net().fault(Fault::Cut(MAIN, Host::Edge))?;
+    phases(site, STANDBY, since, Duration::from_secs(30))?;
+    println!("  seen: {}", site.watch().story(since));
+    site.asterisk(MAIN).mend();
+    site.net().heal()?;
+    site.serves(MAIN, Duration::from_secs(40))
+}
+
+/// The wall clock of Main's watchdog jumps an hour ahead, then a day back: leases count on another clock.
+pub(super) fn clock(site: &mut Site) -> Outcome {
+    let faketime = faketime().ok_or_else(|| "no libfaketime".to_owned())?;
+    let stamp = site.telephony.machine(MAIN)?.dir.join("clock");
+    let step = |text: &str| std::fs::write(&stamp, text).map_err(because(stamp.display()));
+    step("+0s\n")?;
+    let variables = vec![
+        format!("LD_PRELOAD={faketime}"),
+        format!("FAKETIME_TIMESTAMP_FILE={}", stamp.display()),
+        "FAKETIME_NO_CACHE=1".to_owned(),
+        "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
+    ];
+    site.watchdog(MAIN)?.restart_with(variables)?;
+    site.serves(MAIN, BACK)?;
+    let since = Instant::now();
+    step("+3600s\n")?;
+    main_serves_on(site, since, Duration::from_secs(6))?;
+    let since = Instant::now();
+    step("-86400s\n")?;
+    main_serves_on(site, since, Duration::from_secs(6))?;
+    site.watchdog(MAIN)?.restart_with(Vec::new())?;
+    site.serves(MAIN, BACK)
+}
+
+pub(crate) fn faketime() -> Option<String> {
+    let found =
+        Command::new("find").args(["/usr/lib", "-name", "libfaketime.so.1", "-print", "-quit"]).output().ok()?;
+    Some(String::from_utf8_lossy(&found.stdout).trim().to_owned()).filter(|path| !path.is_empty())
+}
+
+/// The disk of Standby's state is full: it never becomes active, and says so; Main serves on.
+pub(super) fn disk_full(site: &mut Site) -> Outcome {
+    let state = site.telephony.machine(STANDBY)?.dir.join("state");
+    site.watchdog(STANDBY)?.end()?;
+    let mount = ["-t", "tmpfs", "-o", "size=16k,nr_inodes=16", "tmpfs"];
+    let mounted = Command::new("mount").args(mount).arg(&state).status().map_err(because("mount"))?;
+    ensure(mounted.success(), || format!("mount: {mounted}"))?;
+    let played = full(site, &state);
+    // Not before its processes are gone: they hold it.
+    site.net().heal()?;
+    site.watchdog(STANDBY)?.end()?;
+    let unmounted = Command::new("umount").arg("-l").arg(&state).status().map_err(because("umount"))?;
+    ensure(unmounted.success(), || format!("umount: {unmounted}"))?;
+    played?;
+    site.watchdog(STANDBY)?.start()?;
+    site.serves(MAIN, Duration::from_secs(40))
+}
+
+fn full(site: &mut Site, state: &std::path::Path) -> Outcome {
+    site.watchdog(STANDBY)?.start()?;
+    wait_for("Standby's watchdog answers", BACK, || site.watchdog(STANDBY)?.status().map(drop))?;
+    // Every free byte of it.
+    let _ = std::fs::write(state.join("ballast"), vec![0; 64 << 10]);
+    let since = Instant::now();
+    main_serves_on(site, since, Duration::from_secs(5))?;
+    site.net().fault(Fault::BlackHole(MAIN))?;
+    std::thread::sleep(Duration::from_secs(10));
+    ensure(site.watch().first_answer(STANDBY, since).is_none(), || {
+        format!("a node that cannot write its promises serves: {}", site.watch().story(since))
+    })?;
+    site.watchdog(STANDBY)?.says("alarms", "writ")
+}
+
+/// Somebody who speaks another version stands where Standby was: Main serves on and says what it sees.
+pub(super) fn version(site: &mut Site) -> Outcome {
+    site.watchdog(STANDBY)?.end()?;
+    let identity = site.telephony.machine(STANDBY)?.dir.join("node");
+    let config = Arc::new(other_version(&identity)?);
+    let listen = move || -> Outcome<()> {
+        let listener = TcpListener::bind((STANDBY.address(), NODE)).map_err(because("the other version"))?;
+        listener.set_nonblocking(true).map_err(because("the other version"))?;
+        let end = Instant::now() + Duration::from_secs(6);
+        while Instant::now() < end {
+            if let Ok((mut tcp, _)) = listener.accept() {
+                let _ = tcp.set_nonblocking(false);
+                let mut tls = rustls::ServerConnection::new(config.clone()).map_err(because("TLS"))?;
+                // It ends in an alert: there is no common version.
+                let _ = tls.complete_io(&mut tcp);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    };
+    let since = Instant::now();
+    let server = site.net().inside(STANDBY, listen)?;
+    main_serves_on(site, since, Duration::from_secs(5))?;
+    let said = site.watchdog(MAIN)?.says("voters", "version");
+    server.join().map_err(|_| "the other version panicked".to_owned())??;
+    site.watchdog(STANDBY)?.start()?;
+    said?;
+    site.serves(MAIN, BACK)
+}
+
+fn other_version(identity: &std::path::Path) -> Outcome<rustls::ServerConfig> {
+    let read = |name: &str| std::fs::read(identity.join(name)).map_err(because(name));
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(CHAIN)?).collect();
+    let key = PrivateKeyDer::from_pem_slice(&read(KEY)?).map_err(because(KEY))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions().map_err(because("TLS"))?.with_no_client_auth();
+    let mut config = builder.with_single_cert(chain.map_err(because(CHAIN))?, key).map_err(because("TLS"))?;
+    config.alpn_protocols = vec![b"bascule/2".to_vec()];
+    Ok(config)
+}
+
+/// Standby shows certificates nobody should believe: it gets no vote, and Main says what is wrong with them.
+pub(super) fn certificates(site: &mut Site) -> Outcome {
+    let identity = site.telephony.machine(STANDBY)?.dir.join("node");
+    ensure(identity.join(CA).is_file(), || format!("{}: no certificates", identity.display()))?;
+    for flaw in [Flaw::Expired, Flaw::Role(Host::StandbyCc), Flaw::Foreign] {
+        site.watchdog(STANDBY)?.end()?;
+        site.nodes.issue(STANDBY, flaw, &identity)?;
+        site.watchdog(STANDBY)?.start()?;
+        let since = Instant::now();
+        let played = main_serves_on(site, since, Duration::from_secs(4)).and_then(|()| {
+            site.net().fault(Fault::BlackHole(MAIN))?;
+            std::thread::sleep(Duration::from_secs(8));
+            ensure(site.watch().first_answer(STANDBY, since).is_none(), || {
+                format!("with a certificate that is {flaw:?} it serves: {}", site.watch().story(since))
+            })
+        });
+        site.net().heal()?;
+        println!("  {flaw:?}: {}", last_line(&site.watchdog(STANDBY)?.log()));
+        let _ = site.watchdog(STANDBY)?.kill();
+        site.nodes.issue(STANDBY, Flaw::None, &identity)?;
+        site.watchdog(STANDBY)?.start()?;
+        played?;
+        site.serves(MAIN, BACK)?;
+    }
+    Ok(())
+}
+
+fn last_line(log: &str) -> &str {
+    log.lines().rev().find(|line| line.contains("ertificate") || line.contains("role")).unwrap_or("(nothing said)")
+}

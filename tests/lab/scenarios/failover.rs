@@ -1,0 +1,160 @@
+//! Main goes away, and comes back.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::edge::Softphone;
+use crate::config::HOLD_DOWN_SECONDS;
+use crate::net::{Fault, Host};
+use crate::outcome::{Outcome, ensure, wait_for};
+use crate::site::Site;
+
+/// From the fault until users are served in full by Standby.
+const PROMISED: Duration = Duration::from_secs(5);
+/// No scenario waits longer for a site to be whole again.
+pub(super) const BACK: Duration = Duration::from_secs(HOLD_DOWN_SECONDS + 15);
+const MAIN: Host = Host::MainXivo;
+const STANDBY: Host = Host::StandbyXivo;
+
+/// Waits until a node serves in full, and prints when each part did, as seconds since then.
+pub(super) fn phases(site: &Site, node: Host, since: Instant, limit: Duration) -> Outcome<Duration> {
+    site.serves(node, limit)?;
+    let side = crate::config::side(node).unwrap_or_default();
+    let phases = [
+        ("telephony", site.watch().first_answer(node, since)),
+        ("registered at mds1", site.watch().first_registered(node, since)),
+        ("user served", site.user.first_answer(side, since)),
+    ];
+    let mut last = Duration::ZERO;
+    let mut text = Vec::new();
+    for (name, at) in phases {
+        let at = at.ok_or_else(|| format!("{name}: never seen"))?.duration_since(since);
+        last = last.max(at);
+        text.push(format!("{name} {:.2} s", at.as_secs_f64()));
+    }
+    println!("  {side}: {}", text.join(", "));
+    Ok(last)
+}
+
+/// Main is back after its hold-down, in order: Standby is silent before Main answers.
+pub(super) fn failback(site: &Site, since: Instant) -> Outcome {
+    phases(site, MAIN, since, BACK)?;
+    let (last, first) = (site.watch().last_answer(STANDBY, since), site.watch().first_answer(MAIN, since));
+    ensure(last.is_none() || last < first, || format!("not in order: {}", site.watch().story(since)))?;
+    if let (Some(last), Some(first)) = (last, first) {
+        println!("  nobody served for {:.2} s of the way back", first.duration_since(last).as_secs_f64());
+    }
+    follows(site, MAIN)?;
+    let call = site.call(MAIN)?;
+    println!("  a call on Main: answered in {:.0} ms", call.answered_after.as_secs_f64() * 1000.0);
+    Ok(())
+}
+
+/// The contact centre of that side runs, and the other does not.
+fn follows(site: &Site, node: Host) -> Outcome {
+    let (runs, rests) = if node == MAIN { (Host::MainCc, Host::StandbyCc) } else { (Host::StandbyCc, Host::MainCc) };
+    wait_for("contact centres follow", BACK, || {
+        let now = (site.contact_centre_runs(runs), site.contact_centre_runs(rests));
+        ensure(now == (true, false), || format!("{} runs: {}, {} runs: {}", runs.name(), now.0, rests.name(), now.1))
+    })
+}
+
+pub(super) fn main_cut_off(site: &mut Site) -> Outcome {
+    let softphone = Softphone::start(site)?;
+    softphone.next("registered", PROMISED)?;
+    let since = Instant::now();
+    site.net().fault(Fault::BlackHole(MAIN))?;
+    let all = phases(site, STANDBY, since, Duration::from_secs(20))?;
+    if let Some(silent) = site.watch().fell_silent(MAIN, since) {
+        println!(
+            "  Main, alone in its black hole, fell silent after {:.2} s",
+            silent.duration_since(since).as_secs_f64()
+        );
+    }
+    let call = site.call(STANDBY)?;
+    println!("  a call on Standby: answered in {:.0} ms", call.answered_after.as_secs_f64() * 1000.0);
+    softphone.next("closed", PROMISED)?;
+    let (side, registered) = softphone.next("registered", PROMISED)?;
+    println!("  softphone: on {side} {:.2} s", registered.duration_since(since).as_secs_f64());
+    softphone.end()?;
+    ensure(all <= PROMISED, || format!("{:.2} s in all, promised {:.0} s", all.as_secs_f64(), PROMISED.as_secs_f64()))?;
+
+    let healed = Instant::now();
+    site.net().heal()?;
+    failback(site, healed)
+}
+
+pub(super) fn asterisk_killed(site: &mut Site) -> Outcome {
+    let since = Instant::now();
+    site.asterisk(MAIN).kill()?;
+    let all = phases(site, STANDBY, since, Duration::from_secs(20))?;
+    site.call(STANDBY)?;
+    ensure(all <= PROMISED, || format!("{:.2} s in all, promised {:.0} s", all.as_secs_f64(), PROMISED.as_secs_f64()))?;
+    // It can serve again at once: nothing but its Asterisk was dead.
+    failback(site, Instant::now())
+}
+
+pub(super) fn main_rebooted(site: &mut Site) -> Outcome {
+    let since = Instant::now();
+    site.power_off(MAIN)?;
+    let all = phases(site, STANDBY, since, Duration::from_secs(20))?;
+    site.call(STANDBY)?;
+    ensure(all <= PROMISED, || format!("{:.2} s in all, promised {:.0} s", all.as_secs_f64(), PROMISED.as_secs_f64()))?;
+    let booted = Instant::now();
+    site.power_on(MAIN)?;
+    failback(site, booted)
+}
+
+/// A watchdog is killed: its node serves on, or hands over, but never both; it comes back as systemd brings it back.
+fn watchdog_killed(site: &mut Site, host: Host) -> Outcome {
+    let since = Instant::now();
+    site.watchdog(host)?.kill()?;
+    std::thread::sleep(Duration::from_secs(1));
+    site.watchdog(host)?.start()?;
+    site.serves(MAIN, BACK)?;
+    println!("  seen: {}", site.watch().story(since));
+    Ok(())
+}
+
+pub(super) fn main_watchdog_killed(site: &mut Site) -> Outcome {
+    watchdog_killed(site, MAIN)
+}
+
+pub(super) fn standby_watchdog_killed(site: &mut Site) -> Outcome {
+    watchdog_killed(site, STANDBY)
+}
+
+/// A watchdog stands still although its node runs: the kernel closes the fence, the other side takes over.
+pub(super) fn main_watchdog_frozen(site: &mut Site) -> Outcome {
+    let since = Instant::now();
+    site.watchdog(MAIN)?.signal(Signal::STOP)?;
+    phases(site, STANDBY, since, Duration::from_secs(20))?;
+    site.call(STANDBY)?;
+    let thawed = Instant::now();
+    site.watchdog(MAIN)?.signal(Signal::CONT)?;
+    failback(site, thawed)
+}
+
+pub(super) fn standby_watchdog_frozen(site: &mut Site) -> Outcome {
+    let since = Instant::now();
+    site.watchdog(STANDBY)?.signal(Signal::STOP)?;
+    super::cuts::main_serves_on(site, since, Duration::from_secs(8))?;
+    site.watchdog(STANDBY)?.signal(Signal::CONT)?;
+    site.serves(MAIN, BACK)
+}
+
+/// An operator moves the site to Standby and back, from the Edge.
+pub(super) fn planned(site: &mut Site) -> Outcome {
+    let since = Instant::now();
+    site.edge.verb(&["switch", "--to", "standby", "--reason", "lab"])?;
+    phases(site, STANDBY, since, Duration::from_secs(20))?;
+    site.call(STANDBY)?;
+    println!("  nobody served for {:.2} s", site.watch().longest_silence(since).as_secs_f64());
+    // An operator's choice stands: Main does not take it back by itself.
+    std::thread::sleep(Duration::from_secs(HOLD_DOWN_SECONDS + 5));
+    site.serves(STANDBY, Duration::from_secs(2))?;
+    let back = Instant::now();
+    site.edge.verb(&["switch", "--to", "main", "--reason", "lab"])?;
+    failback(site, back)
+}
