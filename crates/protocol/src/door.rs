@@ -18,8 +18,8 @@ use tokio_rustls::{LazyConfigAcceptor, rustls};
 
 /// Connections that may be open or in their handshake at once; a site has a few dozen nodes.
 const CONNECTIONS: usize = 256;
-/// Connections one caller may have open: an old one that a cut left behind, and the new one. The oldest makes room.
-const CONNECTIONS_EACH: usize = 4;
+/// Connections one caller may have open: its lanes, and as many again that a cut left behind. The oldest makes room.
+const CONNECTIONS_EACH: usize = 8;
 /// For a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(3);
 /// A caller that asks nothing for so long has gone: who is there asks twice a second.

@@ -1,15 +1,22 @@
-//! A connection to one other, dialled when there is something to ask and again when it fails.
+//! The way to one other: connections that are dialled when there is something to ask, and again when they fail.
+//!
+//! Where an answer is worth nothing when it is late, a link has several lanes, each a connection of its own: they take
+//! turns, and what one has not answered at once is asked on the next as well. On a wire that loses a third of all packets one
+//! connection stands still for seconds every minute; several hardly ever do so together.
 
 use crate::frames;
 use crate::identity::{Expected, Keyring};
 use crate::wire::{Ask, Call, Reply, Told};
+use futures_util::stream::FuturesUnordered;
 use futures_util::{SinkExt, StreamExt};
 use rustls::pki_types::ServerName;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU8;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -29,7 +36,12 @@ pub struct Limits {
     /// A connection on which a call has been unanswered for so long is given up. For a watch it includes the time the other
     /// end holds it.
     pub silence: Duration,
+    /// How many connections there may be.
+    pub lanes: NonZeroU8,
 }
+
+/// An answer that has not come after so long is asked for on the next lane as well: a hundred times what a LAN takes.
+const NEXT_LANE: Duration = Duration::from_millis(120);
 
 /// How a link is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,9 +75,16 @@ pub enum LinkError {
     Busy,
 }
 
-/// A connection to one other.
+/// The way to one other.
 #[derive(Debug, Clone)]
 pub struct Link {
+    lanes: Arc<[Lane]>,
+    /// Whose turn it is.
+    turn: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct Lane {
     calls: mpsc::Sender<Waiting>,
     state: watch::Receiver<State>,
 }
@@ -79,11 +98,14 @@ struct Waiting {
 impl Link {
     /// Starts a link; nothing is dialled before the first call. It ends with the last clone.
     pub fn new(address: SocketAddr, expected: Expected, keyring: Arc<Keyring>, limits: Limits) -> Self {
-        let (calls, queue) = mpsc::channel(CALLS);
-        let (state, seen) = watch::channel(State::Idle);
-        let line = Line { address, expected, keyring, limits, queue, state, next: 0 };
-        tokio::spawn(line.run());
-        Self { calls, state: seen }
+        let lane = |_| {
+            let (calls, queue) = mpsc::channel(CALLS);
+            let (state, seen) = watch::channel(State::Idle);
+            let line = Line { address, expected, keyring: Arc::clone(&keyring), limits, queue, state, next: 0 };
+            tokio::spawn(line.run());
+            Lane { calls, state: seen }
+        };
+        Self { lanes: (0..limits.lanes.get()).map(lane).collect(), turn: Arc::default() }
     }
 
     /// Asks. The answer may come late: who waits sets the limit.
@@ -91,25 +113,47 @@ impl Link {
     /// # Errors
     /// When there is no connection, or too many calls are unanswered.
     pub async fn ask(&self, ask: Ask) -> Result<Told, LinkError> {
+        let first = self.turn.fetch_add(1, Ordering::Relaxed);
+        let mut asked = FuturesUnordered::new();
+        let mut failed = LinkError::Busy;
+        for next in 0..self.lanes.len() {
+            asked.push(self.lanes[first.wrapping_add(next) % self.lanes.len()].ask(ask.clone()));
+            // The last one is waited for below, however long it takes.
+            let soon = if next + 1 < self.lanes.len() { NEXT_LANE } else { Duration::ZERO };
+            match timeout(soon, asked.next()).await {
+                Ok(Some(Ok(told))) => return Ok(told),
+                Ok(Some(Err(error))) => failed = error,
+                Ok(None) | Err(_) => {}
+            }
+        }
+        while let Some(told) = asked.next().await {
+            match told {
+                Ok(told) => return Ok(told),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
+    /// Returns how it is: the best that any lane is.
+    pub fn state(&self) -> State {
+        let states: Vec<_> = self.lanes.iter().map(|lane| lane.state.borrow().clone()).collect();
+        let down = states.iter().find(|state| matches!(state, State::Down(_)));
+        states.iter().find(|state| **state == State::Up).or(down).cloned().unwrap_or(State::Idle)
+    }
+}
+
+impl Lane {
+    async fn ask(&self, ask: Ask) -> Result<Told, LinkError> {
         let (answer, told) = oneshot::channel();
         self.calls.try_send(Waiting { ask, answer }).map_err(|_| LinkError::Busy)?;
         told.await.unwrap_or(Err(LinkError::Busy))
-    }
-
-    /// Returns how it is.
-    pub fn state(&self) -> State {
-        self.state.borrow().clone()
-    }
-
-    /// Returns a receiver that sees each change of how it is.
-    pub fn states(&self) -> watch::Receiver<State> {
-        self.state.clone()
     }
 }
 
 type Connection = Framed<TlsStream<TcpStream>, LengthDelimitedCodec>;
 
-/// The task behind a link.
+/// The task behind a lane.
 struct Line {
     address: SocketAddr,
     expected: Expected,

@@ -11,6 +11,7 @@ use protocol::link::{Limits, Link, LinkError, State};
 use protocol::who::Who;
 use protocol::wire::{Ask, Role, Told, Watched};
 use std::net::SocketAddr;
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,7 +20,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-const LIMITS: Limits = Limits { dial: Duration::from_secs(2), silence: Duration::from_millis(600) };
+const LIMITS: Limits =
+    Limits { dial: Duration::from_secs(2), silence: Duration::from_millis(600), lanes: NonZeroU8::MIN };
 
 struct Site {
     dir: TempDir,
@@ -232,11 +234,11 @@ async fn garbage_and_strangers_are_turned_away_and_the_door_goes_on() {
 }
 
 #[tokio::test]
-async fn a_caller_has_four_connections_at_most_and_the_oldest_makes_room() {
+async fn a_caller_has_eight_connections_at_most_and_the_oldest_makes_room() {
     let site = Site::new();
     let (address, _, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
     let keyring = site.keyring(&standby_node(), Validity::days(1));
-    let links: Vec<_> = (0..5).map(|_| Link::new(address, Expected::AnyXivo, Arc::clone(&keyring), LIMITS)).collect();
+    let links: Vec<_> = (0..9).map(|_| Link::new(address, Expected::AnyXivo, Arc::clone(&keyring), LIMITS)).collect();
     for link in &links {
         assert_eq!(serial(link.ask(Ask::Watch { seen: 1 }).await), 2);
     }
@@ -277,4 +279,73 @@ async fn other_version(address: SocketAddr, identity: &std::path::Path) -> std::
     let stream = TcpStream::connect(address).await?;
     let name = ServerName::try_from("localhost").unwrap();
     tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.map(drop)
+}
+
+#[tokio::test]
+async fn what_one_lane_does_not_answer_at_once_is_asked_on_the_next() {
+    let site = Site::new();
+    let (address, _, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let stalling = Stalling::before(address).await;
+    let keyring = site.keyring(&standby_node(), Validity::days(1));
+    let limits = Limits { lanes: NonZeroU8::new(3).unwrap(), silence: Duration::from_secs(5), ..LIMITS };
+    let link = Link::new(stalling.address, Expected::AnyXivo, keyring, limits);
+    for seen in 0..6 {
+        assert_eq!(serial(link.ask(Ask::Watch { seen }).await), seen + 1);
+    }
+    assert_eq!(stalling.connections(), 3, "the lanes take turns");
+    // Two of three stand still: every call is answered all the same, long before the limit.
+    stalling.stall(2);
+    for seen in 0..6 {
+        let told = tokio::time::timeout(Duration::from_secs(2), link.ask(Ask::Watch { seen })).await;
+        assert_eq!(serial(told.expect("in time")), seen + 1);
+    }
+    assert_eq!(link.state(), State::Up);
+}
+
+/// A wire whose connections can be made to stand still.
+struct Stalling {
+    address: SocketAddr,
+    wires: Arc<Mutex<Vec<tokio::sync::watch::Sender<bool>>>>,
+}
+
+impl Stalling {
+    async fn before(behind: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let wires: Arc<Mutex<Vec<tokio::sync::watch::Sender<bool>>>> = Arc::default();
+        let all = Arc::clone(&wires);
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let (stalls, stalled) = tokio::sync::watch::channel(false);
+                all.lock().unwrap().push(stalls);
+                let far = TcpStream::connect(behind).await.unwrap();
+                let ((mut from, mut back), (mut answers, mut to)) = (near.into_split(), far.into_split());
+                tokio::spawn(async move { tokio::io::copy(&mut answers, &mut back).await });
+                tokio::spawn(carry(stalled, async move { tokio::io::copy(&mut from, &mut to).await.map(drop) }));
+            }
+        });
+        Self { address, wires }
+    }
+
+    fn connections(&self) -> usize {
+        self.wires.lock().unwrap().len()
+    }
+
+    fn stall(&self, count: usize) {
+        for wire in &self.wires.lock().unwrap()[..count] {
+            wire.send_replace(true);
+        }
+    }
+}
+
+/// Carries until it is stalled, and then holds the connection for ever.
+async fn carry(mut stalled: tokio::sync::watch::Receiver<bool>, copy: impl Future<Output = std::io::Result<()>>) {
+    let mut copy = std::pin::pin!(copy);
+    let stands_still = tokio::select! {
+        _ = &mut copy => false,
+        told = stalled.wait_for(|stalled| *stalled) => told.is_ok(),
+    };
+    if stands_still {
+        std::future::pending::<()>().await;
+    }
 }

@@ -36,6 +36,7 @@ use protocol::wire::{Watched, Wish};
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU8;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,8 @@ use tokio::sync::{mpsc, watch};
 const ECHO: Duration = Duration::from_millis(500);
 /// Both nodes may be registered with a media server for so long, while one takes over from the other.
 const SETTLE: Duration = Duration::from_secs(5);
+/// Connections to each of the other voters.
+const LANES: NonZeroU8 = NonZeroU8::MIN.saturating_add(2);
 /// Wishes that may wait for the driver.
 const WISHES: usize = 4;
 
@@ -233,7 +236,7 @@ impl Base {
         let felt = pulse.felt();
 
         // A connection is given up when no lease could come of it any more.
-        let limits = Limits { dial: timing.request_limit, silence: timing.lease };
+        let limits = Limits { dial: timing.lease / 2, silence: timing.lease, lanes: LANES };
         let peer = self.line(xivo.peer, Expected::Xivo(settings.side.other()), limits);
         let witness = xivo.witness.map(|address| self.line(address, Expected::Edge, limits));
         let lines = PerElector { peer: Some(peer), witness: witness.clone() };
@@ -329,7 +332,8 @@ impl Base {
         let (worker, done) = services.work();
         let pulse = Pulse::start(specs::pulse(&config.services, probe));
         let felt = pulse.felt();
-        let limits = Limits { dial: config.heartbeat, silence: WATCH_HOLD + config.heartbeat * 2 };
+        let limits =
+            Limits { dial: config.heartbeat, silence: WATCH_HOLD + config.heartbeat * 2, lanes: NonZeroU8::MIN };
         let line = self.line(config.xivo, Expected::Xivo(config.side), limits);
         let (heard, xivo) = mpsc::channel(4);
         tokio::spawn(cc::watch_xivo(line.link.clone(), heard));
@@ -361,7 +365,7 @@ impl Base {
     }
 
     async fn mds(self, config: &MdsConfig, control: Control) -> Result<(), RunError> {
-        let limits = Limits { dial: config.heartbeat, silence: config.heartbeat * 4 };
+        let limits = Limits { dial: config.heartbeat, silence: config.heartbeat * 4, lanes: NonZeroU8::MIN };
         let edge = config.edge.map(|address| self.line(address, Expected::Edge, limits));
         let doings = Doings::new(Status::Active, "the watchdog began");
         let shown = self.show(&doings, edge, config.heartbeat, None, control, None);
