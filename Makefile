@@ -25,13 +25,13 @@ test: ## Everything CI checks, cheapest first.
 	@$(MAKE) --no-print-directory lint doc deny pure alerts unit bench-smoke
 	@echo "make test: all passed"
 
-build: ## The Edge, for development.
+build: ## Both programs, for development.
 	@scripts/need build
 	$(CARGO) build $(LOCKED) --workspace
 
-release: ## The Edge, to be installed: target/release/bascule.
+release: ## Both programs, to be installed: bascule and bascule-watchdog in target/release.
 	@scripts/need build
-	$(CARGO) build $(LOCKED) --release --bin bascule
+	$(CARGO) build $(LOCKED) --release --workspace --bin bascule --bin bascule-watchdog
 
 fmt: ## Lay out the code.
 	$(CARGO) fmt --all

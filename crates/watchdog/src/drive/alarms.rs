@@ -20,6 +20,8 @@ pub(super) struct Alarms {
     unfit: Option<String>,
     conflict: Option<String>,
     replication: Option<String>,
+    alone: Option<String>,
+    guard: Option<String>,
 }
 
 impl Alarms {
@@ -36,16 +38,27 @@ impl Alarms {
         replace(&mut self.rival, sentence)
     }
 
-    pub(super) fn unfit(&mut self, sentence: Option<String>) -> bool {
-        replace(&mut self.unfit, sentence)
+    /// The first words stay while it lasts: what a check says may change with every run.
+    pub(super) fn unfit(&mut self, sentence: Option<String>) {
+        self.unfit = sentence.map(|now| self.unfit.take().unwrap_or(now));
+    }
+
+    /// Whom nobody who votes answers.
+    pub(super) fn alone(&mut self, sentence: Option<String>) -> bool {
+        replace(&mut self.alone, sentence)
+    }
+
+    /// How a serving node is guarded, if that needs a person.
+    pub(super) fn guard(&mut self, sentence: Option<String>) -> bool {
+        replace(&mut self.guard, sentence)
     }
 
     pub(super) fn conflict(&mut self, sentence: Option<String>) -> bool {
         replace(&mut self.conflict, sentence)
     }
 
-    pub(super) fn replication(&mut self, sentence: Option<String>) -> bool {
-        replace(&mut self.replication, sentence)
+    pub(super) fn replication(&mut self, sentence: Option<String>) {
+        self.replication = sentence.map(|now| self.replication.take().unwrap_or(now));
     }
 
     /// Whether the state cannot be written.
@@ -78,7 +91,8 @@ impl Alarms {
                 .into(),
             _ => format!("the node's certificate expires in {days} days; renew it with `bascule certs`"),
         });
-        let texts = [&self.disk, &self.fence, &self.rival, &self.unfit, &self.conflict, &self.replication];
+        let texts = [&self.alone, &self.guard, &self.disk, &self.fence, &self.rival, &self.unfit, &self.conflict];
+        let texts = texts.into_iter().chain([&self.replication]);
         let texts = texts.into_iter().flatten().cloned();
         let outside = "somebody else started the services of this inactive node";
         two.then(|| "TWO ACTIVES: the peer serves too, or did a moment ago".to_owned())

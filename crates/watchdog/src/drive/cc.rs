@@ -1,6 +1,7 @@
 //! Drives a CC node: its services follow its XiVO (W5).
 
 use super::alarms::Alarms;
+use super::serving::Serving;
 use super::show::{Doings, Line, Shown, Who, ended, millis, note, running, settle};
 use crate::control::api::Followed;
 use crate::hands::clock;
@@ -47,6 +48,8 @@ pub(super) struct Cc {
     /// The way to its XiVO, what that said, and when.
     pub(super) line: Line,
     pub(super) heard: Option<(Watched, Instant)>,
+    /// What lets the service manager start services.
+    pub(super) serving: Serving,
 }
 
 /// Watches the XiVO node's status, and sends each answer on.
@@ -75,6 +78,7 @@ impl Cc {
         if self.follower.status() == Status::Active {
             self.pulse.watch(Watching::On);
         }
+        self.permit(self.follower.status());
     }
 
     /// Runs until told to end. The services go on.
@@ -137,6 +141,7 @@ impl Cc {
             Output::Changed(status) => {
                 self.doings = Doings { status, since: Time::now(), because: text.clone() };
                 self.pulse.watch(if status == Status::Active { Watching::On } else { Watching::Off });
+                self.permit(status);
                 note(&self.journal, Kind::Changed, &text);
                 crate::systemd::status(&text);
             }
@@ -144,6 +149,16 @@ impl Cc {
                 self.alarms.unfit(matches!(output, Output::OutOfSight { .. }).then(|| text.clone()));
                 note(&self.journal, Kind::Alarm, &text);
             }
+        }
+    }
+
+    fn permit(&self, status: Status) {
+        let shown = match status {
+            Status::Active | Status::Starting => self.serving.allow(),
+            _ => self.serving.forbid(),
+        };
+        if let Err(error) = shown {
+            note(&self.journal, Kind::Alarm, &error.to_string());
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod alarms;
 mod cc;
+mod disk;
 mod door;
 mod fitness;
 mod mds;

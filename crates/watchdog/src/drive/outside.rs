@@ -18,26 +18,37 @@ const LOOK_LIMIT: Duration = Duration::from_millis(500);
 pub(super) struct Watch {
     spec: OutsideSpec,
     inactive: watch::Sender<bool>,
+    sender: mpsc::Sender<Seen>,
     seen: mpsc::Receiver<Seen>,
 }
 
-/// What was seen on an inactive node.
+/// What was seen.
 #[derive(Debug, Clone)]
-pub(super) struct Seen {
-    /// The services run.
-    pub(super) running: bool,
-    /// Packages are being installed or removed.
-    pub(super) upgrade: bool,
-    /// The check of fitness says no.
-    pub(super) unready: Option<String>,
+pub(super) enum Seen {
+    /// On an inactive node.
+    Idle {
+        /// The services run.
+        running: bool,
+        /// Packages are being installed or removed.
+        upgrade: bool,
+        /// The check of fitness says no.
+        unready: Option<String>,
+    },
+    /// After telephony of a serving node died.
+    Death {
+        /// Who did that, if anybody.
+        outside: Outside,
+        /// How it died.
+        detail: String,
+    },
 }
 
 impl Watch {
     pub(super) fn start(spec: OutsideSpec, services: Services, fit: Option<CommandSpec>) -> Self {
         let (inactive, told) = watch::channel(false);
-        let (sender, seen) = mpsc::channel(1);
-        tokio::spawn(watch_over(spec.clone(), services, fit, told, sender));
-        Self { spec, inactive, seen }
+        let (sender, seen) = mpsc::channel(4);
+        tokio::spawn(watch_over(spec.clone(), services, fit, told, sender.clone()));
+        Self { spec, inactive, sender, seen }
     }
 
     /// Tells whether the node is inactive: only then is there something to see.
@@ -50,9 +61,13 @@ impl Watch {
         self.seen.recv().await
     }
 
-    /// Looks now, shortly, why telephony may have ended.
-    pub(super) async fn look(&self) -> Outside {
-        timeout(LOOK_LIMIT, self.spec.look()).await.unwrap_or_default()
+    /// Looks, shortly, into why telephony ended; what is seen comes by [`Watch::seen`].
+    pub(super) fn look_into(&self, detail: String) {
+        let (spec, sender) = (self.spec.clone(), self.sender.clone());
+        tokio::spawn(async move {
+            let outside = timeout(LOOK_LIMIT, spec.look()).await.unwrap_or_default();
+            let _ = sender.send(Seen::Death { outside, detail }).await;
+        });
     }
 }
 
@@ -77,7 +92,7 @@ async fn watch_over(
             None => None,
         };
         // What was seen while it began to serve is of no meaning any more.
-        if *inactive.borrow() && seen.send(Seen { running, upgrade, unready }).await.is_err() {
+        if *inactive.borrow() && seen.send(Seen::Idle { running, upgrade, unready }).await.is_err() {
             return;
         }
         tokio::select! {

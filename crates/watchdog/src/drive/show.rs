@@ -171,8 +171,8 @@ pub(super) fn note(journal: &Journal, kind: Kind, text: &str) {
     journal.append(Entry::new(kind, text));
 }
 
-/// Waits for the journal's disk, a second at most.
+/// Waits for the journal's disk, shortly: the next watchdog comes soon, and the lease does not wait.
 pub(super) async fn settle(journal: &Journal) {
     let journal = journal.clone();
-    let _ = tokio::task::spawn_blocking(move || journal.flush(Duration::from_secs(1))).await;
+    let _ = tokio::task::spawn_blocking(move || journal.flush(Duration::from_millis(100))).await;
 }

@@ -1,7 +1,8 @@
 //! Sets a node up by its configuration: who it is, what it keeps, its doors and connections; then hands it to its role's loop.
 
 use super::alarms::Alarms;
-use super::cc::{self, Cc};
+use super::cc::{Cc, watch_xivo};
+use super::disk::Disk;
 use super::door::{self, Porter, WATCH_HOLD};
 use super::fitness::Fitness;
 use super::mds::Mds;
@@ -140,7 +141,7 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), RunError> {
     let base = Base { who, keyring, journal, metrics, end };
     match &config.role {
         Role::Xivo(xivo) => base.xivo(&config, xivo, kept, memory, control).await,
-        Role::Cc(cc) => base.cc(cc, control).await,
+        Role::Cc(cc) => base.cc(&config, cc, control).await,
         Role::Mds(mds) => base.mds(mds, control).await,
     }
 }
@@ -213,18 +214,10 @@ impl Base {
 
         let probe = specs::sip(xivo);
         let services = Services::new(specs::services(&xivo.services, probe.clone()));
-        let found = match (services.look().await, left) {
-            (Looked::Stopped, _) => Found::Stopped,
-            (_, Some(handover)) => Found::HandedOver(handover),
-            (Looked::Running, None) => Found::Running,
-            (Looked::Unclear(why), None) => {
-                note(
-                    &self.journal,
-                    Kind::Outside,
-                    &format!("whether the services run is not clear, so they are stopped: {why}"),
-                );
-                Found::Running
-            }
+        // A lease that was handed over does not wait for a check command: whether telephony works, its pulse tells soon.
+        let found = match left {
+            Some(handover) => Found::HandedOver(handover),
+            None => self.look(&services).await,
         };
         if memory.is_none() {
             let text = "nothing is remembered: this node's vote is not given for the quiet time";
@@ -273,7 +266,7 @@ impl Base {
             start_limit: xivo.services.start.time_limit,
             duty,
             queue: VecDeque::new(),
-            state: Arc::new(kept),
+            disk: Disk::start(kept, Arc::clone(&self.metrics)),
             handover,
             left: None,
             journal: self.journal,
@@ -283,6 +276,7 @@ impl Base {
             fence_state,
             fence_detail,
             fenced_when_stopped: false,
+            permit_again: false,
             serving: Serving::new(config.runtime("serve")),
             worker,
             done,
@@ -293,6 +287,7 @@ impl Base {
             told_fit: None,
             outside,
             acts_of_others: VecDeque::new(),
+            began: clock::now(),
             voters,
             answers,
             asked: requests,
@@ -324,22 +319,33 @@ impl Base {
         Ok(())
     }
 
-    async fn cc(self, config: &CcConfig, control: Control) -> Result<(), RunError> {
-        let probe = config.ready.as_ref().map(specs::ready).transpose()?;
-        let services = Services::new(specs::services(&config.services, probe.clone()));
+    async fn look(&self, services: &Services) -> Found {
+        match services.look().await {
+            Looked::Stopped => Found::Stopped,
+            Looked::Running => Found::Running,
+            Looked::Unclear(why) => {
+                let text = format!("whether the services run is not clear, so they are stopped: {why}");
+                note(&self.journal, Kind::Outside, &text);
+                Found::Running
+            }
+        }
+    }
+
+    async fn cc(self, config: &Config, cc: &CcConfig, control: Control) -> Result<(), RunError> {
+        let probe = cc.ready.as_ref().map(specs::ready).transpose()?;
+        let services = Services::new(specs::services(&cc.services, probe.clone()));
         let found = if services.look().await == Looked::Stopped { Found::Stopped } else { Found::Running };
-        let follower = Follower::new(config.follow, found, clock::now());
+        let follower = Follower::new(cc.follow, found, clock::now());
         let (worker, done) = services.work();
-        let pulse = Pulse::start(specs::pulse(&config.services, probe));
+        let pulse = Pulse::start(specs::pulse(&cc.services, probe));
         let felt = pulse.felt();
-        let limits =
-            Limits { dial: config.heartbeat, silence: WATCH_HOLD + config.heartbeat * 2, lanes: NonZeroU8::MIN };
-        let line = self.line(config.xivo, Expected::Xivo(config.side), limits);
+        let limits = Limits { dial: cc.heartbeat, silence: WATCH_HOLD + cc.heartbeat * 2, lanes: NonZeroU8::MIN };
+        let line = self.line(cc.xivo, Expected::Xivo(cc.side), limits);
         let (heard, xivo) = mpsc::channel(4);
-        tokio::spawn(cc::watch_xivo(line.link.clone(), heard));
-        let edge = config.edge.map(|address| self.line(address, Expected::Edge, limits));
+        tokio::spawn(watch_xivo(line.link.clone(), heard));
+        let edge = cc.edge.map(|address| self.line(address, Expected::Edge, limits));
         let doings = Doings::new(follower.status(), "the watchdog began");
-        let shown = self.show(&doings, edge, config.heartbeat, None, control, None);
+        let shown = self.show(&doings, edge, cc.heartbeat, None, control, None);
         let mut node = Cc {
             who: self.who,
             follower,
@@ -357,6 +363,7 @@ impl Base {
             alarms: Alarms::default(),
             line,
             heard: None,
+            serving: Serving::new(config.runtime("serve")),
         };
         node.begin();
         crate::systemd::ready("watching");

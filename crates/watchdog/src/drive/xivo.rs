@@ -5,6 +5,7 @@ mod hear;
 pub(super) mod show;
 
 use super::alarms::Alarms;
+use super::disk::Disk;
 use super::door::Asked;
 use super::fitness::Fitness;
 use super::outside::Watch as OutsideWatch;
@@ -21,7 +22,7 @@ use crate::hands::fence::Fence;
 use crate::hands::pulse::{Felt, Pulse, Watching};
 use crate::hands::services::{self, Doing, Worker};
 use crate::metrics::Metrics;
-use crate::state::{Journal, Kind, State};
+use crate::state::{Journal, Kind};
 use failover::Instant;
 use failover::duty::{self, Act, Duty, Event, Handover, Output, Settings, Surroundings};
 use failover::health::Status;
@@ -48,7 +49,7 @@ pub(super) struct Xivo {
     pub(super) duty: Duty,
     pub(super) queue: VecDeque<Input>,
 
-    pub(super) state: Arc<State>,
+    pub(super) disk: Disk,
     /// Where the lease is left for the next watchdog, and what was left there.
     pub(super) handover: PathBuf,
     pub(super) left: Option<Handover>,
@@ -61,6 +62,8 @@ pub(super) struct Xivo {
     pub(super) fence_detail: String,
     /// The fence stops no packet: the node is fenced when its services are stopped.
     pub(super) fenced_when_stopped: bool,
+    /// Phones should be let in without end, and could not be.
+    pub(super) permit_again: bool,
     /// What lets the service manager start services.
     pub(super) serving: Serving,
     pub(super) worker: Worker,
@@ -74,6 +77,8 @@ pub(super) struct Xivo {
     /// What others did to the services, newest first.
     pub(super) acts_of_others: VecDeque<Outside>,
 
+    /// When this watchdog began.
+    pub(super) began: Instant,
     pub(super) voters: Voters,
     pub(super) answers: mpsc::Receiver<Answered>,
     pub(super) asked: mpsc::Receiver<Asked>,
@@ -107,6 +112,8 @@ pub(super) struct Xivo {
 pub(super) enum Input {
     /// Nobody waits.
     Event(Event),
+    /// Phones were kept out: verified then.
+    Fenced(Instant),
     /// The peer asks.
     Asked(Asked),
     /// An operator acts.
@@ -158,6 +165,9 @@ impl Xivo {
                 self.feed(input).await;
                 self.judge_fitness();
             }
+            if self.permit_again && self.serves() {
+                self.permit(None).await;
+            }
             self.show();
             crate::systemd::alive();
             if *end.borrow() {
@@ -170,8 +180,13 @@ impl Xivo {
 
     /// Feeds the duty one event and carries out what it says.
     async fn feed(&mut self, input: Input) {
+        let mut now = clock::now();
         let event = match input {
             Input::Event(event) => event,
+            Input::Fenced(at) => {
+                now = at;
+                Event::Fenced
+            }
             Input::Asked(asked) => {
                 self.asker = Some(asked.answer);
                 Event::Asked(asked.request)
@@ -181,7 +196,7 @@ impl Xivo {
                 Event::Act(act)
             }
         };
-        let outputs = self.duty.handle(event, clock::now());
+        let outputs = self.duty.handle(event, now);
         self.carry_out(outputs).await;
         // Whoever asked and got no answer was not heard: it asks again.
         self.asker = None;
@@ -200,7 +215,7 @@ impl Xivo {
             Some(asked) = self.asked.recv() => self.queue.push_back(Input::Asked(asked)),
             Some(order) = self.orders.recv() => self.ordered(order),
             Some(wish) = self.wishes.recv() => self.wish(wish),
-            Ok(()) = self.felt.changed() => self.feel().await,
+            Ok(()) = self.felt.changed() => self.feel(),
             Some(seen) = self.outside.seen() => self.saw_outside(seen),
             () = clock::sleep_until(wake) => {
                 self.look_around();
@@ -220,8 +235,12 @@ impl Xivo {
         let left = match self.left {
             Some(_) => "the watchdog ends; telephony goes on, and the next watchdog may take over within the lease",
             None if self.duty.status() == Status::Inactive => "the watchdog ends; the node does not serve",
-            None => "the watchdog ends without a hand-over: the lease runs out, the fence closes by itself",
+            None => "the watchdog ends in the middle of a start or stop: the next one fences and stops first",
         };
+        if self.left.is_some() && self.fence_state == FenceState::Absent {
+            let text = "without the kernel's fence nothing stops telephony here when the lease is over: start the watchdog soon";
+            note(&self.journal, Kind::Alarm, text);
+        }
         note(&self.journal, Kind::Run, left);
         settle(&self.journal).await;
         // No answer is given any more that the next daemon would not know of.

@@ -1,6 +1,6 @@
 //! Carries out what the duty decides, strictly in order.
 
-use super::{Waits, Xivo};
+use super::{Input, Waits, Xivo};
 use crate::control::api::FenceState;
 use crate::drive::show::note;
 use crate::hands::clock;
@@ -9,7 +9,7 @@ use crate::hands::pulse::Watching;
 use crate::hands::services::Order;
 use crate::state::{Entry, Kind, Time};
 use failover::Instant;
-use failover::duty::{Event, Memory, Outcome, Output, Why};
+use failover::duty::{Event, Outcome, Output, StartReason, Why};
 use failover::health::Status;
 use failover::lease::{Answer, Ruling};
 use failover::register::Service;
@@ -19,28 +19,19 @@ use std::time::Duration;
 /// For how long an orderly stop may reach the media servers, to take its registrations back.
 const PARTNERS: Duration = Duration::from_secs(2);
 
+/// An operator waits for the disk for so long at most.
+const ACT_LIMIT: Duration = Duration::from_secs(2);
+
 impl Xivo {
     pub(super) async fn carry_out(&mut self, outputs: Vec<Output>) {
-        // What follows a state that could not be written, and must not happen without it, does not happen.
-        let mut written = true;
         for output in outputs {
             tracing::debug!("{output}");
             match output {
-                Output::Persist(memory) => written = self.persist(memory).await,
-                Output::Answer(answer) => self.answer(answer, written),
+                Output::Persist(memory) => self.disk.write(memory),
+                Output::Answer(answer) => self.answer(answer).await,
                 Output::Ask { voter, request, sent } => self.voters.ask(voter, request, sent),
                 Output::Permit { until } => self.permit(until).await,
-                Output::Start { epoch, reason } if written => {
-                    let text = format!("starts in epoch {epoch}: {reason}");
-                    self.tell(Kind::Decided, &text);
-                    let allowed = self.serving.allow();
-                    self.warn(allowed);
-                    self.order(Order::Start { before: Vec::new() }, Event::Started(Outcome::Failed));
-                }
-                Output::Start { .. } => {
-                    self.tell(Kind::Decided, "does not start: the state cannot be written");
-                    self.queue.push_back(Event::Started(Outcome::Failed).into());
-                }
+                Output::Start { epoch, reason } => self.start(epoch, reason).await,
                 Output::Fence(why) => self.fence(why).await,
                 Output::Stop => {
                     let before = self.registrations.as_ref().map(|all| all.unregistering()).unwrap_or_default();
@@ -60,30 +51,33 @@ impl Xivo {
         }
     }
 
-    async fn persist(&mut self, memory: Memory) -> bool {
-        let began = clock::now();
-        let state = self.state.clone();
-        let written = tokio::task::spawn_blocking(move || state.persist(&memory)).await;
-        let written = written.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        self.metrics.persisted(&written, clock::now().since(began));
-        let sentence = written.as_ref().err().map(|error| format!("the state cannot be written: {error}"));
-        if self.alarms.disk(sentence.clone())
-            && let Some(sentence) = &sentence
-        {
-            self.tell(Kind::Alarm, sentence);
-        }
-        self.fitness.disk(written.is_ok());
-        written.is_ok()
-    }
-
-    fn answer(&mut self, answer: Answer, written: bool) {
+    /// Answers the peer. A promise that is not on the disk is not given: after a restart nobody would know of it.
+    async fn answer(&mut self, answer: Answer) {
         let Some(asker) = self.asker.take() else { return };
-        if written || answer.ruling != Ruling::Grant {
+        // Later, no lease could come of it any more.
+        if answer.ruling != Ruling::Grant || self.disk.written(self.settings.timing.lease).await {
             let _ = asker.send(answer);
         }
     }
 
-    async fn permit(&mut self, until: Option<Instant>) {
+    /// Starts, if the campaign and the epoch are on the disk, and the lease did not end while they were written.
+    async fn start(&mut self, epoch: u64, reason: StartReason) {
+        let written = self.disk.written(self.settings.timing.lease).await;
+        let guarded = matches!(reason, StartReason::Granted { .. });
+        let late = guarded && self.duty.lease_until().is_none_or(|until| until <= clock::now());
+        if !written || late {
+            let why = if written { "the lease ended before it could" } else { "the state is not on the disk" };
+            self.tell(Kind::Decided, &format!("does not start: {why}"));
+            self.queue.push_back(Event::Started(Outcome::Failed).into());
+            return;
+        }
+        self.tell(Kind::Decided, &format!("starts in epoch {epoch}: {reason}"));
+        let allowed = self.serving.allow();
+        self.warn(allowed);
+        self.order(Order::Start { before: Vec::new() }, Event::Started(Outcome::Failed));
+    }
+
+    pub(super) async fn permit(&mut self, until: Option<Instant>) {
         let permit = until.map_or(Permit::Unlimited, |until| Permit::For(until.since(clock::now())));
         let failed = self.fence.permit(permit).await.err().map(|error| error.to_string());
         match &failed {
@@ -91,6 +85,8 @@ impl Xivo {
             None => {}
             Some(why) => self.saw_fence(FenceState::Failed, why),
         }
+        // A lease is renewed by itself; what has no end is given once, and must be given again.
+        self.permit_again = failed.is_some() && until.is_none();
         if self.alarms.fence(failed.clone())
             && let Some(failed) = &failed
         {
@@ -110,12 +106,15 @@ impl Xivo {
             _ => Partners::For(PARTNERS),
         };
         self.fenced_when_stopped = false;
+        self.permit_again = false;
+        // Whoever comes after this watchdog must not go on.
+        self.leave_lease();
         match self.fence.close(partners).await {
             Ok(Closed::Verified { took }) => {
                 self.metrics.command("fence", "done", took);
                 self.saw_fence(FenceState::Closed, "phones are kept out");
                 self.alarms.fence(None);
-                self.queue.push_back(Event::Fenced.into());
+                self.queue.push_front(Input::Fenced(clock::now()));
             }
             Ok(Closed::WhenStopped) => self.fenced_when_stopped = true,
             Err(error) => self.fence_failed(&error.to_string()),
@@ -137,7 +136,7 @@ impl Xivo {
         match self.fence.harden().await {
             Ok(Closed::Verified { .. }) => {
                 self.saw_fence(FenceState::Closed, "phones are kept out by the last resort");
-                self.queue.push_back(Event::Fenced.into());
+                self.queue.push_front(Input::Fenced(clock::now()));
             }
             Ok(Closed::WhenStopped) => self.fenced_when_stopped = true,
             Err(error) => self.fence_failed(&error.to_string()),
@@ -171,6 +170,9 @@ impl Xivo {
         self.doings.status = status;
         self.doings.because.clone_from(&text);
         self.tell(Kind::Changed, &text);
+        if status != Status::Inactive {
+            self.alarms.outside(false);
+        }
         self.pulse.watch(if status == Status::Active { Watching::On } else { Watching::Off });
         if status == Status::Active
             && let Some(registrations) = &self.registrations
@@ -185,7 +187,14 @@ impl Xivo {
         self.journal.append(Entry::new(Kind::Act, act).by(&operator.who, &operator.reason));
         match operator.reply {
             Waits::Here(reply) => {
-                let _ = reply.send(Ok(act.to_owned()));
+                let (act, written) = (act.to_owned(), self.disk.written(ACT_LIMIT));
+                tokio::spawn(async move {
+                    let kept = written.await;
+                    let _ = reply.send(match kept {
+                        true => Ok(act),
+                        false => Err(format!("{act}: done, but it is not on the disk: a restart forgets it")),
+                    });
+                });
             }
             Waits::Edge(id) => self.wished = Some(protocol::wire::Wished { id, outcome: WishOutcome::Followed }),
         }

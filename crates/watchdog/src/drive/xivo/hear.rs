@@ -11,9 +11,10 @@ use crate::hands::echo::Answering;
 use crate::hands::pulse::Works;
 use crate::hands::services;
 use crate::state::{Kind, Time};
-use failover::duty::{self, Act, Event, Outcome, Surroundings};
+use doors::clean;
+use failover::duty::{self, Act, Event, Outcome, Refusal, Requests, Surroundings};
 use failover::health::Status;
-use protocol::wire::Wish;
+use protocol::wire::{Wish, WishOutcome, Wished};
 
 /// Acts of others that are shown.
 const ACTS_OF_OTHERS: usize = 5;
@@ -69,40 +70,57 @@ impl Xivo {
             return;
         }
         let Wish { id, to, who, reason } = wish;
-        let who = format!("{who}, at the Edge");
+        // Who may not order the node does not fill its journal either.
+        if self.settings.requests == Requests::Refuse {
+            tracing::debug!(id, "a wish of the Edge's is refused");
+            let reason = Refusal::NotAccepted.to_string();
+            self.wished = Some(Wished { id, outcome: WishOutcome::Refused { reason } });
+            return;
+        }
+        let (who, reason) = (format!("{}, at the Edge", clean(&who)), clean(&reason));
         self.queue.push_back(Input::Act(Act::HandOver { to }, Operator { who, reason, reply: Waits::Edge(id) }));
     }
 
     /// Telephony began or ceased to work.
-    pub(super) async fn feel(&mut self) {
+    pub(super) fn feel(&mut self) {
         let felt = self.felt.borrow_and_update().clone();
-        if felt.works != Works::No || self.duty.status() != Status::Active {
+        if felt.works == Works::No && self.duty.status() == Status::Active {
+            self.outside.look_into(felt.detail);
+        }
+    }
+
+    /// Somebody else was at work on the node, or is done.
+    pub(super) fn saw_outside(&mut self, seen: Seen) {
+        match seen {
+            Seen::Death { outside, detail } => self.mourn(outside, &detail),
+            Seen::Idle { running, upgrade, unready } => {
+                let running = running && self.duty.status() == Status::Inactive;
+                if self.alarms.outside(running) && running {
+                    self.saw_others("somebody else started the services of this inactive node; they are left alone");
+                }
+                if running {
+                    self.fitness.by_hand(None);
+                }
+                if !upgrade {
+                    self.fitness.upgrade_is_over();
+                }
+                self.fitness.unready(unready);
+            }
+        }
+    }
+
+    /// Telephony of a serving node died, and by whom is known as far as can be.
+    fn mourn(&mut self, outside: crate::hands::outside::Outside, detail: &str) {
+        if self.duty.status() != Status::Active {
             return;
         }
-        let outside = self.outside.look().await;
         for sentence in outside.sentences() {
             self.saw_others(sentence);
         }
         let by_hand = outside.by_hand.map(ByHand::Person).or(outside.upgrade.map(ByHand::Upgrade));
         self.fitness.by_hand(by_hand);
-        self.tell(Kind::Alarm, &format!("telephony is dead: {}", felt.detail));
-        self.fitness.died(&felt.detail);
-    }
-
-    /// Somebody else was at work on the node, or is done.
-    pub(super) fn saw_outside(&mut self, seen: Seen) {
-        let inactive = self.duty.status() == Status::Inactive;
-        let running = seen.running && inactive;
-        if self.alarms.outside(running) && running {
-            self.saw_others("somebody else started the services of this inactive node; they are left alone");
-        }
-        if running {
-            self.fitness.by_hand(None);
-        }
-        if !seen.upgrade {
-            self.fitness.upgrade_is_over();
-        }
-        self.fitness.unready(seen.unready);
+        self.tell(Kind::Alarm, &format!("telephony is dead: {detail}"));
+        self.fitness.died(detail);
     }
 
     fn saw_others(&mut self, sentence: &str) {
@@ -125,11 +143,22 @@ impl Xivo {
         if self.in_window.replace(window) != Some(window) {
             self.queue.push_back(Event::Window(window).into());
         }
+        self.disk_trouble();
         let rival = self.rival.as_deref().and_then(crate::rival::present);
         if self.alarms.rival(rival.clone())
             && let Some(rival) = rival
         {
             self.tell(Kind::Alarm, &rival);
+        }
+    }
+
+    fn disk_trouble(&mut self) {
+        let trouble = self.disk.trouble();
+        self.fitness.disk(trouble.is_none());
+        if self.alarms.disk(trouble.clone())
+            && let Some(trouble) = trouble
+        {
+            self.tell(Kind::Alarm, &trouble);
         }
     }
 

@@ -8,6 +8,7 @@ use crate::hands::clock;
 use crate::hands::echo::{Answering, Socket};
 use crate::hands::fence;
 use crate::hands::pulse::Works;
+use crate::state::Kind;
 use failover::duty::{Elector, Guard, Requests, Witness};
 use failover::health::Status;
 use protocol::wire::{self, ServiceState, Watched};
@@ -34,6 +35,7 @@ impl Xivo {
         let unfit = self.fitness.unfit(clock::now(), self.serves()).map(|why| why.to_string());
         self.alarms.unfit(unfit.as_ref().map(|why| format!("cannot serve: {why}")));
         self.leave_lease();
+        self.look_for_company();
 
         let mut view = self.who.view(&self.doings, &self.alarms, self.acts_of_others.iter().cloned().collect());
         view.status = status;
@@ -45,6 +47,27 @@ impl Xivo {
         view.running = running(&self.worker, &mut self.doing_since);
         view.duty = Some(self.duty_view(unfit.is_none()));
         self.shown.show(view, self.wished.clone());
+    }
+
+    /// Says so when nobody who votes answers an inactive node, and when a serving one has no majority.
+    fn look_for_company(&mut self) {
+        let (status, now) = (self.duty.status(), clock::now());
+        let long = self.settings.timing.promise * 2;
+        let silent = |by| self.voters.seen[by].answered.unwrap_or(self.began) + long <= now;
+        let witness = self.settings.witness == Witness::Configured;
+        let alone = status == Status::Inactive && silent(Elector::Peer) && (!witness || silent(Elector::Witness));
+        let who = if witness { "neither the peer nor the witness answers" } else { "the peer does not answer" };
+        let alone = alone.then(|| format!("{who}: this node does not serve, as it may be the one that is cut off"));
+        if self.alarms.alone(alone.clone())
+            && let Some(alone) = alone
+        {
+            self.tell(Kind::Alarm, &alone);
+        }
+        let unguarded = match self.duty.guard() {
+            Some(guard @ Guard::Unguarded(_)) => Some(guard.to_string()),
+            _ => None,
+        };
+        self.alarms.guard(unguarded);
     }
 
     fn duty_view(&self, fit: bool) -> DutyView {
@@ -110,7 +133,7 @@ impl Xivo {
     }
 
     /// Leaves the lease for the next watchdog, however this one ends. A file of the running system: it costs no disk.
-    fn leave_lease(&mut self) {
+    pub(super) fn leave_lease(&mut self) {
         let handover = self.duty.hand_over();
         if handover == self.left {
             return;

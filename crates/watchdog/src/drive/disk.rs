@@ -1,0 +1,219 @@
+//! Writes the state to the disk beside the driver's loop: a slow disk delays what hangs on it, and nothing else.
+
+use crate::hands::clock;
+use crate::metrics::Metrics;
+use crate::state::State;
+use failover::Instant;
+use failover::duty::Memory;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// What could not be written is tried again after so long.
+const AGAIN: Duration = Duration::from_secs(1);
+/// A write that takes longer is trouble.
+const SLOW: Duration = Duration::from_secs(2);
+
+/// The way to the task that writes. The newest state counts; one that is overtaken while it waits is never written.
+#[derive(Debug)]
+pub(super) struct Disk {
+    wanted: watch::Sender<Option<Wanted>>,
+    done: watch::Receiver<Done>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    number: u64,
+    memory: Memory,
+    since: Instant,
+}
+
+/// How far the disk is.
+#[derive(Debug, Clone, Default)]
+struct Done {
+    /// The newest state that is on the disk.
+    number: u64,
+    /// The newest that could not be written, and why.
+    failed: Option<(u64, String)>,
+}
+
+impl Done {
+    /// Whether it is decided what became of a state.
+    fn is_decided(&self, number: u64) -> bool {
+        self.number >= number || self.failed.as_ref().is_some_and(|(failed, _)| *failed >= number)
+    }
+}
+
+impl Disk {
+    pub(super) fn start(state: State, metrics: Arc<Metrics>) -> Self {
+        let state = Arc::new(state);
+        Self::with(metrics, move |memory| {
+            let state = Arc::clone(&state);
+            move || state.persist(&memory)
+        })
+    }
+
+    fn with<W>(metrics: Arc<Metrics>, write: impl Fn(Memory) -> W + Send + 'static) -> Self
+    where
+        W: FnOnce() -> io::Result<()> + Send + 'static,
+    {
+        let (wanted, told) = watch::channel(None);
+        let (publish, done) = watch::channel(Done::default());
+        tokio::spawn(keep(told, publish, metrics, write));
+        Self { wanted, done }
+    }
+
+    /// Has a state written. Never waits.
+    pub(super) fn write(&self, memory: Memory) {
+        self.wanted.send_modify(|wanted| {
+            let number = wanted.map_or(0, |wanted| wanted.number) + 1;
+            *wanted = Some(Wanted { number, memory, since: clock::now() });
+        });
+    }
+
+    fn newest(&self) -> u64 {
+        self.wanted.borrow().map_or(0, |wanted| wanted.number)
+    }
+
+    /// Waits until the newest state is on the disk, `limit` at most, and tells whether it is. What could not be written
+    /// before is not waited for.
+    pub(super) fn written(&self, limit: Duration) -> impl Future<Output = bool> + Send + 'static {
+        let (number, mut done) = (self.newest(), self.done.clone());
+        async move {
+            let decided = timeout(limit, done.wait_for(|done| done.is_decided(number))).await;
+            matches!(decided, Ok(Ok(done)) if done.number >= number)
+        }
+    }
+
+    /// Why the newest state is not on the disk, if that is trouble.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let wanted = (*self.wanted.borrow())?;
+        let done = self.done.borrow();
+        if done.number >= wanted.number {
+            return None;
+        }
+        match &done.failed {
+            Some((_, why)) => Some(format!("the state cannot be written: {why}")),
+            None if clock::now().since(wanted.since) >= SLOW => {
+                Some(format!("the state has not been written for {} s: the disk is slow", SLOW.as_secs()))
+            }
+            None => None,
+        }
+    }
+}
+
+async fn keep<W>(
+    mut told: watch::Receiver<Option<Wanted>>,
+    publish: watch::Sender<Done>,
+    metrics: Arc<Metrics>,
+    write: impl Fn(Memory) -> W,
+) where
+    W: FnOnce() -> io::Result<()> + Send + 'static,
+{
+    while told.changed().await.is_ok() {
+        loop {
+            let Some(wanted) = *told.borrow_and_update() else { break };
+            let began = clock::now();
+            let written = tokio::task::spawn_blocking(write(wanted.memory)).await;
+            let written = written.unwrap_or_else(|error| Err(io::Error::other(error)));
+            metrics.persisted(&written, clock::now().since(began));
+            let Err(error) = written else {
+                publish.send_replace(Done { number: wanted.number, failed: None });
+                break;
+            };
+            publish.send_modify(|done| done.failed = Some((wanted.number, error.to_string())));
+            // A newer state is tried at once.
+            let _ = timeout(AGAIN, told.wait_for(|now| now.is_some_and(|now| now.number > wanted.number))).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use failover::Side;
+    use failover::duty::Settings;
+    use failover::lease::{self, Record};
+    use std::sync::Mutex;
+
+    fn memory(campaign: u64) -> Memory {
+        let vote = lease::Memory { record: Record::Free, epoch: 1 };
+        Memory { vote, campaign, wishes: Settings::new(Side::Main).wishes }
+    }
+
+    /// A disk that is as the test says: fails, hangs, or takes it.
+    #[derive(Default)]
+    struct Played {
+        kept: Vec<u64>,
+        full: bool,
+        hangs: bool,
+    }
+
+    fn played() -> (Disk, Arc<Mutex<Played>>) {
+        let played: Arc<Mutex<Played>> = Arc::default();
+        let disk = Arc::clone(&played);
+        let write = move |memory: Memory| {
+            let disk = Arc::clone(&disk);
+            move || {
+                while disk.lock().unwrap().hangs {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                let mut disk = disk.lock().unwrap();
+                if disk.full {
+                    return Err(io::ErrorKind::StorageFull.into());
+                }
+                disk.kept.push(memory.campaign);
+                Ok(())
+            }
+        };
+        (Disk::with(Arc::new(Metrics::new().unwrap()), write), played)
+    }
+
+    const LONG: Duration = Duration::from_secs(10);
+
+    #[tokio::test]
+    async fn what_is_written_is_on_the_disk_and_stays_so() {
+        let (disk, played) = played();
+        assert!(disk.written(Duration::ZERO).await || disk.written(LONG).await, "nothing is wanted yet");
+        disk.write(memory(1));
+        assert!(disk.written(LONG).await);
+        assert!(disk.written(LONG).await, "nothing new");
+        assert_eq!(played.lock().unwrap().kept, [1]);
+        assert_eq!(disk.trouble(), None);
+    }
+
+    #[tokio::test]
+    async fn nothing_counts_as_written_while_the_disk_is_full_and_it_is_tried_again_by_itself() {
+        let (disk, played) = played();
+        played.lock().unwrap().full = true;
+        disk.write(memory(1));
+        assert!(!disk.written(LONG).await);
+        assert!(!disk.written(LONG).await, "the second time no more than the first");
+        assert!(disk.trouble().unwrap().contains("cannot be written"));
+        played.lock().unwrap().full = false;
+        let over = async {
+            while disk.trouble().is_some() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(LONG, over).await.unwrap();
+        assert!(disk.written(LONG).await);
+        assert_eq!(played.lock().unwrap().kept, [1]);
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_delays_nobody_for_longer_than_the_limit() {
+        let (disk, played) = played();
+        played.lock().unwrap().hangs = true;
+        disk.write(memory(1));
+        assert!(!disk.written(Duration::from_millis(50)).await);
+        disk.write(memory(2));
+        disk.write(memory(3));
+        played.lock().unwrap().hangs = false;
+        assert!(disk.written(LONG).await);
+        let kept = played.lock().unwrap().kept.clone();
+        assert_eq!(kept.last(), Some(&3), "the newest counts: {kept:?}");
+    }
+}
