@@ -22,7 +22,7 @@ demo: ## A whole site on this machine, to play with.
 test: ## Everything CI checks, cheapest first.
 	@scripts/need test
 	@scripts/need deny
-	@$(MAKE) --no-print-directory lint doc deny pure alerts unit bench-smoke
+	@$(MAKE) --no-print-directory lint doc deny pure alerts unit bench-smoke lab
 	@echo "make test: all passed"
 
 build: ## Both programs, for development.
@@ -75,8 +75,9 @@ bench-smoke: ## Run each benchmark once, measuring nothing.
 		set -x; $(CARGO) test $(LOCKED) --workspace --bench '*'; \
 	else echo "skipped: benchmarks (there are none)"; fi
 
-# As root; ten minutes. `tests/lab/run --list` says what it plays, and it takes names.
-lab: ## Whole sites in network namespaces, broken in every way.
+# Ten minutes; without root, or parts it needs, it says so and is skipped. `tests/lab/run --list` says what it plays, and
+# it takes names.
+lab: ## As root: whole sites in network namespaces, broken in every way.
 	tests/lab/run
 
 bench: ## Measure.
