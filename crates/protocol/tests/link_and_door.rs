@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
 const LIMITS: Limits =
@@ -246,6 +246,52 @@ async fn a_caller_has_eight_connections_at_most_and_the_oldest_makes_room() {
     for link in &links[1..] {
         assert_eq!(serial(link.ask(Ask::Watch { seen: 1 }).await), 2);
     }
+}
+
+/// Connects, and says nothing.
+async fn idle(from: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((from, 0))).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+#[tokio::test]
+async fn idle_connections_of_one_address_keep_no_other_out() {
+    let site = Site::new();
+    let (address, door, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let mut strangers = Vec::new();
+    for _ in 0..100 {
+        strangers.push(idle([127, 0, 0, 2], address).await);
+    }
+    // All but eight are sent away at once, not after the limit of a handshake.
+    let of_its_address = || door.seen().iter().filter(|why| why.contains("of its address")).count();
+    until(|| of_its_address() == 92).await;
+    let keyring = site.keyring(&standby_node(), Validity::days(1));
+    let link = Link::new(address, Expected::AnyXivo, Arc::clone(&keyring), LIMITS);
+    assert_eq!(serial(link.ask(Ask::Watch { seen: 1 }).await), 2);
+    // The eight lose their places in time, and others get them.
+    until(|| door.seen().iter().filter(|why| why.contains("no handshake within 2s")).count() == 8).await;
+    strangers.push(idle([127, 0, 0, 2], address).await);
+    assert_eq!(of_its_address(), 92);
+}
+
+#[tokio::test]
+async fn who_has_shown_a_certificate_needs_no_place_among_strangers() {
+    let site = Site::new();
+    let (address, door, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let keyring = site.keyring(&standby_node(), Validity::days(1));
+    let link = Link::new(address, Expected::AnyXivo, Arc::clone(&keyring), LIMITS);
+    assert_eq!(serial(link.ask(Ask::Watch { seen: 1 }).await), 2);
+    // Strangers of eight addresses take every place that is for them.
+    let mut strangers = Vec::new();
+    for last in 2..=9 {
+        for _ in 0..8 {
+            strangers.push(idle([127, 0, 0, last], address).await);
+        }
+    }
+    strangers.push(idle([127, 0, 0, 10], address).await);
+    until(|| door.seen().iter().any(|why| why == "too many connections have shown no certificate yet")).await;
+    assert_eq!(serial(link.ask(Ask::Watch { seen: 2 }).await), 3);
 }
 
 #[tokio::test]
