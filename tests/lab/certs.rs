@@ -1,6 +1,7 @@
 //! Certificates of a site: for its nodes, by role, and for its web servers, by name.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use failover::Side;
@@ -11,24 +12,10 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsage
 use rustls::pki_types::CertificateDer;
 
 use crate::net::Host;
-use crate::outcome::{Outcome, because};
+use crate::outcome::{Outcome, because, ensure};
 
 /// The name users browse.
 pub(crate) const FQDN: &str = "edge.lab.test";
-
-/// Who a machine's certificate says it is; phones and users have none.
-fn who(host: Host) -> Outcome<Who> {
-    let name = host.name();
-    Ok(match host {
-        Host::MainXivo => Who::of_side(Role::Xivo, Side::Main, name),
-        Host::StandbyXivo => Who::of_side(Role::Xivo, Side::Standby, name),
-        Host::MainCc => Who::of_side(Role::Cc, Side::Main, name),
-        Host::StandbyCc => Who::of_side(Role::Cc, Side::Standby, name),
-        Host::Mds1 => Who::media_server(name),
-        Host::Edge => Who::edge(name),
-        Host::Phone | Host::User => return Err(format!("{name} is no node")),
-    })
-}
 
 /// What may be wrong with a node's certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,39 +29,67 @@ pub(crate) enum Flaw {
     Foreign,
 }
 
-/// The site's own authority for nodes.
+/// The site's own authority for nodes, made and asked with `bascule certs`.
 #[derive(Debug)]
 pub(crate) struct Nodes {
-    directory: PathBuf,
-    authority: Authority,
+    bascule: PathBuf,
+    authority: PathBuf,
+    /// Another site's.
+    foreign: PathBuf,
 }
 
 impl Nodes {
-    pub(crate) fn new(directory: &Path) -> Outcome<Self> {
-        let authority = Authority::create(&directory.join("authority"), "lab").map_err(because("an authority"))?;
-        Ok(Self { directory: directory.to_owned(), authority })
+    pub(crate) fn new(directory: &Path, bascule: &Path) -> Outcome<Self> {
+        let (authority, foreign) = (directory.join("authority"), directory.join("foreign"));
+        let nodes = Self { bascule: bascule.to_owned(), authority, foreign };
+        nodes.certs(&["ca", "--site", "lab"], &[("--dir", &nodes.authority)])?;
+        nodes.certs(&["ca", "--site", "elsewhere"], &[("--dir", &nodes.foreign)])?;
+        Ok(nodes)
     }
 
     /// Makes a machine's identity directory anew.
     pub(crate) fn issue(&self, host: Host, flaw: Flaw, to: &Path) -> Outcome {
         let _ = std::fs::remove_dir_all(to);
-        let valid = match flaw {
-            Flaw::Expired => Validity::expired(),
-            _ => Validity::days(30),
-        };
-        let named = match flaw {
-            Flaw::Role(other) => who(other)?,
-            _ => who(host)?,
-        };
-        let issued = if flaw == Flaw::Foreign {
-            let elsewhere = self.directory.join("foreign");
-            let authority = Authority::open(&elsewhere).or_else(|_| Authority::create(&elsewhere, "elsewhere"));
-            authority.and_then(|authority| authority.issue(&named, to, valid))
-        } else {
-            self.authority.issue(&named, to, valid)
-        };
-        issued.map_err(because(to.display()))
+        let authority = if flaw == Flaw::Foreign { &self.foreign } else { &self.authority };
+        let named = if let Flaw::Role(other) = flaw { other } else { host };
+        match flaw {
+            // The program makes none that is over.
+            Flaw::Expired => {
+                let who = Who::of_side(Role::Xivo, Side::Standby, Host::StandbyXivo.name());
+                ensure(host == Host::StandbyXivo, || format!("an expired certificate for {}", host.name()))?;
+                let authority = Authority::open(authority).map_err(because("the authority"))?;
+                authority.issue(&who, to, Validity::expired()).map_err(because(to.display()))
+            }
+            _ => self.certs(&words(named)?, &[("--ca", authority), ("--out", to)]),
+        }
     }
+
+    fn certs(&self, words: &[&str], directories: &[(&str, &Path)]) -> Outcome {
+        let mut command = Command::new(&self.bascule);
+        command.arg("certs").args(words);
+        for (option, directory) in directories {
+            command.arg(option).arg(directory);
+        }
+        let what = || format!("bascule certs {}", words.join(" "));
+        let output = command.stdin(Stdio::null()).output().map_err(because(what()))?;
+        ensure(output.status.success(), || {
+            format!("{}: {}: {}", what(), output.status, String::from_utf8_lossy(&output.stderr).trim())
+        })
+    }
+}
+
+/// How a machine's certificate is asked for; phones and users have none.
+fn words(host: Host) -> Outcome<Vec<&'static str>> {
+    let role = match host {
+        Host::MainXivo | Host::StandbyXivo => "xivo",
+        Host::MainCc | Host::StandbyCc => "cc",
+        Host::Mds1 => "mds",
+        Host::Edge => return Ok(vec!["edge", "--name", host.name()]),
+        Host::Phone | Host::User => return Err(format!("{} is no node", host.name())),
+    };
+    let mut words = vec!["node", "--role", role, "--name", host.name()];
+    words.extend(crate::config::side(host).into_iter().flat_map(|side| ["--side", side]));
+    Ok(words)
 }
 
 /// A certificate chain and its key, as files.

@@ -91,6 +91,12 @@ impl Daemon {
         serde_json::from_str(&text).map_err(because(format!("status of {}", self.machine.host.name())))
     }
 
+    /// Everything in the journal of a watchdog, newest first.
+    pub(crate) fn journal(&self) -> Outcome<Vec<Value>> {
+        let text = self.verb(&["history", "--limit", "500", "--json"])?;
+        serde_json::from_str(&text).map_err(because(format!("journal of {}", self.machine.host.name())))
+    }
+
     /// Fails unless this part of the status says these words.
     pub(crate) fn says(&self, part: &str, words: &str) -> Outcome {
         let status = self.status()?;

@@ -90,7 +90,7 @@ impl Site {
     /// Everything but programs of ours; `watched`: the Edge has a door for the watchdogs.
     pub(crate) fn lay_out(place: &Place, binaries: &Path, watched: bool) -> Outcome<Self> {
         let telephony = Telephony::up(place)?;
-        let nodes = Nodes::new(&place.dir)?;
+        let nodes = Nodes::new(&place.dir, &binaries.join("bascule"))?;
         let web = Web::new(&place.dir.join("web"))?;
         let shown = web.issue("edge", &[FQDN])?;
         let (bascule, watchdog) = (binaries.join("bascule"), binaries.join("bascule-watchdog"));

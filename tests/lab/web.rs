@@ -1,4 +1,4 @@
-//! A user: asks the Edge who serves, and speaks SIP over a WebSocket through it.
+//! A user: asks the Edge who serves, logs on, and speaks SIP and CTI over WebSockets through it.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::{SinkExt, StreamExt};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
@@ -21,7 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::Message;
 
 use crate::certs::FQDN;
 use crate::net::{Host, Net};
-use crate::outcome::{Outcome, because};
+use crate::outcome::{Outcome, because, ensure};
 use crate::sip::Pipe;
 
 /// A user asks so often.
@@ -137,49 +138,86 @@ async fn connect(to: SocketAddr, tls: &Arc<ClientConfig>) -> Outcome<TlsStream<T
     timeout(CONNECT, connect).await.map_err(|_| "no connection".to_owned())?.map_err(|error| error.to_string())
 }
 
+/// What a side answered.
+struct Answer {
+    /// The side that made it.
+    side: String,
+    body: String,
+}
+
 /// Gets a page, and returns the side that made it.
 async fn page(from: SocketAddr, tls: &Arc<ClientConfig>, path: &str) -> Outcome<String> {
+    ask(from, tls, &format!("GET {path} HTTP/1.1\r\n"), "").await.map(|answer| answer.side)
+}
+
+/// Asks once, on a connection of its own; the head is the request line and what is special in it.
+async fn ask(from: SocketAddr, tls: &Arc<ClientConfig>, head: &str, body: &str) -> Outcome<Answer> {
     const BIGGEST: u64 = 64 << 10;
     let mut stream = connect(from, tls).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {FQDN}\r\nConnection: close\r\n\r\n");
+    let request = format!("{head}Host: {FQDN}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
     stream.write_all(request.as_bytes()).await.map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
     let read = (&mut stream).take(BIGGEST).read_to_end(&mut bytes).await;
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut answer = httparse::Response::new(&mut headers);
-    match answer.parse(&bytes) {
-        Ok(status) if status.is_complete() => {}
+    let size = match answer.parse(&bytes) {
+        Ok(httparse::Status::Complete(size)) => size,
         _ => return Err(format!("no answer: {read:?}")),
-    }
+    };
     let side = answer.headers.iter().find(|header| header.name.eq_ignore_ascii_case(HEADER));
     match (answer.code, side) {
-        (Some(200), Some(side)) => Ok(String::from_utf8_lossy(side.value).into_owned()),
+        (Some(200), Some(side)) => Ok(Answer {
+            side: String::from_utf8_lossy(side.value).into_owned(),
+            body: String::from_utf8_lossy(&bytes[size..]).into_owned(),
+        }),
         (code, _) => Err(format!("status {}", code.unwrap_or_default())),
     }
 }
 
-/// SIP over a WebSocket through the Edge.
+/// What an answer in JSON says by this name.
+fn field(text: &str, name: &str) -> Outcome<String> {
+    // In one chunk it is still a line of its own.
+    let object = text.find('{').zip(text.rfind('}')).and_then(|(from, to)| text.get(from..=to)).unwrap_or_default();
+    let object: Value = serde_json::from_str(object).map_err(because(text))?;
+    let word = object.get(name).and_then(Value::as_str).map(str::to_owned);
+    word.ok_or_else(|| format!("no {name} in {text}"))
+}
+
+/// A WebSocket through the Edge: of a softphone, or of a contact centre's client.
 pub(crate) struct WebSocket {
     runtime: Runtime,
     stream: WebSocketStream<TlsStream<TcpStream>>,
 }
 
 impl WebSocket {
-    /// To be called inside a machine.
-    pub(crate) fn open(tls: &Arc<ClientConfig>) -> Outcome<Self> {
+    /// SIP. To be called inside a machine.
+    pub(crate) fn sip(tls: &Arc<ClientConfig>) -> Outcome<Self> {
         let runtime = runtime()?;
-        let stream = runtime.block_on(async {
-            let stream = connect(edge(), tls).await?;
-            let mut request = format!("wss://{FQDN}/wssip?token=eyJhbGciOiJub25lIn0.eyJsb2dpbiI6ImxhYiJ9.x")
-                .into_client_request()
-                .map_err(because("a request"))?;
-            let sip = "sip".parse().map_err(because("a header"))?;
-            request.headers_mut().insert("sec-websocket-protocol", sip);
-            let open = tokio_tungstenite::client_async(request, stream);
-            let opened = timeout(CONNECT, open).await.map_err(|_| "no WebSocket".to_owned())?;
-            opened.map(|(stream, _)| stream).map_err(because("a WebSocket"))
-        })?;
+        let path = "/wssip?token=eyJhbGciOiJub25lIn0.eyJsb2dpbiI6ImxhYiJ9.x";
+        let stream = runtime.block_on(upgrade(tls, path, Some("sip")))?;
         Ok(Self { runtime, stream })
+    }
+
+    /// Logs on, has the token checked and opens the CTI socket with it, which says first which side it is on. To be called
+    /// inside a machine.
+    pub(crate) fn cti(tls: &Arc<ClientConfig>) -> Outcome<(Self, String)> {
+        const LOGIN: &str = r#"{"login":"alice","password":"lab"}"#;
+        let runtime = runtime()?;
+        let log_on = async {
+            let head = "POST /xuc/api/2.0/auth/login HTTP/1.1\r\nContent-Type: application/json\r\n";
+            let token = field(&ask(edge(), tls, head, LOGIN).await?.body, "token")?;
+            let head = format!("GET /xuc/api/2.0/auth/check HTTP/1.1\r\nAuthorization: Bearer {token}\r\n");
+            let checked = field(&ask(edge(), tls, &head, "").await?.body, "login")?;
+            ensure(checked == "alice", || format!("the token is {checked}'s"))?;
+            let mut stream = upgrade(tls, &format!("/xuc/api/2.0/cti?token={token}"), None).await?;
+            match stream.next().await {
+                Some(Ok(Message::Text(tick))) => Ok((stream, field(&tick, "side")?)),
+                other => Err(format!("the CTI socket says {other:?}")),
+            }
+        };
+        let logged_on = runtime.block_on(async { timeout(PATIENCE, log_on).await });
+        let (stream, side) = logged_on.map_err(|_| "no CTI".to_owned())??;
+        Ok((Self { runtime, stream }, side))
     }
 
     /// Waits for its end: the code of the Close frame, or none came.
@@ -198,6 +236,21 @@ impl WebSocket {
             timeout(limit, end).await.map_err(|_| format!("still open after {:.1} s", limit.as_secs_f64()))
         })
     }
+}
+
+async fn upgrade(
+    tls: &Arc<ClientConfig>,
+    path: &str,
+    subprotocol: Option<&str>,
+) -> Outcome<WebSocketStream<TlsStream<TcpStream>>> {
+    let stream = connect(edge(), tls).await?;
+    let mut request = format!("wss://{FQDN}{path}").into_client_request().map_err(because("a request"))?;
+    if let Some(name) = subprotocol {
+        request.headers_mut().insert("sec-websocket-protocol", name.parse().map_err(because("a header"))?);
+    }
+    let open = tokio_tungstenite::client_async(request, stream);
+    let opened = timeout(CONNECT, open).await.map_err(|_| "no WebSocket".to_owned())?;
+    opened.map(|(stream, _)| stream).map_err(because("a WebSocket"))
 }
 
 impl Pipe for WebSocket {

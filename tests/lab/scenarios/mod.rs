@@ -6,6 +6,7 @@ mod edge;
 mod failover;
 mod operator;
 mod phone;
+mod session;
 mod telephony;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -96,7 +97,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     on_site("main-mute", "nobody who votes hears Main, Main hears all", cuts::main_mute),
     on_site("main-deaf", "Main hears nobody who votes, all hear Main", cuts::main_deaf),
-    on_site("loss", "Main's link loses 30 % for a minute: no flapping", cuts::loss),
+    on_site("loss", "Main's link loses 30 % for a minute: Main serves on", cuts::loss),
     on_site("edge-then-main", "the Edge dies, both nodes agree on it, then Main dies", cuts::edge_then_main),
     on_site("edge-and-main", "the Edge and Main die together: Standby stays silent and alarms", cuts::edge_and_main),
     on_site("maintenance", "Standby is off while the Edge restarts: Main serves", cuts::maintenance),
@@ -109,6 +110,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         commands::stop_hangs,
     ),
     on_site("main-watchdog-killed", "Main's watchdog is killed and started again", failover::main_watchdog_killed),
+    on_site(
+        "main-watchdog-gone",
+        "Main's watchdog is killed and not started again: the kernel closes its fence, Standby serves within 5 s",
+        failover::main_watchdog_gone,
+    ),
     on_site(
         "standby-watchdog-killed",
         "Standby's watchdog is killed and started again",
@@ -138,6 +144,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         commands::certificates,
     ),
     on_site("planned", "an operator switches to Standby and back", failover::planned),
+    on_site("forced", "an operator forces Standby while Main serves: both serve, and all say so", operator::forced),
     on_site("frozen", "a frozen Standby does not start by itself, and does when let go", operator::frozen),
     on_site("upgrade", "Main's watchdog is replaced: telephony and users notice nothing", operator::upgrade),
     on_site(
