@@ -1,5 +1,8 @@
 //! The door others dial: mutual TLS, then calls, each answered by a [`Handler`].
 
+mod strangers;
+
+use self::strangers::{Stranger, Strangers};
 use crate::frames;
 use crate::identity::{Keyring, read};
 use crate::who::Who;
@@ -16,12 +19,12 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::{LazyConfigAcceptor, rustls};
 
-/// Connections that may be open or in their handshake at once; a site has a few dozen nodes.
+/// Connections of callers that have shown their certificate; a site has a few dozen nodes.
 const CONNECTIONS: usize = 256;
 /// Connections one caller may have open: its lanes, and as many again that a cut left behind. The oldest makes room.
 const CONNECTIONS_EACH: usize = 8;
-/// For a handshake.
-const HANDSHAKE: Duration = Duration::from_secs(3);
+/// For a handshake. Callers give up sooner.
+const HANDSHAKE: Duration = Duration::from_secs(2);
 /// A caller that asks nothing for so long has gone: who is there asks twice a second.
 const IDLE: Duration = Duration::from_secs(30);
 /// A caller that takes no reply for so long has gone.
@@ -43,6 +46,13 @@ pub trait Handler: Send + Sync + 'static {
 pub struct Door {
     listener: TcpListener,
     keyring: Arc<Keyring>,
+}
+
+/// Those that have shown their certificate.
+#[derive(Debug, Clone)]
+struct Inside {
+    places: Arc<Semaphore>,
+    connected: Connected,
 }
 
 /// Who is connected, oldest connection first.
@@ -72,8 +82,8 @@ impl Door {
 
     /// Answers calls for ever; drop it to close the door and every connection.
     pub async fn serve<H: Handler>(self, handler: Arc<H>) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
-        let connected = Connected::default();
+        let strangers = Strangers::default();
+        let inside = Inside { places: Arc::new(Semaphore::new(CONNECTIONS)), connected: Connected::default() };
         let mut tasks = tokio::task::JoinSet::new();
         loop {
             while tasks.try_join_next().is_some() {}
@@ -86,14 +96,16 @@ impl Door {
                     continue;
                 }
             };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                handler.turned_away(address, "too many connections");
-                continue;
+            let stranger = match strangers.admit(address.ip().to_canonical()) {
+                Ok(stranger) => stranger,
+                Err(why) => {
+                    handler.turned_away(address, why);
+                    continue;
+                }
             };
-            let (handler, keyring, connected) = (Arc::clone(&handler), Arc::clone(&self.keyring), connected.clone());
+            let (handler, keyring, inside) = (Arc::clone(&handler), Arc::clone(&self.keyring), inside.clone());
             tasks.spawn(async move {
-                let _place = place;
-                if let Err(why) = welcome(stream, &keyring, &*handler, &connected).await {
+                if let Err(why) = welcome(stream, stranger, &keyring, &*handler, &inside).await {
                     handler.turned_away(address, &why);
                 }
             });
@@ -104,9 +116,10 @@ impl Door {
 /// Shakes hands and answers; an error is why somebody was turned away.
 async fn welcome<H: Handler>(
     stream: TcpStream,
+    stranger: Stranger,
     keyring: &Keyring,
     handler: &H,
-    connected: &Connected,
+    inside: &Inside,
 ) -> Result<(), String> {
     frames::tune(&stream).map_err(|error| error.to_string())?;
     let stream = match timeout(HANDSHAKE, shake(stream, keyring)).await {
@@ -120,7 +133,9 @@ async fn welcome<H: Handler>(
         crate::identity::Flaw::Role(role) => role.to_string(),
         crate::identity::Flaw::Certificate(problem) => format!("its certificate {problem}"),
     })?;
-    let place = Place::take(&who, connected);
+    drop(stranger);
+    let Ok(_open) = inside.places.try_acquire() else { return Err(format!("too many connections, {who} is one more")) };
+    let place = Place::take(&who, &inside.connected);
     tokio::select! {
         () = converse(stream, &who, handler) => {}
         () = place.leave.notified() => {}

@@ -1,12 +1,13 @@
 //! The way to one other: connections that are dialled when there is something to ask, and again when they fail.
 //!
 //! Where an answer is worth nothing when it is late, a link has several lanes, each a connection of its own: they take
-//! turns, and what one has not answered at once is asked on the next as well. On a wire that loses a third of all packets one
-//! connection stands still for seconds every minute; several hardly ever do so together.
+//! turns, and a vote that one has not answered at once is asked on the next as well. On a wire that loses a third of all
+//! packets one connection stands still for seconds every minute; several hardly ever do so together.
 
 use crate::frames;
 use crate::identity::{Expected, Keyring};
 use crate::wire::{Ask, Call, Reply, Told};
+use failover::lease;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{SinkExt, StreamExt};
 use rustls::pki_types::ServerName;
@@ -108,7 +109,8 @@ impl Link {
         Self { lanes: (0..limits.lanes.get()).map(lane).collect(), turn: Arc::default() }
     }
 
-    /// Asks. The answer may come late: who waits sets the limit.
+    /// Asks. The answer may come late: who waits sets the limit. Where one lane fails the next is asked, and a vote whose
+    /// answer is late is asked on the next as well.
     ///
     /// # Errors
     /// When there is no connection, or too many calls are unanswered.
@@ -118,12 +120,18 @@ impl Link {
         let mut failed = LinkError::Busy;
         for next in 0..self.lanes.len() {
             asked.push(self.lanes[first.wrapping_add(next) % self.lanes.len()].ask(ask.clone()));
-            // The last one is waited for below, however long it takes.
-            let soon = if next + 1 < self.lanes.len() { NEXT_LANE } else { Duration::ZERO };
-            match timeout(soon, asked.next()).await {
-                Ok(Some(Ok(told))) => return Ok(told),
-                Ok(Some(Err(error))) => failed = error,
-                Ok(None) | Err(_) => {}
+            let told = if next + 1 == self.lanes.len() {
+                // The last one is waited for below, however long it takes.
+                break;
+            } else if is_asked_twice(&ask) {
+                timeout(NEXT_LANE, asked.next()).await.ok().flatten()
+            } else {
+                asked.next().await
+            };
+            match told {
+                Some(Ok(told)) => return Ok(told),
+                Some(Err(error)) => failed = error,
+                None => {}
             }
         }
         while let Some(told) = asked.next().await {
@@ -141,6 +149,12 @@ impl Link {
         let down = states.iter().find(|state| matches!(state, State::Down(_)));
         states.iter().find(|state| **state == State::Up).or(down).cloned().unwrap_or(State::Idle)
     }
+}
+
+/// A vote that comes late is lost, and one asked for twice is given once. A release is not asked twice: the copy may arrive
+/// after what was asked next. A report and a watch have time.
+fn is_asked_twice(ask: &Ask) -> bool {
+    matches!(ask, Ask::Vote(request) if request.ask != lease::Ask::Release)
 }
 
 impl Lane {

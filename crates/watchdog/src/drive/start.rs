@@ -140,7 +140,7 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), RunError> {
     note(&journal, Kind::Run, &format!("the watchdog of {} begins, by {}", who.name, config_path.display()));
     let base = Base { who, keyring, journal, metrics, end };
     match &config.role {
-        Role::Xivo(xivo) => base.xivo(&config, xivo, kept, memory, control).await,
+        Role::Xivo(xivo) => Box::pin(base.xivo(&config, xivo, kept, memory, control)).await,
         Role::Cc(cc) => base.cc(&config, cc, control).await,
         Role::Mds(mds) => base.mds(mds, control).await,
     }

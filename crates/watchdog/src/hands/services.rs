@@ -26,7 +26,8 @@ pub struct ServicesSpec {
     pub stop: CommandSpec,
     /// Ends with exit code 0 when they run.
     pub check: Option<CommandSpec>,
-    /// Ends with exit code 0 when they are surely stopped; none: `check` says no and `probe` gets no answer.
+    /// Ends with exit code 0 when they are surely stopped; none: `check` says no, and `probe` gets no answer (SIP) or not
+    /// the right one (HTTP).
     pub stopped: Option<CommandSpec>,
     /// Answered when they work: SIP OPTIONS to the own address, or a CC's readiness.
     pub probe: Option<Arc<probe::Check>>,

@@ -1,3 +1,5 @@
+mod web;
+
 use super::super::telephone::Telephone;
 use super::*;
 use std::net::SocketAddr;

@@ -5,7 +5,7 @@ use crate::hands::command::{CommandSpec, Ending, Ran};
 use futures_util::StreamExt;
 use futures_util::future::join;
 use futures_util::stream::FuturesUnordered;
-use probe::FailureKind;
+use probe::{FailureKind, Kind};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -67,7 +67,10 @@ impl Services {
         let runs = asked && check.as_ref().is_none_or(Ran::is_done) && probe.as_ref().is_none_or(probe::Report::is_up);
         let stopped = match stopped {
             Some(ran) => ran.is_done(),
-            None => check.as_ref().is_none_or(says_no) && probe.as_ref().is_none_or(is_silent),
+            None => {
+                let dead = spec.probe.as_ref().zip(probe.as_ref()).is_none_or(|(probe, report)| is_dead(probe, report));
+                dead && check.as_ref().is_none_or(says_no)
+            }
         };
         match (runs, stopped) {
             (true, false) => Found::Running,
@@ -107,7 +110,7 @@ impl Services {
         };
         let probe = async {
             if let Some(probe) = &self.spec.probe {
-                until_silent(probe, notes).await;
+                until_dead(probe, notes).await;
             }
         };
         join(check, probe).await;
@@ -119,9 +122,14 @@ fn says_no(ran: &Ran) -> bool {
     matches!(ran.ending, Ending::ExitCode(_))
 }
 
-fn is_silent(report: &probe::Report) -> bool {
+/// Returns whether what was asked does not work; a prober's own trouble is no evidence. Whoever answers SIP at all lives. A web service
+/// may be asked through a proxy that goes on answering for it when it is stopped: any failure is its own.
+fn is_dead(probe: &probe::Check, report: &probe::Report) -> bool {
     use FailureKind::{Refused, Reset, Silent, Unreachable};
-    report.result.as_ref().is_err_and(|failure| matches!(failure.kind, Refused | Reset | Silent | Unreachable))
+    report.result.as_ref().is_err_and(|failure| match probe.kind {
+        Kind::Http(_) | Kind::WebSocket(_) => failure.kind.blames_target(),
+        Kind::Sip(_) | Kind::Tcp | Kind::Tls(_) => matches!(failure.kind, Refused | Reset | Silent | Unreachable),
+    })
 }
 
 async fn until(command: &CommandSpec, notes: &Notes, content: impl Fn(&Ran) -> bool) {
@@ -157,11 +165,11 @@ async fn until_answered(probe: &probe::Check, notes: &Notes) {
     }
 }
 
-async fn until_silent(probe: &probe::Check, notes: &Notes) {
+async fn until_dead(probe: &probe::Check, notes: &Notes) {
     loop {
         let report = probe.run().await;
         notes.probe(report.detail());
-        if is_silent(&report) {
+        if is_dead(probe, &report) {
             return;
         }
         sleep(PROBE_PACE).await;

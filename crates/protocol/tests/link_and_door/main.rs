@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod lanes;
+
 use failover::Side;
 use failover::health::Status;
+use failover::lease;
 use protocol::door::{Door, Handler};
 use protocol::identity::{Expected, Identity, Keyring};
 use protocol::issue::{Authority, Validity};
@@ -13,11 +16,12 @@ use protocol::wire::{Ask, Role, Told, Watched};
 use std::net::SocketAddr;
 use std::num::NonZeroU8;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
 const LIMITS: Limits =
@@ -54,21 +58,31 @@ fn standby_node() -> Who {
     Who::of_side(Role::Xivo, Side::Standby, "standby-xivo")
 }
 
-/// Answers a watch with a serial one higher, after as many milliseconds as was seen.
+/// Answers a watch with a serial one higher, after as many milliseconds as was seen, and a vote after as many as its campaign.
 #[derive(Default)]
 struct Echo {
     turned_away: Mutex<Vec<String>>,
+    asked: AtomicUsize,
 }
 
 impl Echo {
     fn seen(&self) -> Vec<String> {
         self.turned_away.lock().unwrap().clone()
     }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
 }
 
 impl Handler for Echo {
     async fn told(&self, who: &Who, ask: Ask) -> Told {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         match ask {
+            Ask::Vote(lease::Request { ask: to, campaign, epoch, .. }) => {
+                tokio::time::sleep(Duration::from_millis(campaign)).await;
+                Told::Vote(lease::Answer { to, campaign, ruling: lease::Ruling::Grant, epoch, report: None })
+            }
             Ask::Watch { seen } => {
                 tokio::time::sleep(Duration::from_millis(seen)).await;
                 Told::Watch(Watched { serial: seen + 1, status: Status::Active, epoch: 1 })
@@ -248,6 +262,52 @@ async fn a_caller_has_eight_connections_at_most_and_the_oldest_makes_room() {
     }
 }
 
+/// Connects, and says nothing.
+async fn idle(from: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((from, 0))).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+#[tokio::test]
+async fn idle_connections_of_one_address_keep_no_other_out() {
+    let site = Site::new();
+    let (address, door, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let mut strangers = Vec::new();
+    for _ in 0..100 {
+        strangers.push(idle([127, 0, 0, 2], address).await);
+    }
+    // All but eight are sent away at once, not after the limit of a handshake.
+    let of_its_address = || door.seen().iter().filter(|why| why.contains("of its address")).count();
+    until(|| of_its_address() == 92).await;
+    let keyring = site.keyring(&standby_node(), Validity::days(1));
+    let link = Link::new(address, Expected::AnyXivo, Arc::clone(&keyring), LIMITS);
+    assert_eq!(serial(link.ask(Ask::Watch { seen: 1 }).await), 2);
+    // The eight lose their places in time, and others get them.
+    until(|| door.seen().iter().filter(|why| why.contains("no handshake within 2s")).count() == 8).await;
+    strangers.push(idle([127, 0, 0, 2], address).await);
+    assert_eq!(of_its_address(), 92);
+}
+
+#[tokio::test]
+async fn who_has_shown_a_certificate_needs_no_place_among_strangers() {
+    let site = Site::new();
+    let (address, door, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let keyring = site.keyring(&standby_node(), Validity::days(1));
+    let link = Link::new(address, Expected::AnyXivo, Arc::clone(&keyring), LIMITS);
+    assert_eq!(serial(link.ask(Ask::Watch { seen: 1 }).await), 2);
+    // Strangers of eight addresses take every place that is for them.
+    let mut strangers = Vec::new();
+    for last in 2..=9 {
+        for _ in 0..8 {
+            strangers.push(idle([127, 0, 0, last], address).await);
+        }
+    }
+    strangers.push(idle([127, 0, 0, 10], address).await);
+    until(|| door.seen().iter().any(|why| why == "too many connections have shown no certificate yet")).await;
+    assert_eq!(serial(link.ask(Ask::Watch { seen: 2 }).await), 3);
+}
+
 #[tokio::test]
 async fn another_version_is_named() {
     let site = Site::new();
@@ -279,73 +339,4 @@ async fn other_version(address: SocketAddr, identity: &std::path::Path) -> std::
     let stream = TcpStream::connect(address).await?;
     let name = ServerName::try_from("localhost").unwrap();
     tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.map(drop)
-}
-
-#[tokio::test]
-async fn what_one_lane_does_not_answer_at_once_is_asked_on_the_next() {
-    let site = Site::new();
-    let (address, _, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
-    let stalling = Stalling::before(address).await;
-    let keyring = site.keyring(&standby_node(), Validity::days(1));
-    let limits = Limits { lanes: NonZeroU8::new(3).unwrap(), silence: Duration::from_secs(5), ..LIMITS };
-    let link = Link::new(stalling.address, Expected::AnyXivo, keyring, limits);
-    for seen in 0..6 {
-        assert_eq!(serial(link.ask(Ask::Watch { seen }).await), seen + 1);
-    }
-    assert_eq!(stalling.connections(), 3, "the lanes take turns");
-    // Two of three stand still: every call is answered all the same, long before the limit.
-    stalling.stall(2);
-    for seen in 0..6 {
-        let told = tokio::time::timeout(Duration::from_secs(2), link.ask(Ask::Watch { seen })).await;
-        assert_eq!(serial(told.expect("in time")), seen + 1);
-    }
-    assert_eq!(link.state(), State::Up);
-}
-
-/// A wire whose connections can be made to stand still.
-struct Stalling {
-    address: SocketAddr,
-    wires: Arc<Mutex<Vec<tokio::sync::watch::Sender<bool>>>>,
-}
-
-impl Stalling {
-    async fn before(behind: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let wires: Arc<Mutex<Vec<tokio::sync::watch::Sender<bool>>>> = Arc::default();
-        let all = Arc::clone(&wires);
-        tokio::spawn(async move {
-            while let Ok((near, _)) = listener.accept().await {
-                let (stalls, stalled) = tokio::sync::watch::channel(false);
-                all.lock().unwrap().push(stalls);
-                let far = TcpStream::connect(behind).await.unwrap();
-                let ((mut from, mut back), (mut answers, mut to)) = (near.into_split(), far.into_split());
-                tokio::spawn(async move { tokio::io::copy(&mut answers, &mut back).await });
-                tokio::spawn(carry(stalled, async move { tokio::io::copy(&mut from, &mut to).await.map(drop) }));
-            }
-        });
-        Self { address, wires }
-    }
-
-    fn connections(&self) -> usize {
-        self.wires.lock().unwrap().len()
-    }
-
-    fn stall(&self, count: usize) {
-        for wire in &self.wires.lock().unwrap()[..count] {
-            wire.send_replace(true);
-        }
-    }
-}
-
-/// Carries until it is stalled, and then holds the connection for ever.
-async fn carry(mut stalled: tokio::sync::watch::Receiver<bool>, copy: impl Future<Output = std::io::Result<()>>) {
-    let mut copy = std::pin::pin!(copy);
-    let stands_still = tokio::select! {
-        _ = &mut copy => false,
-        told = stalled.wait_for(|stalled| *stalled) => told.is_ok(),
-    };
-    if stands_still {
-        std::future::pending::<()>().await;
-    }
 }

@@ -1,0 +1,123 @@
+//! Several connections to one other, of which some stand still.
+
+use super::*;
+
+const LANES: Limits = Limits { lanes: NonZeroU8::new(3).unwrap(), silence: Duration::from_secs(5), ..LIMITS };
+
+#[tokio::test]
+async fn a_vote_that_one_lane_does_not_answer_at_once_is_asked_on_the_next() {
+    let site = Site::new();
+    let (address, _, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let stalling = Stalling::before(address).await;
+    let keyring = site.keyring(&standby_node(), Validity::days(1));
+    let link = Link::new(stalling.address, Expected::AnyXivo, keyring, LANES);
+    for number in 0..6 {
+        assert_eq!(campaign(link.ask(vote(lease::Ask::Renew, number)).await), number);
+    }
+    assert_eq!(stalling.connections(), 3, "the lanes take turns");
+    // Two of three stand still: every call is answered all the same, long before the limit.
+    stalling.stall(2);
+    for number in 0..6 {
+        let told = tokio::time::timeout(Duration::from_secs(2), link.ask(vote(lease::Ask::Renew, number))).await;
+        assert_eq!(campaign(told.expect("in time")), number);
+    }
+    assert_eq!(link.state(), State::Up);
+}
+
+#[tokio::test]
+async fn releases_and_watches_are_asked_once_however_late_the_answer() {
+    let site = Site::new();
+    let (address, door, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let stalling = Stalling::before(address).await;
+    let keyring = site.keyring(&standby_node(), Validity::days(1));
+    let link = Link::new(stalling.address, Expected::AnyXivo, keyring, LANES);
+    // Of campaign 400 on the door takes 400 ms, longer than a lane has.
+    assert_eq!(campaign(link.ask(vote(lease::Ask::Release, 400)).await), 400);
+    assert_eq!(serial(link.ask(Ask::Watch { seen: 400 }).await), 401);
+    assert_eq!((stalling.connections(), door.asked()), (2, 2));
+    assert_eq!(campaign(link.ask(vote(lease::Ask::Want, 400)).await), 400);
+    assert!(door.asked() > 3, "a want is asked twice");
+}
+
+#[tokio::test]
+async fn a_release_whose_lane_cannot_be_dialled_goes_by_another() {
+    let site = Site::new();
+    let (address, door, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let stalling = Stalling::before(address).await;
+    let keyring = site.keyring(&standby_node(), Validity::days(1));
+    let link = Link::new(stalling.address, Expected::AnyXivo, keyring, LANES);
+    stalling.refuse(1);
+    assert_eq!(campaign(link.ask(vote(lease::Ask::Release, 1)).await), 1);
+    assert_eq!((stalling.connections(), door.asked()), (1, 1));
+}
+
+fn vote(ask: lease::Ask, campaign: u64) -> Ask {
+    let report = lease::Report { status: Status::Active, fit: true, witness_out: false, unguarded: false };
+    let (from, epoch) = (Side::Standby, 1);
+    Ask::Vote(lease::Request { from, ask, campaign, epoch, report, settled: true, hears: true })
+}
+
+fn campaign(told: Result<Told, LinkError>) -> u64 {
+    match told {
+        Ok(Told::Vote(answer)) => answer.campaign,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A wire whose connections can be made to stand still.
+struct Stalling {
+    address: SocketAddr,
+    wires: Arc<Mutex<Vec<tokio::sync::watch::Sender<bool>>>>,
+    refuse: Arc<AtomicUsize>,
+}
+
+impl Stalling {
+    async fn before(behind: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let wires: Arc<Mutex<Vec<tokio::sync::watch::Sender<bool>>>> = Arc::default();
+        let refuse = Arc::<AtomicUsize>::default();
+        let (all, refused) = (Arc::clone(&wires), Arc::clone(&refuse));
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                if refused.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+                    continue;
+                }
+                let (stalls, stalled) = tokio::sync::watch::channel(false);
+                all.lock().unwrap().push(stalls);
+                let far = TcpStream::connect(behind).await.unwrap();
+                let ((mut from, mut back), (mut answers, mut to)) = (near.into_split(), far.into_split());
+                tokio::spawn(async move { tokio::io::copy(&mut answers, &mut back).await });
+                tokio::spawn(carry(stalled, async move { tokio::io::copy(&mut from, &mut to).await.map(drop) }));
+            }
+        });
+        Self { address, wires, refuse }
+    }
+
+    /// Closes so many connections as soon as they are made.
+    fn refuse(&self, count: usize) {
+        self.refuse.store(count, Ordering::Relaxed);
+    }
+
+    fn connections(&self) -> usize {
+        self.wires.lock().unwrap().len()
+    }
+
+    fn stall(&self, count: usize) {
+        for wire in &self.wires.lock().unwrap()[..count] {
+            wire.send_replace(true);
+        }
+    }
+}
+
+/// Carries until it is stalled, and then holds the connection for ever.
+async fn carry(mut stalled: tokio::sync::watch::Receiver<bool>, copy: impl Future<Output = std::io::Result<()>>) {
+    let mut copy = std::pin::pin!(copy);
+    let stands_still = tokio::select! {
+        _ = &mut copy => false,
+        told = stalled.wait_for(|stalled| *stalled) => told.is_ok(),
+    };
+    if stands_still {
+        std::future::pending::<()>().await;
+    }
+}
