@@ -196,6 +196,9 @@ fn over(slots: &[Slot], since: Instant) -> Vec<Slot> {
     slots[..slots.len().saturating_sub(1)].iter().filter(|slot| slot.asked >= since).copied().collect()
 }
 
+/// Of a long story so many changes at the beginning are told, and as many at the end.
+const MOST: usize = 20;
+
 fn story(slots: &[Slot], since: Instant) -> String {
     let mut parts = Vec::new();
     let mut last = None;
@@ -211,6 +214,11 @@ fn story(slots: &[Slot], since: Instant) -> String {
             parts.push(format!("{:.2} {who}", slot.asked.duration_since(since).as_secs_f64()));
             last = Some(now);
         }
+    }
+    // On a lossy link it changes all the time.
+    let count = parts.len();
+    if count > 2 * MOST {
+        parts.splice(MOST..count - MOST, [format!("({} more)", count - 2 * MOST)]);
     }
     parts.join(", ")
 }

@@ -37,7 +37,7 @@ fn never_starts(site: &mut Site, how: Spoiled) -> Outcome {
     site.asterisk(STANDBY).spoil(how)?;
     let since = Instant::now();
     site.net().fault(Fault::BlackHole(MAIN))?;
-    std::thread::sleep(Duration::from_secs(15));
+    std::thread::sleep(Duration::from_secs(12));
     let standby = site.watchdog(STANDBY)?;
     let active = standby.status()?.get("status").is_some_and(|status| status == "active");
     ensure(!active, || "Standby says it is active, and starts nothing".to_owned())?;
@@ -184,7 +184,7 @@ pub(super) fn certificates(site: &mut Site) -> Outcome {
         let since = Instant::now();
         let played = main_serves_on(site, since, Duration::from_secs(4)).and_then(|()| {
             site.net().fault(Fault::BlackHole(MAIN))?;
-            std::thread::sleep(Duration::from_secs(8));
+            std::thread::sleep(Duration::from_secs(6));
             ensure(site.watch().first_answer(STANDBY, since).is_none(), || {
                 format!("with a certificate that is {flaw:?} it serves: {}", site.watch().story(since))
             })

@@ -12,7 +12,7 @@ use crate::site::Site;
 const MAIN: Host = Host::MainXivo;
 const STANDBY: Host = Host::StandbyXivo;
 /// Longer than any promise lasts, and any start takes.
-const WHILE: Duration = Duration::from_secs(8);
+const WHILE: Duration = Duration::from_secs(6);
 
 /// For so long Standby never answers, and Main is never silent for long.
 pub(super) fn main_serves_on(site: &Site, since: Instant, time: Duration) -> Outcome {
@@ -174,7 +174,7 @@ pub(super) fn edge_and_main(site: &mut Site) -> Outcome {
     let since = Instant::now();
     site.power_off(Host::Edge)?;
     site.power_off(MAIN)?;
-    std::thread::sleep(Duration::from_secs(30));
+    std::thread::sleep(Duration::from_secs(22));
     ensure(site.watch().first_answer(STANDBY, since).is_none(), || site.watch().story(since))?;
     site.watchdog(STANDBY)?.says("alarms", "neither the peer nor the witness answers")?;
     site.power_on(Host::Edge)?;
