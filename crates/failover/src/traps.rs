@@ -40,6 +40,8 @@ pub(crate) enum Trap {
     OldWord,
     /// A voter grants without noting the epoch.
     EpochForgotten,
+    /// Any epoch that is told is believed.
+    AnyEpoch,
     /// One node alone judges that the witness is silent.
     OneSidedSilence,
     /// A CC whose XiVO is out of sight takes it for inactive.

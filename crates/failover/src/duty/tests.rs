@@ -1,5 +1,6 @@
 mod pair;
 mod wishes;
+mod wrong;
 
 use super::*;
 use crate::health::Status;
