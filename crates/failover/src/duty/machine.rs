@@ -1,7 +1,7 @@
 //! The machine: messages, time and outcomes in, outputs out.
 
 use super::act::Act;
-use super::ask::{Elector, PerElector};
+use super::ask::{Elector, Met, PerElector};
 use super::guard::{Guard, Surroundings, Unguarded};
 use super::output::{Output, StartReason};
 use super::running::{Stopping, Why};
@@ -48,6 +48,8 @@ pub struct Duty {
     /// When the peer was heard last, or this machine began.
     pub(super) peer_at: Instant,
     pub(super) peer: Option<Report>,
+    /// Since when the peer answers, and when it last did.
+    pub(super) met: Option<Met>,
     /// When the newest answered request to the witness was sent, or this machine began.
     pub(super) witness_at: Instant,
     /// The witness is out for this node, and the peer's last word was that it is for it too.
@@ -185,6 +187,7 @@ impl Duty {
             fit_since: None,
             peer_at: now,
             peer: None,
+            met: None,
             witness_at: now,
             agreed: false,
             unguarded: None,
@@ -379,6 +382,9 @@ impl Duty {
         let epoch = lease::believed(answer.epoch, self.epoch());
         if let Some(report) = answer.report {
             self.meet(report, epoch.unwrap_or_default(), outputs);
+        }
+        if by == Elector::Peer {
+            self.touch();
         }
         if by == Elector::Witness {
             self.witness_at = self.witness_at.max(sent);

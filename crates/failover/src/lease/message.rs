@@ -80,7 +80,7 @@ pub struct Request {
     pub epoch: u64,
     /// What it tells of itself.
     pub report: Report,
-    /// Whether it has been fit for its hold-down.
+    /// Whether it has been fit, and in touch with its peer, for its hold-down.
     pub settled: bool,
     /// Whether an answer of this voter to this campaign reached it lately: proof of a round trip. Without it a want is granted
     /// once in a campaign.
