@@ -52,6 +52,8 @@ pub(crate) enum Trap {
     AnswerIsProof,
     /// A registration that was verified once is taken to last.
     VerifiedOnce,
+    /// A registration that its node's own side believes in is not made again.
+    NeverRefreshed,
     /// A registration is taken back while it is still being made.
     OverlappingAttempts,
     /// Only a registration known to stand is taken back.
