@@ -37,6 +37,7 @@ pub(super) fn services(services: &Services, probe: Option<Arc<Check>>) -> Servic
         stopped: services.stopped.as_ref().map(command),
         probe,
         verify_limit: services.verify_limit,
+        running: None,
     }
 }
 
