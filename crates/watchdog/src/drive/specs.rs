@@ -32,6 +32,7 @@ pub(super) fn services(services: &Services, probe: Option<Arc<Check>>) -> Servic
         stopped: services.stopped.clone(),
         probe,
         verify_limit: services.verify_limit,
+        running: None,
     }
 }
 
