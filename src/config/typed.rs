@@ -3,9 +3,5 @@
 use settings::Kind;
 
 /// The Edge's file.
-pub(super) static KIND: Kind = Kind {
-    example: "conf/edge.yaml",
-    least: "fqdn, certificate and sides",
-    sample: "fqdn: edge.example.org",
-    later: &[],
-};
+pub(super) static KIND: Kind =
+    Kind { example: "conf/edge.yaml", least: "fqdn, certificate and sides", sample: "fqdn: edge.example.org" };

@@ -3,10 +3,12 @@
 //! The witness is a voter and nothing else; a XiVO node's own vote is one inside its [`duty`](crate::duty). How messages
 //! travel, who may send them, and the disk, it leaves to the driver.
 
+mod epoch;
 mod message;
 mod timing;
 mod voter;
 
+pub(crate) use epoch::believed;
 pub use message::{Answer, Ask, Campaign, Report, Request, Ruling};
 pub use timing::{Timing, Violation};
 pub use voter::{Event, Memory, Output, Promise, Record, Voter};

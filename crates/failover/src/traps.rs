@@ -40,6 +40,8 @@ pub(crate) enum Trap {
     OldWord,
     /// A voter grants without noting the epoch.
     EpochForgotten,
+    /// Any epoch that is told is believed.
+    AnyEpoch,
     /// One node alone judges that the witness is silent.
     OneSidedSilence,
     /// A CC whose XiVO is out of sight takes it for inactive.
@@ -50,6 +52,8 @@ pub(crate) enum Trap {
     AnswerIsProof,
     /// A registration that was verified once is taken to last.
     VerifiedOnce,
+    /// A registration that its node's own side believes in is not made again.
+    NeverRefreshed,
     /// A registration is taken back while it is still being made.
     OverlappingAttempts,
     /// Only a registration known to stand is taken back.

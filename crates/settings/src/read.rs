@@ -24,8 +24,6 @@ pub struct Kind {
     pub least: &'static str,
     /// A line that may stand at the top.
     pub sample: &'static str,
-    /// Keys at the top that have no meaning yet: name, what is said, what to do.
-    pub later: &'static [(&'static str, &'static str, &'static str)],
 }
 
 /// Reads a file of reasonable size whole.

@@ -68,10 +68,6 @@ fn note<T: JsonSchema>(findings: &mut Findings, at: KeyPath, message: &str) -> K
 }
 
 fn note_unknown_key<T: JsonSchema>(findings: &mut Findings, at: &KeyPath, key: &str, known: &[String]) {
-    let top = at.steps().len() == 1;
-    if let Some((_, message, remedy)) = findings.kind().later.iter().find(|(name, ..)| top && *name == key) {
-        return findings.error(at, *message, *remedy);
-    }
     let remedy = if let Some(near) = nearest(key, known.iter().map(String::as_str)) {
         if let Some((parent, _)) = at.split_last() {
             findings.excuse(findings.tree().locate(&parent.key(near)).0);

@@ -17,6 +17,7 @@ use std::time::Duration;
 use failover::{PerSide, Side, duty, follow};
 use protocol::who::Who;
 
+pub use crate::hands::command::CommandSpec;
 pub use settings::{Errors, Problem, Warning};
 pub use window::Window;
 
@@ -109,15 +110,6 @@ pub struct MdsConfig {
     pub asterisk: Asterisk,
     /// Between two looks, and two reports.
     pub heartbeat: Duration,
-}
-
-/// A program with its arguments, and how long it may take. After that its whole process group is killed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommandSpec {
-    /// Program first; never empty. No shell reads it.
-    pub argv: Vec<String>,
-    /// From start to end.
-    pub time_limit: Duration,
 }
 
 /// A command that is run again and again.

@@ -69,6 +69,16 @@ impl<T> IndexMut<Elector> for PerElector<T> {
     }
 }
 
+/// For how long a node has been in touch with its peer: its own requests were answered. To hear the peer's requests is not
+/// enough, for the peer may hear nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Met {
+    /// The first answer ever, or after a silence of a promise's time.
+    pub(super) since: Instant,
+    /// The newest.
+    pub(super) last: Instant,
+}
+
 /// Why an inactive node does not want to serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Waiting {
@@ -164,11 +174,25 @@ impl Duty {
                 campaign,
                 epoch: self.epoch(),
                 report: self.report(),
-                settled: self.fit_since.is_some_and(|since| self.now.since(since) >= self.settings.hold_down),
+                settled: self.is_settled(),
                 hears: self.is_fresh(self.heard[voter]),
             };
             outputs.push(Output::Ask { voter, request, sent: self.now });
         }
+    }
+
+    /// Takes in that the peer answered.
+    pub(super) fn touch(&mut self) {
+        let again = |met: &Met| self.now.since(met.last) < self.settings.timing.promise;
+        let since = self.met.filter(again).map_or(self.now, |met| met.since);
+        self.met = Some(Met { since, last: self.now });
+    }
+
+    /// Tells whether it has been fit and in touch with its peer for its hold-down, so that neither services nor a link that
+    /// come and go make telephony do so. A silence that lasts needs no look here: then it does not hear, either.
+    fn is_settled(&self) -> bool {
+        let met = self.met.map(|met| met.since);
+        self.fit_since.is_some_and(|fit| self.now.since(met.map_or(fit, |met| met.max(fit))) >= self.settings.hold_down)
     }
 
     /// Returns what this node tells of itself.

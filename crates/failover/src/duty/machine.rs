@@ -1,7 +1,7 @@
 //! The machine: messages, time and outcomes in, outputs out.
 
 use super::act::Act;
-use super::ask::{Elector, PerElector};
+use super::ask::{Elector, Met, PerElector};
 use super::guard::{Guard, Surroundings, Unguarded};
 use super::output::{Output, StartReason};
 use super::running::{Stopping, Why};
@@ -48,6 +48,8 @@ pub struct Duty {
     /// When the peer was heard last, or this machine began.
     pub(super) peer_at: Instant,
     pub(super) peer: Option<Report>,
+    /// Since when the peer answers, and when it last did.
+    pub(super) met: Option<Met>,
     /// When the newest answered request to the witness was sent, or this machine began.
     pub(super) witness_at: Instant,
     /// The witness is out for this node, and the peer's last word was that it is for it too.
@@ -185,6 +187,7 @@ impl Duty {
             fit_since: None,
             peer_at: now,
             peer: None,
+            met: None,
             witness_at: now,
             agreed: false,
             unguarded: None,
@@ -350,6 +353,7 @@ impl Duty {
 
     /// Answers the peer: by its duty if it serves or is stopping, else as a voter.
     fn answer(&mut self, request: &Request, outputs: &mut Vec<Output>) {
+        let request = &request.with_believed_epoch(self.epoch());
         self.meet(request.report, request.epoch, outputs);
         let running = self.serving_answer(request, outputs);
         let report = self.report();
@@ -372,10 +376,15 @@ impl Duty {
         outputs.push(Output::Answer(answer));
     }
 
-    /// Takes in an answer. What an older campaign asked counts only as a sign of life.
+    /// Takes in an answer. What an older campaign asked counts only as a sign of life; a grant in an epoch that cannot be true
+    /// is none.
     fn learn(&mut self, by: Elector, sent: Instant, answer: &Answer, outputs: &mut Vec<Output>) {
+        let epoch = lease::believed(answer.epoch, self.epoch());
         if let Some(report) = answer.report {
-            self.meet(report, answer.epoch, outputs);
+            self.meet(report, epoch.unwrap_or_default(), outputs);
+        }
+        if by == Elector::Peer {
+            self.touch();
         }
         if by == Elector::Witness {
             self.witness_at = self.witness_at.max(sent);
@@ -389,14 +398,14 @@ impl Duty {
         }
         if answer.campaign == self.campaign || made(Trap::OldAnswers) {
             self.heard[by] = self.heard[by].max(Some(sent));
-            match answer.ruling {
-                Ruling::Grant => self.granted(by, sent, answer.epoch, outputs),
-                Ruling::Lost => self.lost(by, outputs),
-                Ruling::Deny => {}
+            match (answer.ruling, epoch) {
+                (Ruling::Grant, Some(epoch)) => self.granted(by, sent, epoch, outputs),
+                (Ruling::Lost, _) => self.lost(by, outputs),
+                (Ruling::Grant, None) | (Ruling::Deny, _) => {}
             }
         }
-        if answer.ruling != Ruling::Grant {
-            self.vote.epoch = self.vote.epoch.max(answer.epoch);
+        if let Some(epoch) = epoch.filter(|_| answer.ruling != Ruling::Grant) {
+            self.vote.epoch = self.vote.epoch.max(epoch);
         }
     }
 }

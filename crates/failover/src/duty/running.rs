@@ -178,7 +178,8 @@ impl Duty {
         allowed && by_itself && !self.wishes.frozen && want.report.fit && want.settled && proven
     }
 
-    /// Fences at once, then stops in order.
+    /// Fences at once, then stops in order, and writes last: no disk is waited for. That the campaign ended must be on the
+    /// disk before anybody is asked in the next one, and no earlier: until then a restart finds the old one and ends it.
     pub(super) fn step_down(&mut self, why: Why, outputs: &mut Vec<Output>) {
         let aborting = matches!(self.phase, Phase::Starting { .. });
         let ended = self.campaign;
@@ -191,8 +192,10 @@ impl Duty {
         if made(Trap::EarlyRelease) {
             self.owe(ended);
         }
-        outputs.extend([Output::Fence(why), Output::Persist(self.memory())]);
-        outputs.push(if aborting { Output::Kill } else { Output::Stop });
+        let end = if aborting { Output::Kill } else { Output::Stop };
+        // This write holds all that an earlier one would.
+        outputs.retain(|output| !matches!(output, Output::Persist(_)));
+        outputs.extend([Output::Fence(why), end, Output::Persist(self.memory())]);
     }
 
     pub(super) fn advance_stop(&mut self, mut stopping: Stopping, outputs: &mut Vec<Output>) {

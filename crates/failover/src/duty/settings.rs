@@ -18,7 +18,7 @@ pub struct Settings {
     pub alone: Alone,
     /// Whether an operator's wish handed over by the Edge is followed.
     pub requests: Requests,
-    /// How long Main must have been fit before Standby stops for it.
+    /// How long Main must have been fit, and in touch with Standby, before that stops for it.
     pub hold_down: Duration,
     /// The pause before a failed start or stop is tried again; doubled each time.
     pub retry: Duration,
@@ -120,7 +120,7 @@ pub enum Mode {
 /// When Standby stops for a Main that is back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Failback {
-    /// As soon as Main has been fit for its hold-down.
+    /// As soon as Main has been fit, and in touch with Standby, for its hold-down.
     Auto,
     /// The same, but only in the configured window.
     Window,

@@ -1,5 +1,6 @@
 mod pair;
 mod wishes;
+mod wrong;
 
 use super::*;
 use crate::health::Status;
@@ -139,10 +140,33 @@ fn a_node_cut_off_fences_itself_when_its_lease_is_over_and_releases_after_the_st
     let outputs = node.pass(Duration::from_millis(1));
     let order: Vec<_> =
         outputs.iter().filter(|o| matches!(o, Output::Fence(_) | Output::Persist(_) | Output::Stop)).collect();
-    assert!(matches!(order[..], [Output::Fence(Why::LeaseOver), Output::Persist(_), Output::Stop]), "{outputs:?}");
+    assert!(matches!(order[..], [Output::Fence(Why::LeaseOver), Output::Stop, Output::Persist(_)]), "{outputs:?}");
     assert!(asks(node.feed(Event::Fenced)).is_empty());
     let outputs = node.feed(Event::Stopped(Outcome::Done));
     assert_eq!(asks(outputs), [(Elector::Peer, Ask::Release), (Elector::Witness, Ask::Release)]);
+}
+
+#[test]
+fn a_slow_disk_delays_neither_fence_nor_stop_nor_kill() {
+    let last_writes = |outputs: &[Output]| {
+        let ends = |o: &Output| matches!(o, Output::Fence(_) | Output::Stop | Output::Kill);
+        let write = outputs.iter().position(|o| matches!(o, Output::Persist(_))).unwrap();
+        assert!(outputs[..write].iter().filter(|o| ends(o)).count() == 2, "{outputs:?}");
+        assert!(!outputs[write..].iter().any(ends), "{outputs:?}");
+        let asked = outputs.iter().position(|o| matches!(o, Output::Ask { .. }));
+        assert!(asked.is_none_or(|asked| asked > write), "the next campaign is written before it is asked in");
+    };
+    last_writes(Node::active(MAIN).feed(Event::Unfit));
+    last_writes(Node::active(MAIN).feed(Event::Act(Act::Deactivate)));
+    let mut starting = Node::new(MAIN);
+    starting.hear(Elector::Witness, Ruling::Grant);
+    last_writes(starting.feed(Event::Unfit));
+    // A forced node whose lost vote becomes known at the moment at which its start fails.
+    let (duty, _) = Duty::new(MAIN, None, 0, Found::Stopped, START);
+    let mut forced = Node { duty, now: START, outputs: Vec::new(), settled: true };
+    forced.feed(Event::Act(Act::ForceActivate));
+    forced.now += TIMING.quiet;
+    last_writes(&forced.duty.handle(Event::Started(Outcome::Failed), forced.now));
 }
 
 #[test]
@@ -289,7 +313,10 @@ fn a_watchdog_that_ends_hands_over_within_the_lease_and_no_later() {
     assert!(asks(&outputs).contains(&(Elector::Witness, Ask::Renew)), "{outputs:?}");
     let (duty, outputs) = next(TIMING.lease, &memory);
     assert_eq!(duty.status(), Status::Stopping);
-    assert!(matches!(outputs[..], [Output::Persist(_), Output::Fence(Why::LeaseOver), ..]), "{outputs:?}");
+    assert!(
+        matches!(outputs[..], [Output::Fence(Why::LeaseOver), Output::Stop, Output::Persist(_), ..]),
+        "{outputs:?}"
+    );
     let (duty, _) = next(Duration::ZERO, &Memory { campaign: memory.campaign + 1, ..memory });
     assert_eq!(duty.status(), Status::Stopping, "of another life");
 }

@@ -1,5 +1,6 @@
 //! What nodes ask of voters, and what voters answer.
 
+use super::epoch::believed;
 use crate::health::Status;
 use crate::side::Side;
 use core::fmt;
@@ -79,11 +80,18 @@ pub struct Request {
     pub epoch: u64,
     /// What it tells of itself.
     pub report: Report,
-    /// Whether it has been fit for its hold-down.
+    /// Whether it has been fit, and in touch with its peer, for its hold-down.
     pub settled: bool,
     /// Whether an answer of this voter to this campaign reached it lately: proof of a round trip. Without it a want is granted
     /// once in a campaign.
     pub hears: bool,
+}
+
+impl Request {
+    /// Returns this request with an epoch that can be true: that of the one asked, if its own cannot.
+    pub(crate) fn with_believed_epoch(self, own: u64) -> Self {
+        Self { epoch: believed(self.epoch, own).unwrap_or(own), ..self }
+    }
 }
 
 /// A voter's answer.

@@ -128,6 +128,26 @@ fn an_epoch_is_assigned_above_all_that_voter_and_asker_know_and_stays_the_campai
 }
 
 #[test]
+fn an_epoch_that_cannot_be_true_is_not_taken_in_and_the_asker_is_answered_all_the_same() {
+    for wrong in [u64::MAX, CLEAN.epoch + epoch::LEAP + 1] {
+        for what in [Ask::Hello, Ask::Release, Ask::Want, Ask::Renew] {
+            let mut voter = clean();
+            let told = Request { epoch: wrong, ..request(Side::Standby, what, 1) };
+            let outputs = voter.handle(Event::Asked(told), START);
+            let Some(Output::Answer(answer)) = outputs.last() else { panic!("{outputs:?}") };
+            let granted = matches!(what, Ask::Want | Ask::Renew);
+            assert_eq!(answer.ruling == Ruling::Grant, granted, "{what}");
+            let epoch = CLEAN.epoch + u64::from(what == Ask::Want);
+            assert_eq!((answer.epoch, voter.epoch()), (epoch, epoch), "{what}");
+        }
+    }
+    let mut voter = clean();
+    let far = Request { epoch: CLEAN.epoch + epoch::LEAP, ..request(Side::Standby, Ask::Hello, 1) };
+    voter.handle(Event::Asked(far), START);
+    assert_eq!(voter.epoch(), far.epoch, "far, and believed");
+}
+
+#[test]
 fn the_default_times_are_sound_and_give_the_bounds_of_the_documentation() {
     assert_eq!(TIMING.validate(), Ok(()));
     assert_eq!(TIMING.shortest_lease(), Duration::from_millis(1_400));

@@ -165,6 +165,7 @@ impl Voter {
 
     /// Rules over a request of now, as a voter that does not serve.
     pub(crate) fn rule(&mut self, request: &Request, report: Option<Report>, outputs: &mut Vec<Output>) -> Answer {
+        let request = &request.with_believed_epoch(self.epoch);
         let before = self.record;
         let ruling = match request.ask {
             Ask::Hello => Ruling::Deny,

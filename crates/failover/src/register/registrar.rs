@@ -20,6 +20,9 @@ use alloc::vec::Vec;
 ///          +----------- [ unregistering ]    once, however it ends
 /// ```
 ///
+/// Every `refresh_every` a registration that stands is made again: whoever is asked to verify it is the node's own side of
+/// it, and knows nothing of an MDS that lost it. It stays registered meanwhile; what fails, fails as any other attempt.
+///
 /// Each MDS goes its own way: one that is down keeps no other waiting. At one MDS a registration and taking it back never
 /// overlap. A node that stops waits for nobody: what it could not take back, the next node's registration replaces.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -77,6 +80,8 @@ pub(super) struct Line {
     pub(super) work: Option<Work>,
     /// What to do next, and when, once nothing is under way.
     pub(super) next: Option<(Kind, Instant)>,
+    /// When the attempt began that made the registration, or made it again; of no meaning while there is none.
+    pub(super) made: Instant,
 }
 
 /// An attempt under way.
@@ -97,7 +102,7 @@ pub(super) enum Kind {
 impl Registrar {
     /// Starts a registrar that was told nothing yet: it does nothing. MDS beyond [`Settings::MOST`] are left out.
     pub fn new(settings: Settings, now: Instant) -> Self {
-        let line = Line { state: State::Unregistered, told: State::Unregistered, work: None, next: None };
+        let line = Line { state: State::Unregistered, told: State::Unregistered, work: None, next: None, made: now };
         let lines = (0..settings.mds.min(Settings::MOST)).map(|_| line).collect();
         Self { settings, now, service: None, lines, attempts: 0 }
     }
@@ -202,11 +207,14 @@ impl Line {
             // Of the time before it turned: what is next is known.
             (State::Unregistering, _, _) | (_, Kind::Unregister, _) => {}
             (_, Kind::Register, Outcome::Registered) if !made(Trap::AnswerIsProof) => {
+                self.made = work.since;
                 self.next = Some((Kind::Verify, now));
             }
             (_, Kind::Register | Kind::Verify, Outcome::Registered) => {
                 self.state = State::Registered { verified: work.since };
-                let again = (Kind::Verify, work.since + settings.verify_every);
+                let verify = (Kind::Verify, work.since + settings.verify_every);
+                let refresh = (Kind::Register, self.made + settings.refresh_every);
+                let again = if refresh.1 <= verify.1 && !made(Trap::NeverRefreshed) { refresh } else { verify };
                 self.next = (!made(Trap::VerifiedOnce)).then_some(again);
             }
             (State::Registered { .. }, Kind::Verify, Outcome::NotRegistered) => {

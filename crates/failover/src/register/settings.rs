@@ -16,6 +16,9 @@ pub struct Settings {
     pub retry_limit: Duration,
     /// A registration that stands is verified again so often.
     pub verify_every: Duration,
+    /// A registration that stands is made again so often, instead of verified: who holds it for the node says that it stands,
+    /// whatever the MDS forgot.
+    pub refresh_every: Duration,
     /// An attempt without an outcome for so long has failed. The driver ends it by then: it must not take effect later.
     pub answer_limit: Duration,
 }
@@ -31,6 +34,7 @@ impl Settings {
             retry: Duration::from_secs(1),
             retry_limit: Duration::from_secs(30),
             verify_every: Duration::from_secs(10),
+            refresh_every: Duration::from_secs(15),
             answer_limit: Duration::from_secs(1),
         }
     }
@@ -50,6 +54,7 @@ impl Settings {
             ("retry_limit", self.retry_limit, self.retry, "retry"),
             ("answer_limit", self.answer_limit, moment, "1 ms"),
             ("verify_every", self.verify_every, self.answer_limit, "answer_limit"),
+            ("refresh_every", self.refresh_every, self.verify_every, "verify_every"),
         ] {
             if value < least {
                 found.push(Violation::TooShort { field, value, least, least_field });

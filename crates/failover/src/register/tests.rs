@@ -110,12 +110,34 @@ fn w6_a_lost_registration_is_noticed_and_renewed() {
     let mut one = One::registered();
     assert!(one.pass(SETTINGS.verify_every - Duration::from_millis(1)).is_empty());
     assert_eq!(one.pass(Duration::from_millis(1)), ["verify"]);
-    assert!(one.end(Outcome::Registered).is_empty());
-    assert_eq!(one.pass(SETTINGS.verify_every), ["verify"]);
     assert_eq!(one.end(Outcome::NotRegistered), ["register"]);
     assert_eq!(one.state(), State::Registering);
     assert_eq!(one.end(Outcome::Registered), ["verify"]);
     assert!(one.end(Outcome::NotRegistered).is_empty(), "it does not hurry for ever");
+}
+
+#[test]
+fn w6_a_registration_that_stands_is_made_again_so_often_because_an_mds_may_have_forgotten_it() {
+    let mut one = One::registered();
+    for _ in 0..3 {
+        assert_eq!(one.pass(SETTINGS.verify_every), ["verify"]);
+        assert!(one.end(Outcome::Registered).is_empty());
+        let rest = SETTINGS.refresh_every - SETTINGS.verify_every;
+        assert!(one.pass(rest - Duration::from_millis(1)).is_empty());
+        assert_eq!(one.pass(Duration::from_millis(1)), ["register"]);
+        assert!(matches!(one.state(), State::Registered { .. }), "it stands while it is made again");
+        assert_eq!(one.end(Outcome::Registered), ["verify"]);
+        assert!(one.end(Outcome::Registered).is_empty());
+    }
+    for outcome in [Outcome::Failed, Outcome::NotRegistered] {
+        let mut one = One::registered();
+        one.pass(SETTINGS.verify_every);
+        one.end(Outcome::Registered);
+        assert_eq!(one.pass(SETTINGS.refresh_every - SETTINGS.verify_every), ["register"]);
+        assert!(one.end(outcome).is_empty());
+        assert!(matches!(one.state(), State::Failing { attempts: 1, .. }));
+        assert_eq!(one.pass(SETTINGS.retry), ["register"]);
+    }
 }
 
 #[test]
@@ -153,6 +175,8 @@ fn figures_that_do_not_fit_are_all_told() {
             "verify_every (0 s) must be at least answer_limit (1 s)"
         ]
     );
+    let rare = Settings { refresh_every: Duration::from_secs(9), ..SETTINGS };
+    assert_eq!(rare.validate().unwrap_err()[0].to_string(), "refresh_every (9 s) must be at least verify_every (10 s)");
 }
 
 #[test]

@@ -12,7 +12,9 @@ use std::time::Instant as Clock;
 
 const TICK: Duration = Duration::from_secs(1);
 const TWO: Duration = Duration::from_secs(2);
-const SMALL: Settings = Settings { mds: 2, retry: TICK, retry_limit: TWO, verify_every: TWO, answer_limit: TWO };
+const THREE: Duration = Duration::from_secs(3);
+const SMALL: Settings =
+    Settings { mds: 2, retry: TICK, retry_limit: TWO, verify_every: TWO, refresh_every: THREE, answer_limit: TWO };
 const BASE: Instant = Instant::from_micros(1_000_000_000);
 
 /// A registrar, and what is true at each MDS.
@@ -21,6 +23,8 @@ struct World {
     registrar: Registrar,
     /// Whether the node is registered.
     there: [bool; 2],
+    /// Whether whoever is asked to verify it believes so: not the MDS itself, but the node's own side of it.
+    believed: [bool; 2],
     /// Attempts that the driver makes.
     under_way: [Option<(Kind, Attempt, Instant)>; 2],
     /// Unregistrations since it was told what to do last.
@@ -37,6 +41,8 @@ enum Action {
     Ends(usize, Effect, Known),
     /// The MDS restarts.
     Forgets(usize),
+    /// The node's own side finds out.
+    Notices(usize),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,7 +61,15 @@ enum Known {
 impl World {
     fn new() -> Self {
         let registrar = Registrar::new(SMALL, BASE);
-        Self { registrar, there: [false; 2], under_way: [None; 2], taken_back: [0; 2], serves: false, broken: None }
+        Self {
+            registrar,
+            there: [false; 2],
+            believed: [false; 2],
+            under_way: [None; 2],
+            taken_back: [0; 2],
+            serves: false,
+            broken: None,
+        }
     }
 
     /// States that behave alike are equal.
@@ -72,6 +86,10 @@ impl World {
             }
             line.next = line.next.map(|(kind, at)| (kind, BASE + at.since(now)));
             line.work = line.work.map(|work| Work { number: 1, since: past(work.since), ..work });
+            // When it was made counts while it is verified.
+            let verifies = line.work.is_some_and(|work| work.kind == Kind::Verify)
+                || line.next.is_some_and(|next| next.0 == Kind::Verify);
+            line.made = if verifies { past(line.made) } else { BASE };
             line.told = line.state;
             match &mut line.state {
                 State::Registered { verified } => *verified = BASE,
@@ -85,7 +103,7 @@ impl World {
     fn actions(&self) -> Vec<Action> {
         let mut actions = Vec::from([Action::Tick, Action::Service(Service::Serves), Action::Service(Service::Stops)]);
         for mds in 0..2 {
-            actions.push(Action::Forgets(mds));
+            actions.push(if self.there[mds] { Action::Forgets(mds) } else { Action::Notices(mds) });
             if self.under_way[mds].is_some() {
                 for known in [Known::Yes, Known::No, Known::Never] {
                     actions.extend([Effect::Works, Effect::DoesNot].map(|effect| Action::Ends(mds, effect, known)));
@@ -113,16 +131,14 @@ impl World {
                 self.feed(Event::Service(service), self.registrar.now);
             }
             Action::Forgets(mds) => self.there[mds] = false,
+            Action::Notices(mds) => self.believed[mds] = self.there[mds],
             Action::Ends(mds, effect, known) => {
                 let Some((kind, attempt, _)) = self.under_way[mds].take() else { return };
-                if effect == Effect::Works {
-                    self.there[mds] = match kind {
-                        Kind::Register => true,
-                        Kind::Verify => self.there[mds],
-                        Kind::Unregister => false,
-                    };
+                if effect == Effect::Works && kind != Kind::Verify {
+                    self.there[mds] = kind == Kind::Register;
+                    self.believed[mds] = self.there[mds];
                 }
-                let outcome = match (effect, self.there[mds]) {
+                let outcome = match (effect, self.believed[mds]) {
                     _ if known != Known::Yes => Outcome::Failed,
                     (Effect::DoesNot, _) if kind == Kind::Verify => Outcome::Failed,
                     // It said yes, and did not do it.
@@ -146,7 +162,7 @@ impl World {
                 Output::Verify(attempt) => (Kind::Verify, attempt),
                 Output::Unregister(attempt) => (Kind::Unregister, attempt),
                 Output::Changed { mds, state: State::Registered { .. }, .. } => {
-                    self.demand(self.there[mds.index()] && self.serves, "told that it is registered, and it is not");
+                    self.demand(self.believed[mds.index()] && self.serves, "told that it is registered, and it is not");
                     continue;
                 }
                 Output::Changed { .. } => continue,
@@ -250,7 +266,13 @@ fn w6_who_serves_is_registered_with_every_mds_and_who_stopped_asks_for_it_no_mor
 
 #[test]
 fn w6_is_broken_by_each_mistake_in_the_rules() {
-    for trap in [Trap::AnswerIsProof, Trap::VerifiedOnce, Trap::OverlappingAttempts, Trap::RegistrationLeft] {
+    for trap in [
+        Trap::AnswerIsProof,
+        Trap::VerifiedOnce,
+        Trap::NeverRefreshed,
+        Trap::OverlappingAttempts,
+        Trap::RegistrationLeft,
+    ] {
         let broken = making(Some(trap), walk).err().map(|(broken, _)| broken);
         walked::mistake(std::format!("{trap:?}"), broken.is_some(), broken.unwrap_or("nothing is broken"));
     }

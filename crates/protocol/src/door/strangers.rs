@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Handshakes at once. A site has a few dozen nodes, and each is through within milliseconds.
-const STRANGERS: usize = 64;
-/// Handshakes at once with one address: the lanes of its links, and as many again that are dialled anew.
-const STRANGERS_EACH: usize = 8;
+const STRANGERS: usize = 128;
+/// Handshakes at once with one address: the lanes of a few nodes behind one router, and as many again that are dialled anew.
+const STRANGERS_EACH: usize = 16;
 
 /// The places.
 #[derive(Debug, Clone, Default)]

@@ -277,16 +277,16 @@ async fn idle_connections_of_one_address_keep_no_other_out() {
     for _ in 0..100 {
         strangers.push(idle([127, 0, 0, 2], address).await);
     }
-    // All but eight are sent away at once, not after the limit of a handshake.
+    // All but sixteen are sent away at once, not after the limit of a handshake.
     let of_its_address = || door.seen().iter().filter(|why| why.contains("of its address")).count();
-    until(|| of_its_address() == 92).await;
+    until(|| of_its_address() == 84).await;
     let keyring = site.keyring(&standby_node(), Validity::days(1));
     let link = Link::new(address, Expected::AnyXivo, Arc::clone(&keyring), LIMITS);
     assert_eq!(serial(link.ask(Ask::Watch { seen: 1 }).await), 2);
-    // The eight lose their places in time, and others get them.
-    until(|| door.seen().iter().filter(|why| why.contains("no handshake within 2s")).count() == 8).await;
+    // The sixteen lose their places in time, and others get them.
+    until(|| door.seen().iter().filter(|why| why.contains("no handshake within 2s")).count() == 16).await;
     strangers.push(idle([127, 0, 0, 2], address).await);
-    assert_eq!(of_its_address(), 92);
+    assert_eq!(of_its_address(), 84);
 }
 
 #[tokio::test]
@@ -299,7 +299,7 @@ async fn who_has_shown_a_certificate_needs_no_place_among_strangers() {
     // Strangers of eight addresses take every place that is for them.
     let mut strangers = Vec::new();
     for last in 2..=9 {
-        for _ in 0..8 {
+        for _ in 0..16 {
             strangers.push(idle([127, 0, 0, last], address).await);
         }
     }

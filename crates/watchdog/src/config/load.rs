@@ -7,12 +7,8 @@ use settings::{Errors, Kind, Warning};
 use super::{Config, file, resolve};
 
 /// A watchdog's file.
-static KIND: Kind = Kind {
-    example: "conf/watchdog-main.yaml",
-    least: "role, side, listen, peer and witness",
-    sample: "role: xivo",
-    later: &[],
-};
+static KIND: Kind =
+    Kind { example: "conf/watchdog-main.yaml", least: "role, side, listen, peer and witness", sample: "role: xivo" };
 
 impl Config {
     /// Reads the file at `path`.

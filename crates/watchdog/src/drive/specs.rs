@@ -2,7 +2,6 @@
 
 use crate::config::{self, Config, Fence, Ready, ReadyTrust, Services, SipProbe, XivoConfig};
 use crate::hands::asterisk::{Asterisk, AsteriskSpec};
-use crate::hands::command::CommandSpec;
 use crate::hands::fence::{FenceSpec, NftSpec};
 use crate::hands::outside::OutsideSpec;
 use crate::hands::pulse::{POLICY, PulseSpec};
@@ -25,18 +24,15 @@ const NO_CHECK: Duration = Duration::from_secs(60);
 #[error("ready: {0}")]
 pub(super) struct ReadyError(String);
 
-pub(super) fn command(spec: &config::CommandSpec) -> CommandSpec {
-    CommandSpec { argv: spec.argv.clone(), time_limit: spec.time_limit }
-}
-
 pub(super) fn services(services: &Services, probe: Option<Arc<Check>>) -> ServicesSpec {
     ServicesSpec {
-        start: command(&services.start),
-        stop: command(&services.stop),
-        check: services.check.as_ref().map(|check| command(&check.command)),
-        stopped: services.stopped.as_ref().map(command),
+        start: services.start.clone(),
+        stop: services.stop.clone(),
+        check: services.check.as_ref().map(|check| check.command.clone()),
+        stopped: services.stopped.clone(),
         probe,
         verify_limit: services.verify_limit,
+        running: None,
     }
 }
 
@@ -44,13 +40,13 @@ pub(super) fn pulse(services: &Services, probe: Option<Arc<Check>>) -> PulseSpec
     PulseSpec {
         probe,
         policy: POLICY,
-        check: services.check.as_ref().map(|check| command(&check.command)),
+        check: services.check.as_ref().map(|check| check.command.clone()),
         check_interval: services.check.as_ref().map_or(NO_CHECK, |check| check.interval),
     }
 }
 
 pub(super) fn outside(services: &Services) -> OutsideSpec {
-    OutsideSpec { by_hand: services.by_hand.as_ref().map(command), locks: OutsideSpec::package_locks() }
+    OutsideSpec { by_hand: services.by_hand.clone(), locks: OutsideSpec::package_locks() }
 }
 
 /// OPTIONS to the node's own SIP.
@@ -101,9 +97,9 @@ pub(super) fn fence(xivo: &XivoConfig) -> FenceSpec {
     match &xivo.fence {
         Fence::None => FenceSpec::None { last_resort: None },
         Fence::Command(commands) => FenceSpec::Command {
-            close: command(&commands.close),
-            permit: Some(command(&commands.release)),
-            last_resort: commands.last_resort.as_ref().map(command),
+            close: commands.close.clone(),
+            permit: Some(commands.release.clone()),
+            last_resort: commands.last_resort.clone(),
         },
         Fence::Nft => FenceSpec::Nft(NftSpec {
             program: vec!["nft".into()],

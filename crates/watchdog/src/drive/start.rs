@@ -252,7 +252,7 @@ impl Base {
         let (orders, ordered) = mpsc::channel(ORDERS);
         let doings = Doings::new(duty.status(), "the watchdog began");
         let shown = self.show(&doings, witness, timing.heartbeat, Some(wishes), control, Some(orders));
-        let fit = xivo.services.fit.as_ref().map(specs::command);
+        let fit = xivo.services.fit.clone();
         let outside = OutsideWatch::start(specs::outside(&xivo.services), services.clone(), fit);
         let names =
             xivo.media_servers.iter().map(|server| (server.name.clone(), xivo.asterisk.registration(&server.name)));
@@ -304,8 +304,7 @@ impl Base {
             window: xivo.window,
             in_window: None,
             registrations,
-            replication: replication
-                .map(|own| Replication::start(specs::command(&own.hold), specs::command(&own.resume))),
+            replication: replication.map(|own| Replication::start(own.hold.clone(), own.resume.clone())),
             rival: config.rival.clone(),
             watched,
             shown,

@@ -167,7 +167,7 @@ impl Asterisk {
     async fn ask(&self, asked: &str) -> Result<String, AsteriskError> {
         let argv = self.argv(asked);
         let time_limit = self.spec.time_limit;
-        let run = Run { argv: &argv, time_limit, input: None, grace: Duration::ZERO, keep: TABLES };
+        let run = Run { argv: &argv, time_limit, input: None, grace: Duration::ZERO, keep: TABLES, record: None };
         let ran = run.until(pending()).await;
         match complaint(&ran) {
             Some(said) => Err(AsteriskError::Command { asked: asked.to_owned(), said }),

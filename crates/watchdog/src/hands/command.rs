@@ -4,9 +4,11 @@
 //! none of its process group.
 
 mod group;
+mod running;
 mod said;
 
 use self::group::Group;
+use self::running::Record;
 use self::said::Said;
 use super::line::one_line;
 use failover::Span;
@@ -15,10 +17,13 @@ use std::fmt;
 use std::fs::File;
 use std::future::{Future, pending};
 use std::io::{self, Seek, Write};
+use std::path::Path;
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
+
+pub use self::running::reap;
 
 /// What a command may still do between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(1);
@@ -84,8 +89,15 @@ impl CommandSpec {
 
     /// Runs it until it ends or `killed` does: then the process group is killed at once.
     pub async fn run_until(&self, killed: impl Future<Output = ()>) -> Ran {
-        let run = Run { argv: &self.argv, time_limit: self.time_limit, input: None, grace: GRACE, keep: KEPT };
-        run.until(killed).await
+        self.run_recorded(None, killed).await
+    }
+
+    /// Runs it as [`CommandSpec::run_until`] does; while it runs the file tells [`reap`] so.
+    pub async fn run_recorded(&self, record: Option<&Path>, killed: impl Future<Output = ()>) -> Ran {
+        let (argv, time_limit) = (&self.argv, self.time_limit);
+        let run = Run { argv, time_limit, input: None, grace: GRACE, keep: KEPT, record };
+        // Boxed: what a run keeps on the way is kilobytes, and several run side by side.
+        Box::pin(run.until(killed)).await
     }
 }
 
@@ -105,15 +117,20 @@ pub(super) struct Run<'a> {
     pub(super) grace: Duration,
     /// How many bytes of what it says are kept.
     pub(super) keep: usize,
+    /// Where it is recorded as long as it runs.
+    pub(super) record: Option<&'a Path>,
 }
 
 impl Run<'_> {
     pub(super) async fn until(self, killed: impl Future<Output = ()>) -> Ran {
         let began = Instant::now();
+        // Declared before the group: it is removed when that is dead.
+        let _record;
         let (mut group, mut said) = match self.start() {
             Ok(started) => started,
             Err(cause) => return not_started(&cause, began),
         };
+        _record = self.record.map(|path| Record::write(path, &group, self.argv));
         let mut killed = pin!(killed);
         let status = tokio::select! {
             biased;

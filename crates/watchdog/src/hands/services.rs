@@ -7,11 +7,13 @@ use super::command::{CommandSpec, Ending, Ran};
 use super::line::one_line;
 use failover::Span;
 use futures_util::future::join_all;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
+pub use super::command::reap;
 pub use failover::duty::Outcome;
 
 /// Orders that may wait; a driver that waits for outcomes never has more than two.
@@ -33,6 +35,8 @@ pub struct ServicesSpec {
     pub probe: Option<Arc<probe::Check>>,
     /// How long verification may take after the command has ended.
     pub verify_limit: Duration,
+    /// Where the start or stop command is recorded while it runs, for [`reap`]: a file that is gone after a boot.
+    pub running: Option<PathBuf>,
 }
 
 /// What is to be done.
@@ -222,7 +226,7 @@ impl Services {
         if kills.came() {
             return failed(began, "killed before the start command ran".into(), notes);
         }
-        let ran = self.spec.start.run_until(kills.killed()).await;
+        let ran = self.spec.start.run_recorded(self.spec.running.as_deref(), kills.killed()).await;
         if !ran.is_done() {
             return failed(began, format!("the start command: {ran}"), notes);
         }
@@ -250,7 +254,7 @@ impl Services {
     async fn stop(&self, before: &[CommandSpec], kills: Kills) -> Report {
         let began = Instant::now();
         let mut notes = run_before(before, &kills).await;
-        let ran = self.spec.stop.run_until(kills.killed()).await;
+        let ran = self.spec.stop.run_recorded(self.spec.running.as_deref(), kills.killed()).await;
         if ran.ending == Ending::Killed {
             return failed(began, format!("the stop command: {ran}"), notes);
         }

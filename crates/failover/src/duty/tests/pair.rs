@@ -16,6 +16,8 @@ pub(super) struct Pair {
     pub(super) settings: PerSide<Settings>,
     disks: PerSide<Memory>,
     witness: Voter,
+    /// Cut off from the other node and the witness.
+    pub(super) cut_off: Option<Side>,
     /// What each node was told to do, in order; asks and answers left out.
     pub(super) done: Vec<(Side, Output)>,
 }
@@ -29,7 +31,7 @@ impl Pair {
         let (witness, _) = Voter::new(&main.timing, Some(&vote), START);
         let settings = PerSide { main, standby };
         let nodes = PerSide { main: None, standby: None };
-        let mut pair = Self { now: START, nodes, settings, disks, witness, done: Vec::new() };
+        let mut pair = Self { now: START, nodes, settings, disks, witness, cut_off: None, done: Vec::new() };
         Side::BOTH.into_iter().for_each(|side| pair.boot(side));
         pair
     }
@@ -93,6 +95,9 @@ impl Pair {
         request: lease::Request,
         queue: &mut VecDeque<(Side, Output)>,
     ) -> Option<lease::Answer> {
+        if self.cut_off.is_some_and(|whom| whom == side || voter == Elector::Peer) {
+            return None;
+        }
         if voter == Elector::Witness {
             let outputs = self.witness.handle(lease::Event::Asked(request), self.now);
             return outputs.iter().find_map(|o| if let lease::Output::Answer(a) = o { Some(*a) } else { None });

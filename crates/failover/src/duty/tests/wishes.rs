@@ -86,6 +86,63 @@ fn standby_stops_for_main_when_that_has_been_fit_for_its_hold_down_and_not_befor
 }
 
 #[test]
+fn standby_stops_for_a_main_that_was_cut_off_when_that_has_been_in_touch_for_its_hold_down_and_not_before() {
+    let mut pair = Pair::new(MAIN, STANDBY);
+    pair.pass(SOON);
+    pair.cut_off = Some(Side::Main);
+    pair.pass(LONG);
+    assert_eq!(pair.active(), Some(Side::Standby));
+    pair.cut_off = None;
+    pair.pass(HOLD_DOWN / 2);
+    // Lost requests are no silence.
+    pair.cut_off = Some(Side::Main);
+    pair.pass(BEAT * 3);
+    pair.cut_off = None;
+    pair.pass(HOLD_DOWN / 2 - BEAT * 4);
+    assert_eq!(pair.active(), Some(Side::Standby));
+    pair.pass(BEAT * 6);
+    assert_eq!(pair.active(), Some(Side::Main));
+}
+
+#[test]
+fn a_link_that_flaps_moves_telephony_once_and_a_main_that_is_in_touch_again_takes_it_back() {
+    let mut pair = Pair::new(MAIN, STANDBY);
+    pair.pass(SOON);
+    for _ in 0..20 {
+        pair.cut_off = Some(Side::Main);
+        pair.pass(HOLD_DOWN / 2);
+        assert_eq!(pair.active(), Some(Side::Standby));
+        pair.cut_off = None;
+        pair.pass(HOLD_DOWN / 2);
+        assert_eq!(pair.active(), Some(Side::Standby));
+    }
+    pair.pass(HOLD_DOWN / 2 + BEAT * 4);
+    assert_eq!(pair.active(), Some(Side::Main));
+}
+
+#[test]
+fn hearing_standby_without_being_answered_is_not_being_in_touch() {
+    let mut main = Node::new(MAIN);
+    main.asked(Ask::Renew, true);
+    // Standby's requests arrive all the time, its answers only in the end.
+    for _ in 0..HOLD_DOWN.as_millis() / BEAT.as_millis() * 2 {
+        main.pass(BEAT);
+        main.asked(Ask::Renew, true);
+    }
+    let settled = |outputs: &[Output]| {
+        let asked = |o: &Output| if let Output::Ask { request, .. } = o { Some(request.settled) } else { None };
+        outputs.iter().rev().find_map(asked)
+    };
+    main.hear(Elector::Peer, Ruling::Lost);
+    assert_eq!(settled(&main.pass(BEAT)), Some(false));
+    for _ in 0..HOLD_DOWN.as_millis() / BEAT.as_millis() {
+        main.hear(Elector::Peer, Ruling::Lost);
+        main.pass(BEAT);
+    }
+    assert_eq!(settled(&main.pass(BEAT)), Some(true));
+}
+
+#[test]
 fn a_hold_down_keeps_nobody_from_serving_when_standby_dies_within_it() {
     let mut pair = main_is_back(MAIN, STANDBY);
     pair.pass(BEAT * 4);

@@ -108,6 +108,9 @@ impl World {
     fn carry_out(&mut self, plan: &Plan, side: usize, outputs: &[Output]) -> Option<Answer> {
         let mut given = None;
         let mut started = false;
+        // One that dies between its stop and the write is one that died before the stop, and serves less long.
+        let mut writes = outputs.iter().skip_while(|output| !matches!(output, Output::Persist(_)));
+        assert!(!writes.any(|output| matches!(output, Output::Fence(_))), "a fence waits for the disk: {outputs:?}");
         for output in outputs {
             let node = &mut self.nodes[side];
             match *output {

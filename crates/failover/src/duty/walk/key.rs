@@ -218,6 +218,7 @@ fn duty(duty: &Duty, clock: Instant, side: Side, plan: &Plan, ranks: &Ranks, int
     into.push(left(clock, duty.rest_until));
     into.push(duty.last_ask.peer as u64 | (duty.last_ask.witness as u64) << 2);
     into.push(left(clock, duty.next_ask.peer) | left(clock, duty.next_ask.witness) << 4);
+    // Without a hold-down who is fit is settled: since when it is, and since when it is in touch (`met`), changes nothing.
     into.push(u64::from(duty.fit_since.is_some()) | u64::from(duty.failed_starts > 0) << 1);
     if plan.operators {
         into.push(duty.wishes.choice as u64);

@@ -51,17 +51,13 @@ impl Group {
         }
     }
 
-    /// Returns the group's number, unless its leader was waited for.
-    fn number(&self) -> Option<Pid> {
+    /// Returns the group's number, its leader's, unless that was waited for.
+    pub(super) fn number(&self) -> Option<Pid> {
         Pid::from_raw(i32::try_from(self.leader.id()?).ok()?)
     }
 
     fn lives(&self) -> bool {
-        let Some(group) = self.number() else { return false };
-        let Ok(processes) = fs::read_dir("/proc") else { return true };
-        processes.flatten().any(|process| {
-            fs::read_to_string(process.path().join("stat")).is_ok_and(|stat| lives_in(&stat, group.as_raw_pid()))
-        })
+        self.number().is_some_and(lives)
     }
 }
 
@@ -71,12 +67,32 @@ impl Drop for Group {
     }
 }
 
+/// Returns whether anybody of a group lives.
+pub(super) fn lives(group: Pid) -> bool {
+    let Ok(processes) = fs::read_dir("/proc") else { return true };
+    processes.flatten().any(|process| {
+        fs::read_to_string(process.path().join("stat")).is_ok_and(|stat| lives_in(&stat, group.as_raw_pid()))
+    })
+}
+
+/// Returns when the leader of a group began, in ticks since the boot, if it lives.
+pub(super) fn began(leader: Pid) -> Option<u64> {
+    let number = leader.as_raw_pid();
+    began_at(&fs::read_to_string(format!("/proc/{number}/stat")).ok()?, number)
+}
+
 /// Reads `/proc/PID/stat`: `number (name) state parent group …`, where the name may hold anything.
 fn lives_in(stat: &str, group: i32) -> bool {
     let Some((_, rest)) = stat.rsplit_once(')') else { return false };
     let mut fields = rest.split_whitespace();
     let state = fields.next();
     fields.nth(1).and_then(|field| field.parse().ok()) == Some(group) && !matches!(state, None | Some("Z" | "X"))
+}
+
+/// The 22nd field is the start.
+fn began_at(stat: &str, group: i32) -> Option<u64> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(19).filter(|_| lives_in(stat, group))?.parse().ok()
 }
 
 #[cfg(test)]
@@ -89,5 +105,13 @@ mod tests {
         assert!(!lives_in("12 (a) S 10 1 10 0", 10));
         assert!(!lives_in("12 (a) Z 1 10 10 0", 10));
         assert!(!lives_in("", 10));
+    }
+
+    #[test]
+    fn a_leader_that_lives_has_a_start() {
+        let stat = |state| format!("10 (a) b) {state} 1 10 10 0 -1 4 5 6 7 8 9 10 11 12 20 0 1 0 4711 99 98");
+        assert_eq!(began_at(&stat('S'), 10), Some(4711));
+        assert_eq!(began_at(&stat('Z'), 10), None);
+        assert_eq!(began_at(&stat('S'), 11), None);
     }
 }

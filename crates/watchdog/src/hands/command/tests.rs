@@ -1,18 +1,18 @@
 use super::*;
 use std::path::Path;
 
-fn sh(script: &str, limit: Duration) -> CommandSpec {
+pub(super) fn sh(script: &str, limit: Duration) -> CommandSpec {
     CommandSpec::new(["sh", "-c", script], limit)
 }
 
-const LONG: Duration = Duration::from_secs(20);
+pub(super) const LONG: Duration = Duration::from_secs(20);
 
-fn lives(pid: &str) -> bool {
+pub(super) fn lives(pid: &str) -> bool {
     std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
         .is_ok_and(|stat| !stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['Z', 'X'])))
 }
 
-async fn gone(pid: &str) -> bool {
+pub(super) async fn gone(pid: &str) -> bool {
     let gone = async {
         while lives(pid) {
             sleep(Duration::from_millis(5)).await;
@@ -21,7 +21,7 @@ async fn gone(pid: &str) -> bool {
     timeout(LONG, gone).await.is_ok()
 }
 
-async fn written(path: &Path) -> String {
+pub(super) async fn written(path: &Path) -> String {
     let written = async {
         loop {
             match std::fs::read_to_string(path) {
@@ -66,7 +66,7 @@ async fn its_environment_is_small_and_its_input_empty() {
 async fn what_it_reads_is_given_whole() {
     let input = "0123456789\n".repeat(30_000);
     let argv = ["wc", "-c"].map(String::from);
-    let run = Run { argv: &argv, time_limit: LONG, input: Some(&input), grace: GRACE, keep: KEPT };
+    let run = Run { argv: &argv, time_limit: LONG, input: Some(&input), grace: GRACE, keep: KEPT, record: None };
     assert_eq!(run.until(pending()).await.output.trim(), "330000");
 }
 

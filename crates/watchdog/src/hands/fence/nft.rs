@@ -199,7 +199,8 @@ impl Nft {
         interrupted: impl Future<Output = ()>,
     ) -> Result<Ran, FenceError> {
         let argv: Vec<_> = self.spec.program.iter().cloned().chain(arguments.iter().map(ToString::to_string)).collect();
-        let run = Run { argv: &argv, time_limit: self.spec.time_limit, input, grace: Duration::ZERO, keep: READ_BACK };
+        let (time_limit, grace) = (self.spec.time_limit, Duration::ZERO);
+        let run = Run { argv: &argv, time_limit, input, grace, keep: READ_BACK, record: None };
         let ran = run.until(interrupted).await;
         if ran.is_done() {
             return Ok(ran);

@@ -35,6 +35,7 @@ impl Files {
             stopped: None,
             probe: None,
             verify_limit: LONG,
+            running: None,
         }
     }
 
@@ -229,6 +230,40 @@ async fn a_worker_that_is_dropped_kills_its_command() {
     drop(worker);
     assert_eq!(started(&mut events).await.outcome, Outcome::Failed);
     assert!(timeout(LONG, events.recv()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_runs_is_recorded_until_it_has_ended_or_was_killed() {
+    let files = Files::new();
+    let hangs = |word: &str| files.sh(&format!("echo {word} >> log; sleep 600"));
+    let running = Some(files.path("command"));
+    let spec = ServicesSpec { start: hangs("start"), stop: hangs("stop"), running, ..files.spec() };
+    let (worker, mut events) = Services::new(spec).work();
+    worker.order(start()).unwrap();
+    files.wait_for("start").await;
+    // As the next watchdog would: the command dies by no hand of its own watchdog's.
+    let reaped = recorded(&files).await;
+    assert!(reaped.contains("echo start") && reaped.ends_with("has been killed"), "{reaped}");
+    let report = started(&mut events).await;
+    assert!(report.outcome == Outcome::Failed && report.text.contains("ended by signal 9"), "{report:?}");
+    worker.order(stop()).unwrap();
+    files.wait_for("stop").await;
+    let reaped = recorded(&files).await;
+    assert!(reaped.contains("echo stop") && reaped.ends_with("has been killed"), "{reaped}");
+    assert_eq!(reap(&files.path("command")).await, None);
+}
+
+/// Reaps as soon as there is a record.
+async fn recorded(files: &Files) -> String {
+    let there = async {
+        loop {
+            match reap(&files.path("command")).await {
+                Some(said) => return said,
+                None => sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    timeout(LONG, there).await.unwrap()
 }
 
 #[tokio::test]
