@@ -45,7 +45,7 @@ pub(super) struct File {
     pub(super) failback: Option<FailbackName>,
     /// When a failback is welcome, in local time.
     pub(super) window: Option<WindowFile>,
-    /// How long Main must have been fit before Standby stops for it.
+    /// How long Main must have been fit and in touch before Standby stops for it.
     pub(super) hold_down: Option<Span>,
     /// What a node does that finds itself alone.
     pub(super) alone: Option<AloneName>,

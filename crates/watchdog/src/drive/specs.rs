@@ -11,6 +11,7 @@ use probe::{Check, HttpCheck, Kind, SipCheck, SipTransport};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ const NO_CHECK: Duration = Duration::from_secs(60);
 #[error("ready: {0}")]
 pub(super) struct ReadyError(String);
 
-pub(super) fn services(services: &Services, probe: Option<Arc<Check>>) -> ServicesSpec {
+pub(super) fn services(services: &Services, probe: Option<Arc<Check>>, running: PathBuf) -> ServicesSpec {
     ServicesSpec {
         start: services.start.clone(),
         stop: services.stop.clone(),
@@ -32,7 +33,7 @@ pub(super) fn services(services: &Services, probe: Option<Arc<Check>>) -> Servic
         stopped: services.stopped.clone(),
         probe,
         verify_limit: services.verify_limit,
-        running: None,
+        running: Some(running),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::hands::clock;
 use crate::hands::echo::{Echo, EchoSpec};
 use crate::hands::fence::{Fence, FenceError, Install};
 use crate::hands::pulse::Pulse;
-use crate::hands::services::{Found as Looked, Services};
+use crate::hands::services::{Found as Looked, Services, reap};
 use crate::metrics::{Metrics, MetricsDoor, MetricsDoorError};
 use crate::state::{self, Journal, Kind, State, StateError};
 use doors::SocketError;
@@ -48,6 +48,8 @@ use tokio::sync::{mpsc, watch};
 const ECHO: Duration = Duration::from_millis(500);
 /// Both nodes may be registered with a media server for so long, while one takes over from the other.
 const SETTLE: Duration = Duration::from_secs(5);
+/// The file beside the control socket that names the command that runs.
+const RUNNING: &str = "command";
 /// Connections to each of the other voters.
 const LANES: NonZeroU8 = NonZeroU8::MIN.saturating_add(2);
 /// Wishes that may wait for the driver.
@@ -138,6 +140,10 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), RunError> {
     }
     let control = Control::open(&config.control).await?;
     note(&journal, Kind::Run, &format!("the watchdog of {} begins, by {}", who.name, config_path.display()));
+    // What a watchdog that was killed left running would overlap with what this one starts (W4).
+    if let Some(found) = reap(&config.runtime(RUNNING)).await {
+        note(&journal, Kind::Outside, &found);
+    }
     let base = Base { who, keyring, journal, metrics, end };
     match &config.role {
         Role::Xivo(xivo) => Box::pin(base.xivo(&config, xivo, kept, memory, control)).await,
@@ -213,7 +219,7 @@ impl Base {
         let (fence_state, fence_detail) = fence_state(&fence.look().await);
 
         let probe = specs::sip(xivo);
-        let services = Services::new(specs::services(&xivo.services, probe.clone()));
+        let services = Services::new(specs::services(&xivo.services, probe.clone(), config.runtime(RUNNING)));
         // A lease that was handed over does not wait for a check command: whether telephony works, its pulse tells soon.
         let found = match left {
             Some(handover) => Found::HandedOver(handover),
@@ -332,7 +338,7 @@ impl Base {
 
     async fn cc(self, config: &Config, cc: &CcConfig, control: Control) -> Result<(), RunError> {
         let probe = cc.ready.as_ref().map(specs::ready).transpose()?;
-        let services = Services::new(specs::services(&cc.services, probe.clone()));
+        let services = Services::new(specs::services(&cc.services, probe.clone(), config.runtime(RUNNING)));
         let found = if services.look().await == Looked::Stopped { Found::Stopped } else { Found::Running };
         let follower = Follower::new(cc.follow, found, clock::now());
         let (worker, done) = services.work();
