@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::failover::{BACK, failback, phases};
+use super::failover::{BACK, failback, phases, returned};
 use crate::net::{Fault, Host};
 use crate::outcome::{Outcome, ensure, wait_for};
 use crate::site::Site;
@@ -166,7 +166,8 @@ pub(super) fn edge_then_main(site: &mut Site) -> Outcome {
     site.watchdog(STANDBY)?.says("guard", "unguarded")?;
     site.power_on(Host::Edge)?;
     site.power_on(MAIN)?;
-    failback(site, Instant::now())
+    // No hold-down: the witness's vote is free, and Standby, which serves without it, gives way to whoever gets it.
+    returned(site, Instant::now())
 }
 
 /// Both vanish at once: Standby cannot know that it is not the one cut off, and stays silent.

@@ -53,7 +53,7 @@ fn held_down(site: &Site, since: Instant) -> Outcome {
 }
 
 /// Main serves again, in order: Standby is silent before Main answers.
-fn returned(site: &Site, since: Instant) -> Outcome {
+pub(super) fn returned(site: &Site, since: Instant) -> Outcome {
     phases(site, MAIN, since, BACK)?;
     let (last, first) = (site.watch().last_answer(STANDBY, since), site.watch().first_answer(MAIN, since));
     ensure(last.is_none() || last < first, || format!("not in order: {}", site.watch().story(since)))?;
