@@ -94,3 +94,32 @@ async fn when_the_witness_and_main_die_together_standby_stays_inactive() {
     site.witness.come_back().await;
     site.until("standby serves", || site.nodes[1].runs()).await;
 }
+
+/// When a node wrote the newest sentence that begins so, in milliseconds of the Unix epoch.
+fn noted(node: &crate::site::Node, sentence: &str) -> i64 {
+    let (_, text) = node.verb(&["history", "--limit", "200", "--json"]);
+    let entries: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let entries = entries.as_array().or_else(|| entries["entries"].as_array()).unwrap().clone();
+    let found = entries.iter().filter(|entry| entry["sentence"].as_str().unwrap().starts_with(sentence));
+    let time = |entry: &serde_json::Value| entry["time"].as_str().unwrap().parse::<doors::Time>().unwrap().unix_ms();
+    found.map(time).max().unwrap_or_else(|| panic!("{sentence}: {text}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn w5_a_cc_begins_to_follow_within_100_ms_of_its_xivos_change() {
+    let mut site = Site::new().await;
+    site.start_all();
+    site.settles_on(&ON_MAIN).await;
+    let (mut start, mut stop) = (i64::MAX, i64::MAX);
+    // Tests run side by side, and may hold each other up: the best of three counts.
+    for _ in 0..3 {
+        site.get("main-xivo").remove("runs");
+        site.settles_on(&ON_STANDBY).await;
+        let [main, standby, main_cc, standby_cc] = &site.nodes[..] else { panic!("four nodes") };
+        start = start.min(noted(standby_cc, "start the services") - noted(standby, "active"));
+        stop = stop.min(noted(main_cc, "stop the services") - noted(main, "inactive"));
+        site.settles_on(&ON_MAIN).await;
+    }
+    println!("a CC begins to start {start} ms, to stop {stop} ms after its XiVO's change");
+    assert!(start <= 100 && stop <= 100, "start {start} ms, stop {stop} ms");
+}
