@@ -3,7 +3,7 @@
 //! ```text
 //!  XiVO node ── Vote ──────────────▶ XiVO node, Edge        nodes dial; the Edge never does
 //!  any node  ── Report ────────────▶ Edge                   the reply may hand over an operator's wish
-//!  CC, MDS   ── Watch ─────────────▶ its XiVO node          answered when the status changes
+//!  CC        ── Watch ─────────────▶ its XiVO node          answered when the status changes
 //! ```
 //!
 //! One TCP connection with TLS 1.3 carries many calls at once; both ends show a certificate of the site's own CA that names

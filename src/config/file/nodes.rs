@@ -23,7 +23,7 @@ pub(in crate::config) struct NodesFile {
 pub(in crate::config) struct TimingFile {
     /// A node asks each voter this often.
     pub(in crate::config) heartbeat: Option<Span>,
-    /// A request without an answer for so long has failed.
+    /// An answer takes so long at most; every bound counts on it. A later one still counts, from when it was asked.
     pub(in crate::config) request_limit: Option<Span>,
     /// A node serves for so long after it sent the last request that was granted.
     pub(in crate::config) lease: Option<Span>,

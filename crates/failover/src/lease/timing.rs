@@ -10,7 +10,7 @@ use core::time::Duration;
 pub struct Timing {
     /// A node asks each voter this often (h).
     pub heartbeat: Duration,
-    /// A request without an answer for so long has failed.
+    /// An answer takes so long at most; every bound counts on it. A later one still counts, from when it was asked.
     pub request_limit: Duration,
     /// A node serves for so long after it sent the last request that was granted (L).
     pub lease: Duration,

@@ -203,7 +203,7 @@ impl Abbreviated for FenceFile {
 pub(super) struct TimingFile {
     /// A node asks each voter this often (h).
     pub(super) heartbeat: Option<Span>,
-    /// A request without an answer for so long has failed.
+    /// An answer takes so long at most; every bound counts on it. A later one still counts, from when it was asked.
     pub(super) request_limit: Option<Span>,
     /// A node serves for so long after it sent the last request that was granted (L).
     pub(super) lease: Option<Span>,
