@@ -64,6 +64,8 @@ pub struct Duty {
     /// Failed starts since it was last active.
     pub(super) failed_starts: u8,
     pub(super) told: (Status, Option<Guard>),
+    /// It was told that both serve.
+    pub(super) told_two: bool,
 }
 
 /// What a duty does.
@@ -197,6 +199,7 @@ impl Duty {
             yielded_at: now,
             failed_starts: 0,
             told: (Status::Inactive, None),
+            told_two: false,
         };
         let mut outputs = Vec::new();
         match found {
@@ -329,6 +332,12 @@ impl Duty {
             }
         }
         self.ask(outputs);
+        let peer_serves = self.peer.is_some_and(|peer| matches!(peer.status, Status::Starting | Status::Active));
+        let two = self.serves() && peer_serves && !self.peer_is_silent();
+        if two && !self.told_two {
+            outputs.push(Output::TwoActives);
+        }
+        self.told_two = two;
         let (from, now) = (self.told.0, (self.status(), self.guard()));
         if now != self.told {
             self.told = now;
@@ -339,15 +348,8 @@ impl Duty {
     /// Takes in what a peer tells of itself, and the highest epoch it knew then.
     fn meet(&mut self, report: Report, epoch: u64, outputs: &mut Vec<Output>) {
         self.yield_to(report, epoch, outputs);
-        let two = |duty: &Self, peer: Option<Report>| {
-            duty.serves() && peer.is_some_and(|peer| matches!(peer.status, Status::Starting | Status::Active))
-        };
-        let before = two(self, self.peer);
         self.peer_at = self.now;
         self.peer = Some(report);
-        if !before && two(self, self.peer) {
-            outputs.push(Output::TwoActives);
-        }
         self.agreed = report.witness_out && self.witness_is_out();
     }
 

@@ -320,3 +320,21 @@ fn a_watchdog_that_ends_hands_over_within_the_lease_and_no_later() {
     let (duty, _) = next(Duration::ZERO, &Memory { campaign: memory.campaign + 1, ..memory });
     assert_eq!(duty.status(), Status::Stopping, "of another life");
 }
+
+#[test]
+fn two_actives_are_told_once_also_when_the_peer_served_before() {
+    let mut node = Node::new(STANDBY);
+    node.asked(Ask::Renew, true);
+    let two = |outputs: &[Output]| outputs.iter().filter(|o| matches!(o, Output::TwoActives)).count();
+    assert_eq!(two(node.feed(Event::Act(Act::ForceActivate))), 1);
+    node.asked(Ask::Renew, true);
+    assert_eq!(two(&node.outputs), 0, "told already");
+    node.asked(Ask::Hello, true);
+    node.asked(Ask::Renew, true);
+    assert_eq!(two(&node.outputs), 1, "it ceased to serve, and serves again");
+    // What the peer said before it fell silent counts for nothing.
+    let mut node = Node::new(STANDBY);
+    node.asked(Ask::Renew, true);
+    node.pass(TIMING.promise);
+    assert_eq!(two(node.feed(Event::Act(Act::ForceActivate))), 0);
+}
