@@ -151,6 +151,7 @@ impl Door {
                 }
                 Err(no_head) => return self.refuse(stream, no_head).await,
             };
+            stream.begin_request();
             if let Some(surplus) = surplus {
                 stream.keep_back(surplus);
             }

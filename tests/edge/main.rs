@@ -9,6 +9,7 @@ mod bodies;
 mod browser;
 mod check;
 mod client;
+mod cut_answers;
 mod doubt;
 mod exactly_once;
 mod failover;
