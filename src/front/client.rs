@@ -29,11 +29,14 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
+use super::activity::Activity;
 use super::admission::Admitted;
+use super::body::Rest;
+use super::head::Body;
 
 /// Bytes held at most before they are written: a TLS record's worth.
 const HELD: usize = 16 * 1024;
-/// Bytes of the next requests kept back while one is carried.
+/// Bytes of the next requests kept back while one is carried; bytes of a body read at once.
 const KEPT_BACK: usize = 16 * 1024;
 /// A write of this size is not worth holding.
 const LARGE: usize = 8 * 1024;
@@ -46,12 +49,25 @@ pub struct ClientStream {
     /// Taken when the stream is dropped, not before.
     outgoing: Option<Outgoing>,
     unread: Bytes,
-    /// What came while a request without body was carried: the next one. None: reads are not kept back.
-    kept_back: Option<BytesMut>,
+    reading: Reading,
+    /// What came behind the request that is carried: the next one.
+    kept_back: BytesMut,
     /// A request is under way, of whose answer something may have been written.
     carrying: bool,
     socket: Arc<SocketDigest>,
     digest: Arc<SslDigest>,
+    activity: Arc<Activity>,
+}
+
+/// What a read is for.
+#[derive(Debug, Clone, Copy)]
+enum Reading {
+    /// Everything that comes.
+    All,
+    /// The body of the request that is carried.
+    Body(Rest),
+    /// The client's end alone: the request is read.
+    Behind,
 }
 
 /// A connection, and what is to be written to it.
@@ -64,7 +80,7 @@ struct Outgoing {
 
 impl ClientStream {
     /// Wraps a connection whose handshake is done.
-    pub fn new(tls: TlsStream<TcpStream>, peer: SocketAddr, admitted: Admitted) -> Self {
+    pub fn new(tls: TlsStream<TcpStream>, peer: SocketAddr, admitted: Admitted, activity: Arc<Activity>) -> Self {
         let (tcp, session) = tls.get_ref();
         let socket = SocketDigest::from_raw_fd(tcp.as_raw_fd());
         // A fresh cell is empty.
@@ -78,10 +94,12 @@ impl ClientStream {
         Self {
             outgoing: Some(Outgoing { tls, held: Vec::new(), written: 0, _admitted: admitted }),
             unread: Bytes::new(),
-            kept_back: None,
+            reading: Reading::All,
+            kept_back: BytesMut::new(),
             carrying: false,
             socket: Arc::new(socket),
             digest,
+            activity,
         }
     }
 
@@ -98,36 +116,58 @@ impl ClientStream {
         self.tls().get_ref().1.alpn_protocol() == Some(b"h2")
     }
 
+    /// The connection, as those see it who carry its requests.
+    pub fn activity(&self) -> &Arc<Activity> {
+        &self.activity
+    }
+
     /// Puts bytes back, to be read again first.
     pub fn unread(&mut self, bytes: Bytes) {
         debug_assert!(self.unread.is_empty());
         self.unread = bytes;
     }
 
-    /// A request is carried from now on: until [`Self::take_back`], the end of this stream is the end of an answer.
-    pub fn begin_request(&mut self) {
-        self.carrying = true;
-    }
-
-    /// Keeps back what comes from now on, after `surplus`; an end and errors are still read.
+    /// A request is carried from now on, of whose body and of whatever follows it `surplus` was read: until
+    /// [`Self::take_back`], the end of this stream is the end of an answer, and what comes behind the body is kept back; an
+    /// end and errors are still read.
     ///
-    /// Pingora takes a byte behind a request for a broken client and gives the request up; apt, for one, sends its
-    /// requests ahead (RFC 9112 section 9.3.2).
-    pub fn keep_back(&mut self, surplus: BytesMut) {
-        self.kept_back = Some(surplus);
+    /// Pingora takes a byte behind a request for a broken client and gives the request up, or ends the connection behind
+    /// its answer; apt, for one, sends its requests ahead (RFC 9112 section 9.3.2).
+    pub fn begin_request(&mut self, body: Body, mut surplus: BytesMut) {
+        let mut rest = Rest::of(body);
+        let belongs = rest.advance(&surplus);
+        if belongs > 0 {
+            self.unread(surplus.split_to(belongs).freeze());
+        }
+        self.kept_back = surplus;
+        self.reading = if rest.is_over() { Reading::Behind } else { Reading::Body(rest) };
+        self.carrying = true;
     }
 
     /// The answer is out: returns what was kept back, and reads as usual again.
     pub fn take_back(&mut self) -> BytesMut {
         self.carrying = false;
-        self.kept_back.take().unwrap_or_default()
+        self.reading = Reading::All;
+        std::mem::take(&mut self.kept_back)
     }
 
-    fn poll_keep_back(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outgoing = self.outgoing.as_mut().expect("taken by drop alone");
-        let Some(kept) = &mut self.kept_back else { return Poll::Pending };
+    fn poll_body(&mut self, mut rest: Rest, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let room = buf.initialize_unfilled_to(buf.remaining().min(KEPT_BACK));
+        let mut read = ReadBuf::new(room);
+        ready!(Pin::new(&mut self.outgoing().tls).poll_read(cx, &mut read))?;
+        let came = read.filled();
+        let belongs = rest.advance(came);
+        self.kept_back.extend_from_slice(&came[belongs..]);
+        self.reading = if rest.is_over() { Reading::Behind } else { Reading::Body(rest) };
+        buf.advance(belongs);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_behind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { outgoing, kept_back, .. } = self;
+        let outgoing = outgoing.as_mut().expect("taken by drop alone");
         loop {
-            if kept.len() >= KEPT_BACK {
+            if kept_back.len() >= KEPT_BACK {
                 // Read again once the request is done; till then an end is noticed by the writes.
                 return Poll::Pending;
             }
@@ -137,7 +177,7 @@ impl ClientStream {
             if read.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            kept.extend_from_slice(read.filled());
+            kept_back.extend_from_slice(read.filled());
         }
     }
 }
@@ -175,6 +215,19 @@ impl Outgoing {
 impl Drop for ClientStream {
     fn drop(&mut self) {
         let Some(mut outgoing) = self.outgoing.take() else { return };
+        if self.carrying && self.activity.is_kept() {
+            let stream = Self {
+                outgoing: Some(outgoing),
+                unread: Bytes::new(),
+                reading: self.reading,
+                kept_back: std::mem::take(&mut self.kept_back),
+                carrying: true,
+                socket: self.socket.clone(),
+                digest: self.digest.clone(),
+                activity: self.activity.clone(),
+            };
+            return self.activity.hand_back(stream);
+        }
         let held = !outgoing.held.is_empty();
         if !held && !self.carrying {
             return;
@@ -199,20 +252,23 @@ impl AsyncRead for ClientStream {
         if !self.outgoing().held.is_empty() {
             let _ = self.outgoing().poll_flush(cx);
         }
-        if self.kept_back.is_some() {
-            return self.poll_keep_back(cx);
+        match self.reading {
+            Reading::All => Pin::new(&mut self.outgoing().tls).poll_read(cx, buf),
+            Reading::Body(rest) => self.poll_body(rest, cx, buf),
+            Reading::Behind => self.poll_behind(cx),
         }
-        Pin::new(&mut self.outgoing().tls).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        // While a body is read, nobody may look for the client again until there is room for more of it upstream.
+        let holds = !matches!(self.reading, Reading::Body(_));
         let outgoing = self.outgoing();
-        if outgoing.written > 0 || outgoing.held.len() + buf.len() > HELD {
+        if outgoing.written > 0 || !holds || outgoing.held.len() + buf.len() > HELD {
             ready!(outgoing.poll_drain(cx))?;
         }
-        if buf.len() >= LARGE && outgoing.held.is_empty() {
+        if (!holds || buf.len() >= LARGE) && outgoing.held.is_empty() {
             return Pin::new(&mut outgoing.tls).poll_write(cx, buf);
         }
         let room = HELD - outgoing.held.len();
@@ -252,7 +308,7 @@ impl Shutdown for ClientStream {
     async fn shutdown(&mut self) {
         // The connection is given up either way.
         if AsyncWriteExt::shutdown(self).await.is_ok() {
-            self.kept_back = None;
+            self.reading = Reading::All;
             super::raw::linger(self).await;
         }
     }

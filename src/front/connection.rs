@@ -13,9 +13,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 
+use super::activity::CURRENT;
 use super::admission::Admitted;
 use super::client::ClientStream;
-use super::head::{self, Body, HeadLimits, Kind, NoHead};
+use super::head::{self, HeadLimits, Kind, NoHead};
 use super::raw;
 use crate::control::metrics::{Alpn, ConnectionRefusal, Handshake, HandshakeFailure, Refusal, TlsVersion};
 use crate::edge::Edge;
@@ -90,7 +91,7 @@ impl Door {
             Ok(Err(_)) => Err(NoTls::HandshakeFailed),
             Ok(Ok(tls)) => {
                 self.count_handshake(tls.get_ref().1);
-                Ok(ClientStream::new(tls, peer, admitted))
+                Ok(ClientStream::new(tls, peer, admitted, Arc::default()))
             }
         }
     }
@@ -142,26 +143,23 @@ impl Door {
                 // Between two requests nobody waits for an answer.
                 _ = shutdown.wait_for(|going| *going) => return,
             };
-            let surplus = match head {
-                Ok(Kind::Request { body: Body::Follows, .. }) => None,
-                Ok(Kind::Request { length, body: Body::None }) => Some(buf.split_off(length)),
+            let (length, body) = match head {
+                Ok(Kind::Request { length, body }) => (length, body),
                 Ok(Kind::Upgrade(length)) => {
                     let serving = upgrade::serve(self.edge.clone(), stream, buf, length, peer);
                     return Box::pin(serving).await;
                 }
                 Err(no_head) => return self.refuse(stream, no_head).await,
             };
-            stream.begin_request();
-            if let Some(surplus) = surplus {
-                stream.keep_back(surplus);
-            }
+            stream.begin_request(body, buf.split_off(length));
+            let activity = stream.activity().clone();
             let mut session = ServerSession::new_http1(stream);
             // Pingora parses the head anew, from here.
             session.set_pipelined_prefix(std::mem::take(&mut buf));
-            let Some(reused) = self.proxy.process_new_http(session, &self.shutdown).await else { return };
-            let (reused, _) = reused.consume();
+            let carried = CURRENT.scope(activity.clone(), self.proxy.process_new_http(session, &self.shutdown)).await;
             // It is the one that was handed over.
-            let Ok(same) = reused.into_any().downcast::<ClientStream>() else { return };
+            let reused = carried.and_then(|reused| reused.consume().0.into_any().downcast::<ClientStream>().ok());
+            let Some(same) = reused.or_else(|| activity.take_back()) else { return };
             stream = same;
             buf = stream.take_back();
         }

@@ -42,13 +42,15 @@ pub enum Kind {
     Upgrade(usize),
 }
 
-/// Whether a body follows a head.
+/// What body follows a head (RFC 9112 section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Body {
-    /// Neither `Content-Length` nor `Transfer-Encoding`.
+    /// None: neither `Content-Length` nor `Transfer-Encoding`, or a length of zero.
     None,
-    /// One of them.
-    Follows,
+    /// So many bytes.
+    Length(u64),
+    /// Chunks.
+    Chunked,
 }
 
 /// Why there is no request.
@@ -130,6 +132,7 @@ fn judge(request: &httparse::Request<'_, '_>, length: usize) -> Result<Kind, NoH
         return Err(NoHead::Method);
     }
     let (mut hosts, mut lengths, mut codings) = (0, 0, 0);
+    let mut announced = 0;
     let (mut upgrade, mut connection) = (false, false);
     for field in request.headers.iter() {
         let name = field.name;
@@ -142,9 +145,10 @@ fn judge(request: &httparse::Request<'_, '_>, length: usize) -> Result<Kind, NoH
             }
         } else if name.eq_ignore_ascii_case("content-length") {
             lengths += 1;
-            if field.value.is_empty() || !field.value.iter().all(u8::is_ascii_digit) {
-                return Err(NoHead::Malformed("Content-Length is not a number"));
-            }
+            let digits = std::str::from_utf8(field.value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+            announced = digits
+                .and_then(|digits| digits.parse().ok())
+                .ok_or(NoHead::Malformed("Content-Length is not a number"))?;
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
             codings += 1;
             if !field.value.eq_ignore_ascii_case(b"chunked") {
@@ -169,12 +173,16 @@ fn judge(request: &httparse::Request<'_, '_>, length: usize) -> Result<Kind, NoH
     if codings == 1 && lengths == 1 {
         return Err(NoHead::Malformed("Content-Length with Transfer-Encoding"));
     }
-    let body = if lengths + codings > 0 { Body::Follows } else { Body::None };
+    let body = match (codings, announced) {
+        (0, 0) => Body::None,
+        (0, length) => Body::Length(length),
+        _ => Body::Chunked,
+    };
     match (upgrade, connection && modern && request.method == Some("GET")) {
         (false, _) => Ok(Kind::Request { length, body }),
         // RFC 6455 section 4.1: all of it, or it is no WebSocket.
         (true, false) => Err(NoHead::Malformed("half an upgrade")),
-        (true, true) if body == Body::Follows => Err(NoHead::Malformed("an upgrade with a body")),
+        (true, true) if body != Body::None => Err(NoHead::Malformed("an upgrade with a body")),
         (true, true) => Ok(Kind::Upgrade(length)),
     }
 }
@@ -222,8 +230,13 @@ mod tests {
     async fn a_request_is_let_pass_and_an_upgrade_recognised() {
         assert_eq!(read_all("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await, bare("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
         let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
-        let expected = Ok(Kind::Request { length: post.len(), body: Body::Follows });
+        let expected = Ok(Kind::Request { length: post.len(), body: Body::Length(3) });
         assert_eq!(read_all(&format!("{post}abc")).await, expected);
+        let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let expected = Ok(Kind::Request { length: chunked.len(), body: Body::Chunked });
+        assert_eq!(read_all(chunked).await, expected);
+        let empty = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(read_all(empty).await, bare(empty));
         assert_eq!(read_all("GET / HTTP/1.0\r\n\r\n").await, bare("GET / HTTP/1.0\r\n\r\n"));
         assert_eq!(
             read_all("GET https://A/b HTTP/1.1\r\nHost: a\r\n\r\n").await,
@@ -248,6 +261,7 @@ mod tests {
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3, 3\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551616\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length : 3\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
             "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",

@@ -1,6 +1,8 @@
 //! The public door: listeners, TLS, and the first look at a request.
 
+pub mod activity;
 pub mod admission;
+pub mod body;
 pub mod client;
 pub mod connection;
 pub mod head;

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::forward::Said;
 use crate::config::Route;
 use crate::edge::Site;
+use crate::front::activity::{Activity, CURRENT};
 use crate::live::View;
 use crate::logging::RequestId;
 use crate::route::Refusal;
@@ -16,6 +17,8 @@ use crate::upstream::{BackendIndex, Upstream};
 
 /// One request.
 pub struct Context {
+    /// The connection it came on, where Pingora carries it.
+    pub client: Option<Arc<Activity>>,
     /// When its head was read.
     pub began: Instant,
     /// Its identity.
@@ -102,6 +105,7 @@ impl Context {
     pub fn new(site: Arc<Site>) -> Self {
         let now = Instant::now();
         Self {
+            client: CURRENT.try_with(Arc::clone).ok(),
             began: now,
             id: RequestId::random(),
             site,

@@ -295,6 +295,11 @@ impl ProxyHttp for Carrier {
             };
         }
         let error_code = respond::ending(&self.edge, session, ctx).await;
+        // What the page said of the connection holds: Pingora would end it whatever it said.
+        let goes_on = error_code != 0 && session.get_keepalive().is_some();
+        if let (true, Some(client)) = (goes_on, &ctx.client) {
+            client.keep();
+        }
         FailToProxy { error_code, can_reuse_downstream: false }
     }
 

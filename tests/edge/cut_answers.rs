@@ -16,7 +16,7 @@ use crate::site::{FQDN, Site, wait_until};
 
 /// How an upstream leaves.
 #[derive(Debug, Clone, Copy)]
-enum Leaves {
+pub enum Leaves {
     /// With a FIN.
     Closes,
     /// With a RST.
@@ -26,13 +26,13 @@ enum Leaves {
 }
 
 /// An upstream that answers each request with the same bytes, then waits, then leaves.
-struct Upstream {
-    address: SocketAddr,
+pub struct Upstream {
+    pub address: SocketAddr,
     requests: Arc<AtomicUsize>,
 }
 
 impl Upstream {
-    fn answering(parts: &[&str], pause: Duration, leaves: Leaves) -> Self {
+    pub fn answering(parts: &[&str], pause: Duration, leaves: Leaves) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(AtomicUsize::new(0));
@@ -47,11 +47,11 @@ impl Upstream {
         Self { address, requests }
     }
 
-    fn requests(&self) -> usize {
+    pub fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
 
-    fn site(&self, extra: &str) -> Site {
+    pub fn site(&self, extra: &str) -> Site {
         let address = self.address;
         Site::start_with(&format!(
             "shared: {{ sip: 'http://{address}' }}\nroutes: [ {{ path: /cut, service: sip }} ]\n{extra}"

@@ -51,7 +51,8 @@ async fn requests_sent_ahead_are_answered_in_order_or_not_at_all() {
         order.retain(|at| answers[*at..].len() > 12 && answers.as_bytes()[at + 12] == b' ');
         assert!(!order.is_empty(), "{ahead}\n{answers}");
         for at in order {
-            assert!([200, 404].contains(&status(&answers[at..])), "{ahead}\n{answers}");
+            // A head that never ends is answered as one alone on its connection would be.
+            assert!([200, 404, 408].contains(&status(&answers[at..])), "{ahead}\n{answers}");
         }
         if let (Some(one), Some(two)) = (answers.find("?n=1 "), answers.find("?n=2 ")) {
             assert!(one < two);

@@ -16,6 +16,7 @@ mod failover;
 mod fair_play;
 mod follow;
 mod framing;
+mod kept_connections;
 mod load;
 mod metrics;
 mod nodes;
