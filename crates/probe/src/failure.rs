@@ -1,6 +1,5 @@
 //! Why a probe failed, in words an operator acts on, and how the causes met on the way translate into them.
 
-use std::error::Error;
 use std::fmt::{self, Display};
 use std::io;
 
@@ -125,20 +124,6 @@ impl Failure {
             Some(detail) => Self::new(kind, detail),
             None => Self::new(kind, error),
         }
-    }
-
-    /// Finds the system's or TLS's own word below a library's error, if there is one.
-    pub(crate) fn below(error: &(dyn Error + 'static)) -> Option<Self> {
-        let mut next = Some(error);
-        // A chain of causes is a few links long; the bound keeps a looping one harmless.
-        for _ in 0..8 {
-            let error = next?;
-            if let Some(io) = error.downcast_ref::<io::Error>() {
-                return Some(Self::of_io(io));
-            }
-            next = error.source();
-        }
-        None
     }
 }
 

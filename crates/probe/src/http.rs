@@ -1,27 +1,21 @@
 //! The HTTP/1.1 check: one request, and is the answer the expected one? Redirects are answers, not directions.
 
 use std::fmt::{self, Debug};
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
+use std::io;
 
-use bytes::Bytes;
-use http::header::{CONNECTION, HOST, USER_AGENT};
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, USER_AGENT};
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::de::IgnoredAny;
+use tokio::io::AsyncWriteExt;
 
-use crate::failure::{Failure, FailureKind};
+use crate::answer::{self, Faulty, Head, NoAnswer};
+use crate::failure::Failure;
 use crate::status::StatusSet;
 use crate::tls::Tls;
 use crate::wire::Wire;
 
-/// A status line and headers beyond this are no answer to a health check.
-const HEAD_LIMIT: usize = 32 * 1024;
 const DEFAULT_BODY_LIMIT: usize = 64 * 1024;
 
 /// One request and what must come back.
@@ -92,11 +86,9 @@ impl HttpCheck {
         Self { tls: Some(tls), ..self }
     }
 
-    fn request(&self) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(self.body.clone()));
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.path.clone().into();
-        let headers = request.headers_mut();
+    /// The request as it is sent.
+    fn request(&self) -> Vec<u8> {
+        let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static("bascule-probe"));
         for name in self.headers.keys() {
             headers.remove(name);
@@ -104,7 +96,26 @@ impl HttpCheck {
         headers.extend(self.headers.clone());
         headers.insert(HOST, host_header(&self.host));
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        request
+        // The body is whole: no other framing may be said.
+        headers.remove(TRANSFER_ENCODING);
+        headers.remove(CONTENT_LENGTH);
+        if !self.body.is_empty() || matches!(self.method, Method::POST | Method::PUT | Method::PATCH) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(self.body.len()));
+        }
+        let mut out = format!("{} {} HTTP/1.1\r\n", self.method, self.path).into_bytes();
+        write_fields(&mut out, &headers);
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(&self.body);
+        out
+    }
+}
+
+/// Writes the fields of a request.
+pub(crate) fn write_fields(out: &mut Vec<u8>, headers: &HeaderMap) {
+    for (name, value) in headers {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            out.extend_from_slice(part);
+        }
     }
 }
 
@@ -138,49 +149,41 @@ pub(crate) fn host_header(authority: &Authority) -> HeaderValue {
     HeaderValue::from_str(text).expect("an authority is visible ASCII")
 }
 
-pub(crate) async fn ask(check: &HttpCheck, wire: Wire) -> Result<String, Failure> {
-    let (mut sender, connection) = http1::Builder::new()
-        .max_buf_size(HEAD_LIMIT)
-        .handshake(TokioIo::new(wire))
-        .await
-        .map_err(|error| failure(&error))?;
-    let mut connection = pin!(connection);
-    let mut connected = true;
-    let outcome = {
-        let mut exchange = pin!(exchange(check, &mut sender));
-        // The connection moves the bytes, the exchange waits for them. Both live in this one future, so dropping it
-        // closes the socket.
-        poll_fn(|cx| {
-            if connected && connection.as_mut().poll(cx).is_ready() {
-                connected = false;
-            }
-            exchange.as_mut().poll(cx)
-        })
-        .await
-    };
-    drop(sender);
-    if connected {
-        // One step more lets TLS say goodbye; nobody waits for it.
-        poll_fn(|cx| {
-            let _ = connection.as_mut().poll(cx);
-            Poll::Ready(())
-        })
-        .await;
-    }
+pub(crate) async fn ask(check: &HttpCheck, mut wire: Wire) -> Result<String, Failure> {
+    let outcome = exchange(check, &mut wire).await;
+    wire.end_tls().await;
     outcome
 }
 
-async fn exchange(check: &HttpCheck, sender: &mut http1::SendRequest<Full<Bytes>>) -> Result<String, Failure> {
-    let response = sender.send_request(check.request()).await.map_err(|error| failure(&error))?;
-    let status = response.status().as_u16();
+async fn exchange(check: &HttpCheck, wire: &mut Wire) -> Result<String, Failure> {
+    let asked = check.request();
+    // What refuses a request's end may have answered its beginning.
+    let sent = send(wire, &asked).await;
+    let mut buf = BytesMut::new();
+    let head = match (Head::read(wire, &mut buf).await, sent) {
+        (Ok(head), _) => head,
+        (Err(_), Err(error)) => return Err(Failure::of_io(&error)),
+        (Err(error), Ok(())) => return Err(failure(&error)),
+    };
+    let status = head.status.as_u16();
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(failure(&Faulty::Unasked101.into()));
+    }
     if !check.status.contains(status) {
         return Err(Failure::wrong(format_args!("HTTP {status} (expected {})", check.status)));
     }
-    let body = read(response, check.body_limit).await?;
+    let framing = answer::framing(head.status, &head.headers, check.method == Method::HEAD);
+    let framing = framing.map_err(|faulty| failure(&faulty.into()))?;
+    let body = read(wire, &mut buf, answer::Body::new(framing), check.body_limit).await?;
     for expectation in &check.expect {
         expectation.verify(&body).map_err(|what| Failure::wrong(format_args!("HTTP {status}, but the body {what}")))?;
     }
     Ok(format!("HTTP {status}"))
+}
+
+async fn send(wire: &mut Wire, bytes: &[u8]) -> io::Result<()> {
+    wire.write_all(bytes).await?;
+    wire.flush().await
 }
 
 struct Body {
@@ -189,11 +192,9 @@ struct Body {
 }
 
 /// Reads up to `limit` bytes, and to the end if that comes first: an answer that breaks off is not an answer.
-async fn read(response: Response<Incoming>, limit: usize) -> Result<Body, Failure> {
-    let mut incoming = response.into_body();
+async fn read(wire: &mut Wire, buf: &mut BytesMut, mut incoming: answer::Body, limit: usize) -> Result<Body, Failure> {
     let mut bytes = Vec::new();
-    while let Some(frame) = incoming.frame().await {
-        let Ok(data) = frame.map_err(|error| failure(&error))?.into_data() else { continue };
+    while let Some(data) = incoming.next(wire, buf).await.map_err(|error| failure(&error))? {
         let room = limit - bytes.len();
         bytes.extend_from_slice(&data[..data.len().min(room)]);
         if data.len() > room {
@@ -227,21 +228,13 @@ fn contains(text: &[u8], wanted: &[u8]) -> bool {
     wanted.is_empty() || text.windows(wanted.len()).any(|window| window == wanted)
 }
 
-fn failure(error: &hyper::Error) -> Failure {
-    if let Some(failure) = Failure::below(error) {
-        return failure;
+pub(crate) fn failure(error: &NoAnswer) -> Failure {
+    match error {
+        NoAnswer::Broken(error) => Failure::of_io(error),
+        NoAnswer::Faulty(Faulty::HeadTooLarge) => Failure::wrong(Faulty::HeadTooLarge),
+        NoAnswer::Faulty(Faulty::Unparseable) => Failure::wrong("not an HTTP/1.1 answer"),
+        NoAnswer::Faulty(faulty) => Failure::wrong(format_args!("not an HTTP/1.1 answer ({faulty})")),
     }
-    // A request that was never sent carries the reason why not.
-    if let Some(cause) = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<hyper::Error>()) {
-        return failure(cause);
-    }
-    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
-        return Failure::new(FailureKind::Reset, "connection closed before the answer was complete");
-    }
-    if error.is_parse_too_large() {
-        return Failure::wrong("the answer's headers are too large");
-    }
-    Failure::wrong(format_args!("not an HTTP/1.1 answer ({error})"))
 }
 
 #[cfg(test)]

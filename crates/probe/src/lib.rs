@@ -8,12 +8,13 @@
 //! Whatever the target sends, a probe keeps at most a few hundred kilobytes of it, quotes nothing of it but numbers
 //! and certificate names, and never
 //! repeats what it was told to send: a path or a header may hold a token. The libraries below log requests at *trace*,
-//! so keep `hyper` and `tungstenite` above that.
+//! so keep `tungstenite` above that.
 //!
 //! A probe's sockets are closed with a reset (zero linger): nothing stays in `TIME_WAIT` here, and a target drops what
 //! a probe gave up at once.
 #![forbid(unsafe_code)]
 
+pub mod answer;
 mod check;
 mod failure;
 mod http;
@@ -24,6 +25,7 @@ mod sip;
 mod status;
 mod tcp;
 pub mod tls;
+pub mod upgrade;
 mod websocket;
 mod wire;
 

@@ -2,23 +2,30 @@
 
 use std::fmt::{self, Debug};
 
+use ::http::header::SEC_WEBSOCKET_PROTOCOL;
+use ::http::uri::{Authority, PathAndQuery};
+use ::http::{HeaderMap, HeaderValue, StatusCode};
+use bytes::BytesMut;
 use futures_util::{SinkExt, StreamExt};
-use http::header::SEC_WEBSOCKET_PROTOCOL;
-use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, HeaderValue, Request};
+use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError, SubProtocolError};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use crate::answer::Head;
 use crate::failure::{Failure, FailureKind};
-use crate::http::host_header;
+use crate::http::{self, host_header, write_fields};
 use crate::meter::Meter;
 use crate::tls::Tls;
+use crate::upgrade::{self, Offer};
 use crate::wire::{GOODBYE, Wire};
 
+/// The fields that make an upgrade; a check's own may not replace them.
+const OURS: [&str; 6] =
+    ["host", "connection", "upgrade", "sec-websocket-version", "sec-websocket-key", "sec-websocket-extensions"];
 /// Enough for any echo; what a server pushes unasked may not be larger either.
 const MESSAGE_LIMIT: usize = 64 * 1024;
 const BUFFER: usize = 4 * 1024;
@@ -66,22 +73,31 @@ impl WebSocketCheck {
         Self { tls: Some(tls), ..self }
     }
 
-    fn request(&self) -> Result<Request<()>, http::Error> {
-        let uri =
-            http::Uri::builder().scheme("ws").authority(self.host.clone()).path_and_query(self.path.clone()).build()?;
-        let mut request = Request::builder().uri(uri).body(())?;
-        let headers = request.headers_mut();
-        headers.extend(self.headers.clone());
-        headers.insert("host", host_header(&self.host));
-        headers.insert("connection", HeaderValue::from_static("Upgrade"));
-        headers.insert("upgrade", HeaderValue::from_static("websocket"));
-        headers.insert("sec-websocket-version", HeaderValue::from_static("13"));
-        headers.insert("sec-websocket-key", HeaderValue::from_str(&generate_key())?);
-        headers.remove("sec-websocket-extensions");
+    /// The upgrade as it is sent.
+    fn request(&self, key: &str) -> Vec<u8> {
+        let mut headers = self.headers.clone();
+        for name in OURS {
+            headers.remove(name);
+        }
+        let mut out = format!("GET {} HTTP/1.1\r\n", self.path).into_bytes();
+        let host = host_header(&self.host);
+        for (name, value) in [
+            ("Host", host.as_bytes()),
+            ("Connection", b"Upgrade"),
+            ("Upgrade", b"websocket"),
+            ("Sec-WebSocket-Version", b"13"),
+            ("Sec-WebSocket-Key", key.as_bytes()),
+        ] {
+            for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+                out.extend_from_slice(part);
+            }
+        }
         if let Some(subprotocol) = &self.subprotocol {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, subprotocol.clone());
         }
-        Ok(request)
+        write_fields(&mut out, &headers);
+        out.extend_from_slice(b"\r\n");
+        out
     }
 }
 
@@ -108,16 +124,15 @@ impl Debug for Exchange {
     }
 }
 
-pub(crate) async fn ask(check: &WebSocketCheck, wire: Wire, meter: &mut Meter) -> Result<String, Failure> {
-    let request = check.request().map_err(|error| Failure::local("write the upgrade request", error))?;
+pub(crate) async fn ask(check: &WebSocketCheck, mut wire: Wire, meter: &mut Meter) -> Result<String, Failure> {
+    let early = shake_hands(check, &mut wire).await?;
     let limits = WebSocketConfig::default()
         .read_buffer_size(BUFFER)
         .write_buffer_size(0)
         .max_write_buffer_size(MESSAGE_LIMIT * 2)
         .max_message_size(Some(MESSAGE_LIMIT))
         .max_frame_size(Some(MESSAGE_LIMIT));
-    let (mut socket, _) =
-        client_async_with_config(request, wire, Some(limits)).await.map_err(|error| failure(&error))?;
+    let mut socket = WebSocketStream::from_partially_read(wire, early, Role::Client, Some(limits)).await;
     let answer = match &check.exchange {
         Exchange::Nothing => "WebSocket open",
         Exchange::Ping => {
@@ -144,6 +159,32 @@ pub(crate) async fn ask(check: &WebSocketCheck, wire: Wire, meter: &mut Meter) -
     meter.passed(answer);
     close(socket).await;
     Ok(answer.to_owned())
+}
+
+/// Upgrades; what the target said behind its answer.
+async fn shake_hands(check: &WebSocketCheck, wire: &mut Wire) -> Result<Vec<u8>, Failure> {
+    let key = generate_key();
+    let sent = async {
+        wire.write_all(&check.request(&key)).await?;
+        wire.flush().await
+    };
+    sent.await.map_err(|error| Failure::of_io(&error))?;
+    let mut buf = BytesMut::new();
+    let head = Head::read(wire, &mut buf).await.map_err(|error| http::failure(&error))?;
+    if head.status != StatusCode::SWITCHING_PROTOCOLS {
+        let status = head.status.as_u16();
+        return Err(Failure::wrong(format_args!("HTTP {status} instead of a WebSocket (101)")));
+    }
+    let offer = Offer { key: key.as_bytes(), subprotocols: offered(check), extensions: Vec::new() };
+    offer.verify(&head).map_err(Failure::wrong)?;
+    if check.subprotocol.is_some() && !head.headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
+        return Err(Failure::wrong("the server does not agree to the subprotocol"));
+    }
+    Ok(buf.to_vec())
+}
+
+fn offered(check: &WebSocketCheck) -> Vec<&[u8]> {
+    check.subprotocol.iter().flat_map(|offers| upgrade::items(offers.as_bytes())).collect()
 }
 
 async fn round_trip(
@@ -184,24 +225,14 @@ async fn close(mut socket: WebSocketStream<Wire>) {
 fn failure(error: &Error) -> Failure {
     match error {
         Error::Io(error) => Failure::of_io(error),
-        Error::Http(response) => {
-            Failure::wrong(format_args!("HTTP {} instead of a WebSocket (101)", response.status().as_u16()))
-        }
         Error::ConnectionClosed
         | Error::AlreadyClosed
-        | Error::Protocol(ProtocolError::HandshakeIncomplete | ProtocolError::ResetWithoutClosingHandshake) => {
+        | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
             Failure::new(FailureKind::Reset, "connection closed before the answer was complete")
-        }
-        Error::Protocol(ProtocolError::SecWebSocketAcceptKeyMismatch) => Failure::wrong(
-            "the upgrade's Sec-WebSocket-Accept does not match: not a WebSocket server, or a cache in between",
-        ),
-        Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(SubProtocolError::NoSubProtocol)) => {
-            Failure::wrong("the server does not agree to the subprotocol")
         }
         Error::Capacity(CapacityError::MessageTooLong { size, .. }) => {
             Failure::wrong(format_args!("a WebSocket message of {size} bytes"))
         }
-        Error::AttackAttempt | Error::Capacity(_) => Failure::wrong("the answer's headers are too large"),
         other => Failure::wrong(other),
     }
 }

@@ -90,6 +90,24 @@ async fn the_request_is_the_one_that_was_asked_for() {
 }
 
 #[tokio::test]
+async fn an_answer_that_traffic_takes_is_taken() {
+    let fields: String = (0..250).map(|n| format!("X-{n}: y\r\n")).collect();
+    let large = format!("X: {}\r\n", "y".repeat(100_000));
+    for head in ["X: folded\r\n here\r\n", "X : y\r\n", "Content-Length: 8\r\n", "X: caf\u{e9}\r\n", &fields, &large] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{head}Content-Length: 8\r\n\r\nit works");
+        let report = run(answering(answer).await, AMPLE, containing("works")).await;
+        assert_eq!(report.result.as_deref(), Ok("HTTP 200"), "{head:.100}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_protocol_that_was_not_asked_for_is_wrong() {
+    let target = answering("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n").await;
+    let any = Kind::Http(check("/").expecting("100-599".parse().unwrap()));
+    assert_fails(&run(target, AMPLE, any).await, FailureKind::Wrong, Phase::Answer, "no upgrade was asked for");
+}
+
+#[tokio::test]
 async fn a_status_outside_the_set_is_wrong_and_named() {
     let target = answering("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n").await;
     assert_fails(&run(target, AMPLE, get("/")).await, FailureKind::Wrong, Phase::Answer, "HTTP 503 (expected 200-299)");

@@ -218,6 +218,30 @@ async fn hostile_frames_are_wrong_and_never_kept() {
 }
 
 #[tokio::test]
+async fn an_upgrade_that_traffic_takes_is_taken() {
+    let many: String = (0..200).map(|n| format!("X-{n}: y\r\n")).collect();
+    for head in ["X: folded\r\n here\r\n", "X : y\r\n", "Connection: keep-alive\r\n", &many] {
+        let head = head.to_owned();
+        let target = serve(move |mut stream| {
+            let head = head.clone();
+            async move {
+                let request = read_head(&mut stream).await;
+                let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+                let accept = derive_accept_key(key.as_bytes());
+                let answer = format!(
+                    "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 101 Switching Protocols\r\n{head}Upgrade: websocket\r\n\
+                     Connection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+                );
+                let _ = stream.write_all(answer.as_bytes()).await;
+                drain(&mut stream).await;
+            }
+        })
+        .await;
+        assert_answers(&run(target, AMPLE, open(Exchange::Nothing)).await, "WebSocket open");
+    }
+}
+
+#[tokio::test]
 async fn upgrade_headers_without_end_are_given_up() {
     let target = serve(|mut stream| async move {
         read_head(&mut stream).await;
