@@ -90,6 +90,8 @@ pub enum Ending {
     ParkingFull,
     /// The upstream broke off and the request must not be sent twice.
     Lost,
+    /// What the upstream answered is not HTTP as everybody reads it.
+    BadAnswer,
     /// The upstream broke off in the middle of the answer.
     Truncated,
     /// The upstream did not answer in time.

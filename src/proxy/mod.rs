@@ -2,6 +2,7 @@
 
 pub mod context;
 pub mod forward;
+pub mod hop;
 pub mod park;
 pub mod record;
 pub mod respond;

@@ -107,6 +107,7 @@ fn count(edge: &Edge, ctx: &Context, status: Option<u16>) {
     if matches!(
         ctx.ending,
         Ending::Lost
+            | Ending::BadAnswer
             | Ending::Truncated
             | Ending::TimedOut
             | Ending::Waiting
@@ -153,6 +154,7 @@ fn ended(ending: Ending) -> Ended {
         Ending::Waiting => Ended::NobodyWorks,
         Ending::ParkedTooLong | Ending::ParkingFull => Ended::ParkExpired,
         Ending::Lost | Ending::Truncated => Ended::UpstreamGone,
+        Ending::BadAnswer => Ended::UpstreamProtocol,
         Ending::TimedOut => Ended::UpstreamTimeout,
         Ending::ClientGone => Ended::ClientGone,
         Ending::Internal => Ended::Internal,

@@ -34,7 +34,7 @@ pub fn page_of_ending(ending: Ending) -> Option<ErrorPage> {
         Ending::Malformed => ErrorPage::BadRequest,
         Ending::BodyTooLarge => ErrorPage::ContentTooLarge,
         Ending::ClientSlow => ErrorPage::RequestTimeout,
-        Ending::Lost => ErrorPage::BadGateway,
+        Ending::Lost | Ending::BadAnswer => ErrorPage::BadGateway,
         Ending::TimedOut => ErrorPage::GatewayTimeout,
         Ending::Internal => ErrorPage::Internal,
         Ending::Waiting | Ending::Draining | Ending::ParkedTooLong | Ending::ParkingFull => return None,

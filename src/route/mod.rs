@@ -126,7 +126,8 @@ fn allows(websocket: &WebSocket, offered: Option<&str>) -> bool {
         WebSocket::No => false,
         WebSocket::Allowed { subprotocols } if subprotocols.is_empty() => true,
         WebSocket::Allowed { subprotocols } => offered.is_some_and(|offered| {
-            let mut offers = offered.split(',').map(str::trim).peekable();
+            // RFC 9110 section 5.6.1: an empty item is none.
+            let mut offers = offered.split(',').map(str::trim).filter(|offer| !offer.is_empty()).peekable();
             offers.peek().is_some() && offers.all(|o| subprotocols.iter().any(|s| s == o))
         }),
     }

@@ -1,14 +1,19 @@
 //! WebSocket upgrades: routed and connected like requests, then left to the tunnel.
 
 mod exchange;
+mod handshake;
+mod refusal;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use http::header::{HeaderValue, SEC_WEBSOCKET_VERSION};
 use http::{HeaderMap, Method, StatusCode};
 use pingora::protocols::Stream;
+use probe::answer::{Framing, NoAnswer as NoHead};
+use probe::upgrade::Offer;
 use tokio::io::{AsyncWriteExt, Result as IoResult};
 use tokio::time::timeout;
 
@@ -30,7 +35,9 @@ use crate::upstream::Upstream;
 use crate::upstream::connect::ConnectError;
 use crate::upstream::signs::Sign;
 use crate::upstream::stream::UpstreamStream;
+use crate::waiting::ErrorPage;
 use exchange::NoAnswer;
+use handshake::{Handshake, NoHandshake};
 
 /// For an upstream to answer an upgrade.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -45,14 +52,12 @@ pub async fn serve(edge: Arc<Edge>, mut client: Stream, mut buf: BytesMut, lengt
     let Ok(httparse::Status::Complete(_)) = request.parse(&buf) else { return };
     let asked = match Handshake::of(&request) {
         Ok(asked) => asked,
-        Err(status) => {
+        Err(why) => {
             ctx.ending = Ending::Refused(Refusal::UpgradeNotAllowed);
-            let version =
-                HeaderMap::from_iter([(http::header::SEC_WEBSOCKET_VERSION, "13".parse().expect("a number"))]);
-            let answer = exchange::Answer { status, headers: version, rest: Vec::new() };
+            let (status, message) = no_handshake(&edge, why);
             let target = request.path.unwrap_or("/");
             record::request(&edge, &ctx, seen(peer, target, None, status.as_u16()));
-            finish(&edge, &mut client, &exchange::reply(&answer)).await;
+            finish(&edge, &mut client, &message).await;
             return;
         }
     };
@@ -72,9 +77,12 @@ pub async fn serve(edge: Arc<Edge>, mut client: Stream, mut buf: BytesMut, lengt
     };
     let target: Box<str> = asked.target.into();
     let (session, mut upstream, answer) = match opened {
-        Opened::Refused(answer) => {
-            record::request(&edge, &ctx, asked.seen(peer, answer.status.as_u16()));
-            finish(&edge, &mut client, &exchange::reply(&answer)).await;
+        Opened::Refused { mut upstream, answer } => {
+            let status = answer.status.as_u16();
+            let passed = refusal::pass_on(&mut client, &mut upstream, answer, ctx.site.config.limits.write_stall).await;
+            ctx.ending = passed.ending;
+            record::request(&edge, &ctx, Seen { bytes_out: passed.bytes, ..asked.seen(peer, status) });
+            finish(&edge, &mut client, b"").await;
             return;
         }
         Opened::Accepted { session, upstream, answer } => (session, upstream, answer),
@@ -91,7 +99,7 @@ pub async fn serve(edge: Arc<Edge>, mut client: Stream, mut buf: BytesMut, lengt
     // From here on the session's own orders end it, at a frame boundary.
     upstream.release();
     drop(buf);
-    let early = Early { from_client: early.to_vec(), from_upstream: answer.rest };
+    let early = Early { from_client: early.to_vec(), from_upstream: answer.rest.to_vec() };
     // A task of its own: it is small, and lasts.
     tokio::spawn(async move {
         let open =
@@ -110,58 +118,32 @@ pub async fn serve(edge: Arc<Edge>, mut client: Stream, mut buf: BytesMut, lengt
     });
 }
 
+/// The status and the whole answer to what asks for an upgrade and is none.
+fn no_handshake(edge: &Edge, why: NoHandshake) -> (StatusCode, Vec<u8>) {
+    match why {
+        NoHandshake::Version => {
+            // RFC 6455 section 4.4, and RFC 9110 section 15.5.22.
+            let status = StatusCode::UPGRADE_REQUIRED;
+            let version = HeaderMap::from_iter([(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))]);
+            let framing = Framing::Length(0);
+            let answer = exchange::Answer { status, headers: version, framing, rest: BytesMut::new() };
+            (status, exchange::reply(&answer))
+        }
+        NoHandshake::Malformed => {
+            let page = edge.pages.errors.answer(ErrorPage::BadRequest, None);
+            (page.status, raw::page(&page))
+        }
+    }
+}
+
 fn seen<'a>(client: SocketAddr, target: &'a str, host: Option<&'a str>, status: u16) -> Seen<'a> {
     let status = Some(status);
     Seen { client, protocol: Protocol::WebSocket, method: Method::GET, target, host, status, bytes_out: 0 }
 }
 
-/// What an upgrade asks for.
-struct Handshake<'a> {
-    host: Option<&'a str>,
-    target: &'a str,
-    path: &'a str,
-    query: Option<&'a str>,
-    subprotocols: Option<&'a str>,
-    language: Option<&'a [u8]>,
-}
-
-impl<'a> Handshake<'a> {
-    /// Checks RFC 6455 section 4.2.1 as far as an intermediary must.
-    fn of(request: &httparse::Request<'_, 'a>) -> Result<Self, StatusCode> {
-        let field =
-            |name: &str| request.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|f| f.value);
-        let text = |name: &str| field(name).and_then(|value| std::str::from_utf8(value).ok());
-        if text("sec-websocket-version").map(str::trim) != Some("13") {
-            return Err(StatusCode::UPGRADE_REQUIRED);
-        }
-        if text("sec-websocket-key").is_none_or(|key| key.trim().len() != 24) {
-            return Err(StatusCode::BAD_REQUEST);
-        }
-        let target = request.path.unwrap_or("/");
-        let (path, query) = match target.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (target, None),
-        };
-        Ok(Self {
-            host: text("host"),
-            target,
-            path,
-            query,
-            subprotocols: text("sec-websocket-protocol"),
-            language: field("accept-language"),
-        })
-    }
-}
-
-impl Handshake<'_> {
-    fn seen(&self, client: SocketAddr, status: u16) -> Seen<'_> {
-        seen(client, self.target, self.host, status)
-    }
-}
-
 enum Opened {
-    /// The upstream said no.
-    Refused(exchange::Answer),
+    /// The upstream said no, and perhaps why.
+    Refused { upstream: Box<UpstreamStream>, answer: exchange::Answer },
     /// The upstream said 101.
     Accepted { session: Session, upstream: Box<UpstreamStream>, answer: exchange::Answer },
 }
@@ -179,7 +161,7 @@ async fn open(
         host: asked.host,
         path: asked.path,
         query: asked.query,
-        upgrade: Some(asked.subprotocols),
+        upgrade: Some(asked.subprotocols.as_deref()),
     };
     let carried = site.router.decide(&what).map_err(Ending::Refused)?;
     let route = site.router.routes()[carried.route].clone();
@@ -191,7 +173,7 @@ async fn open(
     };
     let said = Said::new(address, asked.host.unwrap_or_default(), ctx.id);
     let service = &site.config.services[route.service.0];
-    let head = exchange::request(request, &target, &said, &service.host);
+    let head = exchange::request(request, &asked.options, &target, &said, &service.host);
     let user = User::of(asked.query, address);
     loop {
         let (view, upstream) = select::next(edge, ctx, &route).await?;
@@ -224,7 +206,7 @@ async fn open(
             biased;
             // Nothing was said to the client yet: it is sent to the new side without noticing.
             _ = session.told() => continue,
-            tried = shake_hands(ctx, &upstream, &head) => tried,
+            tried = shake_hands(ctx, &upstream, &head, &asked.offer) => tried,
         };
         let (stream, mut answer) = match tried {
             Ok(shaken) => shaken,
@@ -233,8 +215,10 @@ async fn open(
                 note_failure(edge, ctx, sign_of(&error));
                 continue;
             }
-            Err(Failure::Answer(NoAnswer::Malformed(_))) => return Err(Ending::Lost),
-            Err(Failure::Answer(NoAnswer::Broken(_))) => {
+            Err(Failure::Answer(NoAnswer::NotOpened(_) | NoAnswer::Head(NoHead::Faulty(_)))) => {
+                return Err(Ending::BadAnswer);
+            }
+            Err(Failure::Answer(NoAnswer::Head(NoHead::Broken(_)))) => {
                 // A handshake is a GET: nothing is done twice. But one that breaks its upstream shall not do so for ever.
                 ctx.replays += 1;
                 if ctx.replays > MOST_REPLAYS && edge.live.view() == view {
@@ -263,7 +247,7 @@ async fn open(
         answer.headers.insert(X_REQUEST_ID, said.id.clone());
         return Ok(match answer.status {
             StatusCode::SWITCHING_PROTOCOLS => Opened::Accepted { session, upstream: stream, answer },
-            _ => Opened::Refused(answer),
+            _ => Opened::Refused { upstream: stream, answer },
         });
     }
 }
@@ -281,12 +265,13 @@ async fn shake_hands(
     ctx: &mut Context,
     upstream: &Upstream,
     head: &[u8],
+    offer: &Offer<'_>,
 ) -> Result<(Box<UpstreamStream>, exchange::Answer), Failure> {
     let mut stream = Box::new(upstream.connector.open().await.map_err(Failure::Connect)?);
     ctx.connected_after = Some(ctx.attempt_began.elapsed());
     let exchanged = timeout(HANDSHAKE, async {
-        write(&mut stream, head).await?;
-        exchange::answer(&mut stream).await
+        write(&mut stream, head).await.map_err(NoHead::from)?;
+        exchange::answer(&mut stream, offer).await
     });
     let awaiting = upstream.traffic.sent();
     let exchanged = exchanged.await;

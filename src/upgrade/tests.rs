@@ -20,7 +20,8 @@ use crate::tunnel::Pacing;
 const TOO_LONG: Duration = Duration::from_secs(30);
 const REQUEST: &[u8] = b"GET /cti HTTP/1.1\r\nHost: edge.example.org\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
-const ACCEPTED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+const ACCEPTED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI=\r\n\r\n";
 
 /// An Edge that serves Main, and where its backends listen.
 struct Site {
