@@ -49,6 +49,8 @@ pub struct Context {
     pub replays: u32,
     /// When it stops waiting for a decision; set by the first wait.
     pub park_until: Option<Instant>,
+    /// Interim answers (1xx) of this attempt.
+    pub interim: usize,
     /// For how long it waited.
     pub parked: Duration,
     /// Time to get a connection, last attempt.
@@ -123,6 +125,7 @@ impl Context {
             attempts_here: 0,
             replays: 0,
             park_until: None,
+            interim: 0,
             parked: Duration::ZERO,
             connected_after: None,
             pooled: false,

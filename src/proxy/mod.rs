@@ -1,5 +1,6 @@
 //! Ordinary requests, carried by Pingora: routed, sent to the live side, parked and replayed across a switch.
 
+pub mod answer;
 pub mod context;
 pub mod forward;
 pub mod hop;
@@ -13,12 +14,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::Version;
 use http::header::{ACCEPT_LANGUAGE, CONTENT_LENGTH, HOST, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
+use probe::answer::{Faulty, MOST_INTERIM};
 
 use crate::config::Replay;
 use crate::control::metrics::ConnectFailure;
@@ -34,8 +37,9 @@ const ENDED: &str = "ended by the edge";
 /// Error type of a certificate that is not trusted.
 const UNTRUSTED: &str = "untrusted certificate";
 
-/// Headers of an upstream's connection, or that would lead clients past the front door.
-const NOT_FOR_CLIENTS: [&str; 4] = ["keep-alive", "proxy-connection", "upgrade", "alt-svc"];
+/// Error type of an answer that is not HTTP as everybody reads it.
+const BAD_ANSWER: &str = "bad answer";
+
 /// How often a request that may have reached an upstream is sent again while no switch is the cause.
 pub const MOST_REPLAYS: u32 = 2;
 
@@ -92,6 +96,9 @@ impl ProxyHttp for Carrier {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         session.set_read_timeout(Some(ctx.site.config.limits.request_body));
         session.set_write_timeout(Some(ctx.site.config.limits.write_stall));
+        // RFC 9110 section 15.2: HTTP/1.0 knows no interim answers.
+        let old = session.req_header().version == Version::HTTP_10;
+        session.as_downstream_mut().set_ignore_info_resp(old);
         if let Err(refusal) = self.decide(session, ctx) {
             ctx.ending = Ending::Refused(refusal);
             respond::error(&self.edge, session, respond::page_of(refusal)).await?;
@@ -211,8 +218,10 @@ impl ProxyHttp for Carrier {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
+        answer::normalise(response, session.req_header()).map_err(bad_answer)?;
         if response.status.is_informational() {
-            return Ok(());
+            ctx.interim += 1;
+            return if ctx.interim > MOST_INTERIM { Err(bad_answer(Faulty::Interim)) } else { Ok(()) };
         }
         ctx.awaiting = None;
         ctx.answered_after = Some(ctx.attempt_began.elapsed());
@@ -221,9 +230,6 @@ impl ProxyHttp for Carrier {
         }
         if let Some(said) = &ctx.said {
             response.insert_header(forward::X_REQUEST_ID, said.id.clone())?;
-        }
-        for name in NOT_FOR_CLIENTS {
-            response.remove_header(name);
         }
         let host = host(session.req_header()).unwrap_or_default();
         for (name, values) in ctx.site.insiders.rewrite(&response.headers, host) {
@@ -270,10 +276,13 @@ impl ProxyHttp for Carrier {
         }
         self.note_failure(ctx, &error);
         let slow = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
+        // The same question gets the same answer again, unless a pooled connection was out of step.
+        let bad = matches!(error.etype(), ErrorType::Custom(BAD_ANSWER) | ErrorType::InvalidHTTPHeader);
         if respond::final_response(session).is_some() {
             ctx.ending = Ending::Truncated;
-        } else if self.may_replay(session, ctx, slow) {
+        } else if (!bad || ctx.pooled) && self.may_replay(session, ctx, slow) {
             ctx.replays += 1;
+            ctx.interim = 0;
             ctx.body = 0;
             ctx.body_ended = false;
             error.set_retry(true);
@@ -281,6 +290,7 @@ impl ProxyHttp for Carrier {
             ctx.ending = match slow {
                 true if !ctx.body_ended => Ending::ClientSlow,
                 true => Ending::TimedOut,
+                false if bad => Ending::BadAnswer,
                 false => Ending::Lost,
             };
         }
@@ -351,6 +361,11 @@ impl Carrier {
         // A configuration loaded since listens to its own signs.
         self.edge.site().upstreams.raise(upstream, sign);
     }
+}
+
+/// An upstream's answer that is not passed on.
+fn bad_answer(faulty: Faulty) -> Box<Error> {
+    Error::because(ErrorType::Custom(BAD_ANSWER), "the upstream's answer", faulty).into_up()
 }
 
 fn connect_failure(kind: &ErrorType) -> Option<ConnectFailure> {

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, reason = "everything here is a test")]
 
+mod answers;
 mod bad_connections;
 mod bad_input;
 mod bodies;

@@ -8,6 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use ring::digest::{SHA256, digest};
 
 use crate::client::{Client, Speaks};
+use crate::odd::Odd;
 use crate::site::{FQDN, Site, wait_until};
 
 #[tokio::test]
@@ -27,6 +28,34 @@ async fn redirects_and_cookies_of_an_upstream_become_the_sites_own() {
     for speaks in [Speaks::H1, Speaks::H2] {
         let answer = client.connect(speaks).await.unwrap().get("/xuc/lab/cookie").await.unwrap();
         assert_eq!(answer.headers["set-cookie"], "demo=main; Path=/; HttpOnly");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_leads_to_an_upstream_however_it_is_written() {
+    let odd = Odd::answering(|head| {
+        let host = head.lines().find_map(|line| line.strip_prefix("x-upstream: ")).unwrap_or("nobody");
+        let port = host.rsplit(':').next().unwrap();
+        format!(
+            "HTTP/1.1 302 Found\r\nLocation: HTTP://user@{host}/caf\u{e9}\r\nContent-Location: http://127.0.0.1.:80/a\r\n\
+             Refresh: 5;URL='http://{host}/b'\r\nLink: <//[::ffff:127.0.0.1]:{port}/c>; rel=next\r\n\
+             Set-Cookie: a=\u{e9}; domain=127.0.0.1; Path=/\r\nAccess-Control-Allow-Origin: http://{host}\r\n\
+             Content-Length: 0\r\n\r\n"
+        )
+        .into()
+    });
+    let site = odd.site();
+    let upstream = odd.address.to_string();
+    for speaks in [Speaks::H1, Speaks::H2] {
+        let builder = Request::builder().uri("/odd").header("x-upstream", &upstream);
+        let answer = Client::of(&site).connect(speaks).await.unwrap().request(builder, "").await.unwrap();
+        let field = |name: &str| String::from_utf8(answer.headers[name].as_bytes().to_vec()).unwrap();
+        assert_eq!(field("location"), format!("https://{FQDN}/caf\u{e9}"));
+        assert_eq!(field("content-location"), format!("https://{FQDN}/a"));
+        assert_eq!(field("refresh"), format!("5;URL='https://{FQDN}/b'"));
+        assert_eq!(field("link"), format!("<https://{FQDN}/c>; rel=next"));
+        assert_eq!(field("set-cookie"), "a=\u{e9}; Path=/");
+        assert_eq!(field("access-control-allow-origin"), format!("http://{upstream}"));
     }
 }
 

@@ -1,0 +1,175 @@
+//! Answers as no good server would write them: taken alike by checks, requests and upgrades, and passed on in one form.
+
+use std::time::Duration;
+
+use http::uri::{Authority, PathAndQuery};
+use probe::{Check, HttpCheck, Kind};
+
+use crate::client::{Client, Speaks};
+use crate::odd::Odd;
+use crate::raw::{say, status};
+use crate::site::{FQDN, wait_until};
+
+fn get(target: &str, version: &str) -> String {
+    format!("GET {target} {version}\r\nHost: {FQDN}\r\nConnection: close\r\n\r\n")
+}
+
+fn upgrade(target: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: {FQDN}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+}
+
+/// An upstream that answers `/odd/N` by the N-th of these.
+fn numbered(answers: Vec<String>) -> Odd {
+    Odd::answering(move |head| {
+        let number = head.split(' ').nth(1).unwrap().rsplit('/').next().unwrap().parse::<usize>();
+        number.map_or_else(|_| b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec(), |n| answers[n].clone().into())
+    })
+}
+
+/// Each answer, and whether it is one.
+fn odd_answers() -> Vec<(String, bool)> {
+    let ok = |fields: &str| (format!("HTTP/1.1 200 OK\r\n{fields}\r\nok"), true);
+    let wrong = |fields: &str| (format!("HTTP/1.1 200 OK\r\n{fields}\r\nok"), false);
+    let fields = |count: usize| (0..count).map(|n| format!("X-{n}: y\r\n")).collect::<String>();
+    let chunked = "Transfer-Encoding: chunked\r\n\r\n2;x=y\r\nok\r\n0\r\nTrailer: t\r\n\r\n";
+    vec![
+        ok("Content-Length: 2\r\n"),
+        ok("X: folded\r\n here\r\n\tand there\r\nContent-Length: 2\r\n"),
+        ok("X : y\r\nContent-Length : 2\r\n"),
+        ok(&format!("{}Content-Length: 2\r\n", fields(250))),
+        ok(&format!("X: {}\r\nContent-Length: 2\r\n", "y".repeat(60_000))),
+        ok("X: caf\u{e9}\r\nContent-Length: 2\r\n"),
+        ok("Content-Length: 2\r\nContent-Length: 2\r\n"),
+        ok("Content-Length: 2, 2\r\n"),
+        ok("Transfer-Encoding: identity\r\n"),
+        ok("Transfer-Encoding: identity\r\nContent-Length: 9\r\n"),
+        ok("Connection: X-Hop, close\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\n"),
+        ("HTTP/1.0 200 OK\r\n\r\nok".to_owned(), true),
+        ("HTTP/1.1 200\r\n\r\nok".to_owned(), true),
+        (format!("HTTP/1.1 200 OK\r\n{chunked}"), true),
+        (format!("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n{chunked}"), true),
+        (
+            format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n{chunked}"),
+            true,
+        ),
+        wrong(&format!("{}Content-Length: 2\r\n", fields(257))),
+        wrong(&format!("X: {}\r\nContent-Length: 2\r\n", "y".repeat(300_000))),
+        wrong("Content-Length: 2\r\nContent-Length: 3\r\n"),
+        wrong("Content-Length: 2, 3\r\n"),
+        wrong("Content-Length: -2\r\n"),
+        wrong("Content-Length: +2\r\n"),
+        wrong("Content-Length: two\r\n"),
+        wrong("Transfer-Encoding: gzip\r\n"),
+        wrong("Transfer-Encoding: gzip, chunked\r\n"),
+        wrong("Transfer-Encoding: chunked, chunked\r\n"),
+        wrong("no colon\r\n"),
+        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n".to_owned(), false),
+        (format!("{}HTTP/1.1 200 OK\r\n\r\nok", "HTTP/1.1 102 Wait\r\n\r\n".repeat(100)), false),
+        ("HTTP/2 200 OK\r\n\r\nok".to_owned(), false),
+        ("SSH-2.0-OpenSSH_9.2\r\n\r\n".to_owned(), false),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_a_request_and_an_upgrade_read_an_answer_alike() {
+    let table = odd_answers();
+    let odd = numbered(table.iter().map(|(answer, _)| answer.clone()).collect());
+    let site = odd.site();
+    let client = Client::of(&site);
+    for (number, (answer, good)) in table.iter().enumerate() {
+        let target = format!("/odd/{number}");
+        let path = PathAndQuery::try_from(target.clone()).unwrap();
+        let asking = HttpCheck::get(path, Authority::from_static("odd"));
+        let report = Check::new(odd.address, Duration::from_secs(20), Kind::Http(asking)).run().await;
+        assert_eq!(report.is_up(), *good, "a check of {answer:.200}: {report:?}");
+        let expected = if *good { 200 } else { 502 };
+        let got = say(&client, get(&target, "HTTP/1.1").as_bytes()).await;
+        let (head, body) = got.split_once("\r\n\r\n").unwrap();
+        // The interim answers before it are passed on.
+        let last = if status(head) == 100 { body.split_once("\r\n\r\n").unwrap().1 } else { &got };
+        assert_eq!(status(last), expected, "h1 of {answer:.200}: {last:.200}");
+        assert!(!*good || last.contains("ok"), "h1 of {answer:.200}: {last:.200}");
+        for field in ["x-hop", "keep-alive:"] {
+            assert!(!got.to_ascii_lowercase().contains(field), "{field} of {answer:.200}");
+        }
+        // The client at hand takes no larger head over h2.
+        if !*good || answer.len() < 10_000 {
+            let got = client.connect(Speaks::H2).await.unwrap().get(&target).await.unwrap();
+            assert_eq!(got.status, expected, "h2 of {answer:.200}");
+            assert!(!*good || got.text() == "ok", "h2 of {answer:.200}: {}", got.text());
+        }
+        let refused = say(&client, upgrade(&target).as_bytes()).await;
+        assert_eq!(status(&refused), expected, "an upgrade for {answer:.200}: {refused:.300}");
+    }
+    wait_until("the log tells it", || site.access_log().contains("upstream_protocol"));
+    // Nobody asks in vain again and again.
+    let last = table.len() - 1;
+    assert_eq!(odd.count(&format!("/odd/{last}")), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_says_its_length_once_and_no_body_where_there_is_none() {
+    let answers = [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok", Some("content-length: 2")),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok", Some("content-length: 2")),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nok", Some("transfer-encoding: chunked")),
+        ("HTTP/1.0 200 OK\r\nTransfer-Encoding: identity\r\n\r\nok", Some("transfer-encoding: chunked")),
+        ("HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\n\r\n", None),
+        ("HTTP/1.1 204 No\r\nContent-Length: 0\r\n\r\n", None),
+        ("HTTP/1.1 304 No\r\nTransfer-Encoding: chunked\r\n\r\n", None),
+        ("HTTP/1.1 426 No\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n", Some("content-length: 0")),
+    ];
+    let odd = numbered(answers.iter().map(|(answer, _)| (*answer).to_owned()).collect());
+    let site = odd.site();
+    let client = Client::of(&site);
+    for (number, (answer, expected)) in answers.iter().enumerate() {
+        let said = say(&client, get(&format!("/odd/{number}"), "HTTP/1.1").as_bytes()).await;
+        let head = said.split_once("\r\n\r\n").unwrap().0.to_ascii_lowercase();
+        let framing: Vec<&str> = head
+            .split("\r\n")
+            .filter(|line| line.starts_with("content-length:") || line.starts_with("transfer-encoding:"))
+            .collect();
+        assert_eq!(framing, Vec::from_iter(*expected), "{answer}\n{head}");
+        assert_eq!(head.contains("\r\nupgrade: websocket"), answer.contains("426"), "{head}");
+        for speaks in [Speaks::H1, Speaks::H2] {
+            let got = client.connect(speaks).await.unwrap().get(&format!("/odd/{number}")).await.unwrap();
+            assert_eq!(got.text(), if answer.ends_with("ok") { "ok" } else { "" }, "{speaks:?} {answer}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn interim_answers_reach_who_knows_them() {
+    let hints =
+        "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nContent-Length: 5\r\nConnection: x-hop\r\nX-Hop: 1\r\n\r\n";
+    let odd = numbered(vec![format!("{hints}HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")]);
+    let site = odd.site();
+    let client = Client::of(&site);
+    let said = say(&client, get("/odd/0", "HTTP/1.1").as_bytes()).await;
+    let (interim, rest) = said.split_once("\r\n\r\n").unwrap();
+    assert_eq!((status(interim), status(rest)), (103, 200), "{said}");
+    let interim = interim.to_ascii_lowercase();
+    assert!(interim.contains("link: </a.css>"), "{interim}");
+    assert!(!interim.contains("content-length") && !interim.contains("x-hop"), "{interim}");
+    let said = say(&client, get("/odd/0", "HTTP/1.0").as_bytes()).await;
+    assert_eq!((status(&said), said.matches("HTTP/1.").count()), (200, 1), "{said}");
+    let got = client.connect(Speaks::H2).await.unwrap().get("/odd/0").await.unwrap();
+    assert_eq!((got.status.as_u16(), got.text()), (200, "ok".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_http_1_0_gets_no_chunks() {
+    let odd = numbered(vec![
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n".to_owned(),
+        "HTTP/1.1 200 OK\r\n\r\nok".to_owned(),
+    ]);
+    let site = odd.site();
+    let client = Client::of(&site);
+    for number in 0..2 {
+        let said = say(&client, get(&format!("/odd/{number}"), "HTTP/1.0").as_bytes()).await;
+        assert!(said.ends_with("\r\n\r\nok") && !said.to_ascii_lowercase().contains("transfer-encoding"), "{said}");
+    }
+}
