@@ -16,6 +16,7 @@ use crate::control::metrics;
 use crate::live::{Mode, View};
 use crate::state::PastSwitch;
 use crate::tunnel::Pacing;
+use crate::upstream::connections::Present;
 
 /// How long users wait for a disk: then traffic moves, and the disk follows.
 const DISK_PATIENCE: Duration = Duration::from_millis(100);
@@ -129,11 +130,8 @@ impl Engine {
         let cut = match step.kind {
             // Nothing is wrong with the side that is left: what it was asked before it may still answer.
             Kind::Planned if self.health.side(step.from).works() => {
-                let patience = switching.drain_limit;
-                tokio::spawn(async move {
-                    tokio::time::sleep(patience).await;
-                    present.cut();
-                });
+                let (edge, epoch) = (edge.clone(), step.epoch);
+                tokio::spawn(cut_later(present, switching.drain_limit, move || edge.live.view().epoch == epoch));
                 0
             }
             Kind::Planned | Kind::Failover | Kind::Failback => present.cut(),
@@ -165,5 +163,53 @@ impl Engine {
         let explain = self.explanation(sentence.clone());
         self.journal(Event::Switched, sentence);
         report.follow(explain, leaving, self.persisted.load(Ordering::Acquire), switching);
+    }
+}
+
+/// Cuts what was open when traffic moved, unless it has moved again since: the side that was left may be live again, and
+/// what it is answering then belongs to nobody who left. The later move cuts by its own rule whatever is still open.
+async fn cut_later(present: Present, patience: Duration, is_newest: impl Fn() -> bool) {
+    tokio::time::sleep(patience).await;
+    if is_newest() {
+        present.cut();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::Live;
+    use crate::upstream::connections::Connections;
+    use failover::Side;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn live(side: Side, epoch: u64) -> View {
+        View { side, mode: Mode::Serving, epoch }
+    }
+
+    /// Moves traffic from Main in epoch 1, and again after so long.
+    async fn is_cut_after(again: &[(Duration, View)]) -> bool {
+        let (side, now) = (Arc::new(Connections::default()), Arc::new(Live::new(live(Side::Standby, 1))));
+        let open = side.register();
+        let published = now.clone();
+        let cutting = tokio::spawn(cut_later(side.present(), PATIENCE, move || published.view().epoch == 1));
+        for (after, view) in again {
+            tokio::time::sleep(*after).await;
+            now.publish(*view);
+        }
+        cutting.await.unwrap();
+        open.cut().is_done()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_delayed_cut_spares_a_side_that_is_live_again() {
+        let second = Duration::from_secs(1);
+        assert!(is_cut_after(&[]).await, "a side that stays left is cut in the end");
+        assert!(!is_cut_after(&[(second, live(Side::Main, 2))]).await);
+        let there_again = [(second, live(Side::Main, 2)), (second, live(Side::Standby, 3))];
+        assert!(!is_cut_after(&there_again).await, "the cut of the newest epoch has its own time");
+        let waiting = View { mode: Mode::Serving, ..live(Side::Standby, 1) };
+        assert!(is_cut_after(&[(second, waiting)]).await, "the epoch decides, not that something was published");
     }
 }

@@ -200,3 +200,29 @@ async fn e5_what_hangs_in_a_dying_side_is_repeated_only_if_it_may_be() {
     assert_eq!(site.standby.requests(), 4);
     assert_eq!(site.metric("bascule_replayed_total"), 4.0);
 }
+
+/// There and back within `drain_limit`: what Main is answering belongs to the side that is live, and nobody cuts it.
+#[tokio::test]
+async fn e1_a_planned_switch_there_and_back_cuts_nothing_on_the_side_that_is_live_again() {
+    let site = Site::start_with(&format!("{BRISK}\nswitch: {{ drain_limit: 1s }}"));
+    site.wait_ready_to_switch();
+    let client = Client::of(&site);
+    let mut waiting = Vec::new();
+    for speaks in [Speaks::H1, Speaks::H2].repeat(3) {
+        let client = client.clone();
+        waiting.push(tokio::spawn(async move {
+            client.connect(speaks).await?.send(Method::POST, "/xuc/lab/slow?ms=4000", "").await
+        }));
+    }
+    let limit = tokio::time::Instant::now() + PATIENCE;
+    while site.main.requests() < 6 {
+        assert!(tokio::time::Instant::now() < limit);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    site.order(&["switch", "--to", "standby"]);
+    site.order(&["switch", "--to", "main"]);
+    for task in waiting {
+        let answer = task.await.unwrap().unwrap();
+        assert_eq!((answer.status.as_u16(), answer.side()), (200, "main"));
+    }
+}
