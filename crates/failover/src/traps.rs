@@ -18,6 +18,8 @@ pub(crate) enum Trap {
     EarlyRelease,
     /// A node whose lease is over goes on.
     NoStepDown,
+    /// A fence that was verified once is taken to stay.
+    FencedOnce,
     /// A node starts with no vote but its own.
     ActivateAlone,
     /// A voter grants renewals in its quiet time.
@@ -38,6 +40,8 @@ pub(crate) enum Trap {
     EndlessPatience,
     /// Word of the peer's that is older than its start is taken to mean that it stopped.
     OldWord,
+    /// Any word of the peer's that it serves is taken to be newer than the own start.
+    StaleWord,
     /// A voter grants without noting the epoch.
     EpochForgotten,
     /// Any epoch that is told is believed.

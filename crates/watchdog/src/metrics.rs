@@ -62,6 +62,7 @@ pub struct Metrics {
     activations: IntCounter,
     step_downs: IntCounter,
     hard_fences: IntCounter,
+    fences_mended: IntCounter,
     two_actives: IntCounter,
 }
 
@@ -154,6 +155,10 @@ impl Metrics {
             activations: make.counter("bascule_watchdog_activations_total", "Times the node began to serve.")?,
             step_downs: make.counter("bascule_watchdog_step_downs_total", "Times it stopped serving.")?,
             hard_fences: make.counter("bascule_watchdog_hard_fences_total", "Times the last resort was used.")?,
+            fences_mended: make.counter(
+                "bascule_watchdog_fences_mended_total",
+                "Times the fence was not as the watchdog wrote it: somebody else removed or changed it.",
+            )?,
             two_actives: make.counter("bascule_watchdog_two_actives_total", "Times the peer was seen serving, too.")?,
             registry,
         };
@@ -267,6 +272,11 @@ impl Metrics {
     /// The last resort was used.
     pub fn hard_fenced(&self) {
         self.hard_fences.inc();
+    }
+
+    /// Somebody had changed the fence.
+    pub fn fence_mended(&self) {
+        self.fences_mended.inc();
     }
 
     /// The peer serves, too.

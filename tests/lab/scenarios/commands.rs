@@ -68,6 +68,39 @@ pub(super) fn stop_hangs(site: &mut Site) -> Outcome {
     site.serves(MAIN, Duration::from_secs(40))
 }
 
+/// Main is fenced and cannot stop, and somebody flushes the kernel's rules: it answers for a second at most each time, says
+/// so, and its status tells what the kernel has.
+pub(super) fn fence_removed(site: &mut Site) -> Outcome {
+    /// A look each second, and a busy machine.
+    const MENDED: Duration = Duration::from_millis(1_800);
+    site.asterisk(MAIN).spoil(Spoiled::HangStop)?;
+    let since = Instant::now();
+    site.net().fault(Fault::Cut(MAIN, STANDBY))?;
+    site.net().fault(Fault::Cut(MAIN, Host::Edge))?;
+    phases(site, STANDBY, since, Duration::from_secs(30))?;
+    for _ in 0..3 {
+        let flushed = Instant::now();
+        site.telephony.machine(MAIN)?.must(&["nft", "flush", "ruleset"], Duration::from_secs(5))?;
+        std::thread::sleep(MENDED);
+        let until = Instant::now();
+        site.telephony.watch.allow_two(flushed, until);
+        let last = site.watch().last_answer(MAIN, flushed);
+        let open = last.map_or(Duration::ZERO, |last| last.duration_since(flushed));
+        println!("  Main answered for {:.2} s after the flush", open.as_secs_f64());
+        ensure(open < MENDED, || format!("Main serves on: {}", site.watch().story(flushed)))?;
+        std::thread::sleep(Duration::from_secs(1));
+        let again = site.watch().first_answer(MAIN, until);
+        ensure(again.is_none(), || format!("Main serves again: {}", site.watch().story(flushed)))?;
+    }
+    let status = site.watchdog(MAIN)?.status()?;
+    let told = status.to_string();
+    ensure(told.contains("removes the fence"), || format!("no alarm: {told}"))?;
+    ensure(status.pointer("/duty/fence/state").or(status.pointer("/fence/state")) == Some(&"closed".into()), || told)?;
+    site.asterisk(MAIN).mend();
+    site.net().heal()?;
+    site.serves(MAIN, Duration::from_secs(40))
+}
+
 /// The wall clock of Main's watchdog jumps an hour ahead, then a day back: leases count on another clock.
 pub(super) fn clock(site: &mut Site) -> Outcome {
     let faketime = faketime().ok_or_else(|| "no libfaketime".to_owned())?;

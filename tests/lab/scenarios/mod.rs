@@ -109,6 +109,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "Main's stop command hangs when it has to step down: it is silent all the same",
         commands::stop_hangs,
     ),
+    on_site(
+        "fence-removed",
+        "Main is fenced, its stop hangs, and somebody flushes the rule set: it is fenced again within a second",
+        commands::fence_removed,
+    ),
     on_site("main-watchdog-killed", "Main's watchdog is killed and started again", failover::main_watchdog_killed),
     on_site(
         "main-watchdog-gone",

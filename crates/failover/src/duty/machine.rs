@@ -3,8 +3,8 @@
 use super::act::Act;
 use super::ask::{Elector, Met, PerElector};
 use super::guard::{Guard, Surroundings, Unguarded};
-use super::output::{Output, StartReason};
-use super::running::{Stopping, Why};
+use super::output::{Output, Phones, StartReason};
+use super::running::{Fence, Stopping, Why};
 use super::settings::{Settings, Window, Wishes};
 use crate::health::Status;
 use crate::lease::{self, Answer, Ask, Campaign, Report, Request, Ruling, Voter};
@@ -61,11 +61,26 @@ pub struct Duty {
     pub(super) rest_until: Instant,
     /// When a node that stepped back last had a reason to believe that its peer takes over.
     pub(super) yielded_at: Instant,
+    /// When the fence is looked at next.
+    pub(super) fence_look: Instant,
     /// Failed starts since it was last active.
     pub(super) failed_starts: u8,
     pub(super) told: (Status, Option<Guard>),
+    /// Since when it serves, or is about to.
+    pub(super) serves_since: Instant,
+    /// The peer's words since then that it serves, too.
+    pub(super) rival: Option<Rival>,
     /// It was told that both serve.
     pub(super) told_two: bool,
+}
+
+/// What the peer has said since this node serves: that it serves, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Rival {
+    /// When the first of an unbroken row of such words came.
+    pub(super) since: Instant,
+    /// One of them was surely said after this node's start.
+    pub(super) is_proven: bool,
 }
 
 /// What a duty does.
@@ -197,8 +212,11 @@ impl Duty {
             window: Window::Closed,
             rest_until,
             yielded_at: now,
+            fence_look: now,
             failed_starts: 0,
             told: (Status::Inactive, None),
+            serves_since: now,
+            rival: None,
             told_two: false,
         };
         let mut outputs = Vec::new();
@@ -222,6 +240,7 @@ impl Duty {
     /// Goes on where the watchdog before left off, if its lease is not over.
     fn take_over(&mut self, from: &Handover, outputs: &mut Vec<Output>) {
         self.phase = Phase::Active { epoch: from.epoch };
+        self.serves_since = self.now;
         self.vote.epoch = self.vote.epoch.max(from.epoch);
         (self.campaign, self.grants, self.unguarded) = (from.campaign, from.grants, from.unguarded);
         self.fit_since = Some(self.now);
@@ -267,7 +286,8 @@ impl Duty {
         let rest = (self.now < self.rest_until).then_some(self.rest_until);
         let asks = Elector::BOTH.map(|voter| self.next_ask[voter]);
         let asks = if self.settings.witness == super::Witness::None { asks[0] } else { asks[0].min(asks[1]) };
-        [Some(asks), lease, stopping, rest, self.vote.deadline()].into_iter().flatten().min()
+        let look = (!self.is_closing()).then_some(self.fence_look);
+        [Some(asks), lease, stopping, rest, look, self.vote.deadline()].into_iter().flatten().min()
     }
 
     /// Returns what it does.
@@ -332,8 +352,8 @@ impl Duty {
             }
         }
         self.ask(outputs);
-        let peer_serves = self.peer.is_some_and(|peer| matches!(peer.status, Status::Starting | Status::Active));
-        let two = self.serves() && peer_serves && !self.peer_is_silent();
+        self.watch_fence(outputs);
+        let two = self.two_actives();
         if two && !self.told_two {
             outputs.push(Output::TwoActives);
         }
@@ -345,9 +365,48 @@ impl Duty {
         }
     }
 
-    /// Takes in what a peer tells of itself, and the highest epoch it knew then.
-    fn meet(&mut self, report: Report, epoch: u64, outputs: &mut Vec<Output>) {
+    /// Tells whether the peer serves beside this node, by words that are newer than this node's start. An ordinary failover
+    /// begins while the last word of a Main that died is still that it serves: who believed that would have a person
+    /// deactivate the only node that works.
+    pub fn two_actives(&self) -> bool {
+        self.serves() && !self.peer_is_silent() && self.rival.is_some_and(|rival| rival.is_proven)
+    }
+
+    /// Takes in what the peer says of its duty. The answer to a request is newer than that; how old a request is nobody
+    /// knows, as a cut that heals lets through what was sent before: so those count once the peer has said so for a lease.
+    fn compare(&mut self, report: Report, asked: Option<Instant>) {
+        if !self.serves() && !made(Trap::StaleWord) || !matches!(report.status, Status::Starting | Status::Active) {
+            self.rival = None;
+            return;
+        }
+        let since = self.rival.map_or(self.now, |rival| rival.since);
+        let newer = asked.is_some_and(|asked| asked >= self.serves_since) || made(Trap::StaleWord);
+        let lasts = self.now.since(since) >= self.settings.timing.lease;
+        let is_proven = newer || lasts || self.rival.is_some_and(|rival| rival.is_proven);
+        self.rival = Some(Rival { since, is_proven });
+    }
+
+    /// Has the fence looked at when it is time, also while the node serves: a table that is gone ends no lease.
+    fn watch_fence(&mut self, outputs: &mut Vec<Output>) {
+        if self.now < self.fence_look || self.is_closing() {
+            return;
+        }
+        self.fence_look = self.now + self.settings.fence_watch;
+        let phones = if self.serves() { Phones::LetIn } else { Phones::KeptOut };
+        if phones == Phones::LetIn || !made(Trap::FencedOnce) {
+            outputs.push(Output::VerifyFence { phones });
+        }
+    }
+
+    /// Tells whether the fence is being closed: then it is verified by that.
+    const fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Stopping(Stopping { fence: Fence::Awaited, .. }))
+    }
+
+    /// Takes in what a peer tells of itself, the highest epoch it knew then, and when it was asked, if it was.
+    fn meet(&mut self, report: Report, epoch: u64, asked: Option<Instant>, outputs: &mut Vec<Output>) {
         self.yield_to(report, epoch, outputs);
+        self.compare(report, asked);
         self.peer_at = self.now;
         self.peer = Some(report);
         self.agreed = report.witness_out && self.witness_is_out();
@@ -356,7 +415,7 @@ impl Duty {
     /// Answers the peer: by its duty if it serves or is stopping, else as a voter.
     fn answer(&mut self, request: &Request, outputs: &mut Vec<Output>) {
         let request = &request.with_believed_epoch(self.epoch());
-        self.meet(request.report, request.epoch, outputs);
+        self.meet(request.report, request.epoch, None, outputs);
         let running = self.serving_answer(request, outputs);
         let report = self.report();
         let answer = if let Some(ruling) = running {
@@ -383,7 +442,7 @@ impl Duty {
     fn learn(&mut self, by: Elector, sent: Instant, answer: &Answer, outputs: &mut Vec<Output>) {
         let epoch = lease::believed(answer.epoch, self.epoch());
         if let Some(report) = answer.report {
-            self.meet(report, epoch.unwrap_or_default(), outputs);
+            self.meet(report, epoch.unwrap_or_default(), Some(sent), outputs);
         }
         if by == Elector::Peer {
             self.touch();

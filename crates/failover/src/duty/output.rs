@@ -50,6 +50,12 @@ pub enum Output {
         /// How long the fence was waited for.
         waited: Duration,
     },
+    /// Read the fence back, and mend what somebody else changed. What was verified once does not stay so by itself: whoever
+    /// flushes the kernel's rule set opens a node whose stop hangs, for as long as nobody looks.
+    VerifyFence {
+        /// How it should be.
+        phones: Phones,
+    },
     /// What the node does, or how it is guarded, changed.
     Changed {
         /// What it did.
@@ -70,6 +76,15 @@ pub enum Output {
         /// Why not.
         reason: Refusal,
     },
+}
+
+/// Whether phones may reach a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phones {
+    /// They may, for as long as was permitted.
+    LetIn,
+    /// They may not.
+    KeptOut,
 }
 
 /// Why a node starts.
@@ -110,6 +125,8 @@ impl fmt::Display for Output {
             Self::HardFence { waited } => {
                 write!(f, "HARD FENCE: still not fenced after {}; the votes are not released", Span(*waited))
             }
+            Self::VerifyFence { phones: Phones::LetIn } => f.write_str("look whether the fence still ends the lease"),
+            Self::VerifyFence { phones: Phones::KeptOut } => f.write_str("look whether the fence is still closed"),
             Self::Changed { status, guard, .. } => {
                 write!(f, "{status}")?;
                 guard.map_or(Ok(()), |guard| write!(f, ", {guard}"))

@@ -85,6 +85,8 @@ impl Duty {
     pub(super) fn start(&mut self, epoch: u64, reason: StartReason, outputs: &mut Vec<Output>) {
         self.vote.epoch = self.vote.epoch.max(epoch);
         self.phase = Phase::Starting { epoch };
+        self.serves_since = self.now;
+        self.rival = self.rival.filter(|_| made(Trap::StaleWord));
         // Its turn has come again.
         if self.wishes.choice == Choice::StepBack {
             self.wishes.choice = Choice::None;

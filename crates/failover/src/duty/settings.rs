@@ -24,6 +24,8 @@ pub struct Settings {
     pub retry: Duration,
     /// The longest such pause.
     pub retry_limit: Duration,
+    /// The fence is read back, and mended, this often: others on the node may remove it at any time.
+    pub fence_watch: Duration,
     /// What operators may change, as configured.
     pub wishes: Wishes,
 }
@@ -40,6 +42,7 @@ impl Settings {
             hold_down: Duration::from_secs(60),
             retry: Duration::from_secs(1),
             retry_limit: Duration::from_secs(30),
+            fence_watch: Duration::from_secs(1),
             wishes: Wishes { mode: Mode::Automatic, failback: Failback::Auto, frozen: false, choice: Choice::None },
         }
     }

@@ -322,19 +322,48 @@ fn a_watchdog_that_ends_hands_over_within_the_lease_and_no_later() {
 }
 
 #[test]
-fn two_actives_are_told_once_also_when_the_peer_served_before() {
-    let mut node = Node::new(STANDBY);
-    node.asked(Ask::Renew, true);
+fn two_actives_are_told_once_by_words_that_are_newer_than_the_own_start() {
     let two = |outputs: &[Output]| outputs.iter().filter(|o| matches!(o, Output::TwoActives)).count();
-    assert_eq!(two(node.feed(Event::Act(Act::ForceActivate))), 1);
-    node.asked(Ask::Renew, true);
-    assert_eq!(two(&node.outputs), 0, "told already");
-    node.asked(Ask::Hello, true);
-    node.asked(Ask::Renew, true);
-    assert_eq!(two(&node.outputs), 1, "it ceased to serve, and serves again");
-    // What the peer said before it fell silent counts for nothing.
+    let says = |node: &mut Node, status, sent| {
+        let answer =
+            Answer { to: Ask::Renew, campaign: 1, ruling: Ruling::Deny, epoch: 0, report: Some(report(status)) };
+        two(node.feed(Event::Answered { by: Elector::Peer, sent, answer }))
+    };
     let mut node = Node::new(STANDBY);
     node.asked(Ask::Renew, true);
-    node.pass(TIMING.promise);
-    assert_eq!(two(node.feed(Event::Act(Act::ForceActivate))), 0);
+    let before = node.now;
+    node.now += BEAT;
+    assert_eq!(two(node.feed(Event::Act(Act::ForceActivate))), 0, "that was before");
+    let started = node.now;
+    node.now += BEAT;
+    assert_eq!(says(&mut node, Status::Active, before), 0, "asked before the start");
+    assert_eq!(says(&mut node, Status::Active, started), 1);
+    let now = node.now;
+    assert_eq!(says(&mut node, Status::Active, now), 0, "told already");
+    assert!(node.duty.two_actives());
+    says(&mut node, Status::Inactive, now);
+    assert!(!node.duty.two_actives());
+    assert_eq!(says(&mut node, Status::Starting, now), 1, "it ceased to serve, and serves again");
+}
+
+#[test]
+fn a_request_that_says_the_peer_serves_counts_once_it_has_said_so_for_a_lease() {
+    let two = |outputs: &[Output]| outputs.iter().any(|o| matches!(o, Output::TwoActives));
+    let mut node = Node::new(STANDBY);
+    node.feed(Event::Act(Act::ForceActivate));
+    // A cut that heals lets through what was sent before it.
+    for _ in 0..3 {
+        node.asked(Ask::Renew, true);
+        assert!(!two(&node.outputs));
+    }
+    // The peer is heard and hears nothing: it never answers, and serves.
+    let end = node.now + TIMING.lease;
+    let mut told = false;
+    while node.now < end {
+        assert!(!told, "too early");
+        node.now += BEAT;
+        node.asked(Ask::Renew, true);
+        told = two(&node.outputs);
+    }
+    assert!(told);
 }

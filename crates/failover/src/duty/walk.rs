@@ -50,11 +50,13 @@ const PLAN: Plan = Plan {
     crashes: [true; 3],
     lost_disks: [true; 3],
     slow_start: false,
+    removals: false,
     orphans: false,
     unguarded: false,
     witness: Witness::Configured,
     any_proof: false,
     operators: false,
+    alarms: false,
 };
 
 /// The rules without a majority at work, with a witness that is out after three ticks.
@@ -65,6 +67,9 @@ const UNGUARDED: Plan = Plan {
     unguarded: true,
     ..PLAN
 };
+
+/// Somebody removes the fence of a node whose stop takes its time.
+const REMOVED: Plan = Plan { name: "fences that somebody removes", delay: 0, removals: true, ..PLAN };
 
 /// Operators at work: nodes step back, and are chosen.
 const OPERATORS: Plan = Plan { name: "nodes that step back and are chosen", delay: 0, operators: true, ..PLAN };
@@ -118,6 +123,7 @@ fn w1_holds_with_late_messages_slow_clocks_paused_watchdogs_slow_starts_and_orph
         Plan { name: "a watchdog kept waiting for a tick", timing: paused, delay: 0, pause: 1, ..PLAN },
         Plan { name: "a fence of two ticks", timing: fence, delay: 0, ..PLAN },
         Plan { name: "starts that take time and fail", delay: 0, slow_start: true, ..PLAN },
+        REMOVED,
         Plan { name: "watchdogs that die alone", delay: 0, orphans: true, ..PLAN },
     ] {
         holds(&plan, limit());
@@ -155,6 +161,7 @@ fn w1_is_broken_by_each_mistake_in_the_rules() {
         (Trap::EarlyRelease, PLAN),
         (Trap::NoStepDown, PLAN),
         (Trap::ActivateAlone, PLAN),
+        (Trap::FencedOnce, Plan { crashes: [false; 3], ..REMOVED }),
         (Trap::QuietRenewals, prompt),
         (Trap::SecondRestartIsClean, prompt),
         (Trap::OldAnswers, late),
@@ -209,6 +216,22 @@ fn w1_is_broken_by_each_time_that_is_too_short() {
     caught("quiet one tick short", &timed(Timing { quiet: ticks(2), ..TIMING }), None, w1);
     caught("drift ignored", &Plan { slow: Some(0), pace: 5, ..PLAN }, None, w1);
     caught("pause ignored", &Plan { pause: 1, ..PLAN }, None, w1);
+}
+
+#[test]
+fn whoever_is_told_that_two_serve_is_told_the_truth() {
+    let plan = Plan { name: "words of who serves, delayed and late", late: 1, alarms: true, ..PLAN };
+    let (began, lies) = (Clock::now(), |_: &World, world: &World| world.false_alarm);
+    let found = search(&plan, limit(), lies, |_| {});
+    assert!(found.broken.is_none(), "a false alarm: {:#?}", found.broken);
+    walked::states("alarms", found.states, began.elapsed(), plan.name);
+    let broken = wander(&plan, 1, 4 * limit(), |world| world.false_alarm);
+    assert!(broken.is_none(), "a false alarm, in the end: {broken:#?}");
+    // A word that is late for a whole takeover is many steps away.
+    let began = Clock::now();
+    let told = |seed| making(Some(Trap::StaleWord), || wander(&plan, seed, 4 * limit(), |world| world.false_alarm));
+    let seed = (1..=8).find(|seed| told(*seed).is_some());
+    walked::mistake("StaleWord", seed.is_some(), format!("on the random way {seed:?}, {:.1?}", began.elapsed()));
 }
 
 #[test]

@@ -18,21 +18,36 @@ use crate::walked;
 use alloc::string::String;
 use core::time::Duration;
 use net::{EDGE, GOOD, HOSTS, Link, ms};
+use node::Gate;
 use std::time::Instant as Clock;
 use world::{Happening, Note, Site};
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
-    Cut { from: usize, to: usize },
+    Cut {
+        from: usize,
+        to: usize,
+    },
     Isolated(usize),
-    Lossy { from: usize, to: usize },
-    Slow { from: usize, to: usize },
-    Crash { host: usize, disk: Disk },
+    Lossy {
+        from: usize,
+        to: usize,
+    },
+    Slow {
+        from: usize,
+        to: usize,
+    },
+    Crash {
+        host: usize,
+        disk: Disk,
+    },
     WatchdogDies(usize),
     WatchdogHandsOver(Side),
     Paused(usize, Duration),
     TelephonyDies(Side),
+    /// Somebody removes the fence of a node that may not serve.
+    FenceRemoved(Side),
     CcDies(Side),
     Operator(Side, Act),
 }
@@ -106,6 +121,12 @@ impl Site {
                 }
             }
             Fault::TelephonyDies(side) => self.telephony_dies(side),
+            Fault::FenceRemoved(side) => {
+                let xivo = &mut self.xivos[side];
+                if xivo.gate == Gate::Closed && xivo.duty.is_some() {
+                    xivo.gate = Gate::Removed(self.now);
+                }
+            }
             Fault::CcDies(side) => self.cc_dies(side),
             Fault::Operator(side, act) => {
                 self.feed(side, Event::Act(act));
@@ -119,7 +140,7 @@ impl Site {
         let side = self.chance.one_of(&Side::BOTH);
         let up = self.is_up(host);
         let lost = self.lost_disks && self.chance.percent(30);
-        match self.chance.below(14) {
+        match self.chance.below(15) {
             0 | 1 if up => Fault::Crash { host, disk: if lost { Disk::Lost } else { Disk::Kept } },
             2 if up => Fault::WatchdogDies(host),
             3 => Fault::WatchdogHandsOver(side),
@@ -134,6 +155,7 @@ impl Site {
             8 => Fault::Isolated(host),
             9 => Fault::Lossy { from, to },
             10 => Fault::Slow { from, to },
+            11 => Fault::FenceRemoved(side),
             _ => Fault::Cut { from, to },
         }
     }
@@ -193,6 +215,8 @@ fn a_site_of_many_faults_shows_the_mistakes_in_the_rules() {
         Trap::OwnVoteIgnored,
         Trap::OldAnswers,
         Trap::EpochForgotten,
+        Trap::FencedOnce,
+        Trap::StaleWord,
         Trap::SilenceIsInactive,
         Trap::StartingIsActive,
     ] {

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 /// Two actives are shown for so long after they were seen last: whoever looks must not miss it.
 const TWO_ACTIVES: Duration = Duration::from_secs(60);
+/// That somebody removes the fence is shown for so long after the last time: what does it may do it with every run of a
+/// timer.
+const FENCE_REMOVED: Duration = Duration::from_secs(600);
 /// A certificate is renewed well before.
 const CERTIFICATE_DAYS: i64 = 14;
 
@@ -13,6 +16,8 @@ const CERTIFICATE_DAYS: i64 = 14;
 pub(super) struct Alarms {
     disk: Option<String>,
     fence: Option<String>,
+    /// When somebody removed the fence last, and how often without a long pause.
+    fence_removed: Option<(Instant, u32)>,
     two_actives: Option<Instant>,
     outside: bool,
     certificate_days: Option<i64>,
@@ -30,8 +35,19 @@ impl Alarms {
         replace(&mut self.disk, sentence)
     }
 
+    /// The first words stay while it lasts: each attempt fails after another time, and it is one trouble all the same.
     pub(super) fn fence(&mut self, sentence: Option<String>) -> bool {
-        replace(&mut self.fence, sentence)
+        let began = self.fence.is_none() && sentence.is_some();
+        self.fence = sentence.map(|now| self.fence.take().unwrap_or(now));
+        began
+    }
+
+    /// Somebody removed the fence. Returns how often by now, at each power of two: who does it every second fills no journal.
+    pub(super) fn fence_removed(&mut self, now: Instant) -> Option<u32> {
+        let again = self.fence_removed.filter(|(at, _)| now.since(*at) < FENCE_REMOVED);
+        let count = again.map_or(0, |(_, count)| count).saturating_add(1);
+        self.fence_removed = Some((now, count));
+        count.is_power_of_two().then_some(count)
     }
 
     pub(super) fn rival(&mut self, sentence: Option<String>) -> bool {
@@ -94,10 +110,14 @@ impl Alarms {
         let texts = [&self.alone, &self.guard, &self.disk, &self.fence, &self.rival, &self.unfit, &self.conflict];
         let texts = texts.into_iter().chain([&self.replication]);
         let texts = texts.into_iter().flatten().cloned();
+        let removed = self.fence_removed.is_some_and(|(at, _)| now.since(at) < FENCE_REMOVED);
+        let removed =
+            removed.then(|| "somebody on this node removes the fence: it is written anew each second".to_owned());
         let outside = "somebody else started the services of this inactive node";
         two.then(|| "TWO ACTIVES: the peer serves too, or did a moment ago".to_owned())
             .into_iter()
             .chain(texts)
+            .chain(removed)
             .chain(self.outside.then(|| outside.to_owned()))
             .chain(certificate)
             .collect()
@@ -123,6 +143,14 @@ mod tests {
         assert_eq!(alarms.sentences(at(59)).len(), 2);
         assert_eq!(alarms.sentences(at(60)), ["full"]);
         assert!(alarms.disk(None));
+        assert!(alarms.fence(Some("after 250 ms".into())) && !alarms.fence(Some("after 251 ms".into())));
+        assert_eq!(alarms.sentences(at(60)), ["after 250 ms"], "one trouble, one alarm");
+        assert!(!alarms.fence(None));
+        assert_eq!([0, 1, 2, 3].map(|second| alarms.fence_removed(at(second))), [Some(1), Some(2), None, Some(4)]);
+        assert_eq!(alarms.sentences(at(600)).len(), 1);
+        assert_eq!(alarms.sentences(at(603)).len(), 0);
+        assert_eq!(alarms.fence_removed(at(700)), Some(1), "counted anew");
+        let at = |seconds: u64| at(2000 + seconds);
         for (days, count) in [(14, 0), (13, 1), (-1, 1)] {
             alarms.certificate(days);
             assert_eq!(alarms.sentences(at(60)).len(), count, "{days}");

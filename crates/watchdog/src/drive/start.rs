@@ -214,7 +214,7 @@ impl Base {
             None
         });
         // Before anything else: nobody reaches a node that may not serve.
-        let fence = Fence::new(specs::fence(xivo));
+        let fence = Arc::new(Fence::new(specs::fence(xivo)));
         fence.install(if left.is_some() { Install::Keeping } else { Install::Closed }).await?;
         let (fence_state, fence_detail) = fence_state(&fence.look().await);
 
@@ -279,6 +279,7 @@ impl Base {
             metrics: self.metrics,
             keyring: self.keyring,
             fence,
+            fence_look: None,
             fence_state,
             fence_detail,
             fenced_when_stopped: false,

@@ -18,7 +18,7 @@ use crate::config::Window;
 use crate::control::api::{FenceState, Order, Outside};
 use crate::hands::clock;
 use crate::hands::echo::Echo;
-use crate::hands::fence::Fence;
+use crate::hands::fence::{Fence, FenceError, Kept};
 use crate::hands::pulse::{Felt, Pulse, Watching};
 use crate::hands::services::{self, Doing, Worker};
 use crate::metrics::Metrics;
@@ -36,6 +36,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 /// The loop turns at least so often, whatever the duty wants: the service manager is told that it does.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
@@ -57,7 +58,9 @@ pub(super) struct Xivo {
     pub(super) metrics: Arc<Metrics>,
     pub(super) keyring: Arc<Keyring>,
 
-    pub(super) fence: Fence,
+    pub(super) fence: Arc<Fence>,
+    /// A look at the fence under way: one at a time, however slow the kernel's tools are.
+    pub(super) fence_look: Option<JoinHandle<Result<Kept, FenceError>>>,
     pub(super) fence_state: FenceState,
     pub(super) fence_detail: String,
     /// The fence stops no packet: the node is fenced when its services are stopped.
@@ -216,6 +219,7 @@ impl Xivo {
             Some(order) = self.orders.recv() => self.ordered(order),
             Some(wish) = self.wishes.recv() => self.wish(wish),
             Ok(()) = self.felt.changed() => self.feel(),
+            Some(looked) = ended(&mut self.fence_look) => self.saw_fence_kept(looked),
             Some(seen) = self.outside.seen() => self.saw_outside(seen),
             () = clock::sleep_until(wake) => {
                 self.look_around();
@@ -248,4 +252,12 @@ impl Xivo {
         self.pulse.watch(Watching::Off);
         drop(self.asker.take());
     }
+}
+
+/// Waits for a look under way, if any, and takes it.
+async fn ended(look: &mut Option<JoinHandle<Result<Kept, FenceError>>>) -> Option<Result<Kept, FenceError>> {
+    let ended = look.as_mut()?.await;
+    *look = None;
+    // One that panicked saw nothing.
+    Some(ended.unwrap_or(Ok(Kept::Overtaken)))
 }

@@ -9,7 +9,9 @@ mod seen;
 
 use self::nft::Nft;
 use super::command::{CommandSpec, Ran};
+use failover::duty::Phones;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, watch};
 
@@ -101,6 +103,22 @@ pub enum State {
     Unknown,
 }
 
+/// What a look at the fence came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It is as it was written; how.
+    AsItShould(State),
+    /// Somebody changed it.
+    Mended {
+        /// How it is now; one that lets phones in is written anew with the next permit.
+        state: State,
+        /// What was wrong.
+        was: String,
+    },
+    /// Something else was ordered meanwhile, or this kind cannot be read.
+    Overtaken,
+}
+
 /// A fence could not be worked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FenceError {
@@ -134,6 +152,8 @@ pub struct Fence {
     kind: Kind,
     /// Counts the closings.
     closings: watch::Sender<u64>,
+    /// Counts everything that is ordered: a look that was begun before changes nothing any more.
+    orders: watch::Sender<u64>,
     last_resort: Option<CommandSpec>,
 }
 
@@ -157,7 +177,7 @@ impl Fence {
                 (Kind::Command { close, permit, state: Mutex::new(State::Unknown) }, last_resort)
             }
         };
-        Self { kind, closings: watch::Sender::new(0), last_resort }
+        Self { kind, closings: watch::Sender::new(0), orders: watch::Sender::new(0), last_resort }
     }
 
     /// Returns the kind's name: `nft`, `none` or `command`.
@@ -174,6 +194,7 @@ impl Fence {
     /// # Errors
     /// Returns [`FenceError`] if it could not be, or is not as it should be.
     pub async fn install(&self, how: Install) -> Result<(), FenceError> {
+        self.order();
         match (&self.kind, how) {
             (Kind::Nft(nft), how) => nft.lock().await.install(how).await,
             (Kind::Command { .. }, Install::Closed) => self.close(Partners::Closed).await.map(|_| ()),
@@ -192,7 +213,8 @@ impl Fence {
     /// before.
     pub async fn permit(&self, permit: Permit) -> Result<Duration, FenceError> {
         let began = Instant::now();
-        let closing = Closing { closings: self.closings.subscribe(), before: *self.closings.borrow() };
+        self.order();
+        let closing = Closing::of(&self.closings);
         match &self.kind {
             Kind::Nft(nft) => nft.lock().await.permit(permit, &closing).await?,
             Kind::Command { .. } if permit == Permit::For(Duration::ZERO) => {
@@ -218,6 +240,7 @@ impl Fence {
     /// Returns [`FenceError`] if it is not certain to be closed.
     pub async fn close(&self, partners: Partners) -> Result<Closed, FenceError> {
         let began = Instant::now();
+        self.order();
         self.closings.send_modify(|closings| *closings += 1);
         match &self.kind {
             Kind::Nft(nft) => nft.lock().await.close(partners).await?,
@@ -239,6 +262,7 @@ impl Fence {
     /// Returns [`FenceError`] if neither is certain to have worked.
     pub async fn harden(&self) -> Result<Closed, FenceError> {
         let began = Instant::now();
+        self.order();
         self.closings.send_modify(|closings| *closings += 1);
         let table = async {
             match &self.kind {
@@ -261,11 +285,37 @@ impl Fence {
     /// # Errors
     /// Returns [`FenceError`] if it could not be removed.
     pub async fn remove(&self) -> Result<(), FenceError> {
+        self.order();
         match &self.kind {
             Kind::Nft(nft) => nft.lock().await.remove().await,
             Kind::Command { .. } => self.permit(Permit::Unlimited).await.map(|_| ()),
             Kind::None => Ok(()),
         }
+    }
+
+    /// Looks whether it is as it was written, and writes it anew if it should be closed. Counts from the call: whatever is
+    /// ordered later, while the future waits or runs, ends it.
+    ///
+    /// # Errors
+    /// The future returns [`FenceError`] if it is not certain to be closed.
+    pub fn keep(self: Arc<Self>, phones: Phones) -> impl Future<Output = Result<Kept, FenceError>> + Send + 'static {
+        let ordered = Closing::of(&self.orders);
+        async move {
+            let Kind::Nft(nft) = &self.kind else { return Ok(Kept::Overtaken) };
+            let mut nft = nft.lock().await;
+            if ordered.has_come() {
+                return Ok(Kept::Overtaken);
+            }
+            let kept = match phones {
+                Phones::KeptOut => nft.keep_closed(&ordered).await,
+                Phones::LetIn => Ok(nft.keep_permitting(&ordered).await),
+            };
+            if ordered.has_come() && kept.is_err() { Ok(Kept::Overtaken) } else { kept }
+        }
+    }
+
+    fn order(&self) {
+        self.orders.send_modify(|orders| *orders += 1);
     }
 
     /// Reads back what is installed.
@@ -278,13 +328,19 @@ impl Fence {
     }
 }
 
-/// Tells a permit that the fence is to be closed.
+/// Tells a permit that the fence is to be closed, and a look that something is ordered.
 struct Closing {
     closings: watch::Receiver<u64>,
     before: u64,
 }
 
 impl Closing {
+    fn of(counted: &watch::Sender<u64>) -> Self {
+        let closings = counted.subscribe();
+        let before = *closings.borrow();
+        Self { closings, before }
+    }
+
     async fn came(&self) {
         // An error says that the fence is gone.
         let _ = self.closings.clone().wait_for(|closings| *closings != self.before).await;

@@ -3,7 +3,7 @@
 use super::super::ask::Elector;
 use super::super::guard::Surroundings;
 use super::super::machine::{Duty, Event, Found, Outcome};
-use super::super::output::Output;
+use super::super::output::{Output, Phones};
 use super::world::{Link, Plan, TICK, WITNESS, World, settings, target, ticks};
 use crate::lease::{self, Answer, Ask, Request, Ruling, Voter};
 use crate::side::Side;
@@ -111,6 +111,7 @@ impl World {
         // One that dies between its stop and the write is one that died before the stop, and serves less long.
         let mut writes = outputs.iter().skip_while(|output| !matches!(output, Output::Persist(_)));
         assert!(!writes.any(|output| matches!(output, Output::Fence(_))), "a fence waits for the disk: {outputs:?}");
+        let other = self.nodes[1 - side].served_at;
         for output in outputs {
             let node = &mut self.nodes[side];
             match *output {
@@ -125,10 +126,18 @@ impl World {
                 }
                 Output::Permit { until } => node.permit = until,
                 Output::Start { epoch, .. } => {
-                    node.serving = true;
+                    (node.serving, node.runs, node.removed) = (true, true, None);
                     started = !plan.slow_start;
                     self.epoch_repeated |= epoch <= self.epoch;
                     self.epoch = self.epoch.max(epoch);
+                }
+                Output::VerifyFence { phones: Phones::KeptOut } if node.removed.take().is_some() => {
+                    node.serving = false
+                }
+                Output::TwoActives => {
+                    // Of a start and an end within a tick nobody knows which was first.
+                    let since = node.duty.map(|duty| duty.serves_since);
+                    self.false_alarm |= since.is_some_and(|since| other.is_none_or(|at| at < since));
                 }
                 Output::Fence(_) => node.fencing = node.serving.then_some(node.clock),
                 _ => {}
@@ -140,6 +149,9 @@ impl World {
         let node = &mut self.nodes[side];
         if let Some(duty) = &node.duty {
             node.unguarded = duty.unguarded.is_some();
+            if duty.serves() {
+                node.served_at = Some(node.clock);
+            }
             if duty.witness_is_out() {
                 node.out_at = Some(node.clock);
             }
@@ -150,6 +162,7 @@ impl World {
     pub(super) fn fence(&mut self, plan: &Plan, side: usize) {
         let node = &mut self.nodes[side];
         node.serving = false;
+        node.removed = None;
         node.fencing = None;
         node.permit = None;
         self.feed(plan, side, Event::Fenced);

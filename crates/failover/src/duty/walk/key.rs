@@ -87,6 +87,14 @@ pub(super) fn key(world: &World, plan: &Plan) -> u64 {
         let flags = u64::from(node.serving) | u64::from(node.unguarded) << 1 | u64::from(node.duty.is_some()) << 2;
         into.push(flags);
         into.push(u64::from(node.paused));
+        if plan.alarms {
+            into.push(age(node.clock, node.served_at, plan.timing.promise * 2));
+        }
+        if plan.removals {
+            into.push(u64::from(node.runs));
+            into.push(age(node.clock, node.removed, ticks_of(255)));
+            into.push(node.duty.map_or(0, |duty| left(node.clock, duty.fence_look)));
+        }
         into.push(age(node.clock, node.fencing, ticks_of(255)));
         let permit = if plan.orphans { node.permit } else { None };
         into.push(permit.map_or(255, |until| left(node.clock, until)));
@@ -220,6 +228,11 @@ fn duty(duty: &Duty, clock: Instant, side: Side, plan: &Plan, ranks: &Ranks, int
     into.push(left(clock, duty.next_ask.peer) | left(clock, duty.next_ask.witness) << 4);
     // Without a hold-down who is fit is settled: since when it is, and since when it is in touch (`met`), changes nothing.
     into.push(u64::from(duty.fit_since.is_some()) | u64::from(duty.failed_starts > 0) << 1);
+    if plan.alarms {
+        into.push(age(clock, duty.serves().then_some(duty.serves_since), plan.timing.promise * 2));
+        into.push(age(clock, duty.rival.map(|rival| rival.since), lease));
+        into.push(u64::from(duty.rival.is_some_and(|rival| rival.is_proven)) | u64::from(duty.told_two) << 1);
+    }
     if plan.operators {
         into.push(duty.wishes.choice as u64);
         into.push(age(clock, Some(duty.yielded_at), plan.timing.takeover_bound() * 2));

@@ -40,12 +40,16 @@ pub(super) struct Plan {
     pub(super) lost_disks: [bool; 3],
     /// Whether a start takes time, and may fail.
     pub(super) slow_start: bool,
+    /// Whether somebody removes the fence of a node whose services run, and may not.
+    pub(super) removals: bool,
     /// Whether a watchdog may die and leave its services running until the kernel's fence.
     pub(super) orphans: bool,
     /// Whether the rules without a majority are at work: reports count, and hellos are sent.
     pub(super) unguarded: bool,
     /// Whether operators have nodes step back, and choose them.
     pub(super) operators: bool,
+    /// Whether what nodes are told of each other is looked at.
+    pub(super) alarms: bool,
     /// Whether there is a witness.
     pub(super) witness: Witness,
     /// Whether any want may come with or without proof of a round trip: more than can happen, in far fewer states. A want
@@ -56,7 +60,7 @@ pub(super) struct Plan {
 impl Plan {
     /// Whether what nodes tell of themselves counts: then hellos are sent, too.
     pub(super) const fn reports(&self) -> bool {
-        self.unguarded || self.operators
+        self.unguarded || self.operators || self.alarms
     }
 }
 
@@ -73,8 +77,12 @@ pub(super) struct Node {
     pub(super) duty: Option<Duty>,
     pub(super) disk: Option<Memory>,
     pub(super) clock: Instant,
-    /// From the start command until phones are kept out.
+    /// From the start command until phones are kept out; again while somebody has removed the fence.
     pub(super) serving: bool,
+    /// From the start command until the stop is verified.
+    pub(super) runs: bool,
+    /// Since when the fence is not there, by somebody else's doing.
+    pub(super) removed: Option<Instant>,
     /// Whether it said that it is unguarded when it was seen last.
     pub(super) unguarded: bool,
     /// Since when phones are to be kept out.
@@ -83,6 +91,8 @@ pub(super) struct Node {
     pub(super) permit: Option<Instant>,
     /// When the witness was last out for it.
     pub(super) out_at: Option<Instant>,
+    /// When its duty last was to serve.
+    pub(super) served_at: Option<Instant>,
     /// Ticks for which the watchdog has been kept waiting.
     pub(super) paused: u8,
 }
@@ -101,6 +111,8 @@ pub(super) struct World {
     /// The highest epoch in which a node started, and whether one was not above all before.
     pub(super) epoch: u64,
     pub(super) epoch_repeated: bool,
+    /// A node was told that two serve, and the other has not since its own start.
+    pub(super) false_alarm: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +132,7 @@ pub(super) enum Action {
     Chosen(usize),
     Crash(usize),
     WatchdogDies(usize),
+    FenceRemoved(usize),
     Boot(usize),
     BootEmpty(usize),
     Tick,
@@ -145,10 +158,13 @@ impl World {
                 disk: Some(Memory { vote: CLEAN, campaign: 0, wishes }),
                 clock,
                 serving: false,
+                runs: false,
+                removed: None,
                 unguarded: false,
                 fencing: None,
                 permit: None,
                 out_at: None,
+                served_at: None,
                 paused: 0,
             }
         };
@@ -162,6 +178,7 @@ impl World {
             credit: plan.pace,
             epoch: 0,
             epoch_repeated: false,
+            false_alarm: false,
         };
         for whom in 0..3 {
             world.boot(plan, whom);
@@ -169,10 +186,12 @@ impl World {
         world
     }
 
-    /// W1: no two nodes serve, unless one shows that it is unguarded.
+    /// W1: no two nodes serve, unless one shows that it is unguarded, or somebody removed its fence less than a tick ago.
     pub(super) fn breaks_w1(&self) -> bool {
         let [main, standby] = &self.nodes;
-        main.serving && standby.serving && !main.unguarded && !standby.unguarded
+        let just = |node: &Node| node.removed.is_some_and(|at| node.clock.since(at) < TICK);
+        let excused = |node: &Node| node.unguarded || just(node);
+        main.serving && standby.serving && !excused(main) && !excused(standby)
     }
 
     /// W1b: no node becomes unguarded by itself before both agreed that the witness is out.
@@ -252,6 +271,9 @@ impl World {
                     actions.push(Action::Chosen(side));
                 }
             }
+            if plan.removals && node.runs && !node.serving {
+                actions.push(Action::FenceRemoved(side));
+            }
             if plan.orphans && node.serving {
                 actions.push(Action::WatchdogDies(side));
             }
@@ -322,6 +344,11 @@ impl World {
                 self.fence(plan, side);
                 self.feed(plan, side, Event::Started(Outcome::Failed));
                 self.feed(plan, side, Event::Stopped(Outcome::Done));
+                self.nodes[side].runs = false;
+            }
+            Action::FenceRemoved(side) => {
+                let node = &mut self.nodes[side];
+                (node.serving, node.removed) = (true, Some(node.clock));
             }
             Action::TelephonyDies(side) => {
                 self.feed(plan, side, Event::Unfit);
@@ -332,16 +359,19 @@ impl World {
             Action::Crash(WITNESS) => self.witness = None,
             Action::Crash(side) => {
                 self.die(side);
-                let Node { disk, clock, out_at, .. } = self.nodes[side];
+                let Node { disk, clock, out_at, served_at, .. } = self.nodes[side];
                 self.nodes[side] = Node {
                     duty: None,
                     disk,
                     clock,
                     serving: false,
+                    runs: false,
+                    removed: None,
                     unguarded: false,
                     fencing: None,
                     permit: None,
                     out_at,
+                    served_at,
                     paused: 0,
                 };
             }

@@ -10,6 +10,9 @@ use crate::switch::{Kind, Move};
 use crate::{Side, switch};
 use core::time::Duration;
 
+/// A fence that somebody removed is back within so long: the look, and the delay of a busy machine.
+const LOOKED_AT: Duration = Duration::from_millis(1_100);
+
 impl Site {
     pub(super) fn check(&mut self) {
         let now = self.now;
@@ -17,16 +20,29 @@ impl Site {
         // One that lost its watchdog while it was unguarded shows it, too: nothing else is known of it.
         let unguarded = Side::BOTH.map(|side| {
             let xivo = &self.xivos[side];
-            xivo.gate == Gate::Open || xivo.duty.is_some_and(|duty| duty.report().unguarded)
+            self.is_just_removed(side)
+                || xivo.gate == Gate::Open
+                || xivo.duty.is_some_and(|duty| duty.report().unguarded)
         });
         if serves == [true; 2] && unguarded == [false; 2] {
             self.breaks("W1: both nodes serve", Side::BOTH.map(|side| self.xivos[side].duty));
         }
         for side in Side::BOTH {
+            let meant = matches!(self.xivos[side].status(), Some(Status::Starting | Status::Active));
+            if meant || serves[side as usize] {
+                self.xivos[side].served_at = now;
+            }
             if !self.is_well(side) {
                 self.ill_at[side] = now;
             }
         }
+    }
+
+    /// Whether somebody removed a node's fence, and its watchdog has not had the time to look; without one nobody looks.
+    fn is_just_removed(&self, side: Side) -> bool {
+        let xivo = &self.xivos[side];
+        let Gate::Removed(at) = xivo.gate else { return false };
+        xivo.duty.is_none() || self.now < at.max(self.paused_until[side as usize]) + LOOKED_AT
     }
 
     /// Whether nothing at all ails a side, as seen from the Edge.

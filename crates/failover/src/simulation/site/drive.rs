@@ -4,7 +4,7 @@ use super::net::{EDGE, ms};
 use super::node::{Gate, Xivo};
 use super::world::{Happening, Note, Site};
 use crate::Side;
-use crate::duty::{self, Duty, Elector, Found, Outcome, Output, StartReason, Surroundings};
+use crate::duty::{self, Duty, Elector, Found, Outcome, Output, Phones, StartReason, Surroundings};
 use crate::follow::{self, Follower};
 use crate::health::Status;
 use crate::lease::Answer;
@@ -153,7 +153,14 @@ impl Site {
 
     fn carry_out(&mut self, side: Side, outputs: &[Output]) {
         for output in outputs {
-            if !matches!(output, Output::Ask { .. } | Output::Answer(_) | Output::Permit { .. } | Output::Persist(_)) {
+            if !matches!(
+                output,
+                Output::Ask { .. }
+                    | Output::Answer(_)
+                    | Output::Permit { .. }
+                    | Output::Persist(_)
+                    | Output::VerifyFence { .. }
+            ) {
                 self.note(Note::Xivo(side, *output));
             }
             let Xivo { life, command, .. } = self.xivos[side];
@@ -166,8 +173,14 @@ impl Site {
                     self.send(side as usize, to, asked);
                 }
                 Output::Permit { until } => xivo.gate = until.map_or(Gate::Open, Gate::Until),
+                Output::TwoActives => {
+                    let served = self.xivos[side.other()].served_at;
+                    if served < self.xivos[side].started_at {
+                        self.breaks("a false alarm of two actives", (side, served));
+                    }
+                }
                 Output::Start { epoch, reason } => {
-                    xivo.runs = true;
+                    (xivo.runs, xivo.started_at) = (true, self.now);
                     self.starts += 1;
                     if matches!(reason, StartReason::Granted { .. }) {
                         if epoch <= self.epoch && !self.lost_disks {
@@ -199,9 +212,10 @@ impl Site {
                         self.later(takes, Happening::Fenced { side, life });
                     }
                 }
+                Output::VerifyFence { phones: Phones::KeptOut } => xivo.gate = Gate::Closed,
                 Output::HardFence { .. } => self.later(ms(100), Happening::Fenced { side, life }),
                 Output::Changed { .. } => self.report(side as usize),
-                Output::Answer(_) | Output::TwoActives | Output::Acted(_) | Output::Refused { .. } => {}
+                Output::VerifyFence { .. } | Output::Answer(_) | Output::Acted(_) | Output::Refused { .. } => {}
             }
         }
         self.expect_wake(side as usize);

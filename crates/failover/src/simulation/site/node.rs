@@ -17,6 +17,9 @@ pub(super) struct Xivo {
     /// From the start command until a stop is verified.
     pub(super) runs: bool,
     pub(super) gate: Gate,
+    /// When its duty last was to start, and when it last served or was to.
+    pub(super) started_at: Instant,
+    pub(super) served_at: Instant,
     /// The number of the command under way: an older one's outcome is nobody's.
     pub(super) command: u64,
     /// How the command under way will end.
@@ -31,6 +34,8 @@ pub(super) enum Gate {
     Until(Instant),
     /// Open for an unguarded node.
     Open,
+    /// Somebody removed the fence, then.
+    Removed(Instant),
 }
 
 impl Xivo {
@@ -38,7 +43,19 @@ impl Xivo {
         let settings = Settings { requests: crate::duty::Requests::Accept, ..Settings::new(side) };
         let vote = crate::lease::Memory { record: crate::lease::Record::Free, epoch: 0 };
         let disk = Some(Memory { vote, campaign: 0, wishes: settings.wishes });
-        Self { settings, duty: None, disk, clock, life: 0, runs: false, gate: Gate::Closed, command: 0, busy: None }
+        Self {
+            settings,
+            duty: None,
+            disk,
+            clock,
+            life: 0,
+            runs: false,
+            gate: Gate::Closed,
+            started_at: Instant::ORIGIN,
+            served_at: Instant::ORIGIN,
+            command: 0,
+            busy: None,
+        }
     }
 
     /// Whether phones are served: services run, or start, and the kernel lets phones in.
@@ -47,7 +64,7 @@ impl Xivo {
             && match self.gate {
                 Gate::Closed => false,
                 Gate::Until(until) => self.clock.read(now) < until,
-                Gate::Open => true,
+                Gate::Open | Gate::Removed(_) => true,
             }
     }
 

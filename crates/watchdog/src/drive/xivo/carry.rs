@@ -1,19 +1,21 @@
 //! Carries out what the duty decides, strictly in order.
 
+use super::show::fence_state;
 use super::{Input, Waits, Xivo};
 use crate::control::api::FenceState;
 use crate::drive::show::note;
 use crate::hands::clock;
-use crate::hands::fence::{Closed, Partners, Permit};
+use crate::hands::fence::{Closed, FenceError, Kept, Partners, Permit};
 use crate::hands::pulse::Watching;
 use crate::hands::services::Order;
 use crate::state::{Entry, Kind, Time};
 use failover::Instant;
-use failover::duty::{Event, Outcome, Output, StartReason, Why};
+use failover::duty::{Event, Outcome, Output, Phones, StartReason, Why};
 use failover::health::Status;
 use failover::lease::{Answer, Ruling};
 use failover::register::Service;
 use protocol::wire::WishOutcome;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// For how long an orderly stop may reach the media servers, to take its registrations back.
@@ -39,6 +41,7 @@ impl Xivo {
                 }
                 Output::Kill => self.order(Order::Kill, Event::Timer),
                 Output::HardFence { waited } => self.harden(waited).await,
+                Output::VerifyFence { phones } => self.look_at_fence(phones),
                 Output::Changed { from, status, .. } => self.changed(from, status, &output),
                 Output::TwoActives => {
                     self.metrics.two_actives();
@@ -123,6 +126,42 @@ impl Xivo {
         self.warn(forbidden);
     }
 
+    /// Looks at the fence beside the loop: a slow kernel delays no answer to the peer.
+    fn look_at_fence(&mut self, phones: Phones) {
+        if self.fence_look.is_none() {
+            self.fence_look = Some(tokio::spawn(Arc::clone(&self.fence).keep(phones)));
+        }
+    }
+
+    /// What a look at the fence came to: the status shows what the kernel has, whatever was done to it last.
+    pub(super) fn saw_fence_kept(&mut self, looked: Result<Kept, FenceError>) {
+        match looked {
+            Ok(Kept::Overtaken) => {}
+            Ok(Kept::AsItShould(state)) => {
+                let (state, detail) = fence_state(&state);
+                // What was never verified, or could not be renewed, is not made good by a look.
+                if state == FenceState::Closed && !self.serves() {
+                    self.alarms.fence(None);
+                }
+                self.saw_fence(state, &detail);
+            }
+            Ok(Kept::Mended { state, was }) => {
+                let (state, detail) = fence_state(&state);
+                self.saw_fence(state, &detail);
+                self.permit_again |= self.serves() && self.duty.report().unguarded;
+                self.metrics.fence_mended();
+                if let Some(count) = self.alarms.fence_removed(clock::now()) {
+                    let text = format!(
+                        "the fence was not as the watchdog wrote it ({was}), {count} times by now: it is written anew, but \
+                         somebody on this node removes it"
+                    );
+                    self.tell(Kind::Alarm, &text);
+                }
+            }
+            Err(error) => self.fence_failed(&error.to_string()),
+        }
+    }
+
     /// Says what the service manager could not be shown; the fence does not hang on it.
     pub(super) fn warn(&mut self, shown: std::io::Result<()>) {
         if let Err(error) = shown {
@@ -145,8 +184,9 @@ impl Xivo {
 
     fn fence_failed(&mut self, why: &str) {
         self.saw_fence(FenceState::Failed, why);
-        self.alarms.fence(Some(why.to_owned()));
-        self.tell(Kind::Alarm, why);
+        if self.alarms.fence(Some(why.to_owned())) {
+            self.tell(Kind::Alarm, why);
+        }
     }
 
     /// Gives an order to the worker; one it cannot take has failed.

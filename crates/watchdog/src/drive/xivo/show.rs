@@ -54,8 +54,6 @@ impl Xivo {
         let (status, now) = (self.duty.status(), clock::now());
         let long = self.settings.timing.promise * 2;
         let silent = |by| self.voters.seen[by].answered.unwrap_or(self.began) + long <= now;
-        let peer = self.peer_report.filter(|_| !silent(Elector::Peer));
-        let two = self.serves() && peer.is_some_and(|peer| peer.status == Status::Active);
         let witness = self.settings.witness == Witness::Configured;
         let alone = status == Status::Inactive && silent(Elector::Peer) && (!witness || silent(Elector::Witness));
         let who = if witness { "neither the peer nor the witness answers" } else { "the peer does not answer" };
@@ -66,7 +64,7 @@ impl Xivo {
             self.tell(Kind::Alarm, &alone);
         }
         // Shown while it lasts, and a while longer.
-        if two {
+        if self.duty.two_actives() {
             self.alarms.two_actives(now);
         }
         let unguarded = match self.duty.guard() {

@@ -4,8 +4,8 @@
 //! Asterisk of a frozen node cannot even refresh its registrations. Nothing on the loopback interface is touched: a
 //! node's traffic with its own addresses takes it. What is permitted ends by itself, in the kernel.
 
-use super::seen::Seen;
-use super::{Closing, FenceError, Install, NftSpec, Partners, Permit, State};
+use super::seen::{Chains, Seen};
+use super::{Closing, FenceError, Install, Kept, NftSpec, Partners, Permit, State};
 use crate::hands::command::{Ran, Run};
 use std::fmt::Write;
 use std::future::pending;
@@ -22,11 +22,15 @@ pub(super) struct Nft {
     spec: NftSpec,
     /// Whether a hard fence may be there, of this run or of one before.
     hardened: bool,
+    /// The chains as they were when the table was written last and read back.
+    written: Option<Chains>,
+    /// Somebody changed the table: the next permit writes the whole of it.
+    changed: bool,
 }
 
 impl Nft {
     pub(super) fn new(spec: NftSpec) -> Self {
-        Self { spec, hardened: true }
+        Self { spec, hardened: true, written: None, changed: false }
     }
 
     pub(super) async fn install(&mut self, how: Install) -> Result<(), FenceError> {
@@ -36,11 +40,11 @@ impl Nft {
             Install::Keeping => self.table(),
         };
         self.run_anyhow(ACT, &script).await?;
-        match self.read(ACT, TABLE).await?.verify(&self.spec.ports, TABLE) {
-            Ok(permitted) if permitted && how == Install::Closed => Err(not_verified(ACT, "phones are let in")),
-            Ok(_) => Ok(()),
-            Err(seen) => Err(not_verified(ACT, &seen)),
+        let permitted = self.read_written(ACT, pending()).await?;
+        if permitted && how == Install::Closed {
+            return Err(not_verified(ACT, "phones are let in"));
         }
+        Ok(())
     }
 
     pub(super) async fn permit(&mut self, permit: Permit, closing: &Closing) -> Result<(), FenceError> {
@@ -57,12 +61,16 @@ impl Nft {
                 renewal += &removed(HARD_TABLE);
             }
         }
-        if let Err(error) = self.write(ACT, &renewal, closing).await {
-            if closing.has_come() {
-                return Err(error);
+        let renewed = if self.changed { None } else { Some(self.write(ACT, &renewal, closing).await) };
+        match renewed {
+            Some(Ok(_)) => {}
+            Some(Err(error)) if closing.has_come() => return Err(error),
+            // Somebody flushed the rule set, or changed the table: write the whole of it, in one transaction.
+            None | Some(Err(_)) => {
+                let whole = format!("{}{}{renewal}", removed(TABLE), self.table());
+                self.write(ACT, &whole, closing).await?;
+                self.changed = false;
             }
-            // Somebody flushed the rule set: write the whole of it.
-            self.write(ACT, &format!("{}{renewal}", self.table()), closing).await?;
         }
         self.hardened = false;
         Ok(())
@@ -80,10 +88,43 @@ impl Nft {
             script += &added("partners6", v6.into_iter().map(timed));
         }
         self.run_anyhow(ACT, &script).await?;
-        match self.read(ACT, TABLE).await?.verify(&self.spec.ports, TABLE) {
-            Ok(false) => Ok(()),
-            Ok(true) => Err(not_verified(ACT, "phones are still let in")),
-            Err(seen) => Err(not_verified(ACT, &seen)),
+        self.changed = false;
+        match self.read_written(ACT, pending()).await? {
+            false => Ok(()),
+            true => Err(not_verified(ACT, "phones are still let in")),
+        }
+    }
+
+    /// Reads a table back that should be closed, and writes it anew if it is not. Ends when something else is ordered; what
+    /// it was at has ended then, done or not.
+    pub(super) async fn keep_closed(&mut self, ordered: &Closing) -> Result<Kept, FenceError> {
+        const ACT: &str = "close the fence again";
+        let was = match self.look_until(ordered).await {
+            State::Closed => return Ok(Kept::AsItShould(State::Closed)),
+            State::Open => "phones were let in".to_owned(),
+            State::Missing(why) => why,
+            State::Unknown => return Ok(Kept::Overtaken),
+        };
+        if ordered.has_come() {
+            return Ok(Kept::Overtaken);
+        }
+        self.write(ACT, &format!("{}{}", removed(TABLE), self.table()), ordered).await?;
+        match self.read_written(ACT, ordered.came()).await? {
+            false => Ok(Kept::Mended { state: State::Closed, was }),
+            true => Err(not_verified(ACT, "phones are still let in")),
+        }
+    }
+
+    /// Reads a table back that lets phones in. One that is not as it was written is written whole by the next permit: alone
+    /// it would keep phones out until then.
+    pub(super) async fn keep_permitting(&mut self, ordered: &Closing) -> Kept {
+        match self.look_until(ordered).await {
+            State::Missing(was) if !ordered.has_come() => {
+                self.changed = true;
+                Kept::Mended { state: State::Missing(was.clone()), was }
+            }
+            State::Missing(_) | State::Unknown => Kept::Overtaken,
+            state => Kept::AsItShould(state),
         }
     }
 
@@ -98,25 +139,52 @@ impl Nft {
     }
 
     pub(super) async fn remove(&mut self) -> Result<(), FenceError> {
+        self.written = None;
         self.run("remove the fence", &format!("{}{}", removed(TABLE), removed(HARD_TABLE))).await?;
         self.hardened = false;
         Ok(())
     }
 
     pub(super) async fn look(&self) -> State {
+        self.look_while(pending).await
+    }
+
+    async fn look_until(&self, ordered: &Closing) -> State {
+        self.look_while(|| ordered.came()).await
+    }
+
+    async fn look_while<I: Future<Output = ()>>(&self, interrupted: impl Fn() -> I) -> State {
         const ACT: &str = "read the fence";
-        let hard = if self.hardened { self.read(ACT, HARD_TABLE).await.ok() } else { None };
+        let hard = if self.hardened { self.read_until(ACT, HARD_TABLE, interrupted()).await.ok() } else { None };
         if hard.is_some_and(|seen| seen.verify(&[], HARD_TABLE).is_ok()) {
             return State::Closed;
         }
-        match self.read(ACT, TABLE).await {
+        match self.read_until(ACT, TABLE, interrupted()).await {
             Err(error) => State::Missing(error.to_string()),
-            Ok(seen) => match seen.verify(&self.spec.ports, TABLE) {
+            Ok(seen) => match self.verify(&seen) {
                 Ok(true) => State::Open,
                 Ok(false) => State::Closed,
                 Err(seen) => State::Missing(seen),
             },
         }
+    }
+
+    fn verify(&self, seen: &Seen) -> Result<bool, String> {
+        let permitted = seen.verify(&self.spec.ports, TABLE)?;
+        self.written.as_ref().map_or(Ok(()), |written| seen.compare(written))?;
+        Ok(permitted)
+    }
+
+    /// Reads back what was written whole, and keeps it to compare with. Returns whether phones are let in.
+    async fn read_written(
+        &mut self,
+        act: &'static str,
+        interrupted: impl Future<Output = ()>,
+    ) -> Result<bool, FenceError> {
+        let seen = self.read_until(act, TABLE, interrupted).await?;
+        let permitted = seen.verify(&self.spec.ports, TABLE).map_err(|seen| not_verified(act, &seen))?;
+        self.written = Some(seen.into_chains());
+        Ok(permitted)
     }
 
     /// Writes the table as it should be, whatever was there; what is permitted stays.
@@ -187,7 +255,16 @@ impl Nft {
     }
 
     async fn read(&self, act: &'static str, table: &str) -> Result<Seen, FenceError> {
-        let ran = self.call(act, &["-j", "list", "table", "inet", table], None, pending()).await?;
+        self.read_until(act, table, pending()).await
+    }
+
+    async fn read_until(
+        &self,
+        act: &'static str,
+        table: &str,
+        interrupted: impl Future<Output = ()>,
+    ) -> Result<Seen, FenceError> {
+        let ran = self.call(act, &["-j", "list", "table", "inet", table], None, interrupted).await?;
         Seen::read(&ran.output).map_err(|cause| not_verified(act, &cause))
     }
 

@@ -7,10 +7,29 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A table, as far as a fence depends on it.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    /// Chains by name: whether one is hooked as it should be, and its number of rules.
-    chains: BTreeMap<String, (bool, usize)>,
+    chains: Chains,
+    /// A table that is there and asleep filters nothing.
+    dormant: bool,
     sip: BTreeSet<u64>,
     permitted: bool,
+}
+
+/// Chains by name.
+pub(super) type Chains = BTreeMap<String, Chain>;
+
+/// A chain, as it was read.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(super) struct Chain {
+    /// Its type, hook, priority and policy.
+    hook: Value,
+    /// What its rules do, in their order.
+    rules: Vec<Value>,
+}
+
+impl Chain {
+    fn is_hooked_at(&self, name: &str) -> bool {
+        word(&self.hook, "hook") == name && word(&self.hook, "type") == "filter"
+    }
 }
 
 impl Seen {
@@ -24,12 +43,16 @@ impl Seen {
         let objects = listing.get("nftables").and_then(Value::as_array).ok_or("nft's listing has no `nftables`")?;
         let mut seen = Self::default();
         for object in objects {
-            if let Some(chain) = object.get("chain") {
-                let name = word(chain, "name");
-                let hooked = word(chain, "hook") == name && word(chain, "type") == "filter";
-                seen.chains.entry(name.to_owned()).or_default().0 = hooked;
+            if let Some(table) = object.get("table") {
+                // Ours has none. Which one it is cannot be told: nft 1.0.6 writes the table's name there.
+                seen.dormant = table.get("flags").is_some_and(|flags| !flags.as_array().is_some_and(Vec::is_empty));
+            } else if let Some(chain) = object.get("chain") {
+                let hook = ["type", "hook", "prio", "policy"];
+                let hook = hook.map(|key| (key.to_owned(), chain.get(key).cloned().unwrap_or_default()));
+                seen.chains.entry(word(chain, "name").to_owned()).or_default().hook = hook.into_iter().collect();
             } else if let Some(rule) = object.get("rule") {
-                seen.chains.entry(word(rule, "chain").to_owned()).or_default().1 += 1;
+                let does = rule.get("expr").cloned().unwrap_or_default();
+                seen.chains.entry(word(rule, "chain").to_owned()).or_default().rules.push(does);
             } else if let Some(set) = object.get("set") {
                 let elements = set.get("elem").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
                 match word(set, "name") {
@@ -47,16 +70,34 @@ impl Seen {
     /// # Errors
     /// Returns what is not as it should be.
     pub(super) fn verify(&self, ports: &[u16], table: &str) -> Result<bool, String> {
-        for chain in ["input", "output"] {
-            let expected = (true, rules(table, chain));
-            if self.chains.get(chain) != Some(&expected) {
-                return Err(format!("its chain `{chain}` is not the one installed"));
+        if self.dormant {
+            return Err("it is dormant, or another's".into());
+        }
+        for name in ["input", "output"] {
+            let ours = |chain: &Chain| chain.is_hooked_at(name) && chain.rules.len() == rules(table, name);
+            if !self.chains.get(name).is_some_and(ours) {
+                return Err(format!("its chain `{name}` is not the one installed"));
             }
         }
         if let Some(port) = ports.iter().find(|port| table == TABLE && !self.sip.contains(&u64::from(**port))) {
             return Err(format!("port {port} is not fenced"));
         }
         Ok(self.permitted)
+    }
+
+    /// Compares the chains with those read when the table was written last: a rule may have been put in another's place.
+    ///
+    /// # Errors
+    /// Returns which chain is another one.
+    pub(super) fn compare(&self, written: &Chains) -> Result<(), String> {
+        match written.iter().find(|(name, chain)| self.chains.get(*name) != Some(chain)) {
+            Some((name, _)) => Err(format!("its chain `{name}` is not the one installed")),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn into_chains(self) -> Chains {
+        self.chains
     }
 }
 

@@ -347,3 +347,89 @@ async fn no_fence_says_that_only_a_stop_closes_it() {
     assert_eq!(fence.harden().await, Err(FenceError::NoLastResort));
     assert_eq!((fence.kind(), fence.look().await), ("none", State::Unknown));
 }
+
+/// What a look comes to, with what is ordered before the look has begun to read.
+fn kept(cable: &Cable, fence: &Arc<Fence>, phones: Phones) -> Kept {
+    cable.node.run(async || Arc::clone(fence).keep(phones).await.unwrap())
+}
+
+fn tool(cable: &Cable, arguments: &[&str]) {
+    let done = cable.node.inside(|| std::process::Command::new("nft").args(arguments).status().unwrap());
+    assert!(done.success(), "nft {arguments:?}");
+}
+
+/// Each opens a closed fence, and some of them leave a table that looks like ours.
+const OPENED: [&[&str]; 7] = [
+    &["flush ruleset"],
+    &["delete table inet bascule"],
+    &["flush table inet bascule"],
+    &["add element inet bascule permitted { 5060 }"],
+    &["delete element inet bascule sip { 5060 }"],
+    &["insert rule inet bascule input accept; insert rule inet bascule output accept"],
+    &["add table inet bascule { flags dormant; }"],
+];
+
+#[test]
+fn a_fence_that_somebody_removed_is_seen_and_closed_again_however_that_was_done() {
+    let Some(cable) = Cable::new() else { return };
+    let fence = Arc::new(nft());
+    cable.node.run(async || fence.close(Partners::Closed).await.unwrap());
+    assert_eq!(kept(&cable, &fence, Phones::KeptOut), Kept::AsItShould(State::Closed));
+    for opened in OPENED {
+        tool(&cable, opened);
+        assert!(cable.answers("10.99.0.1:5060"), "not opened by {opened:?}");
+        let mended = kept(&cable, &fence, Phones::KeptOut);
+        assert!(matches!(mended, Kept::Mended { state: State::Closed, .. }), "{opened:?}: {mended:?}");
+        assert!(!cable.answers("10.99.0.1:5060"), "open after {opened:?}");
+        assert_eq!(kept(&cable, &fence, Phones::KeptOut), Kept::AsItShould(State::Closed), "{opened:?}");
+    }
+}
+
+#[test]
+fn a_rule_put_in_the_place_of_another_is_seen() {
+    let Some(cable) = Cable::new() else { return };
+    let fence = Arc::new(nft());
+    cable.node.run(async || fence.close(Partners::Closed).await.unwrap());
+    let listing =
+        cable.node.inside(|| std::process::Command::new("nft").args(["-a", "list", "ruleset"]).output().unwrap());
+    let listing = String::from_utf8(listing.stdout).unwrap();
+    let mut chain = "";
+    for line in listing.lines().map(str::trim) {
+        chain = line.strip_prefix("chain ").and_then(|rest| rest.split(' ').next()).unwrap_or(chain);
+        if line.contains("@sip") && line.contains("drop") {
+            let handle = line.rsplit(' ').next().unwrap();
+            tool(&cable, &[&format!("replace rule inet bascule {chain} handle {handle} accept")]);
+        }
+    }
+    assert!(cable.answers("10.99.0.1:5060"));
+    assert!(matches!(kept(&cable, &fence, Phones::KeptOut), Kept::Mended { .. }));
+    assert!(!cable.answers("10.99.0.1:5060"));
+}
+
+#[test]
+fn a_serving_nodes_table_that_somebody_changed_is_written_whole_by_the_next_permit() {
+    let Some(cable) = Cable::new() else { return };
+    let fence = Arc::new(nft());
+    cable.node.run(async || fence.permit(Permit::For(LONG)).await.unwrap());
+    assert_eq!(kept(&cable, &fence, Phones::LetIn), Kept::AsItShould(State::Open));
+    for changed in [OPENED[0], OPENED[2], OPENED[5], OPENED[6]] {
+        tool(&cable, changed);
+        assert!(matches!(kept(&cable, &fence, Phones::LetIn), Kept::Mended { state: State::Missing(_), .. }));
+        cable.node.run(async || fence.permit(Permit::For(LONG)).await.unwrap());
+        assert_eq!(kept(&cable, &fence, Phones::LetIn), Kept::AsItShould(State::Open), "{changed:?}");
+        assert!(cable.answers("10.99.0.1:5060"), "{changed:?}");
+    }
+}
+
+#[test]
+fn a_look_that_was_begun_before_a_permit_does_not_close_it() {
+    let Some(cable) = Cable::new() else { return };
+    let fence = Arc::new(nft());
+    cable.node.run(async || {
+        fence.close(Partners::Closed).await.unwrap();
+        let look = Arc::clone(&fence).keep(Phones::KeptOut);
+        fence.permit(Permit::For(LONG)).await.unwrap();
+        assert_eq!(look.await.unwrap(), Kept::Overtaken);
+        assert_eq!(fence.look().await, State::Open);
+    });
+}
