@@ -1,4 +1,5 @@
-//! The scripts by which Kamailio and coturn follow the live side, run by the shell with programs that are played.
+//! The script by which Kamailio follows the live side, run by the shell with programs that are played; and that coturn
+//! needs none.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +14,7 @@ struct Machine(TempDir);
 impl Machine {
     fn new() -> Self {
         let machine = Self(tempfile::tempdir().unwrap());
-        for program in ["kamcmd", "systemctl"] {
+        for program in ["kamcmd"] {
             let path = machine.path(program);
             fs::write(&path, format!("#!/bin/sh\necho {program} \"$@\" >> {}\n", machine.path("called").display()))
                 .unwrap();
@@ -39,7 +40,6 @@ impl Machine {
             .env("BASCULE_LIVE", self.path("live"))
             .env("BASCULE_SIDES", self.path("sides"))
             .env("BASCULE_LIST", self.path("dispatcher.list"))
-            .env("BASCULE_LINK", self.path("turnserver.conf"))
             .output()
             .unwrap();
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
@@ -79,24 +79,15 @@ fn kamailio_is_told_of_each_change_once_and_believes_two_words_only() {
 }
 
 #[test]
-fn coturn_gets_the_live_sides_configuration_and_is_started_again_when_it_changed() {
-    let machine = Machine::new();
-    let script = "coturn/bascule-follow-coturn";
-    machine.live("standby\n");
-    assert!(machine.run(script).1.contains("does not exist"));
-    for side in ["main", "standby"] {
-        fs::write(machine.path(&format!("turnserver-{side}.conf")), side).unwrap();
-    }
-    for (word, calls) in [("standby\n", 1), ("standby\n", 1), ("main\n", 2)] {
-        machine.live(word);
-        assert!(machine.run(script).0);
-        assert_eq!((machine.read("turnserver.conf").as_str(), machine.called()), (word.trim(), calls));
-    }
-    machine.live("else\n");
-    assert!(!machine.run(script).0);
-    fs::remove_file(machine.path("turnserver.conf")).unwrap();
-    fs::write(machine.path("turnserver.conf"), "mine").unwrap();
-    machine.live("standby\n");
-    assert!(machine.run(script).1.contains("is no link"));
-    assert_eq!((machine.read("turnserver.conf").as_str(), machine.called()), ("mine", 2));
+fn coturn_may_relay_to_every_side_and_no_switch_restarts_it() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/coturn");
+    let mut names: Vec<_> =
+        fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    // No unit and no script: nothing there could be run by a switch.
+    assert_eq!(names, ["README.md", "turnserver-peers.conf"]);
+    let peers = fs::read_to_string(directory.join("turnserver-peers.conf")).unwrap();
+    let allowed = peers.lines().filter_map(|line| line.strip_prefix("allowed-peer-ip=")).count();
+    assert!(allowed >= 3 && peers.contains("denied-peer-ip=0.0.0.0-255.255.255.255"), "{peers}");
+    assert!(!peers.contains("/run/bascule"), "{peers}");
 }
