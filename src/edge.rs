@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::control::api::Time;
 use crate::control::metrics::{Configured, ConnectionRefusal, Metrics};
 use crate::front::admission::{Admission, TurnedAway};
+use crate::front::drain::Drain;
 use crate::front::tls::{CertificateError, Certificates};
 use crate::live::Live;
 use crate::logging::access::AccessLog;
@@ -73,6 +74,8 @@ pub struct Edge {
     pub parking: Parking,
     /// Open client connections.
     pub admission: Arc<Admission>,
+    /// How it goes away.
+    pub drain: Drain,
     /// Certificates of the public listener.
     pub certificates: Arc<Certificates>,
     /// Pages of our own.
@@ -150,6 +153,7 @@ impl Edge {
             sessions: Arc::default(),
             parking: Parking::default(),
             admission: Arc::default(),
+            drain: Drain::default(),
             certificates,
             pages: Pages { waiting: WaitingPage::new(RETRY_AFTER), errors: ErrorPages::new() },
             metrics,

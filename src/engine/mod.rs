@@ -409,7 +409,8 @@ impl Engine {
         metrics.live(live, self.switch.epoch());
         self.count_walk();
         metrics.parked.set(i64::try_from(self.means.edge.parking.parked()).unwrap_or(i64::MAX));
-        metrics.connections_open.set(i64::try_from(self.means.edge.admission.open()).unwrap_or(i64::MAX));
+        let open = self.means.edge.admission.open() + self.means.edge.drain.late.open();
+        metrics.connections_open.set(i64::try_from(open).unwrap_or(i64::MAX));
     }
 
     fn is_dead(&self, side: Side) -> bool {

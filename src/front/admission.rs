@@ -1,22 +1,28 @@
-//! How many connections are open: of all clients, and of one client address.
+//! Which connections are open: how many of all clients and of one client address may be.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+
+use super::activity::Activity;
 
 /// Shards of the per-client counts: enough that two workers seldom meet.
 const SHARDS: usize = 16;
 
-/// Counts of open connections.
+/// Open connections.
 #[derive(Debug)]
 pub struct Admission {
     open: AtomicUsize,
-    clients: [Mutex<HashMap<IpAddr, usize>>; SHARDS],
+    next: AtomicU64,
+    clients: [Mutex<Clients>; SHARDS],
     emptied: Notify,
 }
+
+/// Connections of each client, by number.
+type Clients = HashMap<IpAddr, HashMap<u64, Arc<Activity>>>;
 
 /// Why a connection is turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,11 +38,14 @@ pub enum TurnedAway {
 pub struct Admitted {
     admission: Arc<Admission>,
     client: IpAddr,
+    number: u64,
+    activity: Arc<Activity>,
 }
 
 impl Default for Admission {
     fn default() -> Self {
-        Self { open: AtomicUsize::new(0), clients: std::array::from_fn(|_| Mutex::default()), emptied: Notify::new() }
+        let clients = std::array::from_fn(|_| Mutex::default());
+        Self { open: AtomicUsize::new(0), next: AtomicU64::new(0), clients, emptied: Notify::new() }
     }
 }
 
@@ -47,6 +56,7 @@ impl Admission {
         client: IpAddr,
         most: usize,
         most_per_client: usize,
+        late: bool,
     ) -> Result<Admitted, TurnedAway> {
         let client = network(client);
         if self.open.fetch_add(1, Ordering::AcqRel) >= most {
@@ -54,15 +64,31 @@ impl Admission {
             return Err(TurnedAway::Full);
         }
         let mut clients = self.shard(client);
-        let count = clients.entry(client).or_insert(0);
-        if *count >= most_per_client {
+        let its = clients.entry(client).or_default();
+        if its.len() >= most_per_client {
             drop(clients);
-            self.open.fetch_sub(1, Ordering::AcqRel);
+            self.left();
             return Err(TurnedAway::Greedy);
         }
-        *count += 1;
+        let (number, activity) = (self.next.fetch_add(1, Ordering::Relaxed), Arc::new(Activity::new(late)));
+        its.insert(number, activity.clone());
         drop(clients);
-        Ok(Admitted { admission: self.clone(), client })
+        Ok(Admitted { admission: self.clone(), client, number, activity })
+    }
+
+    /// Looks at each open connection.
+    pub fn each(&self, mut look: impl FnMut(&Arc<Activity>)) {
+        for shard in &self.clients {
+            for its in lock(shard).values() {
+                its.values().for_each(&mut look);
+            }
+        }
+    }
+
+    fn left(&self) {
+        if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.emptied.notify_waiters();
+        }
     }
 
     /// Open connections.
@@ -81,29 +107,38 @@ impl Admission {
         }
     }
 
-    fn shard(&self, client: IpAddr) -> std::sync::MutexGuard<'_, HashMap<IpAddr, usize>> {
+    fn shard(&self, client: IpAddr) -> MutexGuard<'_, Clients> {
         let last = match client {
             IpAddr::V4(address) => address.octets()[3],
             IpAddr::V6(address) => address.octets()[7],
         };
-        // The map stays whole whatever a holder did.
-        self.clients[usize::from(last) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.clients[usize::from(last) % SHARDS])
+    }
+}
+
+/// The map stays whole whatever a holder did.
+fn lock(shard: &Mutex<Clients>) -> MutexGuard<'_, Clients> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Admitted {
+    /// What happens on the connection.
+    pub fn activity(&self) -> &Arc<Activity> {
+        &self.activity
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
         let mut clients = self.admission.shard(self.client);
-        if let Some(count) = clients.get_mut(&self.client) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(its) = clients.get_mut(&self.client) {
+            its.remove(&self.number);
+            if its.is_empty() {
                 clients.remove(&self.client);
             }
         }
         drop(clients);
-        if self.admission.open.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.admission.emptied.notify_waiters();
-        }
+        self.admission.left();
     }
 }
 
@@ -124,21 +159,21 @@ mod tests {
         let admission = Arc::new(Admission::default());
         let a: IpAddr = "192.0.2.1".parse().unwrap();
         let b: IpAddr = "192.0.2.2".parse().unwrap();
-        let first = admission.admit(a, 3, 2).unwrap();
-        let _second = admission.admit(a, 3, 2).unwrap();
-        assert_eq!(admission.admit(a, 3, 2).err(), Some(TurnedAway::Greedy));
-        let _third = admission.admit(b, 3, 2).unwrap();
-        assert_eq!(admission.admit(b, 3, 2).err(), Some(TurnedAway::Full));
+        let first = admission.admit(a, 3, 2, false).unwrap();
+        let _second = admission.admit(a, 3, 2, false).unwrap();
+        assert_eq!(admission.admit(a, 3, 2, false).err(), Some(TurnedAway::Greedy));
+        let _third = admission.admit(b, 3, 2, false).unwrap();
+        assert_eq!(admission.admit(b, 3, 2, false).err(), Some(TurnedAway::Full));
         drop(first);
         assert_eq!(admission.open(), 2);
-        assert!(admission.admit(a, 3, 2).is_ok());
+        assert!(admission.admit(a, 3, 2, false).is_ok());
     }
 
     #[test]
     fn one_ipv6_network_is_one_client() {
         let admission = Arc::new(Admission::default());
-        let _one = admission.admit("2001:db8::1".parse().unwrap(), 9, 1).unwrap();
-        assert_eq!(admission.admit("2001:db8::2".parse().unwrap(), 9, 1).err(), Some(TurnedAway::Greedy));
-        assert!(admission.admit("2001:db8:0:1::2".parse().unwrap(), 9, 1).is_ok());
+        let _one = admission.admit("2001:db8::1".parse().unwrap(), 9, 1, false).unwrap();
+        assert_eq!(admission.admit("2001:db8::2".parse().unwrap(), 9, 1, false).err(), Some(TurnedAway::Greedy));
+        assert!(admission.admit("2001:db8:0:1::2".parse().unwrap(), 9, 1, false).is_ok());
     }
 }

@@ -6,6 +6,7 @@
 //! same: a client that got nothing of an answer sends its request again, though the application has seen it (E5).
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown::Write, SocketAddr};
 use std::os::fd::AsRawFd;
@@ -29,7 +30,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
-use super::activity::Activity;
+use super::activity::{Activity, After};
 use super::admission::Admitted;
 use super::body::Rest;
 use super::head::Body;
@@ -54,6 +55,8 @@ pub struct ClientStream {
     kept_back: BytesMut,
     /// A request is under way, of whose answer something may have been written.
     carrying: bool,
+    /// Something of its answer was.
+    answering: bool,
     socket: Arc<SocketDigest>,
     digest: Arc<SslDigest>,
     activity: Arc<Activity>,
@@ -75,12 +78,13 @@ struct Outgoing {
     tls: TlsStream<TcpStream>,
     held: Vec<u8>,
     written: usize,
-    _admitted: Admitted,
+    admitted: Admitted,
 }
 
 impl ClientStream {
     /// Wraps a connection whose handshake is done.
-    pub fn new(tls: TlsStream<TcpStream>, peer: SocketAddr, admitted: Admitted, activity: Arc<Activity>) -> Self {
+    pub fn new(tls: TlsStream<TcpStream>, peer: SocketAddr, admitted: Admitted) -> Self {
+        let activity = admitted.activity().clone();
         let (tcp, session) = tls.get_ref();
         let socket = SocketDigest::from_raw_fd(tcp.as_raw_fd());
         // A fresh cell is empty.
@@ -92,11 +96,12 @@ impl ClientStream {
         let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or_default();
         let digest = Arc::new(SslDigest::new(cipher, version, None, None, Vec::new()));
         Self {
-            outgoing: Some(Outgoing { tls, held: Vec::new(), written: 0, _admitted: admitted }),
+            outgoing: Some(Outgoing { tls, held: Vec::new(), written: 0, admitted }),
             unread: Bytes::new(),
             reading: Reading::All,
             kept_back: BytesMut::new(),
             carrying: false,
+            answering: false,
             socket: Arc::new(socket),
             digest,
             activity,
@@ -141,7 +146,7 @@ impl ClientStream {
         }
         self.kept_back = surplus;
         self.reading = if rest.is_over() { Reading::Behind } else { Reading::Body(rest) };
-        self.carrying = true;
+        (self.carrying, self.answering) = (true, false);
     }
 
     /// The answer is out: returns what was kept back, and reads as usual again.
@@ -154,7 +159,7 @@ impl ClientStream {
     fn poll_body(&mut self, mut rest: Rest, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let room = buf.initialize_unfilled_to(buf.remaining().min(KEPT_BACK));
         let mut read = ReadBuf::new(room);
-        ready!(Pin::new(&mut self.outgoing().tls).poll_read(cx, &mut read))?;
+        ready!(self.outgoing().poll_read(cx, &mut read))?;
         let came = read.filled();
         let belongs = rest.advance(came);
         self.kept_back.extend_from_slice(&came[belongs..]);
@@ -173,7 +178,7 @@ impl ClientStream {
             }
             let mut chunk = [0; 2048];
             let mut read = ReadBuf::new(&mut chunk);
-            ready!(Pin::new(&mut outgoing.tls).poll_read(cx, &mut read))?;
+            ready!(outgoing.poll_read(cx, &mut read))?;
             if read.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
@@ -183,9 +188,29 @@ impl ClientStream {
 }
 
 impl Outgoing {
+    /// Notes that something moved; nothing is waited for on a connection that was given up.
+    fn unless_given_up<T>(&self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let activity = self.admitted.activity();
+        match done {
+            Poll::Ready(Ok(_)) => activity.note_moved(),
+            Poll::Pending if activity.is_given_up() => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            _ => {}
+        }
+        done
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.tls).poll_read(cx, buf);
+        if read.is_ready() {
+            self.admitted.activity().note_moved();
+        }
+        read
+    }
+
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.held.len() {
-            let count = ready!(Pin::new(&mut self.tls).poll_write(cx, &self.held[self.written..]))?;
+            let count = Pin::new(&mut self.tls).poll_write(cx, &self.held[self.written..]);
+            let count = ready!(self.unless_given_up(count))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -202,11 +227,17 @@ impl Outgoing {
     }
 
     /// Writes the rest, then lets the client read: a connection closed on bytes that nobody read is reset, and the reset
-    /// takes back what was written. No `close_notify`: an answer that only the end of the connection delimits must not
-    /// look whole (RFC 9112 section 9.8).
-    async fn give_up(mut self) {
-        let written = timeout(LAST_WRITE, std::future::poll_fn(|cx| self.poll_flush(cx)));
-        if matches!(written.await, Ok(Ok(()))) && SockRef::from(self.tls.get_ref().0).shutdown(Write).is_ok() {
+    /// takes back what was written. `close_notify` behind a whole answer only: one that only the end of the connection
+    /// delimits must not look whole (RFC 9112 section 9.8).
+    async fn give_up(mut self, after: After) {
+        let written = timeout(LAST_WRITE, async {
+            poll_fn(|cx| self.poll_flush(cx)).await?;
+            if after != After::Broken {
+                return AsyncWriteExt::shutdown(&mut self.tls).await;
+            }
+            SockRef::from(self.tls.get_ref().0).shutdown(Write)
+        });
+        if matches!(written.await, Ok(Ok(()))) {
             super::raw::linger(&mut self.tls).await;
         }
     }
@@ -215,18 +246,22 @@ impl Outgoing {
 impl Drop for ClientStream {
     fn drop(&mut self) {
         let Some(mut outgoing) = self.outgoing.take() else { return };
-        if self.carrying && self.activity.is_kept() {
+        if self.carrying && self.activity.after() == After::GoesOn {
             let stream = Self {
                 outgoing: Some(outgoing),
                 unread: Bytes::new(),
                 reading: self.reading,
                 kept_back: std::mem::take(&mut self.kept_back),
                 carrying: true,
+                answering: true,
                 socket: self.socket.clone(),
                 digest: self.digest.clone(),
                 activity: self.activity.clone(),
             };
             return self.activity.hand_back(stream);
+        }
+        if let (true, false, Some(words)) = (self.carrying, self.answering, self.activity.last_words()) {
+            outgoing.held = words.to_vec();
         }
         let held = !outgoing.held.is_empty();
         if !held && !self.carrying {
@@ -235,7 +270,7 @@ impl Drop for ClientStream {
         // At once, as the Edge itself may be about to end; a client that reads has room for it.
         let gone = held && matches!(outgoing.poll_flush(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)));
         if let (false, Ok(runtime)) = (gone, Handle::try_current()) {
-            runtime.spawn(outgoing.give_up());
+            runtime.spawn(outgoing.give_up(self.activity.after()));
         }
     }
 }
@@ -252,8 +287,12 @@ impl AsyncRead for ClientStream {
         if !self.outgoing().held.is_empty() {
             let _ = self.outgoing().poll_flush(cx);
         }
+        // The request's carrier hears of it as of a client that left, and answers while it can.
+        if self.carrying && self.activity.is_given_up() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         match self.reading {
-            Reading::All => Pin::new(&mut self.outgoing().tls).poll_read(cx, buf),
+            Reading::All => self.outgoing().poll_read(cx, buf),
             Reading::Body(rest) => self.poll_body(rest, cx, buf),
             Reading::Behind => self.poll_behind(cx),
         }
@@ -264,12 +303,14 @@ impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         // While a body is read, nobody may look for the client again until there is room for more of it upstream.
         let holds = !matches!(self.reading, Reading::Body(_));
+        self.answering = true;
         let outgoing = self.outgoing();
         if outgoing.written > 0 || !holds || outgoing.held.len() + buf.len() > HELD {
             ready!(outgoing.poll_drain(cx))?;
         }
         if (!holds || buf.len() >= LARGE) && outgoing.held.is_empty() {
-            return Pin::new(&mut outgoing.tls).poll_write(cx, buf);
+            let written = Pin::new(&mut outgoing.tls).poll_write(cx, buf);
+            return outgoing.unless_given_up(written);
         }
         let room = HELD - outgoing.held.len();
         let count = buf.len().min(room);

@@ -1,21 +1,27 @@
 //! One client connection from its first byte: TLS under deadlines, then HTTP/1 request by request, or h2.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::BytesMut;
-use pingora::apps::{HttpServerApp, ServerApp};
+use http::{HeaderMap, Method};
+use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::H2Options;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 
-use super::activity::CURRENT;
+use super::activity::{Activity, CURRENT};
 use super::admission::Admitted;
 use super::client::ClientStream;
+use super::drain;
 use super::head::{self, HeadLimits, Kind, NoHead};
 use super::raw;
 use crate::control::metrics::{Alpn, ConnectionRefusal, Handshake, HandshakeFailure, Refusal, TlsVersion};
@@ -57,7 +63,19 @@ impl Door {
     pub async fn admit(&self, tcp: TcpStream, peer: SocketAddr, admitted: Admitted) {
         let metrics = &self.edge.metrics;
         metrics.connections_accepted.inc();
-        match self.serve(tcp, peer, admitted).await {
+        let activity = admitted.activity().clone();
+        let mut serving = pin!(self.serve(tcp, peer, admitted));
+        let served = tokio::select! {
+            biased;
+            served = &mut serving => served,
+            () = activity.given_up() => {
+                let page = self.edge.pages.waiting.for_request(&Method::POST, &HeaderMap::new());
+                activity.set_last_words(raw::page(&page));
+                // Whoever carries its requests ends them and answers.
+                timeout(drain::LAST_WORDS, serving).await.unwrap_or(Ok(()))
+            }
+        };
+        match served {
             Ok(()) => {}
             Err(NoTls::HelloTooLate) => metrics.connections_refused.of(ConnectionRefusal::ClientHelloTimeout).inc(),
             Err(NoTls::BadHello) => metrics.connections_refused.of(ConnectionRefusal::NotTls).inc(),
@@ -91,7 +109,7 @@ impl Door {
             Ok(Err(_)) => Err(NoTls::HandshakeFailed),
             Ok(Ok(tls)) => {
                 self.count_handshake(tls.get_ref().1);
-                Ok(ClientStream::new(tls, peer, admitted, Arc::default()))
+                Ok(ClientStream::new(tls, peer, admitted))
             }
         }
     }
@@ -121,12 +139,22 @@ impl Door {
             return;
         }
         stream.unread(bytes::Bytes::copy_from_slice(&preface));
-        ServerApp::process_new(&self.proxy, Box::new(stream), &self.shutdown).await;
+        let activity = stream.activity().clone();
+        // Told at once that it may ask no more, a client that has asked nothing yet would open another connection, and
+        // again: it is told so behind its first answer.
+        if *self.shutdown.borrow() {
+            activity.set_late();
+        }
+        let (answered, late_end) = watch::channel(false);
+        let shutdown = if activity.is_late() { late_end } else { self.shutdown.clone() };
+        let app = Arc::new(Streams { proxy: self.proxy.clone(), activity, answered });
+        ServerApp::process_new(&app, Box::new(stream), &shutdown).await;
     }
 
     async fn serve_h1(&self, mut stream: Box<ClientStream>, peer: SocketAddr) {
         let mut shutdown = self.shutdown.clone();
         let mut buf = BytesMut::new();
+        let activity = stream.activity().clone();
         loop {
             let site = self.edge.site();
             let limits = &site.config.limits;
@@ -137,11 +165,19 @@ impl Door {
                 fields: limits.head_fields.get(),
             };
             drop(site);
-            let head = tokio::select! {
+            let going = tokio::select! {
                 biased;
-                head = head::read(&mut stream, &mut buf, head_limits) => head,
+                head = head::read(&mut stream, &mut buf, head_limits) => Ok(head),
+                _ = shutdown.wait_for(|going| *going), if !activity.is_late() => Err(()),
+            };
+            let head = match going {
+                Ok(head) => head,
                 // Between two requests nobody waits for an answer.
-                _ = shutdown.wait_for(|going| *going) => return,
+                Err(()) if buf.is_empty() => {
+                    let limit = self.edge.site().config.limits.write_stall;
+                    return raw::finish(&mut stream, b"", limit).await;
+                }
+                Err(()) => head::read(&mut stream, &mut buf, head_limits).await,
             };
             let (length, body) = match head {
                 Ok(Kind::Request { length, body }) => (length, body),
@@ -152,7 +188,6 @@ impl Door {
                 Err(no_head) => return self.refuse(stream, no_head).await,
             };
             stream.begin_request(body, buf.split_off(length));
-            let activity = stream.activity().clone();
             let mut session = ServerSession::new_http1(stream);
             // Pingora parses the head anew, from here.
             session.set_pipelined_prefix(std::mem::take(&mut buf));
@@ -176,5 +211,40 @@ impl Door {
         record::refused(&self.edge, why);
         let message = raw::page(&self.edge.pages.errors.answer(page, None));
         raw::finish(&mut stream, &message, self.edge.site().config.limits.write_stall).await;
+    }
+}
+
+/// Carries the requests of one h2 connection.
+struct Streams {
+    proxy: Arc<HttpProxy<Carrier>>,
+    activity: Arc<Activity>,
+    /// Ends a late connection behind its first answer.
+    answered: watch::Sender<bool>,
+}
+
+#[async_trait]
+impl HttpServerApp for Streams {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        let carried = CURRENT.scope(self.activity.clone(), self.proxy.process_new_http(session, shutdown));
+        let carried = tokio::select! {
+            biased;
+            carried = carried => carried,
+            // Dropping it resets its stream; the connection's last GOAWAY follows when all are gone.
+            () = self.activity.streams_given_up() => None,
+        };
+        self.answered.send_replace(true);
+        carried
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        self.proxy.server_options()
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        self.proxy.h2_options()
     }
 }

@@ -1,11 +1,11 @@
-//! Accepts connections under the caps, until told to stop.
+//! Accepts connections under the caps, until nothing more is waited for: whoever comes while the Edge goes away is told so.
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora::server::ShutdownWatch;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -36,16 +36,18 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Accepts until `shutdown` turns true; `serve` gets each admitted connection in a task of its own.
-pub async fn accept<S, F>(listener: TcpListener, edge: Arc<Edge>, mut shutdown: ShutdownWatch, serve: S)
+/// Accepts until the drain is over; `serve` gets each admitted connection in a task of its own.
+pub async fn accept<S, F>(listener: TcpListener, edge: Arc<Edge>, serve: S)
 where
     S: Fn(TcpStream, SocketAddr, Admitted) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
+    let over_edge = edge.clone();
+    let mut over = pin!(over_edge.drain.over());
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = shutdown.wait_for(|going| *going) => return,
+            () = &mut over => return,
             accepted = listener.accept() => accepted,
         };
         let (tcp, peer) = match accepted {
@@ -59,7 +61,12 @@ where
         let site = edge.site();
         let limits = &site.config.limits;
         let (most, each) = (limits.connections.get(), limits.connections_per_client.get());
-        match edge.admission.admit(peer.ip(), most, each) {
+        // Late ones are counted apart: who was there before is waited for, and they are not.
+        let admitted = match edge.drain.has_begun() {
+            false => edge.admission.admit(peer.ip(), most, each, false),
+            true => edge.drain.late.admit(peer.ip(), most.saturating_sub(edge.admission.open()), each, true),
+        };
+        match admitted {
             Ok(admitted) => {
                 prepare(&tcp);
                 tokio::spawn(serve(tcp, peer, admitted));

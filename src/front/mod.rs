@@ -5,6 +5,7 @@ pub mod admission;
 pub mod body;
 pub mod client;
 pub mod connection;
+pub mod drain;
 pub mod head;
 pub mod listener;
 pub mod plain;

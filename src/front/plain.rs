@@ -16,7 +16,14 @@ use crate::waiting::ErrorPage;
 const IDLE: Duration = Duration::from_secs(10);
 
 /// Answers one request and closes.
-pub async fn serve(edge: Arc<Edge>, mut tcp: TcpStream, _admitted: Admitted) {
+pub async fn serve(edge: Arc<Edge>, tcp: TcpStream, admitted: Admitted) {
+    tokio::select! {
+        () = answer(edge, tcp) => {}
+        () = admitted.activity().given_up() => {}
+    }
+}
+
+async fn answer(edge: Arc<Edge>, mut tcp: TcpStream) {
     let site = edge.site();
     let limits = &site.config.limits;
     let head_limits = HeadLimits {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::forward::Said;
 use crate::config::Route;
 use crate::edge::Site;
-use crate::front::activity::{Activity, CURRENT};
+use crate::front::activity::{self, Activity, CURRENT};
 use crate::live::View;
 use crate::logging::RequestId;
 use crate::route::Refusal;
@@ -31,8 +31,10 @@ pub struct Context {
     pub route_index: Option<usize>,
     /// What upstreams are told about it.
     pub said: Option<Said>,
-    /// The request waits for its answer.
+    /// The request waits for its answer, which its upstream owes.
     pub awaiting: Option<Awaiting>,
+    /// The request waits for its answer, having come whole.
+    pub whole: Option<activity::Awaiting>,
     /// Path and query to send when they are not as they came.
     pub target: Option<String>,
     /// The request's head went to an upstream in this attempt.
@@ -105,6 +107,16 @@ pub enum Ending {
 }
 
 impl Context {
+    /// The request came whole: from here on it is not its client that is waited for.
+    pub fn note_whole(&mut self) {
+        self.whole = self.client.as_ref().map(Activity::await_answer);
+    }
+
+    /// Nothing is waited for on its connection any more.
+    pub fn is_given_up(&self) -> bool {
+        self.client.as_ref().is_some_and(|client| client.is_given_up())
+    }
+
     /// A request read just now.
     pub fn new(site: Arc<Site>) -> Self {
         let now = Instant::now();
@@ -117,6 +129,7 @@ impl Context {
             route_index: None,
             said: None,
             awaiting: None,
+            whole: None,
             target: None,
             sent: false,
             view: None,

@@ -26,6 +26,7 @@ use probe::answer::{Faulty, MOST_INTERIM};
 use crate::config::Replay;
 use crate::control::metrics::ConnectFailure;
 use crate::edge::Edge;
+use crate::front::activity::After;
 use crate::route::{Asked, Refusal};
 use crate::upstream::connect::{ConnectError, DEMOTED};
 use crate::upstream::signs::Sign;
@@ -104,6 +105,12 @@ impl ProxyHttp for Carrier {
             respond::error(&self.edge, session, respond::page_of(refusal)).await?;
             return Ok(true);
         }
+        if ctx.client.as_ref().is_some_and(|client| client.is_late()) {
+            ctx.ending = Ending::Draining;
+            session.set_keepalive(None);
+            respond::ending(&self.edge, session, ctx).await;
+            return Ok(true);
+        }
         let announced = session.get_header(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
         let limit = ctx.route.as_ref().map_or(0, |route| route.body_limit);
         if announced.is_some_and(|length| length > limit) {
@@ -112,6 +119,9 @@ impl ProxyHttp for Carrier {
             session.set_keepalive(None);
             respond::error(&self.edge, session, crate::waiting::ErrorPage::ContentTooLarge).await?;
             return Ok(true);
+        }
+        if session.downstream_session.is_body_empty() {
+            ctx.note_whole();
         }
         Ok(false)
     }
@@ -126,7 +136,9 @@ impl ProxyHttp for Carrier {
             biased;
             chosen = select::next(&self.edge, ctx, &route) => chosen,
             // Whoever left while waiting shall not be served twice when he tries again.
-            _ = session.downstream_session.read_body_or_idle(true), if watched => Err(Ending::ClientGone),
+            _ = session.downstream_session.read_body_or_idle(true), if watched => {
+                Err(if ctx.is_given_up() { Ending::Draining } else { Ending::ClientGone })
+            }
         };
         match chosen {
             Ok((_, upstream)) => {
@@ -203,6 +215,7 @@ impl ProxyHttp for Carrier {
             ctx.body_ended = true;
             // Until now the upstream had nothing to answer.
             ctx.awaiting = ctx.upstream.as_ref().map(|upstream| upstream.traffic.sent());
+            ctx.note_whole();
         }
         ctx.body += body.as_ref().map_or(0, |bytes| bytes.len() as u64);
         if ctx.route.as_ref().is_some_and(|route| ctx.body > route.body_limit) {
@@ -224,6 +237,11 @@ impl ProxyHttp for Carrier {
             return if ctx.interim > MOST_INTERIM { Err(bad_answer(Faulty::Interim)) } else { Ok(()) };
         }
         ctx.awaiting = None;
+        ctx.whole = None;
+        if self.edge.drain.has_begun() {
+            // No request will be read behind this one: the client must not send any.
+            session.set_keepalive(None);
+        }
         ctx.answered_after = Some(ctx.attempt_began.elapsed());
         if let (Some(view), true) = (ctx.view, ctx.upstream.as_ref().is_some_and(|upstream| upstream.side.is_some())) {
             self.edge.tally.served(view.epoch);
@@ -258,6 +276,13 @@ impl ProxyHttp for Carrier {
     ) -> Box<Error> {
         error.set_retry(false);
         if matches!(error.etype(), ErrorType::Custom(ENDED)) {
+            return error;
+        }
+        if self.edge.drain.is_over() || ctx.is_given_up() {
+            // Our own doing: no sign of anything, and nothing is sent again.
+            ctx.awaiting = None;
+            let begun = respond::final_response(session).is_some();
+            ctx.ending = if begun { Ending::Truncated } else { Ending::Draining };
             return error;
         }
         let by_upstream = *error.esource() == ErrorSource::Upstream;
@@ -307,9 +332,8 @@ impl ProxyHttp for Carrier {
         }
         let error_code = respond::ending(&self.edge, session, ctx).await;
         // What the page said of the connection holds: Pingora would end it whatever it said.
-        let goes_on = error_code != 0 && session.get_keepalive().is_some();
-        if let (true, Some(client)) = (goes_on, &ctx.client) {
-            client.keep();
+        if let (true, Some(client)) = (error_code != 0, &ctx.client) {
+            client.set_after(if session.get_keepalive().is_some() { After::GoesOn } else { After::Ends });
         }
         FailToProxy { error_code, can_reuse_downstream: false }
     }

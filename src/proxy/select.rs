@@ -17,6 +17,9 @@ pub async fn next(edge: &Edge, ctx: &mut Context, route: &Route) -> Result<(View
     let shared = site.config.services[route.service.0].is_shared();
     let pool_of = |view: View| site.upstreams.pool(&site.config, route.service, view.side);
     loop {
+        if edge.drain.is_over() {
+            return Err(Ending::Draining);
+        }
         let view = edge.live.view();
         if ctx.view.is_some_and(|seen| seen != view) {
             ctx.tried.clear();
@@ -60,7 +63,11 @@ async fn wait(edge: &Edge, ctx: &mut Context, view: View, retries: bool) -> Resu
     let began = Instant::now();
     let deadline = *ctx.park_until.get_or_insert(began + switching.park_limit);
     let attempt = retries.then(|| ctx.attempts_here.saturating_sub(1));
-    let released = edge.parking.wait(&edge.live, view, attempt, deadline, switching.park_requests.get()).await;
+    let released = tokio::select! {
+        biased;
+        released = edge.parking.wait(&edge.live, view, attempt, deadline, switching.park_requests.get()) => released,
+        () = edge.drain.over() => return Err(Ending::Draining),
+    };
     ctx.parked += began.elapsed();
     match released {
         Released::Again => Ok(()),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora::apps::{HttpServerApp, HttpServerOptions};
+use pingora::apps::HttpServerOptions;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use prometheus::Registry;
@@ -27,12 +27,14 @@ use crate::control::metrics_door::MetricsDoor;
 use crate::edge::{Edge, SiteError};
 use crate::engine::{Engine, Handle, Means, PlanError};
 use crate::front::connection::Door;
+use crate::front::drain::{self, Stage};
 use crate::front::{listener, plain, tls};
 use crate::live::{Live, Mode, View};
 use crate::live_file;
 use crate::logging::access::AccessLog;
 use crate::proxy::Carrier;
 use crate::state::{OpenError, State};
+use crate::upstream::Registers;
 
 use self::nodes::NodesDoor;
 
@@ -255,12 +257,12 @@ async fn serve(
             let door = door.clone();
             async move { door.admit(tcp, peer, admitted).await }
         };
-        tokio::spawn(listener::accept(listener, edge.clone(), shutdown.clone(), serve));
+        tokio::spawn(listener::accept(listener, edge.clone(), serve));
     }
     for listener in listeners.http {
         let for_each = edge.clone();
         let serve = move |tcp, _, admitted| plain::serve(for_each.clone(), tcp, admitted);
-        tokio::spawn(listener::accept(listener, edge.clone(), shutdown.clone(), serve));
+        tokio::spawn(listener::accept(listener, edge.clone(), serve));
     }
     let sessions = edge.sessions.clone();
     tokio::spawn(async move { sessions.pace().await });
@@ -277,7 +279,7 @@ async fn serve(
             _ = &mut engine => return Err(RunError::EngineDied),
         }
     }
-    drain(&edge, &handle, &door, going, &mut signals).await;
+    go_away(&edge, &handle, going, &mut signals).await;
     Ok(())
 }
 
@@ -318,18 +320,19 @@ impl Signals {
     }
 }
 
-/// No new connections; requests finish, WebSockets are closed with 1001; bounded.
-async fn drain(edge: &Arc<Edge>, handle: &Handle, door: &Door, going: watch::Sender<bool>, signals: &mut Signals) {
+/// New clients are told to come again; requests finish, WebSockets are closed with 1001; bounded.
+async fn go_away(edge: &Arc<Edge>, handle: &Handle, going: watch::Sender<bool>, signals: &mut Signals) {
     let limit = edge.site().config.limits.drain;
     tracing::info!(connections = edge.admission.open(), sessions = edge.sessions.len(), "draining");
     edge.metrics.draining.set(1);
+    edge.drain.enter(Stage::Draining);
     // The receivers live as long as the listeners.
     let _ = going.send(true);
     edge.sessions.close_all();
-    door.proxy.http_cleanup().await;
+    let mut given_up = 0;
     let over = async {
         edge.sessions.emptied().await;
-        edge.admission.emptied().await;
+        drain::emptied(&edge.admission, &mut given_up).await;
     };
     let how = tokio::select! {
         () = over => "all connections have ended",
@@ -337,7 +340,16 @@ async fn drain(edge: &Arc<Edge>, handle: &Handle, door: &Door, going: watch::Sen
         _ = signals.terminate.recv() => "told again to end",
         _ = signals.interrupt.recv() => "told again to end",
     };
-    tracing::info!(connections = edge.admission.open(), "{how}");
+    tracing::info!(connections = edge.admission.open(), given_up, "{how}");
+    edge.drain.enter(Stage::Over);
+    let Registers { main, standby, shared } = &edge.registers;
+    let cut = || {
+        for register in [main, standby, shared] {
+            register.present().cut();
+        }
+    };
+    // Those that came late are being answered.
+    tokio::join!(drain::end(&edge.admission, cut), drain::end(&edge.drain.late, || ()));
     handle.note(Event::Stopped, format!("The Edge ended: {how}.")).await;
 }
 

@@ -17,6 +17,7 @@ mod failover;
 mod fair_play;
 mod follow;
 mod framing;
+mod going_away;
 mod kept_connections;
 mod load;
 mod metrics;

@@ -23,7 +23,7 @@ const IMPATIENT: &str = "limits: { request_head: 500ms, request_body: 500ms, kee
                          routes: [ { path: /xuc, response_limit: 2s } ]";
 
 /// A beginning, and never an end.
-struct Stalled(Option<Bytes>);
+pub struct Stalled(pub Option<Bytes>);
 
 impl Body for Stalled {
     type Data = Bytes;
@@ -37,14 +37,14 @@ impl Body for Stalled {
     }
 }
 
-async fn h2(client: &Client) -> http2::SendRequest<UnsyncBoxBody<Bytes, Infallible>> {
+pub async fn h2(client: &Client) -> http2::SendRequest<UnsyncBoxBody<Bytes, Infallible>> {
     let stream = TokioIo::new(client.tls(Speaks::H2).await.unwrap());
     let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
     tokio::spawn(connection);
     sender
 }
 
-fn request(method: Method, target: &str) -> http::request::Builder {
+pub fn request(method: Method, target: &str) -> http::request::Builder {
     Request::builder().method(method).uri(format!("https://{FQDN}{target}"))
 }
 

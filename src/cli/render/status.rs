@@ -73,7 +73,7 @@ fn warnings(status: &Status) -> Vec<String> {
         all.push("OBSERVING: switches are decided and journaled, not made (observe: true).".into());
     }
     if status.draining {
-        all.push("DRAINING: no new connection is taken.".into());
+        all.push("DRAINING: new clients get the waiting page.".into());
     }
     let hidden = status.alarms.len().saturating_sub(MOST_ALARMS);
     all.extend(status.alarms.iter().take(MOST_ALARMS).cloned());

@@ -104,7 +104,7 @@ impl Metrics {
             frozen: make.gauge("bascule_frozen", "1: an operator forbids automatic switches.")?,
             observe: make.gauge("bascule_observe", "1: switches are decided and journaled, not made.")?,
             doubt: make.gauge("bascule_doubt", "1: the Edge doubts its own evidence.")?,
-            draining: make.gauge("bascule_draining", "1: no new connection is taken.")?,
+            draining: make.gauge("bascule_draining", "1: the Edge goes away; new clients get the waiting page.")?,
             loop_lag: make.real("bascule_loop_lag_seconds", "How late the engine's loop turned the last time.")?,
             request_duration: make.histogram_per(
                 "bascule_request_duration_seconds",

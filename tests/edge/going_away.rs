@@ -1,0 +1,165 @@
+//! An Edge that goes away: who was there is served to the end or told, who comes is told to come again.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Method;
+use http_body_util::BodyExt;
+use rustix::process::Signal;
+use tokio::io::AsyncWriteExt;
+
+use crate::client::{Answer, Client, Speaks};
+use crate::cut_answers::{Leaves, Upstream};
+use crate::raw::{say, status, until_closed};
+use crate::site::{FQDN, PATIENCE, Site, wait_until};
+use crate::slow_clients::{Stalled, h2, request};
+
+fn get(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: {FQDN}\r\n\r\n")
+}
+
+fn assert_waiting(answer: &Answer) {
+    assert_eq!(answer.status, 503);
+    assert!(answer.headers.contains_key("retry-after") && answer.headers.contains_key("bascule-waiting"));
+}
+
+/// Tells the Edge to end, and waits until it has begun to.
+fn tell_to_end(site: &mut Site) {
+    site.edge().signal(Signal::TERM);
+    wait_until("it goes away", || site.log().contains("draining"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_comes_while_the_edge_goes_away_is_told_to_come_again() {
+    let mut site = Site::start_with("limits: { drain: 20s }");
+    let client = Client::of(&site);
+    let slow = {
+        let client = client.clone();
+        tokio::spawn(async move { client.send(Method::POST, "/xuc/lab/slow?ms=3000", "").await })
+    };
+    wait_until("it is under way", || site.main.requests() == 1);
+    tell_to_end(&mut site);
+    let mut asked = 0;
+    while !slow.is_finished() || asked == 0 {
+        for speaks in [Speaks::H1, Speaks::H2] {
+            let Ok(mut connection) = client.connect(speaks).await else {
+                assert!(slow.is_finished(), "turned away while another is served");
+                continue;
+            };
+            for (method, body) in [(Method::GET, ""), (Method::POST, "7")] {
+                match connection.send(method, "/xuc/lab/count", body).await {
+                    Ok(answer) => assert_waiting(&answer),
+                    // Told so behind the first.
+                    Err(_) if body == "7" => {}
+                    Err(error) => panic!("{speaks:?}, after {asked}: {error}"),
+                }
+            }
+            tokio::time::timeout(PATIENCE, async {
+                while !connection.is_closed() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            })
+            .await
+            .expect("the connection ends");
+            asked += 1;
+        }
+        if !slow.is_finished() {
+            let answer = say(&client, get("/version").as_bytes()).await;
+            assert_eq!(status(&answer), 503, "{answer}");
+            assert!(answer.to_ascii_lowercase().contains("\r\nconnection: close\r\n"), "{answer}");
+            asked += 1;
+        }
+    }
+    assert!(asked > 10, "{asked}");
+    let answer = slow.await.unwrap().unwrap();
+    assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "3000 ms later\n"));
+    assert_eq!(site.edge().wait(), Some(0));
+    assert!(site.log().contains("all connections have ended"), "{}", site.log());
+    assert!(site.main.ledger().is_empty(), "nothing was begun anew");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_does_not_move_does_not_hold_up_the_end() {
+    let mut site = Site::start_with("limits: { drain: 60s }");
+    let client = Client::of(&site);
+    let mut silent = std::net::TcpStream::connect(site.https).unwrap();
+    let mut stalled = client.tls(Speaks::H1).await.unwrap();
+    let head = format!("POST /xuc/lab/count HTTP/1.1\r\nHost: {FQDN}\r\nContent-Length: 10\r\n\r\nhalf ");
+    stalled.write_all(head.as_bytes()).await.unwrap();
+    stalled.flush().await.unwrap();
+    let mut over_h2 = h2(&client).await;
+    let body = Stalled(Some(Bytes::from("half "))).boxed_unsync();
+    let over_h2 = tokio::spawn(over_h2.send_request(request(Method::POST, "/xuc/lab/count").body(body).unwrap()));
+    wait_until("all are under way", || site.main.requests() == 2);
+    let began = Instant::now();
+    tell_to_end(&mut site);
+    let said = until_closed(&mut stalled).await;
+    assert_eq!(status(&said), 503, "{said}");
+    let reset = over_h2.await.unwrap().expect_err("nothing to answer");
+    assert!(format!("{reset:?}").contains("Reset"), "{reset:?}");
+    assert_eq!(site.edge().wait(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert!(site.log().contains("all connections have ended"), "{}", site.log());
+    let _ = std::io::Write::write(&mut silent, b"x");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e5_a_request_that_outlasts_the_drain_is_told_so() {
+    // One that waits for its answer, and one that waits for a side: an observer moves nothing.
+    for parked in [false, true] {
+        let mut site = Site::start_with("observe: true\nswitch: { park_limit: 15s }\nlimits: { drain: 500ms }\n");
+        let client = Client::of(&site);
+        if parked {
+            site.main.kill();
+        }
+        let mut asked = Vec::new();
+        for speaks in [Speaks::H1, Speaks::H2] {
+            for method in [Method::GET, Method::POST] {
+                let client = client.clone();
+                asked.push(tokio::spawn(async move {
+                    client.connect(speaks).await?.send(method, "/xuc/lab/hang", "7").await
+                }));
+            }
+        }
+        let mut upload = client.tls(Speaks::H1).await.unwrap();
+        let head = format!("POST /xuc/lab/count HTTP/1.1\r\nHost: {FQDN}\r\nContent-Length: 10\r\n\r\nhalf ");
+        upload.write_all(head.as_bytes()).await.unwrap();
+        upload.flush().await.unwrap();
+        match parked {
+            true => wait_until("all wait", || site.status()["parked"] == 5),
+            false => wait_until("all are under way", || site.main.requests() == 5),
+        }
+        site.edge().signal(Signal::TERM);
+        for asked in asked {
+            assert_waiting(&asked.await.unwrap().unwrap());
+        }
+        let said = until_closed(&mut upload).await;
+        assert_eq!(status(&said), 503, "{said}");
+        assert_eq!(site.edge().wait(), Some(0));
+        assert!(site.log().contains("the drain limit is over"), "{}", site.log());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_outlasts_the_drain_over_h2_is_reset() {
+    let cut = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello, world";
+    let upstream = Upstream::answering(&[cut], Duration::ZERO, Leaves::Stays);
+    let mut site = upstream.site("limits: { drain: 500ms }");
+    let client = Client::of(&site);
+    let mut sender = h2(&client).await;
+    let asked = request(Method::POST, "/cut").body(Stalled(None).boxed_unsync()).unwrap();
+    let mut answer = sender.send_request(asked).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    site.edge().signal(Signal::TERM);
+    let mut came = Vec::new();
+    let ended = loop {
+        match answer.frame().await {
+            Some(Ok(frame)) => came.extend_from_slice(&frame.into_data().unwrap()),
+            Some(Err(error)) => break format!("{error:?}"),
+            None => break "passed off as whole".to_owned(),
+        }
+    };
+    assert_eq!(String::from_utf8_lossy(&came), "hello, world");
+    assert!(ended.contains("Reset"), "{ended}");
+    assert_eq!(site.edge().wait(), Some(0));
+}
