@@ -110,7 +110,14 @@ impl<W: Write> Desk<W> {
                 let answer: SwitchAnswer = self.post("/v1/switch", &order).await?;
                 match answer.walk.clone() {
                     Some(walk) => self.walk(answer, walk).await,
-                    None => self.show(&answer, |answer| render::switched(answer, paint)),
+                    None => {
+                        self.show(&answer, |answer| render::switched(answer, paint))?;
+                        match answer.refused {
+                            // As the order itself would have been.
+                            Some(_) => Err(Trouble::Told(Exit::Refused)),
+                            None => Ok(()),
+                        }
+                    }
                 }
             }
             Question::Freeze { reason } => {

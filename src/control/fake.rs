@@ -74,6 +74,7 @@ impl Brain for FakeBrain {
             epoch: 8,
             explain: explain(),
             walk: None,
+            refused: None,
         })
     }
 

@@ -30,6 +30,11 @@ impl Engine {
                 self.pending = Some(memory);
             }
             Output::SwitchTo(step) => {
+                // A planned move that nobody ordered in this instant completes a switch of the whole site.
+                let unasked = step.kind == Kind::Planned && self.asker.is_none();
+                if unasked {
+                    self.asker = self.wisher();
+                }
                 self.past.push(PastSwitch {
                     epoch: step.epoch,
                     at: self.clock.wall(step.at),
@@ -38,6 +43,9 @@ impl Engine {
                 });
                 self.persist().await;
                 self.move_traffic(step, sentence);
+                if unasked {
+                    self.asker = None;
+                }
             }
             Output::WouldSwitch(_) => {
                 tracing::warn!("{sentence}");

@@ -268,6 +268,7 @@ impl Engine {
             epoch: self.switch.epoch(),
             explain: self.explain_now(),
             walk: None,
+            refused: None,
         })
     }
 
@@ -275,6 +276,8 @@ impl Engine {
     fn dry_run(&self, act: Act) -> SwitchAnswer {
         let mut copy: Switch = self.switch.clone();
         let outputs = copy.handle(switch::Event::Act(act), self.clock.now());
+        let refused = outputs.iter().find(|output| matches!(output, switch::Output::Refused { .. }));
+        let refused = refused.map(|output| output.named(self.plan.names()).to_string());
         let told: Vec<String> = outputs
             .iter()
             .filter(|output| !matches!(output, switch::Output::Persist(_)))
@@ -293,6 +296,7 @@ impl Engine {
             epoch: self.switch.epoch(),
             explain,
             walk: None,
+            refused,
         }
     }
 
@@ -323,6 +327,7 @@ impl Engine {
         self.switch = Switch::new(self.plan.site.config.switch_policy(), Some(&memory), now);
         self.means.metrics.observe.set(i64::from(self.plan.site.config.switch.observe));
         self.judge_anew(known);
+        self.tell_wish();
         self.means.metrics.reloaded(Reload::Ok);
         self.journal(Event::Reloaded, "The configuration was loaded anew.".to_owned());
         Ok(())

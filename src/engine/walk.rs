@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use failover::health::{Reason, State as HealthState};
-use failover::switch::{Act, Guard};
+use failover::switch::{self, Act, Guard};
 use failover::verdict::{self, Verdict};
 use failover::{Explain as _, PerSide, Side};
 use protocol::wire::{Role, Wish};
 
-use super::Engine;
+use super::{Engine, Work};
 use crate::control::BrainError;
 use crate::control::api::{
     Event, SwitchAnswer, SwitchRequest, Time, WalkCheck, WalkState, WalkStatus, WalkStep, WalkStepState, side::title,
@@ -112,6 +112,7 @@ impl Engine {
                 nodes.means.metrics.walks.of(Walked::Refused).inc();
             }
             self.walking = Some(walking);
+            self.tell_wish();
             self.walk_on().await;
         }
         Ok(SwitchAnswer {
@@ -119,6 +120,7 @@ impl Engine {
             dry_run,
             live: self.switch.live(),
             epoch: self.switch.epoch(),
+            refused: (state == WalkState::Refused).then(|| sentence.clone()),
             explain: self.explanation(sentence),
             walk: Some(status),
         })
@@ -146,6 +148,21 @@ impl Engine {
             walking.status.state = if walk.is_undoing() { WalkState::Undoing } else { WalkState::Running };
             walking.show(walk.records());
         }
+        self.tell_wish();
+    }
+
+    /// Tells the switch whose move the next one is, before a report of a node that has stopped makes it move.
+    pub(super) fn tell_wish(&mut self) {
+        let wished = self.walking.as_ref().and_then(|walking| walking.walk.as_ref()?.wished());
+        if wished != self.switch.wished() {
+            self.work.push_front(Work::Switch(switch::Event::Wished(wished)));
+        }
+    }
+
+    /// Who wished for the switch of the whole site that is under way, and why.
+    pub(super) fn wisher(&self) -> Option<(String, String)> {
+        let walking = self.walking.as_ref().filter(|walking| walking.walk.is_some())?;
+        Some((walking.status.by.clone(), walking.reason.clone()))
     }
 
     async fn carry_out_walk(&mut self, outputs: Vec<Output>) {

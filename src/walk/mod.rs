@@ -47,7 +47,7 @@ pub struct Walk {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Stage {
     Forward { step: Step, since: Instant },
-    Undoing { since: Instant },
+    Undoing { since: Instant, fault: bool },
     Over,
 }
 
@@ -143,6 +143,15 @@ impl Walk {
         self.to
     }
 
+    /// The side whose traffic, if it comes there now, comes as somebody's wish; none where a fault brings it.
+    pub const fn wished(&self) -> Option<Side> {
+        match self.stage {
+            Stage::Forward { .. } => Some(self.to),
+            Stage::Undoing { fault: false, .. } => Some(self.to.other()),
+            Stage::Undoing { fault: true, .. } | Stage::Over => None,
+        }
+    }
+
     /// How far each step is.
     pub fn records(&self) -> &[Record] {
         &self.records
@@ -159,7 +168,7 @@ impl Walk {
             Stage::Forward { step: Step::Start, since } if self.wished[self.to].is_none() => Some(since + BY_ITSELF),
             Stage::Forward { step, since } => Some(since + self.limits.of(step)),
             // Reports come twice a second: whatever is tried again is tried with one of them.
-            Stage::Undoing { since } => Some(since + self.limits.undo),
+            Stage::Undoing { since, .. } => Some(since + self.limits.undo),
             Stage::Over => None,
         }
     }
@@ -174,7 +183,7 @@ impl Walk {
                         return outputs;
                     }
                 }
-                Stage::Undoing { since } => {
+                Stage::Undoing { since, .. } => {
                     self.undo_on(since, facts, now, &mut outputs);
                     return outputs;
                 }
@@ -278,7 +287,9 @@ impl Walk {
         }
         self.moved_at = None;
         self.wished[from] = None;
-        self.stage = Stage::Undoing { since: now };
+        // A target that has the traffic, says that it serves and does not work, has failed: leaving it is a rescue.
+        let fault = facts.live == self.to && facts.serves(self.to) && !facts.half(self.to).works;
+        self.stage = Stage::Undoing { since: now, fault };
         // In place of whatever it was asked before.
         self.wish(self.to, from, outputs);
     }

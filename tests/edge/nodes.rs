@@ -171,6 +171,29 @@ fn a_planned_switch_walks_a_site_whose_nodes_follow_and_ends_verified() {
 }
 
 #[test]
+fn a_planned_switch_of_the_whole_site_is_booked_as_planned_by_whom_it_was_asked_and_uses_up_no_budget() {
+    let stage = Stage::new(Status::Active, Status::Inactive);
+    let watched = Watched::full(&stage);
+    for to in ["standby", "main", "standby", "main", "standby", "main"] {
+        watched.site.order(&["switch", "--to", to, "--reason", "kernel update"]);
+    }
+    let planned = |from: &str, to: &str| {
+        watched.site.metric(&format!("bascule_switches_total{{from=\"{from}\",kind=\"planned\",to=\"{to}\"}}"))
+    };
+    assert_eq!((planned("main", "standby"), planned("standby", "main")), (3.0, 3.0));
+    let history = watched.site.history();
+    let switched: Vec<_> = history.iter().filter(|entry| entry["event"] == "switched").collect();
+    assert_eq!(switched.len(), 6);
+    assert!(switched.iter().all(|entry| entry["why"] == "kernel update"), "{switched:?}");
+    assert!(!history.iter().any(|entry| entry["event"] == "damped"), "{history:?}");
+
+    // What would be refused is, in a dry run too.
+    let (code, shown) = watched.site.verb(&["switch", "--to", "main", "--dry-run", "--json"]);
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((code, shown["refused"].is_string()), (Some(3), true), "{shown}");
+}
+
+#[test]
 fn a_planned_switch_that_a_node_refuses_is_undone_and_says_why() {
     let stage = Stage::new(Status::Active, Status::Inactive);
     let watched = Watched::full(&stage);

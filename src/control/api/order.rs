@@ -82,6 +82,9 @@ pub struct SwitchAnswer {
     /// With watchdogs: the switch of the whole site that began, or would; ask for it again until it is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub walk: Option<WalkStatus>,
+    /// Of a dry run: why the order would be refused; also of an order for the whole site that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// An order was carried out.

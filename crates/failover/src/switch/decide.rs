@@ -173,6 +173,11 @@ impl Switch {
             State::NotWorking => Err(Standing::NeitherWorks(self.live)),
             State::Unknown => Err(Standing::OtherUnknown(self.live)),
             State::Working => {
+                // Who had the live side stopped had this move made, whether or not they come to it before us.
+                if self.wished == Some(to) {
+                    let cause = Cause::Operator { chosen: self.sides[to] };
+                    return Ok(Candidate { to, kind: Kind::Planned, cause });
+                }
                 let kind = if to == Side::Main { Kind::Failback } else { Kind::Failover };
                 let cause = Cause::LiveDoesNotWork { left: *live, damped: self.ledger.is_spent() };
                 Ok(Candidate { to, kind, cause })
@@ -203,6 +208,7 @@ impl Switch {
         let Candidate { to, kind, cause } = candidate;
         let (live, other) = (&self.sides[self.live], &self.sides[to]);
         let rescue = matches!(cause, Cause::LiveDoesNotWork { .. });
+        let planned = kind == Kind::Planned;
         if self.frozen {
             return Err(Standing::Frozen { to });
         }
@@ -212,10 +218,10 @@ impl Switch {
         if let Some(doubt) = self.doubt.filter(|doubt| !doubt.is_answered(live, other)) {
             return Err(Standing::Doubting { to, doubt });
         }
-        if rescue {
+        if rescue || planned {
             self.require_bracket(to, live)?;
         }
-        if self.ledger.is_spent() && !(rescue && live.diagnosis().is_some_and(Diagnosis::is_dead)) {
+        if !planned && self.ledger.is_spent() && !(rescue && live.diagnosis().is_some_and(Diagnosis::is_dead)) {
             return Err(Standing::Damped { to, until: self.ledger.back_at() });
         }
         if self.policy.observe {

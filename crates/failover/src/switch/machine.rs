@@ -44,6 +44,8 @@ pub struct Switch {
     pub(super) suspected: Option<Instant>,
     /// The first answer of the other side, working since, after the live side's trouble began.
     pub(super) answered: Option<Instant>,
+    /// The side somebody is bringing up to serve, by steps of which moving traffic is one.
+    pub(super) wished: Option<Side>,
     pub(super) settled_at: Instant,
     pub(super) standing: Standing,
 }
@@ -72,6 +74,9 @@ pub enum Event {
     },
     /// An operator acts.
     Act(Act),
+    /// Somebody is bringing a side up to serve, or no longer is (none). Moves no traffic by itself: the side that is left may
+    /// stop at any moment from now on, and the move that follows is then that person's and not a failure.
+    Wished(Option<Side>),
 }
 
 /// What an operator can ask for.
@@ -131,6 +136,7 @@ impl Switch {
             doubt: None,
             suspected: None,
             answered: None,
+            wished: None,
             settled_at: now + policy.settle,
             standing: Standing::LiveUnknown(live),
         }
@@ -151,6 +157,7 @@ impl Switch {
             }
             Event::Lagged { .. } => {}
             Event::Act(act) => self.act(act, &mut outputs),
+            Event::Wished(to) => self.wished = to,
         }
         self.end_doubt(&mut outputs);
         match self.decide() {
@@ -176,6 +183,11 @@ impl Switch {
     /// Returns the switch epoch.
     pub const fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// Returns the side that somebody is bringing up to serve. A restart forgets it, as it ends what brings it up.
+    pub const fn wished(&self) -> Option<Side> {
+        self.wished
     }
 
     /// Returns what must survive a restart, as of `now`.
@@ -335,6 +347,8 @@ impl Switch {
         let (from, left) = (self.live, self.sides[self.live]);
         let cause = if left.works() {
             Cause::MainPreferred { worked: self.now.since(self.sides.main.since) }
+        } else if kind == Kind::Planned {
+            Cause::Operator { chosen: self.sides[to] }
         } else {
             Cause::LiveDoesNotWork { left, damped: self.ledger.is_spent() }
         };

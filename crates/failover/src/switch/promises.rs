@@ -25,6 +25,7 @@ impl Step<'_> {
         self.e7_only_fresh_evidence_moves_traffic_in_doubt();
         self.e9_a_damped_switch_leaves_only_a_dead_side();
         self.an_operators_word_holds();
+        self.a_move_that_completes_a_wish_is_planned_and_no_other_is();
         self.a_driver_is_never_kept_busy();
     }
 
@@ -133,6 +134,17 @@ impl Step<'_> {
             let done = to != self.before.live && sound && !self.after.policy.observe;
             assert_eq!(refused, !done, "an act is done or refused: {}", self.context());
         }
+    }
+
+    fn a_move_that_completes_a_wish_is_planned_and_no_other_is(&self) {
+        for step in self.moves() {
+            let ordered = matches!(self.event, Event::Act(Act::Switch { .. }));
+            let left = self.health(step.from).state == State::NotWorking;
+            let wished = self.after.wished == Some(step.to) && left;
+            assert_eq!(step.kind == Kind::Planned, ordered || wished, "whose move: {}", self.context());
+        }
+        let spent = self.after.ledger.used() > self.before.ledger.used();
+        assert!(!spent || self.automatic().is_some(), "a planned move was counted: {}", self.context());
     }
 
     fn a_driver_is_never_kept_busy(&self) {

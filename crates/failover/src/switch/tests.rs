@@ -233,6 +233,30 @@ fn a_frozen_switch_still_obeys_its_operator() {
 }
 
 #[test]
+fn a_move_that_completes_a_wish_is_planned_and_uses_up_no_budget() {
+    let mut switch = working(Policy::DEFAULT);
+    for round in 1..=10 {
+        let (now, from) = (at(round * 100), switch.live());
+        let to = from.other();
+        assert_eq!(moved(&switch.handle(Event::Wished(Some(to)), now)), None);
+        feed(&mut switch, from, ill(Diagnosis::Dead, now), now);
+        let outputs = feed(&mut switch, to, well(now), now);
+        assert_eq!(moved(&outputs), Some((to, Kind::Planned, round)));
+        assert!(!outputs.iter().any(|output| matches!(output, Output::Damped { .. })));
+        switch.handle(Event::Wished(None), now);
+        feed(&mut switch, from, well(at(round * 100 + 50)), at(round * 100 + 50));
+    }
+    assert_eq!(switch.ledger.used(), 0);
+    // The target of a wish that dies is left as any side that dies.
+    let now = at(5000);
+    let target = switch.live();
+    switch.handle(Event::Wished(Some(target)), now);
+    feed(&mut switch, target, ill(Diagnosis::Dead, now), now);
+    let kind = moved(&feed(&mut switch, target.other(), well(now), now)).unwrap().1;
+    assert!(kind != Kind::Planned && switch.ledger.used() == 1, "{kind}");
+}
+
+#[test]
 fn an_observer_says_once_what_it_would_have_done() {
     let mut switch = working(Policy { observe: true, ..Policy::DEFAULT });
     let mut would = 0;
@@ -340,6 +364,7 @@ fn random_event(switch: &Switch, chance: &mut Chance, now: Instant) -> Event {
         3 | 4 => Event::Act(Act::Resume),
         5..8 => Event::Timer,
         8 => Event::Suspected { side },
+        9 => Event::Wished(chance.one_of(&[None, None, Some(side)])),
         _ => {
             let asked = now.saturating_sub(ms(chance.one_of(&[0, 1, 800, 2000])));
             let illness = chance.one_of(&[Diagnosis::Dead, Diagnosis::UnreachableFromHere, Diagnosis::PartlyDown]);

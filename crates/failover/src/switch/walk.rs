@@ -94,6 +94,9 @@ fn events(switch: &Switch) -> Vec<(Duration, Event)> {
         (Duration::ZERO, Event::Lagged { by: Duration::from_secs(1) }),
         (Duration::ZERO, Event::Suspected { side: switch.live }),
         (Duration::ZERO, Event::Act(Act::Freeze)),
+        (Duration::ZERO, Event::Wished(None)),
+        (Duration::ZERO, Event::Wished(Some(Side::Main))),
+        (Duration::ZERO, Event::Wished(Some(Side::Standby))),
         (Duration::ZERO, Event::Act(Act::Resume)),
         (Duration::ZERO, Event::Act(Act::ResetBudget)),
     ]);
