@@ -15,7 +15,7 @@ use pingora::server::ShutdownWatch;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::LazyConfigAcceptor;
 
 use super::activity::{Activity, CURRENT};
@@ -24,9 +24,11 @@ use super::client::ClientStream;
 use super::drain;
 use super::head::{self, HeadLimits, Kind, NoHead};
 use super::raw;
+use crate::logging::access::Protocol;
 use crate::control::metrics::{Alpn, ConnectionRefusal, Handshake, HandshakeFailure, Refusal, TlsVersion};
 use crate::edge::Edge;
-use crate::proxy::{Carrier, record};
+use crate::proxy::record::{self, Unread};
+use crate::proxy::Carrier;
 use crate::upgrade;
 use crate::waiting::ErrorPage;
 
@@ -58,6 +60,31 @@ pub enum NoTls {
     HandshakeFailed,
 }
 
+/// Counts and logs what never became a request; the message it is answered with, if anybody is there to read it.
+pub(super) fn refusal(
+    edge: &Edge,
+    why: NoHead,
+    protocol: Protocol,
+    client: SocketAddr,
+    head: &[u8],
+    began: Instant,
+) -> Option<Vec<u8>> {
+    let (page, why) = match why {
+        // An idle connection that ends is no request.
+        NoHead::Gone if head.iter().all(u8::is_ascii_whitespace) => return None,
+        NoHead::Gone => (None, Refusal::HeadIncomplete),
+        NoHead::TooLate => (Some(ErrorPage::RequestTimeout), Refusal::HeadTimeout),
+        NoHead::TooLarge => (Some(ErrorPage::HeadTooLarge), Refusal::HeadTooLarge),
+        NoHead::Malformed(_) | NoHead::UnknownCoding => (Some(ErrorPage::BadRequest), Refusal::Framing),
+        NoHead::Target => (Some(ErrorPage::BadRequest), Refusal::BadPath),
+        NoHead::Method => (Some(ErrorPage::Forbidden), Refusal::Method),
+    };
+    let answer = page.map(|page| edge.pages.errors.answer(page, None));
+    let status = answer.as_ref().map(|answer| answer.status.as_u16());
+    record::refused(edge, why, Unread { client, protocol, head, began, status });
+    answer.map(|answer| raw::page(&answer))
+}
+
 impl Door {
     /// Serves one connection to its end, and counts how far it got.
     pub async fn admit(&self, tcp: TcpStream, peer: SocketAddr, admitted: Admitted) {
@@ -75,6 +102,10 @@ impl Door {
                 timeout(drain::LAST_WORDS, serving).await.unwrap_or(Ok(()))
             }
         };
+        if let Err(no_tls) = served {
+            // Anybody can cause as many as they like: counted, and told only to who asks for such detail.
+            tracing::debug!(client = %peer.ip(), "a connection ended before TLS: {no_tls:?}");
+        }
         match served {
             Ok(()) => {}
             Err(NoTls::HelloTooLate) => metrics.connections_refused.of(ConnectionRefusal::ClientHelloTimeout).inc(),
@@ -165,9 +196,15 @@ impl Door {
                 fields: limits.head_fields.get(),
             };
             drop(site);
+            let mut began = Instant::now();
+            let read = async {
+                head::begin(&mut stream, &mut buf, head_limits.idle).await?;
+                began = Instant::now();
+                head::read(&mut stream, &mut buf, head_limits).await
+            };
             let going = tokio::select! {
                 biased;
-                head = head::read(&mut stream, &mut buf, head_limits) => Ok(head),
+                head = read => Ok(head),
                 _ = shutdown.wait_for(|going| *going), if !activity.is_late() => Err(()),
             };
             let head = match going {
@@ -185,7 +222,7 @@ impl Door {
                     let serving = upgrade::serve(self.edge.clone(), stream, buf, length, peer);
                     return Box::pin(serving).await;
                 }
-                Err(no_head) => return self.refuse(stream, no_head).await,
+                Err(no_head) => return self.refuse(stream, peer, no_head, &buf, began).await,
             };
             stream.begin_request(body, buf.split_off(length));
             let mut session = ServerSession::new_http1(stream);
@@ -200,16 +237,9 @@ impl Door {
         }
     }
 
-    async fn refuse(&self, mut stream: Box<ClientStream>, no_head: NoHead) {
-        let (page, why) = match no_head {
-            NoHead::Gone => return,
-            NoHead::TooLate => (ErrorPage::RequestTimeout, Refusal::HeadTimeout),
-            NoHead::TooLarge => (ErrorPage::HeadTooLarge, Refusal::HeadTooLarge),
-            NoHead::Malformed(_) | NoHead::UnknownCoding => (ErrorPage::BadRequest, Refusal::Framing),
-            NoHead::Method => (ErrorPage::Forbidden, Refusal::Method),
-        };
-        record::refused(&self.edge, why);
-        let message = raw::page(&self.edge.pages.errors.answer(page, None));
+    /// Answers what never became a request; it is counted and has its line all the same.
+    async fn refuse(&self, mut stream: Box<ClientStream>, client: SocketAddr, why: NoHead, head: &[u8], began: Instant) {
+        let Some(message) = refusal(&self.edge, why, Protocol::H1, client, head, began) else { return };
         raw::finish(&mut stream, &message, self.edge.site().config.limits.write_stall).await;
     }
 }

@@ -8,6 +8,8 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::target::{self, Form, NoTarget};
+
 /// Most header fields a head may have, whatever the configuration says.
 pub const FIELDS: usize = 128;
 /// Bytes of empty lines before a request that are forgiven (RFC 9112 section 2.2).
@@ -66,25 +68,36 @@ pub enum NoHead {
     Malformed(&'static str),
     /// A transfer coding nobody here speaks.
     UnknownCoding,
+    /// A target that is neither a path nor a URL of the web.
+    Target,
     /// A method nobody here carries: `CONNECT` asks for a tunnel.
     Method,
 }
 
-/// Reads one head into `buf`, which then starts with it and may hold more.
-pub async fn read<R: AsyncRead + Unpin>(
-    stream: &mut R,
-    buf: &mut BytesMut,
-    limits: HeadLimits,
-) -> Result<Kind, NoHead> {
+/// Waits for the first byte of a head, unless `buf` has it already.
+pub async fn begin<R: AsyncRead + Unpin>(stream: &mut R, buf: &mut BytesMut, idle: Duration) -> Result<(), NoHead> {
     if buf.is_empty() {
         let mut first = [0; 1];
-        match timeout(limits.idle, stream.read(&mut first)).await {
+        match timeout(idle, stream.read(&mut first)).await {
             Ok(Ok(1)) => {}
             _ => return Err(NoHead::Gone),
         }
         buf.reserve(FIRST);
         buf.extend_from_slice(&first);
     }
+    Ok(())
+}
+
+/// Reads one head into `buf`, which then starts with it and may hold more.
+///
+/// The head is in one form then: its target is a path of bytes a URI may hold, its `Host` what the client asked for.
+pub async fn read<R: AsyncRead + Unpin>(
+    stream: &mut R,
+    buf: &mut BytesMut,
+    limits: HeadLimits,
+) -> Result<Kind, NoHead> {
+    begin(stream, buf, limits.idle).await?;
+    let mut has_line = false;
     let deadline = Instant::now() + limits.whole;
     let mut fresh = 0;
     loop {
@@ -93,10 +106,13 @@ pub async fn read<R: AsyncRead + Unpin>(
             return Err(NoHead::Malformed("empty lines before the request"));
         }
         // A head ends with a line: bytes without one need no look.
-        if buf[fresh..].contains(&b'\n')
-            && let Some(kind) = inspect(buf, limits.fields)?
-        {
-            return Ok(kind);
+        if buf[fresh..].contains(&b'\n') {
+            if !has_line {
+                has_line = target::encode(buf);
+            }
+            if let Some(judged) = inspect(buf, limits.fields)? {
+                return Ok(judged.settle(buf));
+            }
         }
         if buf.len() >= limits.bytes {
             return Err(NoHead::TooLarge);
@@ -113,8 +129,31 @@ pub async fn read<R: AsyncRead + Unpin>(
     }
 }
 
+/// A head that is let pass.
+struct Judged {
+    kind: Kind,
+    /// The head in its one form, where it came in another.
+    instead: Option<Vec<u8>>,
+}
+
+impl Judged {
+    /// Puts the head's one form in its place.
+    fn settle(self, buf: &mut BytesMut) -> Kind {
+        let Some(head) = self.instead else { return self.kind };
+        let (kind, length) = match self.kind {
+            Kind::Request { length, body } => (Kind::Request { length: head.len(), body }, length),
+            Kind::Upgrade(length) => (Kind::Upgrade(head.len()), length),
+        };
+        let rest = buf.split_off(length);
+        buf.clear();
+        buf.extend_from_slice(&head);
+        buf.extend_from_slice(&rest);
+        kind
+    }
+}
+
 /// Judges a head; none while it is incomplete.
-fn inspect(buf: &[u8], most_fields: usize) -> Result<Option<Kind>, NoHead> {
+fn inspect(buf: &[u8], most_fields: usize) -> Result<Option<Judged>, NoHead> {
     // Room for the most there may be, untouched where a head has fewer.
     let mut fields = [const { MaybeUninit::uninit() }; FIELDS];
     let mut request = httparse::Request::new(&mut []);
@@ -124,7 +163,34 @@ fn inspect(buf: &[u8], most_fields: usize) -> Result<Option<Kind>, NoHead> {
         Err(httparse::Error::TooManyHeaders) => return Err(NoHead::TooLarge),
         Err(_) => return Err(NoHead::Malformed("not an HTTP/1 request")),
     };
-    judge(&request, length).map(Some)
+    let kind = judge(&request, length)?;
+    let instead = match target::form(request.path.unwrap_or_default()) {
+        Ok(Form::Origin) => None,
+        Ok(Form::Absolute { authority, rest }) => Some(in_origin_form(&request, authority, rest)),
+        Err(NoTarget::TooLong) => return Err(NoHead::TooLarge),
+        Err(NoTarget::NotHttp) => return Err(NoHead::Target),
+    };
+    Ok(Some(Judged { kind, instead }))
+}
+
+/// The head anew, for one that came in absolute form.
+fn in_origin_form(request: &httparse::Request<'_, '_>, authority: &str, rest: &str) -> Vec<u8> {
+    let method = request.method.unwrap_or_default();
+    let target = match rest {
+        // RFC 9112 section 3.2.4.
+        "" if method == "OPTIONS" => "*".to_owned(),
+        path if path.starts_with('/') => path.to_owned(),
+        path => format!("/{path}"),
+    };
+    let minor = request.version.unwrap_or(1);
+    let mut head = format!("{method} {target} HTTP/1.{minor}\r\nHost: {authority}\r\n").into_bytes();
+    for field in request.headers.iter().filter(|field| !field.name.eq_ignore_ascii_case("host")) {
+        for part in [field.name.as_bytes(), b": ", field.value, b"\r\n"] {
+            head.extend_from_slice(part);
+        }
+    }
+    head.extend_from_slice(b"\r\n");
+    head
 }
 
 fn judge(request: &httparse::Request<'_, '_>, length: usize) -> Result<Kind, NoHead> {
@@ -138,17 +204,12 @@ fn judge(request: &httparse::Request<'_, '_>, length: usize) -> Result<Kind, NoH
         let name = field.name;
         if name.eq_ignore_ascii_case("host") {
             hosts += 1;
-            // RFC 9112 section 3.2.2: in absolute form the target names the host, too.
-            let named = request.path.and_then(authority);
-            if named.is_some_and(|named| !named.as_bytes().eq_ignore_ascii_case(field.value)) {
-                return Err(NoHead::Malformed("target and Host name different hosts"));
+            if field.value.contains(&b'@') {
+                return Err(NoHead::Malformed("Host with a user name"));
             }
         } else if name.eq_ignore_ascii_case("content-length") {
             lengths += 1;
-            let digits = std::str::from_utf8(field.value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-            announced = digits
-                .and_then(|digits| digits.parse().ok())
-                .ok_or(NoHead::Malformed("Content-Length is not a number"))?;
+            announced = length_of(field.value)?;
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
             codings += 1;
             if !field.value.eq_ignore_ascii_case(b"chunked") {
@@ -187,10 +248,11 @@ fn judge(request: &httparse::Request<'_, '_>, length: usize) -> Result<Kind, NoH
     }
 }
 
-/// The authority of a target in absolute form.
-fn authority(target: &str) -> Option<&str> {
-    let (_, rest) = target.split_once("://").filter(|(scheme, _)| !scheme.contains(['/', '?']))?;
-    rest.split(['/', '?', '#']).next()
+/// A `Content-Length`: digits alone, and no more than anybody behind can count.
+fn length_of(value: &[u8]) -> Result<u64, NoHead> {
+    let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let length = digits.and_then(|digits| digits.parse().ok()).filter(|length| i64::try_from(*length).is_ok());
+    length.ok_or(NoHead::Malformed("Content-Length is not a number"))
 }
 
 /// Whether a comma-separated list holds `token`.
@@ -239,10 +301,6 @@ mod tests {
         assert_eq!(read_all(empty).await, bare(empty));
         assert_eq!(read_all("GET / HTTP/1.0\r\n\r\n").await, bare("GET / HTTP/1.0\r\n\r\n"));
         assert_eq!(
-            read_all("GET https://A/b HTTP/1.1\r\nHost: a\r\n\r\n").await,
-            bare("GET https://A/b HTTP/1.1\r\nHost: a\r\n\r\n")
-        );
-        assert_eq!(
             read_all("GET /?to=http://b/ HTTP/1.1\r\nHost: a\r\n\r\n").await,
             bare("GET /?to=http://b/ HTTP/1.1\r\nHost: a\r\n\r\n")
         );
@@ -267,8 +325,8 @@ mod tests {
             "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
             "GET / HTTP/1.1\r\n\r\n",
-            "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
-            "GET https://b?://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775808\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a@b\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n folded\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nX\0: b\r\n\r\n",
@@ -285,6 +343,39 @@ mod tests {
             let head = format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: {coding}\r\n\r\n");
             assert_eq!(read_all(&head).await, Err(NoHead::UnknownCoding), "{coding}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_head_has_one_form_when_it_was_read() {
+        for (sent, expected) in [
+            ("GET https://A/b HTTP/1.1\r\nHost: c\r\nX: y\r\n\r\n", "GET /b HTTP/1.1\r\nHost: A\r\nX: y\r\n\r\n"),
+            ("GET http://a:80?b HTTP/1.0\r\n\r\n", "GET /?b HTTP/1.0\r\nHost: a\r\n\r\n"),
+            ("GET https://b?://a/ HTTP/1.1\r\nHost: a\r\n\r\n", "GET /?://a/ HTTP/1.1\r\nHost: b\r\n\r\n"),
+            ("OPTIONS https://a HTTP/1.1\r\nHost: a\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"),
+            ("GET /é?\"<> HTTP/1.1\r\nHost: a\r\n\r\n", "GET /%C3%A9?%22%3C%3E HTTP/1.1\r\nHost: a\r\n\r\n"),
+            ("GET https://a/` HTTP/1.1\nHost: a\n\n", "GET /%60 HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ] {
+            let mut buf = BytesMut::new();
+            let kind = read(&mut format!("{sent}more").as_bytes(), &mut buf, LIMITS).await;
+            assert_eq!(kind, bare(expected), "{sent}");
+            assert_eq!(buf, format!("{expected}more").as_bytes(), "{sent}");
+            assert_eq!(read_all(sent).await, bare(expected), "{sent}");
+        }
+        for target in ["javascript://a/", "ftp://a/", "a", "?b", "https://u@a/", "http:/a"] {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+            assert_eq!(read_all(&head).await, Err(NoHead::Target), "{target}");
+        }
+        let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(70_000));
+        let roomy = HeadLimits { bytes: 1 << 20, ..LIMITS };
+        assert_eq!(read(&mut long.as_bytes(), &mut BytesMut::new(), roomy).await, Err(NoHead::TooLarge));
+    }
+
+    #[tokio::test]
+    async fn a_body_of_no_bytes_is_none() {
+        let upgrade = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(read_all(upgrade).await, Ok(Kind::Upgrade(upgrade.len())));
+        let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 00\r\n\r\n";
+        assert_eq!(read_all(post).await, bare(post));
     }
 
     #[tokio::test]

@@ -10,4 +10,5 @@ pub mod head;
 pub mod listener;
 pub mod plain;
 pub mod raw;
+pub mod target;
 pub mod tls;

@@ -27,7 +27,7 @@ use crate::config::Replay;
 use crate::control::metrics::ConnectFailure;
 use crate::edge::Edge;
 use crate::front::activity::After;
-use crate::route::{Asked, Refusal};
+use crate::route::{Asked, Refusal, path};
 use crate::upstream::connect::{ConnectError, DEMOTED};
 use crate::upstream::signs::Sign;
 use context::{Context, Ending};
@@ -53,7 +53,10 @@ pub struct Carrier {
 impl Carrier {
     fn decide(&self, session: &Session, ctx: &mut Context) -> std::result::Result<(), Refusal> {
         let header = session.req_header();
-        let host = host(header);
+        let host = match header.version {
+            http::Version::HTTP_10 if !header.headers.contains_key(HOST) => Some(ctx.site.router.default_name()),
+            _ => host(header),
+        };
         let asked = Asked {
             method: header.method.as_str(),
             host,
@@ -62,14 +65,17 @@ impl Carrier {
             upgrade: None,
         };
         let carried = ctx.site.router.decide(&asked)?;
-        let target = (carried.path != header.uri.path()).then(|| match header.uri.query() {
+        let query = header.uri.query().map(path::query);
+        let same = carried.path == header.uri.path() && query.as_deref() == header.uri.query();
+        let target = (!same).then(|| match query {
             Some(query) => format!("{}?{query}", carried.path),
             None => carried.path.into_owned(),
         });
+        let host = host.and_then(|host| ctx.site.router.canonical(host)).unwrap_or_default();
         ctx.route = Some(ctx.site.router.routes()[carried.route].clone());
         ctx.route_index = Some(carried.route);
         let client = respond::client(session);
-        ctx.said = Some(Said::new(client.ip(), host.unwrap_or_default(), ctx.id));
+        ctx.said = Some(Said::new(client.ip(), &host, ctx.id));
         ctx.target = target;
         Ok(())
     }
@@ -249,7 +255,7 @@ impl ProxyHttp for Carrier {
         if let Some(said) = &ctx.said {
             response.insert_header(forward::X_REQUEST_ID, said.id.clone())?;
         }
-        let host = host(session.req_header()).unwrap_or_default();
+        let host = ctx.said.as_ref().and_then(|said| said.host.to_str().ok()).unwrap_or_default();
         for (name, values) in ctx.site.insiders.rewrite(&response.headers, host) {
             response.remove_header(&name);
             for value in values {

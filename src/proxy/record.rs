@@ -2,15 +2,17 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::Method;
+use tokio::time::Instant;
 
 use super::context::{Context, Ending};
 use crate::control::metrics::{By, ConnectFailure, Parked, Refusal as Counted};
 use crate::edge::Edge;
 use crate::logging::access::{AccessRecord, Protocol, SessionTally};
-use crate::logging::{Ended, SafePath};
+use crate::front::target::glimpse;
+use crate::logging::{Ended, RequestId, SafePath};
 use crate::route::Refusal;
 use crate::tunnel::{Outcome, Party, Report};
 
@@ -65,9 +67,64 @@ pub fn session(edge: &Edge, ctx: &Context, seen: Seen<'_>, report: &Report, on_s
     });
 }
 
-/// Counts a refusal made before there was a request.
-pub fn refused(edge: &Edge, why: Counted) {
+/// A request of which no more is known than what its client sent.
+pub struct Unread<'a> {
+    /// Where it came from.
+    pub client: SocketAddr,
+    /// What was spoken.
+    pub protocol: Protocol,
+    /// What came of it.
+    pub head: &'a [u8],
+    /// When its first byte came.
+    pub began: Instant,
+    /// The status it is answered with; none: nobody is there, or nothing can be said.
+    pub status: Option<u16>,
+}
+
+/// Counts a request that was refused before it was one, and hands its line to the access log.
+pub fn refused(edge: &Edge, why: Counted, unread: Unread<'_>) {
     edge.metrics.refused.of(why).inc();
+    let ended = match why {
+        Counted::HeadTimeout => Ended::ClientTimeout,
+        Counted::HeadIncomplete => Ended::ClientGone,
+        _ => Ended::Refused,
+    };
+    edge.access.put(|| unread.line(ended));
+}
+
+/// Hands the line of a request that we answered from its head alone to the access log.
+pub fn answered(edge: &Edge, unread: Unread<'_>) {
+    edge.metrics.request_duration.of(By::Edge).observe(unread.began.elapsed().as_secs_f64());
+    edge.access.put(|| unread.line(Ended::Complete));
+}
+
+impl Unread<'_> {
+    fn line(&self, ended: Ended) -> AccessRecord {
+        let (method, path) = glimpse(self.head);
+        let duration = self.began.elapsed();
+        AccessRecord {
+            time: SystemTime::now().checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH),
+            request: RequestId::random(),
+            client: self.client,
+            protocol: self.protocol,
+            method,
+            host: None,
+            path: SafePath::new(&path),
+            status: self.status,
+            bytes_in: 0,
+            bytes_out: 0,
+            duration,
+            connect: None,
+            upstream: None,
+            side: None,
+            backend: None,
+            route: None,
+            replays: 0,
+            parked: Duration::ZERO,
+            ended,
+            session: None,
+        }
+    }
 }
 
 /// Counts a connection to an upstream that did not open.

@@ -98,9 +98,30 @@ impl Router {
 
     /// Whether an authority (host, optionally with a port) is one of our names.
     pub fn is_ours(&self, authority: &str) -> bool {
+        self.canonical(authority).is_some()
+    }
+
+    /// An authority of ours in its one form, which upstreams are told: the name as configured, the port only when it is
+    /// not that of HTTPS. None: it is not ours.
+    ///
+    /// Upstreams compare it, and build links from it: `EDGE.example.org.:443` must not become another site there.
+    pub fn canonical<'a>(&'a self, authority: &str) -> Option<Cow<'a, str>> {
         let host = host_of(authority);
+        let port = authority[host.len()..].trim_start_matches(':');
         let host = host.strip_suffix('.').unwrap_or(host);
-        self.names.iter().any(|name| name.eq_ignore_ascii_case(host))
+        let name = self.names.iter().find(|name| name.eq_ignore_ascii_case(host))?;
+        match port {
+            "" => Some(Cow::Borrowed(name)),
+            port => match port.parse::<u16>().ok()? {
+                443 => Some(Cow::Borrowed(name)),
+                port => Some(Cow::Owned(format!("{name}:{port}"))),
+            },
+        }
+    }
+
+    /// Our first name, for a client that names none: HTTP/1.0 knows no `Host`.
+    pub fn default_name(&self) -> &str {
+        self.names.first().map_or("", |name| name)
     }
 }
 

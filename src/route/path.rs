@@ -87,6 +87,49 @@ fn decode_unreserved(path: &[u8]) -> Result<String, BadPath> {
     Ok(out)
 }
 
+/// Percent-encodes the bytes of a target that no URI may hold, path and query alike; none if there are none.
+///
+/// A backslash stays in a path, where [`normalise`] refuses it, and becomes data in a query.
+pub fn encoded(target: &[u8]) -> Option<String> {
+    let end = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
+    let (path, query) = target.split_at(end);
+    let first = path.iter().any(|byte| is_foreign(*byte)) || query.iter().any(|byte| is_foreign_query(*byte));
+    first.then(|| {
+        let mut out = String::with_capacity(target.len() + 16);
+        path.iter().for_each(|byte| add(*byte, is_foreign(*byte), &mut out));
+        query.iter().for_each(|byte| add(*byte, is_foreign_query(*byte), &mut out));
+        out
+    })
+}
+
+/// Brings a query (without `?`) into a form any URI parser takes. Borrowed when nothing changes; what keys and values
+/// mean is the upstream's affair.
+pub fn query(raw: &str) -> Cow<'_, str> {
+    if !raw.bytes().any(is_foreign_query) {
+        return Cow::Borrowed(raw);
+    }
+    let mut out = String::with_capacity(raw.len() + 16);
+    raw.bytes().for_each(|byte| add(byte, is_foreign_query(byte), &mut out));
+    Cow::Owned(out)
+}
+
+/// What clients send as it is though RFC 3986 has no place for it.
+fn is_foreign(byte: u8) -> bool {
+    matches!(byte, b'{' | b'}' | b'|' | b'^' | b'`' | b'"' | b'<' | b'>' | 0x80..)
+}
+
+fn is_foreign_query(byte: u8) -> bool {
+    is_foreign(byte) || byte == b'\\'
+}
+
+fn add(byte: u8, foreign: bool, out: &mut String) {
+    match foreign {
+        true => encode(byte, out),
+        // What is not foreign is ASCII.
+        false => out.push(char::from(byte)),
+    }
+}
+
 fn encode(byte: u8, out: &mut String) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     out.push('%');
@@ -177,6 +220,21 @@ mod tests {
         ] {
             assert_eq!(normalise(raw), Err(why), "{raw}");
         }
+    }
+
+    #[test]
+    fn a_query_is_made_of_bytes_a_uri_may_hold() {
+        for (raw, sent) in [
+            ("a=b&c[]=%zz", "a=b&c[]=%zz"),
+            ("q={\"a\":\"<b>\"}", "q=%7B%22a%22:%22%3Cb%3E%22%7D"),
+            ("q=`^|\\", "q=%60%5E%7C%5C"),
+            ("q=é", "q=%C3%A9"),
+        ] {
+            assert_eq!(query(raw), sent);
+            assert_eq!(query(&query(raw)), sent);
+            assert_eq!(encoded(format!("/?{raw}").as_bytes()).unwrap_or_else(|| format!("/?{raw}")), format!("/?{sent}"));
+        }
+        assert_eq!(encoded(b"/a\\b?\\").as_deref(), Some("/a\\b?%5C"));
     }
 
     #[test]

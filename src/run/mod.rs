@@ -261,7 +261,7 @@ async fn serve(
     }
     for listener in listeners.http {
         let for_each = edge.clone();
-        let serve = move |tcp, _, admitted| plain::serve(for_each.clone(), tcp, admitted);
+        let serve = move |tcp, peer, admitted| plain::serve(for_each.clone(), tcp, peer, admitted);
         tokio::spawn(listener::accept(listener, edge.clone(), serve));
     }
     let sessions = edge.sessions.clone();

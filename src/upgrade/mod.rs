@@ -171,7 +171,8 @@ async fn open(
         Some(query) => format!("{}?{query}", carried.path),
         None => carried.path.into_owned(),
     };
-    let said = Said::new(address, asked.host.unwrap_or_default(), ctx.id);
+    let host = asked.host.and_then(|host| site.router.canonical(host)).unwrap_or_default();
+    let said = Said::new(address, &host, ctx.id);
     let service = &site.config.services[route.service.0];
     let head = exchange::request(request, &asked.options, &target, &said, &service.host);
     let user = User::of(asked.query, address);
@@ -238,7 +239,7 @@ async fn open(
         if upstream.side.is_some() {
             edge.tally.served(view.epoch);
         }
-        for (name, values) in site.insiders.rewrite(&answer.headers, asked.host.unwrap_or_default()) {
+        for (name, values) in site.insiders.rewrite(&answer.headers, &host) {
             answer.headers.remove(&name);
             for value in values {
                 answer.headers.append(name.clone(), value);

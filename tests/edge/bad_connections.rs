@@ -128,7 +128,7 @@ async fn the_plain_port_redirects_to_the_name_and_to_nothing_else() {
     for (request, expected) in [
         ("GET / HTTP/1.1\r\nHost: elsewhere.org\r\n\r\n".to_owned(), 421),
         ("GET / HTTP/1.1\r\n\r\n".to_owned(), 400),
-        (format!("GET http://elsewhere.org/ HTTP/1.1\r\nHost: {FQDN}\r\n\r\n"), 400),
+        (format!("GET http://elsewhere.org/ HTTP/1.1\r\nHost: {FQDN}\r\n\r\n"), 421),
         (format!("GET / HTTP/1.1\r\nHost: {FQDN}\r\nX: {}\r\n\r\n", "x".repeat(5000)), 431),
         (format!("GET / HTTP/1.1\r\nHost: {FQDN}\r\n"), 408),
         ("\x16\x03\x01\x02\x00\r\n\r\n".to_owned(), 400),

@@ -85,7 +85,7 @@ fn routing() -> Vec<Case> {
         case("a Host that is not ours", get("/version", "elsewhere.org", ""), 421, "bad_host"),
         case("a Host that only begins like ours", get("/version", &format!("{FQDN}.evil.org"), ""), 421, "bad_host"),
         case("an upstream's address as Host", get("/version", "127.0.0.1", ""), 421, "bad_host"),
-        case("a foreign absolute form", get("http://elsewhere.org/version", FQDN, ""), 400, "framing"),
+        case("a foreign absolute form", get("http://elsewhere.org/version", FQDN, ""), 421, "bad_host"),
         case(
             "an absolute form of which Host knows",
             get("http://elsewhere.org/version", "elsewhere.org", ""),

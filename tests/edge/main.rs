@@ -3,6 +3,7 @@
 #![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, reason = "everything here is a test")]
 
+mod accounts;
 mod answers;
 mod bad_connections;
 mod bad_input;
@@ -33,6 +34,7 @@ mod site;
 mod slow_clients;
 mod socket;
 mod start;
+mod targets;
 mod telling;
 mod upgrades;
 mod websocket;

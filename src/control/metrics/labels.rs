@@ -159,6 +159,8 @@ labels! {
         HeadTooLarge => "head_too_large",
         /// Its head came too slowly.
         HeadTimeout => "head_timeout",
+        /// Its client left before its head was whole.
+        HeadIncomplete => "head_incomplete",
         /// Its body came too slowly.
         BodyTimeout => "body_timeout",
         /// Its body is too large.
