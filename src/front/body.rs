@@ -1,7 +1,19 @@
 //! Where the body of an HTTP/1 request ends (RFC 9112 section 6): a connection that knows reads no byte of the next request
-//! with it. What a body may look like is left to whoever carries it.
+//! with it. Chunks that two servers could read in two ways end here, before what they frame is a message to anybody.
 
 use super::head::Body;
+
+/// Largest chunk: what everybody behind can add to without overflow.
+const LARGEST: u64 = 1 << 62;
+/// Longest line that begins a chunk: its size and its extensions, which nobody here uses (RFC 9112 section 7.1.1).
+const LONGEST_LINE: u16 = 1024;
+/// All trailer fields together. They are dropped, so that none needs more.
+const MOST_TRAILERS: u16 = 8 * 1024;
+/// Fields that say what a message is or where it ends; as trailers they could make another one of it (RFC 9110 section
+/// 6.5.1).
+const FRAMING: [&[u8]; 3] = [b"host", b"content-length", b"transfer-encoding"];
+/// Bytes of a trailer's name that are looked at: one more than the longest of these.
+const NAME: usize = 18;
 
 /// What of a body is still to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,28 +22,73 @@ pub enum Rest {
     Length(u64),
     /// Chunks, from here on.
     Chunks(Chunk),
-    /// Not to be told: the chunks are no chunks. Whoever carries the request will refuse it.
-    Unknown,
+    /// Not to be told: the chunks are no chunks.
+    Broken,
 }
+
+/// The client's chunks break their framing.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the chunks of the body are not well-formed")]
+pub struct BrokenChunks;
 
 /// A place in a chunked body (RFC 9112 section 7.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chunk {
-    /// In the size; none before its first digit.
-    Size(Option<u64>),
-    /// Behind the size, in its line.
-    Extension(u64),
-    /// So many bytes before the end of the data's line.
+    /// In the line that begins a chunk.
+    Line {
+        /// Where in it.
+        part: Part,
+        /// The size so far.
+        size: u64,
+        /// Bytes of the line so far.
+        length: u16,
+    },
+    /// So many bytes before the end of the data.
     Data(u64),
+    /// Behind the data: its CR, then its LF.
+    DataEnd {
+        /// The CR came.
+        cr: bool,
+    },
     /// In a line behind the last chunk.
     Trailers {
-        /// Nothing stands in it so far: its end is the body's.
-        empty: bool,
+        /// Where in it.
+        part: Trailer,
+        /// Bytes of all of them so far.
+        length: u16,
     },
 }
 
-/// `CRLF` behind the data of a chunk.
-const LINE_END: u64 = 2;
+/// A place in the line that begins a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Before the first digit: a size of no digits is none.
+    Start,
+    /// Behind a digit.
+    Size,
+    /// In white space behind the size.
+    Space,
+    /// In an extension.
+    Extension,
+    /// Behind the CR.
+    Cr,
+}
+
+/// A place in a trailer's line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trailer {
+    /// In its name, in lower case as far as it matters; empty: at its start.
+    Name([u8; NAME], u8),
+    /// In its value.
+    Value,
+    /// Behind the CR of a field.
+    Cr,
+    /// Behind the CR that ends the body.
+    LastCr,
+}
+
+const CHUNK: Chunk = Chunk::Line { part: Part::Start, size: 0, length: 0 };
+const NO_NAME: Trailer = Trailer::Name([0; NAME], 0);
 
 impl Rest {
     /// All of a body.
@@ -39,7 +96,7 @@ impl Rest {
         match body {
             Body::None => Self::Length(0),
             Body::Length(length) => Self::Length(length),
-            Body::Chunked => Self::Chunks(Chunk::Size(None)),
+            Body::Chunked => Self::Chunks(CHUNK),
         }
     }
 
@@ -48,55 +105,96 @@ impl Rest {
         self == Self::Length(0)
     }
 
-    /// Takes note of bytes that came; returns how many of them belong to the body.
-    pub fn advance(&mut self, bytes: &[u8]) -> usize {
+    /// Takes note of bytes that came; returns how many of them belong to the body, or that its framing is broken.
+    pub fn advance(&mut self, bytes: &[u8]) -> Result<usize, BrokenChunks> {
         let mut at = 0;
         while at < bytes.len() && !self.is_over() {
             let left = u64::try_from(bytes.len() - at).unwrap_or(u64::MAX);
             let (next, step) = match *self {
-                Self::Unknown => (Self::Unknown, left),
+                Self::Broken => return Err(BrokenChunks),
                 Self::Length(length) => {
                     let step = left.min(length);
                     (Self::Length(length - step), step)
                 }
                 Self::Chunks(Chunk::Data(length)) if length > left => (Self::Chunks(Chunk::Data(length - left)), left),
-                Self::Chunks(Chunk::Data(length)) => (Self::Chunks(Chunk::Size(None)), length),
+                Self::Chunks(Chunk::Data(length)) => (Self::Chunks(Chunk::DataEnd { cr: false }), length),
                 Self::Chunks(chunk) => (chunk.after(bytes[at]), 1),
             };
             *self = next;
+            if next == Self::Broken {
+                return Err(BrokenChunks);
+            }
             at += usize::try_from(step).unwrap_or(bytes.len() - at);
         }
-        at
+        Ok(at)
     }
 }
 
 impl Chunk {
-    /// The place behind one byte of a line.
+    /// The place behind one byte.
     fn after(self, byte: u8) -> Rest {
-        Rest::Chunks(match (self, byte) {
-            (Self::Size(Some(0)) | Self::Extension(0), b'\n') => Self::Trailers { empty: true },
-            (Self::Size(Some(size)) | Self::Extension(size), b'\n') => match size.checked_add(LINE_END) {
-                Some(length) => Self::Data(length),
-                None => return Rest::Unknown,
-            },
-            (Self::Size(Some(size)), b'\r' | b';' | b' ' | b'\t') => Self::Extension(size),
-            (Self::Size(size), _) => {
-                let digit = char::from(byte).to_digit(16).map(u64::from);
-                let longer =
-                    size.unwrap_or(0).checked_mul(16).zip(digit).and_then(|(size, digit)| size.checked_add(digit));
-                match longer {
-                    Some(size) => Self::Size(Some(size)),
-                    None => return Rest::Unknown,
-                }
-            }
-            (Self::Extension(size), _) => Self::Extension(size),
-            (Self::Trailers { empty: true }, b'\n') => return Rest::Length(0),
-            (Self::Trailers { .. }, b'\n') => Self::Trailers { empty: true },
-            (Self::Trailers { empty }, b'\r') => Self::Trailers { empty },
-            (Self::Trailers { .. }, _) => Self::Trailers { empty: false },
-            (Self::Data(length), _) => Self::Data(length),
-        })
+        match (self, byte) {
+            (Self::Line { part, size, length }, _) if length < LONGEST_LINE => line(part, size, length + 1, byte),
+            (Self::Trailers { part, length }, _) if length < MOST_TRAILERS => trailer(part, length + 1, byte),
+            (Self::DataEnd { cr: false }, b'\r') => Rest::Chunks(Self::DataEnd { cr: true }),
+            (Self::DataEnd { cr: true }, b'\n') => Rest::Chunks(CHUNK),
+            _ => Rest::Broken,
+        }
     }
+}
+
+/// The place behind one byte of the line that begins a chunk.
+fn line(part: Part, size: u64, length: u16, byte: u8) -> Rest {
+    let (part, size) = match (part, byte) {
+        (Part::Start | Part::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+            let digit = char::from(byte).to_digit(16).map_or(0, u64::from);
+            match size.checked_mul(16).and_then(|size| size.checked_add(digit)) {
+                Some(size) if size <= LARGEST => (Part::Size, size),
+                _ => return Rest::Broken,
+            }
+        }
+        (Part::Start, _) => return Rest::Broken,
+        // A space behind the size is forgiven: old clients pad with it, and everybody reads it in one way.
+        (Part::Size | Part::Space, b' ' | b'\t') => (Part::Space, size),
+        (Part::Size | Part::Space, b';') => (Part::Extension, size),
+        (Part::Size | Part::Space | Part::Extension, b'\r') => (Part::Cr, size),
+        (Part::Extension, b'\t' | b' '..=b'~' | 0x80..) => (Part::Extension, size),
+        (Part::Cr, b'\n') if size == 0 => return Rest::Chunks(Chunk::Trailers { part: NO_NAME, length: 0 }),
+        (Part::Cr, b'\n') => return Rest::Chunks(Chunk::Data(size)),
+        _ => return Rest::Broken,
+    };
+    Rest::Chunks(Chunk::Line { part, size, length })
+}
+
+/// The place behind one byte of a line behind the last chunk.
+fn trailer(part: Trailer, length: u16, byte: u8) -> Rest {
+    let part = match (part, byte) {
+        (Trailer::Name(_, 0), b'\r') => Trailer::LastCr,
+        (Trailer::LastCr, b'\n') => return Rest::Length(0),
+        (Trailer::Name(name, seen @ 1..), b':') => {
+            let name = &name[..usize::from(seen).min(NAME)];
+            match FRAMING.contains(&name) {
+                true => return Rest::Broken,
+                false => Trailer::Value,
+            }
+        }
+        (Trailer::Name(mut name, seen), byte) if is_token(byte) => {
+            if let Some(place) = name.get_mut(usize::from(seen)) {
+                *place = byte.to_ascii_lowercase();
+            }
+            Trailer::Name(name, seen.saturating_add(1))
+        }
+        (Trailer::Value, b'\r') => Trailer::Cr,
+        (Trailer::Value, b'\t' | b' '..=b'~' | 0x80..) => Trailer::Value,
+        (Trailer::Cr, b'\n') => NO_NAME,
+        _ => return Rest::Broken,
+    };
+    Rest::Chunks(Chunk::Trailers { part, length })
+}
+
+/// `tchar` of RFC 9110 section 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]
@@ -111,7 +209,7 @@ mod tests {
         for size in 1..=sent.len() {
             let (mut rest, mut taken) = (Rest::of(body), 0);
             for part in sent.as_bytes().chunks(size) {
-                taken += rest.advance(part);
+                taken += rest.advance(part).unwrap();
             }
             assert!(rest.is_over(), "{text:?} in parts of {size}");
             assert_eq!(&sent[taken..], NEXT, "{text:?} in parts of {size}");
@@ -126,21 +224,63 @@ mod tests {
             "0\r\n\r\n",
             "5\r\nhello\r\n0\r\n\r\n",
             "5;name=\"value\"\r\nhello\r\n00;last\r\n\r\n",
-            "00a\r\n0\r\n\r\n0\r\n\r\r\n0\r\n\r\n",
+            "009\r\n0\r\n\r\n0\r\n\r\r\n0\r\n\r\n",
             "1\r\nx\r\n0\r\nChecksum: 1\r\nOther: 2\r\n\r\n",
             "1 \r\nx\r\n0\r\n\r\n",
+            "000000000000000000001\t; a=b\r\nx\r\n0\r\n\r\n",
+            "0\r\nX-Content-Length: 1\r\nTransfer-Encoding-Of-Mine: x\r\nHosts:\r\n\r\n",
         ] {
             assert_ends(Body::Chunked, chunked);
         }
     }
 
     #[test]
-    fn chunks_that_are_none_are_passed_on_whole() {
-        for broken in ["zz\r\n", "\r\n\r\n", ";x\r\n\r\n", "-1\r\n", "fffffffffffffffff\r\n", "ffffffffffffffff\r\nx"] {
-            let mut rest = Rest::of(Body::Chunked);
+    fn chunks_that_two_servers_could_read_in_two_ways_are_broken() {
+        let long = format!("1;{}\r\nx\r\n0\r\n\r\n", "x".repeat(2000));
+        let trailers = format!("0\r\n{}\r\n", "A: b\r\n".repeat(2000));
+        for broken in [
+            "zz\r\n",
+            "\r\n\r\n",
+            ";x\r\n\r\n",
+            " 1\r\nx\r\n",
+            "-1\r\n",
+            "+1\r\nx\r\n",
+            "0x1\r\nx\r\n",
+            "1_0\r\n",
+            "1\nx\r\n",
+            "1\r\rx",
+            "1;a\nb\r\nx\r\n",
+            "1;a\rb\r\nx\r\n",
+            "1;a\0\r\nx\r\n",
+            "1 1\r\nx\r\n",
+            "1\r\nx\n0\r\n\r\n",
+            "1\r\nxy\r\n",
+            "1\r\nx0\r\n\r\n",
+            "4000000000000001\r\n",
+            "fffffffffffffffff\r\n",
+            "ffffffffffffffff\r\nx",
+            "0\n\r\n",
+            "0\r\n\n",
+            "0\r\n\rx",
+            "0\r\nA: b\n\r\n",
+            "0\r\nA : b\r\n\r\n",
+            "0\r\nA\r\n\r\n",
+            "0\r\n: b\r\n\r\n",
+            "0\r\nA: b\r\n folded\r\n\r\n",
+            "0\r\nContent-Length: 1\r\n\r\n",
+            "0\r\nTRANSFER-ENCODING: chunked\r\n\r\n",
+            "0\r\nHost: x\r\n\r\n",
+            "0\r\nGET / HTTP/1.1\r\n\r\n",
+            &long,
+            &trailers,
+        ] {
             let sent = format!("{broken}{NEXT}");
-            assert_eq!(rest.advance(sent.as_bytes()), sent.len(), "{broken:?}");
-            assert!(!rest.is_over());
+            for size in 1..=sent.len() {
+                let mut rest = Rest::of(Body::Chunked);
+                let broke = sent.as_bytes().chunks(size).any(|part| rest.advance(part).is_err());
+                assert!(broke && rest == Rest::Broken, "{broken:?} in parts of {size}");
+                assert!(rest.advance(b"x").is_err());
+            }
         }
     }
 }

@@ -32,8 +32,9 @@ use tokio_rustls::server::TlsStream;
 
 use super::activity::{Activity, After};
 use super::admission::Admitted;
-use super::body::Rest;
+use super::body::{BrokenChunks, Rest};
 use super::head::Body;
+use super::refusals::Refusals;
 
 /// Bytes held at most before they are written: a TLS record's worth.
 const HELD: usize = 16 * 1024;
@@ -57,10 +58,15 @@ pub struct ClientStream {
     carrying: bool,
     /// Something of its answer was.
     answering: bool,
+    /// Over h2: who is told how many requests were refused by others.
+    refusals: Option<(Refusals, OnRefused)>,
     socket: Arc<SocketDigest>,
     digest: Arc<SslDigest>,
     activity: Arc<Activity>,
 }
+
+/// Is called for each request that was refused unseen.
+type OnRefused = Box<dyn Fn() + Send + Sync>;
 
 /// What a read is for.
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +108,7 @@ impl ClientStream {
             kept_back: BytesMut::new(),
             carrying: false,
             answering: false,
+            refusals: None,
             socket: Arc::new(socket),
             digest,
             activity,
@@ -126,6 +133,11 @@ impl ClientStream {
         &self.activity
     }
 
+    /// Has `on_refused` called for each request that h2 refuses without asking us.
+    pub fn watch_refusals(&mut self, on_refused: OnRefused) {
+        self.refusals = Some((Refusals::default(), on_refused));
+    }
+
     /// Puts bytes back, to be read again first.
     pub fn unread(&mut self, bytes: Bytes) {
         debug_assert!(self.unread.is_empty());
@@ -140,7 +152,11 @@ impl ClientStream {
     /// its answer; apt, for one, sends its requests ahead (RFC 9112 section 9.3.2).
     pub fn begin_request(&mut self, body: Body, mut surplus: BytesMut) {
         let mut rest = Rest::of(body);
-        let belongs = rest.advance(&surplus);
+        let belongs = rest.advance(&surplus).unwrap_or_else(|BrokenChunks| {
+            // Nothing behind it can be told from it; the next read says so.
+            surplus.clear();
+            0
+        });
         if belongs > 0 {
             self.unread(surplus.split_to(belongs).freeze());
         }
@@ -157,11 +173,16 @@ impl ClientStream {
     }
 
     fn poll_body(&mut self, mut rest: Rest, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if rest == Rest::Broken {
+            return Poll::Ready(Err(io::Error::other(BrokenChunks)));
+        }
         let room = buf.initialize_unfilled_to(buf.remaining().min(KEPT_BACK));
         let mut read = ReadBuf::new(room);
         ready!(self.outgoing().poll_read(cx, &mut read))?;
         let came = read.filled();
-        let belongs = rest.advance(came);
+        let advanced = rest.advance(came);
+        self.reading = Reading::Body(rest);
+        let belongs = advanced.map_err(io::Error::other)?;
         self.kept_back.extend_from_slice(&came[belongs..]);
         self.reading = if rest.is_over() { Reading::Behind } else { Reading::Body(rest) };
         buf.advance(belongs);
@@ -184,6 +205,27 @@ impl ClientStream {
             }
             kept_back.extend_from_slice(read.filled());
         }
+    }
+}
+
+impl ClientStream {
+    /// Writes, or holds what is small.
+    fn poll_hold(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        // While a body is read, nobody may look for the client again until there is room for more of it upstream.
+        let holds = !matches!(self.reading, Reading::Body(_));
+        self.answering = true;
+        let outgoing = self.outgoing();
+        if outgoing.written > 0 || !holds || outgoing.held.len() + buf.len() > HELD {
+            ready!(outgoing.poll_drain(cx))?;
+        }
+        if (!holds || buf.len() >= LARGE) && outgoing.held.is_empty() {
+            let written = Pin::new(&mut outgoing.tls).poll_write(cx, buf);
+            return outgoing.unless_given_up(written);
+        }
+        let room = HELD - outgoing.held.len();
+        let count = buf.len().min(room);
+        outgoing.held.extend_from_slice(&buf[..count]);
+        Poll::Ready(Ok(count))
     }
 }
 
@@ -254,6 +296,7 @@ impl Drop for ClientStream {
                 kept_back: std::mem::take(&mut self.kept_back),
                 carrying: true,
                 answering: true,
+                refusals: None,
                 socket: self.socket.clone(),
                 digest: self.digest.clone(),
                 activity: self.activity.clone(),
@@ -301,20 +344,10 @@ impl AsyncRead for ClientStream {
 
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        // While a body is read, nobody may look for the client again until there is room for more of it upstream.
-        let holds = !matches!(self.reading, Reading::Body(_));
-        self.answering = true;
-        let outgoing = self.outgoing();
-        if outgoing.written > 0 || !holds || outgoing.held.len() + buf.len() > HELD {
-            ready!(outgoing.poll_drain(cx))?;
+        let count = ready!(self.poll_hold(cx, buf))?;
+        if let Some((refusals, on_refused)) = &mut self.refusals {
+            (0..refusals.advance(&buf[..count])).for_each(|_| on_refused());
         }
-        if (!holds || buf.len() >= LARGE) && outgoing.held.is_empty() {
-            let written = Pin::new(&mut outgoing.tls).poll_write(cx, buf);
-            return outgoing.unless_given_up(written);
-        }
-        let room = HELD - outgoing.held.len();
-        let count = buf.len().min(room);
-        outgoing.held.extend_from_slice(&buf[..count]);
         Poll::Ready(Ok(count))
     }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
@@ -15,7 +16,7 @@ use pingora::server::ShutdownWatch;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::LazyConfigAcceptor;
 
 use super::activity::{Activity, CURRENT};
@@ -24,11 +25,11 @@ use super::client::ClientStream;
 use super::drain;
 use super::head::{self, HeadLimits, Kind, NoHead};
 use super::raw;
-use crate::logging::access::Protocol;
 use crate::control::metrics::{Alpn, ConnectionRefusal, Handshake, HandshakeFailure, Refusal, TlsVersion};
 use crate::edge::Edge;
-use crate::proxy::record::{self, Unread};
+use crate::logging::access::Protocol;
 use crate::proxy::Carrier;
+use crate::proxy::record::{self, Unread};
 use crate::upgrade;
 use crate::waiting::ErrorPage;
 
@@ -58,6 +59,25 @@ pub enum NoTls {
     HandshakeTooLate,
     /// The handshake failed.
     HandshakeFailed,
+}
+
+/// Reads the connection preface; the error says how much came.
+async fn read_preface(stream: &mut ClientStream, limit: Duration) -> Result<(), (NoHead, usize)> {
+    let deadline = Instant::now() + limit;
+    let mut preface = [0; PREFACE.len()];
+    let mut came = 0;
+    while came < preface.len() {
+        match timeout_at(deadline, stream.read(&mut preface[came..])).await {
+            // Who says nothing at all asked for nothing.
+            Err(_) if came > 0 => return Err((NoHead::TooLate, came)),
+            Err(_) | Ok(Ok(0) | Err(_)) => return Err((NoHead::Gone, came)),
+            Ok(Ok(count)) => came += count,
+        }
+        if preface[..came] != PREFACE[..came] {
+            return Err((NoHead::Malformed("not HTTP/2"), 0));
+        }
+    }
+    Ok(())
 }
 
 /// Counts and logs what never became a request; the message it is answered with, if anybody is there to read it.
@@ -119,7 +139,7 @@ impl Door {
     pub async fn serve(&self, tcp: TcpStream, peer: SocketAddr, admitted: Admitted) -> Result<(), NoTls> {
         let stream = self.handshake(tcp, peer, admitted).await?;
         if stream.speaks_h2() {
-            self.serve_h2(stream).await;
+            self.serve_h2(stream, peer).await;
         } else {
             self.serve_h1(Box::new(stream), peer).await;
         }
@@ -162,14 +182,20 @@ impl Door {
         self.edge.metrics.handshake(version, alpn, handshake);
     }
 
-    async fn serve_h2(&self, mut stream: ClientStream) {
+    async fn serve_h2(&self, mut stream: ClientStream, client: SocketAddr) {
         let limit = self.edge.site().config.limits.request_head;
-        let mut preface = [0; PREFACE.len()];
+        let began = Instant::now();
         // Pingora waits for it without end.
-        if !matches!(timeout(limit, stream.read_exact(&mut preface)).await, Ok(Ok(_))) {
+        if let Err((why, came)) = read_preface(&mut stream, limit).await {
+            refusal(&self.edge, why, Protocol::H2, client, &PREFACE[..came], began);
             return;
         }
-        stream.unread(bytes::Bytes::copy_from_slice(&preface));
+        let edge = self.edge.clone();
+        stream.watch_refusals(Box::new(move || {
+            let unread = Unread { client, protocol: Protocol::H2, head: &[], began: Instant::now(), status: None };
+            record::refused(&edge, Refusal::Framing, unread);
+        }));
+        stream.unread(bytes::Bytes::from_static(PREFACE));
         let activity = stream.activity().clone();
         // Told at once that it may ask no more, a client that has asked nothing yet would open another connection, and
         // again: it is told so behind its first answer.
@@ -238,7 +264,14 @@ impl Door {
     }
 
     /// Answers what never became a request; it is counted and has its line all the same.
-    async fn refuse(&self, mut stream: Box<ClientStream>, client: SocketAddr, why: NoHead, head: &[u8], began: Instant) {
+    async fn refuse(
+        &self,
+        mut stream: Box<ClientStream>,
+        client: SocketAddr,
+        why: NoHead,
+        head: &[u8],
+        began: Instant,
+    ) {
         let Some(message) = refusal(&self.edge, why, Protocol::H1, client, head, began) else { return };
         raw::finish(&mut stream, &message, self.edge.site().config.limits.write_stall).await;
     }

@@ -372,7 +372,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_of_no_bytes_is_none() {
-        let upgrade = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n";
+        let upgrade =
+            "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n";
         assert_eq!(read_all(upgrade).await, Ok(Kind::Upgrade(upgrade.len())));
         let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 00\r\n\r\n";
         assert_eq!(read_all(post).await, bare(post));

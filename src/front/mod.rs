@@ -10,5 +10,6 @@ pub mod head;
 pub mod listener;
 pub mod plain;
 pub mod raw;
+pub mod refusals;
 pub mod target;
 pub mod tls;

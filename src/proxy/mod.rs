@@ -27,6 +27,7 @@ use crate::config::Replay;
 use crate::control::metrics::ConnectFailure;
 use crate::edge::Edge;
 use crate::front::activity::After;
+use crate::front::body::BrokenChunks;
 use crate::route::{Asked, Refusal, path};
 use crate::upstream::connect::{ConnectError, DEMOTED};
 use crate::upstream::signs::Sign;
@@ -81,6 +82,24 @@ impl Carrier {
     }
 }
 
+/// Whether a request over h2 can be read in one way only, as far as the library lets worse ones pass (RFC 9113 section
+/// 8.1.1); one of HTTP/1 was judged when its head was read.
+fn is_well_formed(header: &RequestHeader) -> bool {
+    if header.version != http::Version::HTTP_2 {
+        return true;
+    }
+    let mut lengths = header.headers.get_all(CONTENT_LENGTH).iter();
+    let one_length = match (lengths.next(), lengths.next()) {
+        (None, _) => true,
+        (Some(length), None) => length.as_bytes().iter().all(u8::is_ascii_digit),
+        (Some(_), Some(_)) => false,
+    };
+    // The scheme is known beside an authority only, and a CONNECT has none.
+    let scheme = header.uri.scheme_str();
+    let of_the_web = scheme.is_none_or(|scheme| ["https", "http"].iter().any(|web| scheme.eq_ignore_ascii_case(web)));
+    one_length && of_the_web
+}
+
 /// `Host` of HTTP/1, `:authority` of h2.
 fn host(header: &RequestHeader) -> Option<&str> {
     match header.uri.authority() {
@@ -106,6 +125,11 @@ impl ProxyHttp for Carrier {
         // RFC 9110 section 15.2: HTTP/1.0 knows no interim answers.
         let old = session.req_header().version == Version::HTTP_10;
         session.as_downstream_mut().set_ignore_info_resp(old);
+        if !is_well_formed(session.req_header()) {
+            ctx.ending = Ending::Malformed;
+            respond::error(&self.edge, session, crate::waiting::ErrorPage::BadRequest).await?;
+            return Ok(true);
+        }
         if let Err(refusal) = self.decide(session, ctx) {
             ctx.ending = Ending::Refused(refusal);
             respond::error(&self.edge, session, respond::page_of(refusal)).await?;
@@ -284,6 +308,12 @@ impl ProxyHttp for Carrier {
         if matches!(error.etype(), ErrorType::Custom(ENDED)) {
             return error;
         }
+        if is_broken_framing(&error) {
+            ctx.ending = Ending::Malformed;
+            // Where the next request begins, nobody can tell.
+            session.set_keepalive(None);
+            return error;
+        }
         if self.edge.drain.is_over() || ctx.is_given_up() {
             // Our own doing: no sign of anything, and nothing is sent again.
             ctx.awaiting = None;
@@ -396,6 +426,12 @@ impl Carrier {
 /// An upstream's answer that is not passed on.
 fn bad_answer(faulty: Faulty) -> Box<Error> {
     Error::because(ErrorType::Custom(BAD_ANSWER), "the upstream's answer", faulty).into_up()
+}
+
+/// Whether a client's body broke off because its framing is broken, not because the client left.
+fn is_broken_framing(error: &Error) -> bool {
+    let io = error.root_cause().downcast_ref::<std::io::Error>();
+    io.and_then(std::io::Error::get_ref).is_some_and(|cause| cause.is::<BrokenChunks>())
 }
 
 fn connect_failure(kind: &ErrorType) -> Option<ConnectFailure> {

@@ -79,7 +79,7 @@ impl Router {
         if !self.is_ours(host) {
             return Err(Refusal::WrongHost);
         }
-        if asked.method == "TRACE" {
+        if matches!(asked.method, "TRACE" | "CONNECT") {
             return Err(Refusal::Method);
         }
         let path = path::normalise(asked.path).map_err(Refusal::BadPath)?;

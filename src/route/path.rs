@@ -232,7 +232,10 @@ mod tests {
         ] {
             assert_eq!(query(raw), sent);
             assert_eq!(query(&query(raw)), sent);
-            assert_eq!(encoded(format!("/?{raw}").as_bytes()).unwrap_or_else(|| format!("/?{raw}")), format!("/?{sent}"));
+            assert_eq!(
+                encoded(format!("/?{raw}").as_bytes()).unwrap_or_else(|| format!("/?{raw}")),
+                format!("/?{sent}")
+            );
         }
         assert_eq!(encoded(b"/a\\b?\\").as_deref(), Some("/a\\b?%5C"));
     }

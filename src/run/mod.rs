@@ -295,6 +295,8 @@ fn door(edge: &Arc<Edge>, shutdown: watch::Receiver<bool>) -> Result<Door, RunEr
     let mut proxy = http_proxy(&Arc::new(conf), Carrier { edge: edge.clone() });
     let mut options = HttpServerOptions::default();
     options.h2_idle_timeout = Some(config.limits.keepalive * H2_IDLE);
+    // It would be refused with a page of Pingora's; the router refuses it with ours.
+    options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
     let mut h2 = pingora::protocols::http::v2::server::default_h2_options();
     h2.max_concurrent_streams(config.limits.h2_streams.get());

@@ -70,7 +70,11 @@ async fn each_refused_request_has_a_page_a_line_and_a_count() {
         ("HTTP/0.9", b"GET /xuc\r\n\r\n".to_vec(), 400),
         ("HTTP/3.0", format!("GET /xuc HTTP/3.0\r\nHost: {FQDN}\r\n\r\n").into_bytes(), 400),
         ("a Host with a password", b"GET /xuc HTTP/1.1\r\nHost: u:p@edge.example.org\r\n\r\n".to_vec(), 400),
-        ("a Host of no port", format!("GET /xuc HTTP/1.1\r\nHost: {FQDN}:99999\r\nConnection: close\r\n\r\n").into(), 421),
+        (
+            "a Host of no port",
+            format!("GET /xuc HTTP/1.1\r\nHost: {FQDN}:99999\r\nConnection: close\r\n\r\n").into(),
+            421,
+        ),
         ("a Host of Latin-1", b"GET /xuc HTTP/1.1\r\nHost: caf\xe9\r\nConnection: close\r\n\r\n".to_vec(), 400),
         ("an empty Host", b"GET /xuc HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n".to_vec(), 421),
         ("a length nobody counts", get("/xuc", "Content-Length: 99999999999999999999\r\n"), 400),
