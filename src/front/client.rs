@@ -33,6 +33,7 @@ use tokio_rustls::server::TlsStream;
 use super::activity::{Activity, After};
 use super::admission::Admitted;
 use super::body::{BrokenChunks, Rest};
+use super::h2::Frames;
 use super::head::Body;
 use super::refusals::Refusals;
 
@@ -60,6 +61,8 @@ pub struct ClientStream {
     answering: bool,
     /// Over h2: who is told how many requests were refused by others.
     refusals: Option<(Refusals, OnRefused)>,
+    /// Of an h2 connection: what watches its frames.
+    frames: Option<Frames>,
     socket: Arc<SocketDigest>,
     digest: Arc<SslDigest>,
     activity: Arc<Activity>,
@@ -109,6 +112,7 @@ impl ClientStream {
             carrying: false,
             answering: false,
             refusals: None,
+            frames: None,
             socket: Arc::new(socket),
             digest,
             activity,
@@ -136,6 +140,24 @@ impl ClientStream {
     /// Has `on_refused` called for each request that h2 refuses without asking us.
     pub fn watch_refusals(&mut self, on_refused: OnRefused) {
         self.refusals = Some((Refusals::default(), on_refused));
+    }
+
+    /// Watches the frames that come from now on.
+    pub fn watch(&mut self, frames: Frames) {
+        self.frames = Some(frames);
+    }
+
+    fn poll_all(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = self.outgoing().poll_read(cx, buf);
+        match &mut self.frames {
+            None => read,
+            Some(frames) => match read {
+                Poll::Ready(Ok(())) => Poll::Ready(frames.see(&buf.filled()[before..])),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Pending => frames.poll_deadline(cx),
+            },
+        }
     }
 
     /// Puts bytes back, to be read again first.
@@ -297,6 +319,7 @@ impl Drop for ClientStream {
                 carrying: true,
                 answering: true,
                 refusals: None,
+                frames: self.frames.take(),
                 socket: self.socket.clone(),
                 digest: self.digest.clone(),
                 activity: self.activity.clone(),
@@ -335,7 +358,7 @@ impl AsyncRead for ClientStream {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         match self.reading {
-            Reading::All => self.outgoing().poll_read(cx, buf),
+            Reading::All => self.poll_all(cx, buf),
             Reading::Body(rest) => self.poll_body(rest, cx, buf),
             Reading::Behind => self.poll_behind(cx),
         }

@@ -23,6 +23,7 @@ use super::activity::{Activity, CURRENT};
 use super::admission::Admitted;
 use super::client::ClientStream;
 use super::drain;
+use super::h2::{self, Broken};
 use super::head::{self, HeadLimits, Kind, NoHead};
 use super::raw;
 use crate::control::metrics::{Alpn, ConnectionRefusal, Handshake, HandshakeFailure, Refusal, TlsVersion};
@@ -183,7 +184,11 @@ impl Door {
     }
 
     async fn serve_h2(&self, mut stream: ClientStream, client: SocketAddr) {
-        let limit = self.edge.site().config.limits.request_head;
+        let site = self.edge.site();
+        let limits = &site.config.limits;
+        let limit = limits.request_head;
+        let limits = h2::Limits { idle: limits.keepalive, head: limit, streams: limits.h2_streams.get() };
+        drop(site);
         let began = Instant::now();
         // Pingora waits for it without end.
         if let Err((why, came)) = read_preface(&mut stream, limit).await {
@@ -196,6 +201,9 @@ impl Door {
             record::refused(&edge, Refusal::Framing, unread);
         }));
         stream.unread(bytes::Bytes::from_static(PREFACE));
+        let frames = h2::Frames::new(limits);
+        let ended = frames.ended();
+        stream.watch(frames);
         let activity = stream.activity().clone();
         // Told at once that it may ask no more, a client that has asked nothing yet would open another connection, and
         // again: it is told so behind its first answer.
@@ -206,6 +214,12 @@ impl Door {
         let shutdown = if activity.is_late() { late_end } else { self.shutdown.clone() };
         let app = Arc::new(Streams { proxy: self.proxy.clone(), activity, answered });
         ServerApp::process_new(&app, Box::new(stream), &shutdown).await;
+        let why = match ended.get() {
+            Some(Broken::HeadTooLate) => Refusal::HeadTimeout,
+            Some(Broken::Flood) => Refusal::ResetFlood,
+            Some(Broken::Idle) | None => return,
+        };
+        record::refused(&self.edge, why, Unread { client, protocol: Protocol::H2, head: &[], began, status: None });
     }
 
     async fn serve_h1(&self, mut stream: Box<ClientStream>, peer: SocketAddr) {

@@ -6,6 +6,7 @@ pub mod body;
 pub mod client;
 pub mod connection;
 pub mod drain;
+pub mod h2;
 pub mod head;
 pub mod listener;
 pub mod plain;

@@ -80,6 +80,8 @@ pub enum Ending {
     Refused(Refusal),
     /// It cannot be carried as it is: its `Connection` names what it must not.
     Malformed,
+    /// It has more header fields than a head may have.
+    HeadTooLarge,
     /// Its body is larger than the route allows.
     BodyTooLarge,
     /// The client took too long to send its body.

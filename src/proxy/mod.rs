@@ -15,7 +15,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::Version;
-use http::header::{ACCEPT_LANGUAGE, CONTENT_LENGTH, HOST, HeaderValue};
+use http::header::{ACCEPT_LANGUAGE, CONTENT_LENGTH, COOKIE, HOST, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -108,6 +108,15 @@ fn host(header: &RequestHeader) -> Option<&str> {
     }
 }
 
+/// Header fields of a request. The crumbs that h2 splits a cookie into are one (RFC 9113 section 8.2.3): a browser makes as
+/// many as there are cookies, and for HTTP/1 they are one again. Their size counts as it came.
+///
+/// Over HTTP/1 `front` has counted them already.
+fn fields(header: &RequestHeader) -> usize {
+    let crumbs = header.headers.get_all(COOKIE).iter().count();
+    header.headers.len() - crumbs.saturating_sub(1)
+}
+
 #[async_trait]
 impl ProxyHttp for Carrier {
     type CTX = Context;
@@ -128,6 +137,11 @@ impl ProxyHttp for Carrier {
         if !is_well_formed(session.req_header()) {
             ctx.ending = Ending::Malformed;
             respond::error(&self.edge, session, crate::waiting::ErrorPage::BadRequest).await?;
+            return Ok(true);
+        }
+        if fields(session.req_header()) > ctx.site.config.limits.head_fields.get() {
+            ctx.ending = Ending::HeadTooLarge;
+            respond::error(&self.edge, session, crate::waiting::ErrorPage::HeadTooLarge).await?;
             return Ok(true);
         }
         if let Err(refusal) = self.decide(session, ctx) {

@@ -196,6 +196,7 @@ fn counted(ending: Ending) -> Option<Counted> {
         },
         Ending::Malformed => Counted::Framing,
         Ending::ClientSlow => Counted::BodyTimeout,
+        Ending::HeadTooLarge => Counted::HeadTooLarge,
         Ending::BodyTooLarge => Counted::BodyTooLarge,
         Ending::Waiting | Ending::ParkedTooLong | Ending::ParkingFull => Counted::NobodyWorks,
         _ => return None,
@@ -205,7 +206,7 @@ fn counted(ending: Ending) -> Option<Counted> {
 fn ended(ending: Ending) -> Ended {
     match ending {
         Ending::Served => Ended::Complete,
-        Ending::Refused(_) | Ending::Malformed | Ending::BodyTooLarge => Ended::Refused,
+        Ending::Refused(_) | Ending::Malformed | Ending::HeadTooLarge | Ending::BodyTooLarge => Ended::Refused,
         Ending::ClientSlow => Ended::ClientTimeout,
         Ending::Draining => Ended::Drained,
         Ending::Waiting => Ended::NobodyWorks,

@@ -32,6 +32,7 @@ pub fn page_of_ending(ending: Ending) -> Option<ErrorPage> {
     Some(match ending {
         Ending::Refused(refusal) => page_of(refusal),
         Ending::Malformed => ErrorPage::BadRequest,
+        Ending::HeadTooLarge => ErrorPage::HeadTooLarge,
         Ending::BodyTooLarge => ErrorPage::ContentTooLarge,
         Ending::ClientSlow => ErrorPage::RequestTimeout,
         Ending::Lost | Ending::BadAnswer => ErrorPage::BadGateway,

@@ -28,6 +28,7 @@ use crate::edge::{Edge, SiteError};
 use crate::engine::{Engine, Handle, Means, PlanError};
 use crate::front::connection::Door;
 use crate::front::drain::{self, Stage};
+use crate::front::h2::resets_at_once;
 use crate::front::{listener, plain, tls};
 use crate::live::{Live, Mode, View};
 use crate::live_file;
@@ -299,7 +300,10 @@ fn door(edge: &Arc<Edge>, shutdown: watch::Receiver<bool>) -> Result<Door, RunEr
     options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
     let mut h2 = pingora::protocols::http::v2::server::default_h2_options();
-    h2.max_concurrent_streams(config.limits.h2_streams.get());
+    let streams = config.limits.h2_streams.get();
+    h2.max_concurrent_streams(streams);
+    // The connection of a browser that leaves a page must not end for it: a POST under way would be sent again.
+    h2.max_pending_accept_reset_streams(resets_at_once(streams) as usize);
     h2.max_header_list_size(u32::try_from(config.limits.head_bytes.get()).unwrap_or(u32::MAX));
     proxy.h2_options = Some(h2);
     let tls = tls::server_config(edge.certificates.clone(), config.tls_min).map_err(RunError::start("TLS"))?;

@@ -21,6 +21,7 @@ mod follow;
 mod framing;
 mod going_away;
 mod h2_heads;
+mod h2_limits;
 mod kept_connections;
 mod load;
 mod metrics;

@@ -161,6 +161,8 @@ labels! {
         HeadTimeout => "head_timeout",
         /// Its client left before its head was whole.
         HeadIncomplete => "head_incomplete",
+        /// Its client gave up more streams than anybody needs to: the connection is ended.
+        ResetFlood => "reset_flood",
         /// Its body came too slowly.
         BodyTimeout => "body_timeout",
         /// Its body is too large.
