@@ -49,6 +49,13 @@ pub async fn check(path: &Path, ask: Ask, as_json: bool) -> Checked {
             return Checked { text, verdict: Verdict::Wrong };
         }
     };
+    // What a start would fail on is wrong now.
+    let built = crate::edge::rehearse(&config).map_err(|error| settings::with_causes(&error));
+    let built = built.and_then(|()| crate::engine::rehearse(&config).map_err(|error| settings::with_causes(&error)));
+    if let Err(why) = built {
+        let text = if as_json { json!({ "errors": [{ "message": why }] }).to_string() } else { why };
+        return Checked { text, verdict: Verdict::Wrong };
+    }
     let answers = match ask {
         Ask::Nobody => Vec::new(),
         Ask::Backends => ask_backends(&config).await,
@@ -65,7 +72,7 @@ pub async fn check(path: &Path, ask: Ask, as_json: bool) -> Checked {
 
 /// Who the Edge is to nodes, and for how many days; the error says what is wrong with its certificate.
 fn identity(directory: &Path) -> Result<String, String> {
-    let identity = Identity::load(directory).map_err(|error| error.to_string())?;
+    let identity = Identity::load(directory).map_err(|error| settings::with_causes(&error))?;
     match (identity.who(), identity.days_left()) {
         (Who::Edge { .. }, days) if days < 0 => Err(format!("{} has expired", directory.display())),
         (who @ Who::Edge { .. }, days) => Ok(format!("{who}, for {days} days")),

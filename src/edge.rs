@@ -132,6 +132,19 @@ pub enum SiteError {
     /// Upstreams.
     #[error(transparent)]
     Upstreams(#[from] SetUpError),
+    /// TLS of the public listener.
+    #[error("TLS of the public listener: {0}")]
+    Listener(rustls::Error),
+}
+
+/// Builds everything a start or a reload makes of `config`, by the same functions, and puts none of it to work.
+pub fn rehearse(config: &Config) -> Result<(), SiteError> {
+    let certificates = Arc::new(Certificates::load(&config.certificates)?);
+    crate::front::tls::server_config(certificates, config.tls_min).map_err(SiteError::Listener)?;
+    let view = crate::live::View { side: failover::Side::Main, mode: crate::live::Mode::Deciding, epoch: 0 };
+    let _router = Router::new(config);
+    Upstreams::new(config, 0, &Arc::new(Live::new(view)), &Registers::default())?;
+    Ok(())
 }
 
 impl Edge {

@@ -22,12 +22,12 @@ fn main() -> ExitCode {
     let exit = match verb {
         Verb::Run { leash } => {
             if leash && let Err(error) = demo::leash::put_on() {
-                say(&error.to_string());
+                say(&settings::with_causes(&error));
             }
             match run(&options.config) {
                 Ok(()) => Exit::Done,
                 Err(error) => {
-                    say(&error.to_string());
+                    say(&settings::with_causes(&error));
                     if matches!(error, RunError::Config(_)) { Exit::Usage } else { Exit::Failed }
                 }
             }
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
                 Exit::Done
             }
             Err(error) => {
-                say(&error.to_string());
+                say(&settings::with_causes(&error));
                 if matches!(error, CertsError::Usage(_)) { Exit::Usage } else { Exit::Failed }
             }
         },
@@ -58,7 +58,7 @@ fn ended<E: std::error::Error>(result: Result<(), E>) -> Exit {
     match result {
         Ok(()) => Exit::Done,
         Err(error) => {
-            say(&error.to_string());
+            say(&settings::with_causes(&error));
             Exit::Failed
         }
     }
@@ -82,7 +82,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> Option<T> {
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => Some(runtime.block_on(work)),
         Err(error) => {
-            say(&format!("cannot start: {error}"));
+            say(&format!("cannot start: {}", settings::with_causes(&error)));
             None
         }
     }

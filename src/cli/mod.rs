@@ -202,7 +202,7 @@ impl From<Exit> for ExitCode {
 impl Options {
     /// The admin socket. A configuration that is broken otherwise still says where it is.
     pub fn admin_socket(&self) -> PathBuf {
-        let configured = || socket_in(&std::fs::read_to_string(&self.config).ok()?);
+        let configured = || socket_in(&settings::read_text(&self.config).ok()?);
         self.socket.clone().or_else(configured).unwrap_or_else(|| Path::new(DEFAULT_SOCKET).to_owned())
     }
 }

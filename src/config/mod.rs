@@ -2,6 +2,7 @@
 //! How a file becomes one is left to the submodules.
 
 mod address;
+pub mod chain;
 mod defaults;
 mod file;
 mod load;

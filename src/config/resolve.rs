@@ -39,6 +39,7 @@ pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findin
     let switch = tuning::switching(user.switch.take().unwrap_or_default(), user.observe, probe.as_ref(), findings);
     let limits = tuning::limits(user.limits.take().unwrap_or_default(), findings);
     let services = services::resolve(&user, beneath, fqdn.as_deref(), files, findings);
+    doors::nobody_calls_the_edge(&services, &listen, findings);
     let (routes, left_out) = routes::resolve(&user, beneath, &services, findings);
     if findings.has_errors() {
         return None;

@@ -240,6 +240,7 @@ impl Engine {
                 Sign::Refused => verdict::Sign::Refused,
                 Sign::Reset => verdict::Sign::Reset,
                 Sign::TimedOut => verdict::Sign::TimedOut,
+                Sign::Tls => verdict::Sign::Tls,
             };
             let checks = self.plan.backends.get(backend).map(|place| place.checks.clone()).unwrap_or_default();
             for check in checks {

@@ -192,12 +192,23 @@ fn number(index: usize) -> u16 {
     u16::try_from(index).unwrap_or(u16::MAX)
 }
 
-/// A service's checks; without any, that it accepts connections.
+/// A service's checks; without any, that it accepts connections. Of a service that speaks TLS this takes a handshake: by
+/// TCP alone a side would work whose every request fails on its certificate.
 pub fn checks_of(service: &config::Service) -> Vec<Check> {
-    match service.checks.as_slice() {
-        [] => vec![Check { name: "tcp".to_owned(), port: None, kind: CheckKind::Tcp }],
-        checks => checks.to_vec(),
+    let basic = match &service.tls {
+        Some(tls) => CheckKind::Tls(tls.clone()),
+        None => CheckKind::Tcp,
+    };
+    if service.checks.is_empty() {
+        let name = if service.tls.is_some() { "tls" } else { "tcp" };
+        return vec![Check { name: name.to_owned(), port: None, kind: basic }];
     }
+    let mut checks = service.checks.clone();
+    // A port of its own may speak something else.
+    for check in checks.iter_mut().filter(|check| check.port.is_none() && check.kind == CheckKind::Tcp) {
+        check.kind = basic.clone();
+    }
+    checks
 }
 
 /// Names by number, and times on the wall clock.

@@ -32,6 +32,7 @@ use crate::logging::access::Protocol;
 use crate::proxy::Carrier;
 use crate::proxy::record::{self, Unread};
 use crate::upgrade;
+use crate::upstream::dial::Dialing;
 use crate::waiting::ErrorPage;
 
 /// The HTTP/2 connection preface (RFC 9113 section 3.4).
@@ -44,7 +45,7 @@ pub struct Door {
     /// TLS of the listener.
     pub tls: Arc<rustls::ServerConfig>,
     /// Pingora's proxy around our logic.
-    pub proxy: Arc<HttpProxy<Carrier>>,
+    pub proxy: Arc<HttpProxy<Carrier, Dialing>>,
     /// Turns true when the Edge goes away.
     pub shutdown: ShutdownWatch,
 }
@@ -293,7 +294,7 @@ impl Door {
 
 /// Carries the requests of one h2 connection.
 struct Streams {
-    proxy: Arc<HttpProxy<Carrier>>,
+    proxy: Arc<HttpProxy<Carrier, Dialing>>,
     activity: Arc<Activity>,
     /// Ends a late connection behind its first answer.
     answered: watch::Sender<bool>,

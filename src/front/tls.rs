@@ -6,39 +6,34 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use crate::config::chain::{Flaw, certified};
 use crate::config::{CertificateFiles, TlsVersion};
 
 /// Why a certificate cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// A file is unreadable or not PEM.
-    #[error("{path}: {cause}")]
+    /// A file is unreadable.
+    #[error("{path} {problem}; {remedy}", problem = settings::in_words(.cause).0, remedy = settings::in_words(.cause).1)]
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What the system says.
         #[source]
-        cause: rustls::pki_types::pem::Error,
+        cause: std::io::Error,
     },
-    /// Chain and key do not make a certificate.
-    #[error("{path}: {cause}")]
-    Key {
+    /// What stands in them is no certificate with its key.
+    #[error("certificate {chain} with key {key}: {flaw}")]
+    Content {
+        /// The chain file.
+        chain: PathBuf,
         /// The key file.
-        path: PathBuf,
+        key: PathBuf,
         /// What is wrong.
         #[source]
-        cause: rustls::Error,
-    },
-    /// The chain is not X.509.
-    #[error("{path}: not an X.509 certificate")]
-    Chain {
-        /// The chain file.
-        path: PathBuf,
+        flaw: Flaw,
     },
 }
 
@@ -112,17 +107,13 @@ impl ResolvesServerCert for Certificates {
 }
 
 fn load(files: &CertificateFiles) -> Result<Served, CertificateError> {
-    let in_file = |path: &PathBuf| {
-        let path = path.clone();
-        move |cause| CertificateError::File { path, cause }
+    let read = |path: &PathBuf| {
+        settings::read_bytes(path).map_err(|cause| CertificateError::File { path: path.clone(), cause })
     };
-    let chain = CertificateDer::pem_file_iter(&files.chain)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(in_file(&files.chain))?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(in_file(&files.key))?;
-    let not_x509 = || CertificateError::Chain { path: files.chain.clone() };
-    let leaf = chain.first().ok_or_else(not_x509)?;
-    let (_, parsed) = x509_parser::parse_x509_certificate(leaf).map_err(|_| not_x509())?;
+    let refused = |flaw| CertificateError::Content { chain: files.chain.clone(), key: files.key.clone(), flaw };
+    let key = certified(&read(&files.chain)?, &read(&files.key)?).map_err(refused)?;
+    let parsed = key.end_entity_cert().ok().and_then(|leaf| x509_parser::parse_x509_certificate(leaf).ok());
+    let (_, parsed) = parsed.expect("certified() has parsed the leaf");
     let names = parsed
         .subject_alternative_name()
         .ok()
@@ -136,9 +127,7 @@ fn load(files: &CertificateFiles) -> Result<Served, CertificateError> {
         })
         .unwrap_or_default();
     let not_after = parsed.validity().not_after.timestamp();
-    let key = CertifiedKey::from_der(chain, key, &ring::default_provider())
-        .map_err(|cause| CertificateError::Key { path: files.key.clone(), cause })?;
-    Ok(Served { names, not_after, key: Arc::new(key) })
+    Ok(Served { names, not_after, key })
 }
 
 /// TLS of the public listener: h2 and http/1.1, stateless resumption.

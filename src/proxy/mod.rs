@@ -29,15 +29,13 @@ use crate::edge::Edge;
 use crate::front::activity::After;
 use crate::front::body::BrokenChunks;
 use crate::route::{Asked, Refusal, path};
-use crate::upstream::connect::{ConnectError, DEMOTED};
+use crate::upstream::connect::DEMOTED;
 use crate::upstream::signs::Sign;
 use context::{Context, Ending};
 use forward::Said;
 
 /// Error type of a request the Edge ends itself; [`Context::ending`] says how.
 const ENDED: &str = "ended by the edge";
-/// Error type of a certificate that is not trusted.
-const UNTRUSTED: &str = "untrusted certificate";
 
 /// Error type of an answer that is not HTTP as everybody reads it.
 const BAD_ANSWER: &str = "bad answer";
@@ -203,22 +201,12 @@ impl ProxyHttp for Carrier {
         reused: bool,
         _: &HttpPeer,
         _: std::os::unix::io::RawFd,
-        digest: Option<&Digest>,
+        _: Option<&Digest>,
         ctx: &mut Context,
     ) -> Result<()> {
         ctx.connected_after = Some(ctx.attempt_began.elapsed());
         ctx.pooled = reused;
-        let Some(upstream) = &ctx.upstream else { return Ok(()) };
-        let Some(approvals) = &upstream.approvals else { return Ok(()) };
-        let digest = digest.and_then(|d| d.ssl_digest.as_ref()).map_or(&[][..], |d| &d.cert_digest);
-        match approvals.admits(digest, &upstream.connector).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Error::e_explain(ErrorType::Custom(UNTRUSTED), "two certificates at one address"),
-            Err(error @ ConnectError::Tls(..)) => {
-                Error::e_because(ErrorType::Custom(UNTRUSTED), "certificate not approved", error)
-            }
-            Err(error) => Err(error.into_pingora()),
-        }
+        Ok(())
     }
 
     async fn upstream_request_filter(
@@ -338,7 +326,7 @@ impl ProxyHttp for Carrier {
         let by_upstream = *error.esource() == ErrorSource::Upstream;
         if !std::mem::take(&mut ctx.sent) {
             // Nothing was sent. What the client got wrong stays wrong; anything else may come out otherwise next time.
-            if by_upstream || matches!(error.etype(), ErrorType::Custom(DEMOTED | UNTRUSTED)) {
+            if by_upstream || matches!(error.etype(), ErrorType::Custom(DEMOTED)) {
                 self.note_failure(ctx, &error);
                 error.set_retry(true);
             } else if *error.esource() == ErrorSource::Downstream {
@@ -423,6 +411,7 @@ impl Carrier {
         let sign = match error.etype() {
             ErrorType::ConnectRefused => Sign::Refused,
             ErrorType::ConnectTimedout | ErrorType::ConnectNoRoute => Sign::TimedOut,
+            ErrorType::TLSHandshakeFailure => Sign::Tls,
             ErrorType::ReadTimedout if ctx.body_ended => Sign::TimedOut,
             // A pooled connection may have been closed for its age alone, before it answered.
             ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError
@@ -453,9 +442,7 @@ fn connect_failure(kind: &ErrorType) -> Option<ConnectFailure> {
         ErrorType::ConnectRefused => ConnectFailure::Refused,
         ErrorType::ConnectTimedout => ConnectFailure::Silent,
         ErrorType::ConnectNoRoute => ConnectFailure::Unreachable,
-        ErrorType::TLSHandshakeFailure | ErrorType::TLSHandshakeTimedout | ErrorType::Custom(UNTRUSTED) => {
-            ConnectFailure::Tls
-        }
+        ErrorType::TLSHandshakeFailure => ConnectFailure::Tls,
         ErrorType::ConnectError | ErrorType::SocketError => ConnectFailure::Other,
         _ => return None,
     })

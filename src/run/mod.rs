@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pingora::apps::HttpServerOptions;
-use pingora::proxy::http_proxy;
+use pingora::proxy::{HttpProxy, ProcessCustomSession, ProxyServiceBuilder};
 use pingora::server::configuration::ServerConf;
 use prometheus::Registry;
 use protocol::identity::{IdentityError, Keyring};
@@ -36,9 +36,12 @@ use crate::logging::access::AccessLog;
 use crate::proxy::Carrier;
 use crate::state::{OpenError, State};
 use crate::upstream::Registers;
+use crate::upstream::dial::Dialing;
 
 use self::nodes::NodesDoor;
 
+/// A PEM file without a certificate.
+const NO_ROOTS: &str = "/dev/null";
 /// Connections kept open to upstreams, all together.
 const POOL: usize = 1024;
 /// Attempts of one request; `park_limit` ends them first.
@@ -162,7 +165,8 @@ impl Control {
             .enable_all()
             .build()
             .map_err(RunError::start("cannot start the engine's thread"))?;
-        let admin = runtime.block_on(AdminDoor::open(&config.admin)).map_err(RunError::start("admin"))?;
+        let admin =
+            runtime.block_on(AdminDoor::open(&config.admin)).map_err(RunError::start("cannot open the admin door"))?;
         let metrics = match config.metrics {
             Some(address) => Some(runtime.block_on(MetricsDoor::open(address)).map_err(RunError::start("metrics"))?),
             None => None,
@@ -289,11 +293,13 @@ fn door(edge: &Arc<Edge>, shutdown: watch::Receiver<bool>) -> Result<Door, RunEr
     let conf = ServerConf {
         max_retries: ATTEMPTS,
         upstream_keepalive_pool_size: POOL,
-        // Pingora wants roots; it verifies nothing with them (see `upstream::approval`), and a host may have none.
-        ca_file: config.certificates.first().map(|files| files.chain.display().to_string()),
+        // Pingora makes a TLS client that nobody uses (see `upstream::dial`), and panics when it cannot read its roots:
+        // no file that people write, and not the system's store, which a host may lack.
+        ca_file: Some(NO_ROOTS.to_owned()),
         ..ServerConf::default()
     };
-    let mut proxy = http_proxy(&Arc::new(conf), Carrier { edge: edge.clone() });
+    std::fs::File::open(NO_ROOTS).map_err(RunError::start(NO_ROOTS))?;
+    let mut proxy = proxy(edge, &Arc::new(conf))?;
     let mut options = HttpServerOptions::default();
     options.h2_idle_timeout = Some(config.limits.keepalive * H2_IDLE);
     // It would be refused with a page of Pingora's; the router refuses it with ours.
@@ -308,6 +314,19 @@ fn door(edge: &Arc<Edge>, shutdown: watch::Receiver<bool>) -> Result<Door, RunEr
     proxy.h2_options = Some(h2);
     let tls = tls::server_config(edge.certificates.clone(), config.tls_min).map_err(RunError::start("TLS"))?;
     Ok(Door { edge: edge.clone(), tls: Arc::new(tls), proxy: Arc::new(proxy), shutdown })
+}
+
+/// Pingora's proxy around our logic, with connections to TLS backends opened by us.
+fn proxy(edge: &Arc<Edge>, conf: &Arc<ServerConf>) -> Result<HttpProxy<Carrier, Dialing>, RunError> {
+    // Of protocols of one's own towards clients: none is ever offered.
+    let nothing: ProcessCustomSession<Carrier, Dialing> = Arc::new(|_, _, _| Box::pin(std::future::ready(None)));
+    let service = ProxyServiceBuilder::new(conf, Carrier { edge: edge.clone() })
+        .custom(Dialing(edge.registers.dialer.clone()), nothing)
+        .build();
+    takeout::application(service).ok_or_else(|| RunError::Start {
+        what: "cannot set up the proxy".to_owned(),
+        cause: "its service was started already".into(),
+    })
 }
 
 struct Signals {
@@ -348,7 +367,7 @@ async fn go_away(edge: &Arc<Edge>, handle: &Handle, going: watch::Sender<bool>, 
     };
     tracing::info!(connections = edge.admission.open(), given_up, "{how}");
     edge.drain.enter(Stage::Over);
-    let Registers { main, standby, shared } = &edge.registers;
+    let Registers { main, standby, shared, dialer: _ } = &edge.registers;
     let cut = || {
         for register in [main, standby, shared] {
             register.present().cut();

@@ -70,7 +70,8 @@ impl NodesDoor {
 /// Reads the Edge's certificate for nodes anew. A bad one changes nothing and says why.
 pub(super) async fn reload(keyring: Option<&Arc<Keyring>>, engine: &Handle) {
     let Some(keyring) = keyring.cloned() else { return };
-    let read = tokio::task::spawn_blocking(move || keyring.reload().map_err(|error| error.to_string())).await;
+    let read =
+        tokio::task::spawn_blocking(move || keyring.reload().map_err(|error| settings::with_causes(&error))).await;
     if let Ok(Err(why)) = read {
         let sentence = format!("the certificate for nodes was not loaded, the old one stays: {why}");
         tracing::error!("{sentence}");

@@ -33,11 +33,11 @@ pub(super) async fn reload(path: &Path, edge: &Arc<Edge>, handle: &Handle) {
     }
     // First of all, as preparing retires the counters of the old one.
     if let Err(error) = rehearse(&config) {
-        return failed(error.to_string()).await;
+        return failed(settings::with_causes(&error)).await;
     }
     let prepared = match edge.prepare(Arc::new(config)) {
         Ok(prepared) => prepared,
-        Err(error) => return failed(error.to_string()).await,
+        Err(error) => return failed(settings::with_causes(&error)).await,
     };
     if let Err(why) = handle.reload(prepared.site.clone()).await {
         return failed(why).await;

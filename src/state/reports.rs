@@ -1,7 +1,7 @@
 //! Reports on the disk: one file for each switch, the newest of them.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -65,7 +65,7 @@ impl Reports {
 pub(super) fn read(state: &Path, number: u64) -> Result<Option<Report>, ReportError> {
     let path = path(&directory(state), number);
     let mut text = Vec::new();
-    let read = File::open(&path).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut text));
+    let read = store::open::to_read(&path).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut text));
     match read.and_then(|_| serde_json::from_slice(&text).map_err(io::Error::from)) {
         Ok(report) => Ok(Some(report)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -300,7 +300,8 @@ fn sign_of(error: &ConnectError) -> Option<Sign> {
         ConnectError::Refused(_) => Some(Sign::Refused),
         ConnectError::Reset(_) => Some(Sign::Reset),
         ConnectError::TimedOut(..) | ConnectError::Unreachable(..) => Some(Sign::TimedOut),
-        ConnectError::Tls(..) | ConnectError::Local(..) | ConnectError::Demoted(_) => None,
+        ConnectError::Tls(..) => Some(Sign::Tls),
+        ConnectError::Local(..) | ConnectError::Demoted(_) => None,
     }
 }
 

@@ -4,9 +4,10 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use failover::Side;
@@ -49,7 +50,7 @@ pub enum ConnectError {
     Unreachable(SocketAddr, #[source] io::Error),
     /// The TLS handshake failed.
     #[error("TLS with {0} failed: {1}")]
-    Tls(SocketAddr, #[source] io::Error),
+    Tls(SocketAddr, String),
     /// Our own trouble: no descriptors, no ports.
     #[error("no socket for {0}: {1}")]
     Local(SocketAddr, #[source] io::Error),
@@ -89,14 +90,19 @@ pub struct Connector {
     pub live: Arc<Live>,
     /// For TCP and TLS together.
     pub limit: Duration,
+    /// What TLS last failed with.
+    pub trouble: Trouble,
 }
 
 impl Connector {
     /// Opens one connection, TLS included, with our own verification.
     pub async fn open(&self) -> Result<UpstreamStream, ConnectError> {
         let registered = self.register()?;
-        let opened = self.within_limit(&registered, self.transport()).await?;
-        Ok(match opened {
+        let opened = self.within_limit(&registered, self.transport()).await;
+        if self.tls.is_some() {
+            self.trouble.note(self.address, opened.as_ref().err());
+        }
+        Ok(match opened? {
             Opened::Plain(stream) => UpstreamStream::plain(stream, registered),
             Opened::Tls(stream) => UpstreamStream::tls(*stream, registered),
         })
@@ -144,7 +150,7 @@ impl Connector {
             Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof) => {
                 Err(ConnectError::Reset(self.address))
             }
-            Err(e) => Err(ConnectError::Tls(self.address, e)),
+            Err(e) => Err(ConnectError::Tls(self.address, probe::tls::in_words(&e))),
         }
     }
 
@@ -177,7 +183,7 @@ enum Opened {
 
 #[async_trait]
 impl L4Connect for Connector {
-    /// Opens the TCP connection for Pingora's pool, which does its own TLS on top.
+    /// Opens a plain connection for Pingora's pool; those with TLS are [`super::dial`]'s.
     async fn connect(&self, _: &PingoraAddr) -> PingoraResult<L4Stream> {
         let opened = async {
             let registered = self.register()?;
@@ -190,6 +196,50 @@ impl L4Connect for Connector {
             Ok(stream)
         };
         opened.await.map_err(ConnectError::into_pingora)
+    }
+}
+
+/// What TLS with a backend fails with, said in the log once and not for each request.
+#[derive(Debug, Default)]
+pub struct Trouble {
+    /// Looked at by each connection that opens; the lock is taken only while there is trouble.
+    any: AtomicBool,
+    said: Mutex<Option<(String, Instant)>>,
+}
+
+/// The same trouble is said again after so long; reasons that alternate are said no faster.
+const SAID_AGAIN: Duration = Duration::from_secs(600);
+/// Another reason is news, but a backend may have a new one for each connection.
+const NEWS: Duration = Duration::from_secs(10);
+
+impl Trouble {
+    /// Notes how opening a connection ended. Only what TLS says counts: probes tell of all else.
+    fn note(&self, address: SocketAddr, error: Option<&ConnectError>) {
+        match error {
+            None if self.any.load(Ordering::Acquire) && self.any.swap(false, Ordering::AcqRel) => {
+                tracing::info!("TLS with {address} works again");
+            }
+            Some(error @ ConnectError::Tls(..)) => {
+                let sentence = error.to_string();
+                if self.is_news(&sentence, Instant::now()) {
+                    tracing::warn!("requests cannot be carried: {sentence}");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn is_news(&self, sentence: &str, now: Instant) -> bool {
+        let began = !self.any.swap(true, Ordering::AcqRel);
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = said.as_ref().is_none_or(|(last, at)| {
+            let silence = if last == sentence && !began { SAID_AGAIN } else { NEWS };
+            now.saturating_duration_since(*at) >= silence
+        });
+        if news {
+            *said = Some((sentence.to_owned(), now));
+        }
+        news
     }
 }
 
@@ -211,6 +261,22 @@ pub const DEMOTED: &str = "demoted";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn trouble_is_said_once_and_again_only_when_it_is_news() {
+        let (trouble, began) = (Trouble::default(), Instant::now());
+        let table = [
+            (0, "expired", true),
+            (1, "expired", false),
+            (2, "another name", false),
+            (NEWS.as_secs(), "another name", true),
+            (NEWS.as_secs() * 2, "another name", false),
+            (NEWS.as_secs() + SAID_AGAIN.as_secs(), "another name", true),
+        ];
+        for (after, sentence, said) in table {
+            assert_eq!(trouble.is_news(sentence, began + Duration::from_secs(after)), said, "{after}: {sentence}");
+        }
+    }
 
     #[tokio::test]
     async fn a_backend_that_vanishes_is_given_up_after_twenty_seconds_idle_or_not() {

@@ -1,8 +1,8 @@
 //! Backends of services as the request path uses them: which one, how to connect, what its trouble tells the engine.
 
-pub mod approval;
 pub mod connect;
 pub mod connections;
+pub mod dial;
 pub mod signs;
 pub mod stream;
 pub mod traffic;
@@ -24,9 +24,9 @@ use rustls::pki_types::ServerName;
 
 use crate::config::{Backend, Config, Place, ServiceIndex, UpstreamTls, Verify};
 use crate::live::Live;
-use approval::Approvals;
-use connect::Connector;
+use connect::{Connector, Trouble};
 use connections::Connections;
+use dial::Dialer;
 use signs::{Sign, Signs};
 use traffic::Traffic;
 
@@ -88,13 +88,12 @@ pub enum SetUpError {
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// The CA file cannot be read.
-    #[error("{path}: {cause}")]
+    #[error("{path} {problem}")]
     File {
         /// The file.
         path: std::path::PathBuf,
         /// What is wrong with it.
-        #[source]
-        cause: rustls::pki_types::pem::Error,
+        problem: String,
     },
     /// The trust is refused.
     #[error(transparent)]
@@ -113,8 +112,10 @@ pub fn trust(tls: &UpstreamTls) -> Result<TlsTrust, TrustError> {
         Verify::Off => probe::tls::Verify::Off,
         Verify::Pin(pins) => probe::tls::Verify::Pin(pins.iter().copied().map(probe::tls::Pin::new).collect()),
         Verify::Ca(path) => {
-            let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-            probe::tls::Verify::Ca(read.map_err(|cause| TrustError::File { path: path.clone(), cause })?)
+            let failed = |problem| TrustError::File { path: path.clone(), problem };
+            let pem = settings::read_bytes(path).map_err(|error| failed(settings::in_words(&error).0))?;
+            let read = CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>();
+            probe::tls::Verify::Ca(read.map_err(|error| failed(format!("is not PEM: {error}")))?)
         }
     };
     Ok(TlsTrust::new(verify)?)
@@ -143,8 +144,6 @@ pub struct Upstream {
     pub down: AtomicBool,
     /// Requests it has not answered yet.
     pub traffic: Arc<Traffic>,
-    /// Certificates it may show; none without TLS or with `verify: off`.
-    pub approvals: Option<Approvals>,
     peer: HttpPeer,
 }
 
@@ -250,6 +249,8 @@ pub struct Registers {
     pub standby: Arc<Connections>,
     /// Of shared services: never cut by a switch.
     pub shared: Arc<Connections>,
+    /// Opens those of requests to backends that speak TLS.
+    pub dialer: Arc<Dialer>,
 }
 
 impl Registers {
@@ -279,8 +280,7 @@ impl Upstreams {
             let service = &config.services[at.service.0];
             let failed = |cause| SetUpError::Trust { service: service.name.clone(), cause };
             let name = service.tls.as_ref().map(|tls| server_name(tls, at.backend)).transpose().map_err(failed)?;
-            let tls = trusts[at.service.0].clone().zip(name.clone());
-            let verified = service.tls.as_ref().is_some_and(|tls| tls.verify != Verify::Off);
+            let tls = trusts[at.service.0].clone().zip(name);
             let connector = Arc::new(Connector {
                 address: at.backend.address,
                 tls,
@@ -288,17 +288,18 @@ impl Upstreams {
                 connections: registers.of(at.side).clone(),
                 live: live.clone(),
                 limit: config.limits.connect,
+                trouble: Trouble::default(),
             });
-            let sni = name.as_ref().map(|name| name.to_str().into_owned()).unwrap_or_default();
-            let mut peer = HttpPeer::new(at.backend.address, service.tls.is_some(), sni);
+            let mut peer = HttpPeer::new(at.backend.address, service.tls.is_some(), String::new());
             peer.group_key = u64::from(generation) << 32 | index as u64;
-            peer.options.custom_l4 = Some(connector.clone());
+            match service.tls {
+                Some(_) => registers.dialer.enlist(&mut peer, &connector),
+                None => peer.options.custom_l4 = Some(connector.clone()),
+            }
             peer.options.connection_timeout = Some(config.limits.connect);
             peer.options.idle_timeout = Some(POOLED);
             // WebSockets are `upgrade`'s: nothing may slip by its rules, and by the register of sessions.
             peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
-            peer.options.verify_cert = false;
-            peer.options.verify_hostname = false;
             let upstream = Arc::new(Upstream {
                 index,
                 side: at.side,
@@ -306,7 +307,6 @@ impl Upstreams {
                 connector,
                 down: AtomicBool::new(false),
                 traffic: Arc::default(),
-                approvals: verified.then(Approvals::default),
                 peer,
             });
             let slot = usize::from(at.side == Some(Side::Standby));

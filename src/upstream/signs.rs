@@ -13,9 +13,11 @@ pub enum Sign {
     Reset,
     /// No answer in time.
     TimedOut,
+    /// The TLS handshake failed, or the certificate is not trusted.
+    Tls,
 }
 
-const ALL: [Sign; 3] = [Sign::Refused, Sign::Reset, Sign::TimedOut];
+const ALL: [Sign; 4] = [Sign::Refused, Sign::Reset, Sign::TimedOut, Sign::Tls];
 
 impl Sign {
     fn bit(self) -> u8 {
@@ -23,6 +25,7 @@ impl Sign {
             Sign::Refused => 1,
             Sign::Reset => 2,
             Sign::TimedOut => 4,
+            Sign::Tls => 8,
         }
     }
 }

@@ -1,10 +1,18 @@
 //! A connection to a backend, plain or TLS, that ends at once when its side is demoted.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use async_trait::async_trait;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
+    UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -30,14 +38,6 @@ impl UpstreamStream {
 
     pub(super) fn tls(stream: TlsStream<TcpStream>, registered: Registered) -> Self {
         Self { transport: Transport::Tls(Box::new(stream)), registered: Some(registered) }
-    }
-
-    /// The leaf certificate the backend showed, DER; none without TLS.
-    pub fn certificate(&self) -> Option<&[u8]> {
-        match &self.transport {
-            Transport::Plain(_) => None,
-            Transport::Tls(stream) => Some(stream.get_ref().1.peer_certificates()?.first()?.as_ref()),
-        }
     }
 
     /// Leaves the register: from now on somebody else sees to it that nothing stays behind.
@@ -104,3 +104,44 @@ impl AsyncWrite for UpstreamStream {
         }
     }
 }
+
+// What Pingora asks of a stream it carries HTTP over and keeps in its pool.
+
+#[async_trait]
+impl Shutdown for UpstreamStream {
+    async fn shutdown(&mut self) {
+        // An orderly end is a courtesy to a backend; without it the connection ends all the same.
+        let _ = AsyncWriteExt::shutdown(self).await;
+    }
+}
+
+impl UniqueID for UpstreamStream {
+    /// The descriptor: the pool asks the system whether it still leads to the backend.
+    fn id(&self) -> UniqueIDType {
+        match &self.transport {
+            Transport::Plain(stream) => stream.as_raw_fd(),
+            Transport::Tls(stream) => stream.get_ref().0.as_raw_fd(),
+        }
+    }
+}
+
+impl GetTimingDigest for UpstreamStream {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for UpstreamStream {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+}
+
+impl GetSocketDigest for UpstreamStream {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        None
+    }
+}
+
+impl Ssl for UpstreamStream {}
+impl Peek for UpstreamStream {}

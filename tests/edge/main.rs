@@ -27,6 +27,7 @@ mod load;
 mod metrics;
 mod nodes;
 mod odd;
+mod old_certificates;
 mod orders;
 mod raw;
 mod reload;

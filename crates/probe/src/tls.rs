@@ -7,10 +7,12 @@
 mod certificate;
 mod failure;
 mod pin;
+mod signature;
 mod trust;
 mod verifier;
 
 use std::fmt::{self, Debug};
+use std::io;
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
@@ -20,6 +22,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 pub use self::certificate::CertificateInfo;
+pub use self::failure::explain;
 pub(crate) use self::failure::failure;
 pub use self::pin::{InvalidPin, Pin};
 pub use self::trust::{TlsTrust, TrustError, Verify};
@@ -45,6 +48,12 @@ impl Tls {
     pub fn new(trust: &TlsTrust, server_name: ServerName<'static>, alpn: &[&[u8]]) -> Self {
         Self { config: trust.full_handshake_config(alpn), server_name }
     }
+}
+
+/// What a failed handshake means, as a probe would say it.
+#[must_use]
+pub fn in_words(error: &io::Error) -> String {
+    Failure::of_io(error).detail
 }
 
 impl Debug for Tls {

@@ -5,6 +5,7 @@ mod verify;
 use crate::who::{NoRole, Who};
 use crate::wire::VERSION;
 use arc_swap::ArcSwap;
+use probe::tls::explain;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -84,7 +85,7 @@ impl Identity {
         let wrong = |path: &Path, problem: String| IdentityError::Content { path: path.to_owned(), problem };
         let mut roots = RootCertStore::empty();
         for certificate in certificates(&ca)? {
-            roots.add(certificate).map_err(|error| wrong(&ca, format!("no authority: {error}")))?;
+            roots.add(certificate).map_err(|error| wrong(&ca, format!("no authority: {}", explain(&error))))?;
         }
         let roots = Arc::new(roots);
         let chain = certificates(&chain_path)?;
@@ -97,12 +98,16 @@ impl Identity {
         let key = PrivateKeyDer::from_pem_slice(&text)
             .map_err(|error| wrong(&key_path, format!("no private key in it: {error}")))?;
         // This compares the keys too.
-        CertifiedKey::from_der(chain.clone(), key.clone_key(), &default_provider())
-            .map_err(|error| wrong(&key_path, format!("is not the key of {}: {error}", chain_path.display())))?;
+        CertifiedKey::from_der(chain.clone(), key.clone_key(), &default_provider()).map_err(|error| {
+            wrong(&key_path, format!("is not the key of {}: {}", chain_path.display(), explain(&error)))
+        })?;
         if let Err(error) = verify::chain_of(&chain, &roots, expires) {
-            return Err(wrong(&chain_path, format!("not issued by the authority in {}: {error}", ca.display())));
+            return Err(wrong(
+                &chain_path,
+                format!("not issued by the authority in {}: {}", ca.display(), explain(&error)),
+            ));
         }
-        let server = server(&roots, &chain, &key).map_err(|error| wrong(&chain_path, error.to_string()))?;
+        let server = server(&roots, &chain, &key).map_err(|error| wrong(&chain_path, explain(&error)))?;
         Ok(Self { who, expires, roots, chain, key, server })
     }
 
@@ -202,7 +207,12 @@ impl Keyring {
 
 fn file(path: &Path) -> Result<Vec<u8>, IdentityError> {
     let read = |path: &Path| {
-        if fs::metadata(path)?.len() > FILE_BYTES {
+        let found = fs::metadata(path)?;
+        // Reading a fifo waits for a writer, without end.
+        if !found.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+        }
+        if found.len() > FILE_BYTES {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "too large for a certificate"));
         }
         fs::read(path)

@@ -9,6 +9,7 @@
 //! What the keys mean is left to the programs.
 
 pub mod address;
+mod causes;
 mod forms;
 mod leaf;
 mod problem;
@@ -17,6 +18,7 @@ mod schema;
 mod tree;
 mod typed;
 
+pub use causes::with_causes;
 pub use forms::{Abbreviated, Named, OneOrMany, Short};
 pub use leaf::{Leaf, LeafVisitor, Size, Span, leading_number};
 pub use problem::{Errors, Findings, KeyPath, Problem, Step, Warning, nearest, quoted};

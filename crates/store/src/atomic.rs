@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::open;
+
 /// Operators of the group may read.
 pub const MODE: u32 = 0o640;
 
@@ -31,7 +33,7 @@ fn replace_with(path: &Path, bytes: &[u8], mut before: impl FnMut(Step) -> io::R
     let fresh = beside(path, ".new");
     let mut write = || {
         before(Step::Create)?;
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&fresh)?;
+        let mut file = open::regular(OpenOptions::new().write(true).create(true).truncate(true).mode(MODE), &fresh)?;
         before(Step::Write)?;
         file.write_all(bytes)?;
         before(Step::Sync)?;

@@ -1,6 +1,6 @@
 //! A small JSON file with a format and a version: told from a torn one, from another version's and from anybody else's.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::atomic;
+use crate::{atomic, open};
 
 /// Ours are a few kilobytes.
 const MOST_BYTES: u64 = 1 << 20;
@@ -99,7 +99,7 @@ impl Document {
     /// That it cannot be read, or is torn, foreign or of another version.
     pub fn load<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, DocumentError> {
         let mut text = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut text));
+        let read = open::to_read(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut text));
         match read {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

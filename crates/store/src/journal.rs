@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::atomic;
+use crate::{atomic, open};
 
 /// Size at which a file is set aside; with the one before it 16 MiB, some ten thousand decisions.
 pub const FILE_BYTES: u64 = 8 << 20;
@@ -92,7 +92,7 @@ impl Journal {
 
 /// Opens a file at its end, and ends a line that a crash tore: what was written stays as evidence.
 fn open_end(path: &Path) -> io::Result<Open> {
-    let mut file = OpenOptions::new().append(true).read(true).create(true).mode(atomic::MODE).open(path)?;
+    let mut file = open::regular(OpenOptions::new().append(true).read(true).create(true).mode(atomic::MODE), path)?;
     let mut size = file.metadata()?.len();
     if size > 0 {
         let mut last = [0];
@@ -118,7 +118,7 @@ fn line(entry: &impl Entry) -> io::Result<Vec<u8>> {
 
 /// The newest entries of a file, oldest first. Lines that are none, torn by a crash, are passed over.
 fn tail<E: Entry>(path: &Path, limit: usize) -> io::Result<VecDeque<E>> {
-    let mut file = match File::open(path) {
+    let mut file = match open::to_read(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(VecDeque::new()),
         Err(error) => return Err(error),

@@ -5,6 +5,7 @@ mod atomic;
 mod document;
 mod journal;
 mod lock;
+pub mod open;
 
 pub use atomic::{MODE, beside, replace, sync_directory};
 pub use document::{Document, DocumentError};

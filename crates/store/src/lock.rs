@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::atomic;
+use crate::{atomic, open};
 
 /// Holds the directory until it is dropped.
 #[derive(Debug)]
@@ -49,12 +49,7 @@ pub fn lock(directory: &Path, name: &str) -> Result<Lock, LockError> {
         .create(directory)
         .map_err(|source| failed("create", directory, source))?;
     let path = directory.join(name);
-    let lock = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(atomic::MODE)
-        .open(&path)
+    let lock = open::regular(OpenOptions::new().write(true).create(true).truncate(false).mode(atomic::MODE), &path)
         .map_err(|source| failed("open", &path, source))?;
     match lock.try_lock() {
         Ok(()) => Ok(Lock(lock)),

@@ -36,7 +36,7 @@ fn run(options: &Options) -> Exit {
     if let Some(table) = &config.rival
         && let Err(error) = rival::refuse(table)
     {
-        say(&error.to_string());
+        say(&settings::with_causes(&error));
         return Exit::Failed;
     }
     // The first provider wins, and there is no other.
@@ -52,8 +52,9 @@ fn run(options: &Options) -> Exit {
     match runtime.block_on(drive::run(config, &options.config)) {
         Ok(()) => Exit::Done,
         Err(error) => {
-            systemd::stopping(&error.to_string());
-            say(&chain(&error));
+            let why = settings::with_causes(&error);
+            systemd::stopping(&why);
+            say(&why);
             Exit::Failed
         }
     }
@@ -66,19 +67,6 @@ fn log() {
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(terminal);
     // systemd's journal has the time.
     let _ = if terminal { lines.try_init() } else { lines.without_time().try_init() };
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let words = inner.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 fn say(text: &str) {

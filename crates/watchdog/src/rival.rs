@@ -2,7 +2,7 @@
 //! watchdog runs. It is moved aside and put back whole; what runs is decided elsewhere.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
@@ -102,8 +102,10 @@ struct Note {
 
 /// Looks at the cron table.
 pub fn look(path: &Path) -> Rival {
-    match fs::read(path) {
-        Ok(bytes) => {
+    let mut bytes = Vec::new();
+    let read = store::open::to_read(path).and_then(|mut file| file.read_to_end(&mut bytes));
+    match read {
+        Ok(_) => {
             let text = String::from_utf8_lossy(&bytes);
             let acting = text.lines().enumerate().find(|(_, line)| acts(line));
             acting.map_or(Rival::Silent, |(index, text)| Rival::Active {

@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
+use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::super::CertificateFiles;
+use super::super::chain::{File, Flaw, certified};
 use super::super::file::{CertificateFile, OneOrMany};
 use super::super::load::{Files, in_words};
 use super::{doors, item};
@@ -39,11 +38,18 @@ pub(super) fn resolve(
     let mut covered: Option<Vec<String>> = Some(Vec::new());
     for (index, pair) in written.into_iter().enumerate() {
         let at = item(&at, index, findings);
-        let Some(Pair { paths, leaf }) = pair_of_files(pair, &at, files, findings) else {
+        let Some(Pair { paths, chain }) = pair_of_files(pair, &at, files, findings) else {
             covered = None;
             continue;
         };
-        if let (Some(found), Some(covered)) = (inspect(&leaf, &at.key("chain"), now, findings), &mut covered) {
+        if let (Some(found), Some(covered)) = (inspect(&chain, &at.key("chain"), now, findings), &mut covered) {
+            if let Some(name) = found.iter().find(|name| covered.contains(name)) {
+                findings.warn(
+                    &at,
+                    format!("is never shown to those who ask for {name}: a certificate above has that name, too"),
+                    "keep one for each name; of RSA and ECDSA for one name the first is shown",
+                );
+            }
             covered.extend(found);
         }
         pairs.push(paths);
@@ -59,7 +65,7 @@ pub(super) fn resolve(
 
 struct Pair {
     paths: CertificateFiles,
-    leaf: CertificateDer<'static>,
+    chain: Vec<CertificateDer<'static>>,
 }
 
 fn pair_of_files(written: CertificateFile, at: &KeyPath, files: &dyn Files, findings: &mut Findings) -> Option<Pair> {
@@ -67,46 +73,19 @@ fn pair_of_files(written: CertificateFile, at: &KeyPath, files: &dyn Files, find
     let key_at = at.key("key");
     let chain_file = read(written.chain, &chain_at, files, findings);
     let key_file = read(written.key, &key_at, files, findings);
-    let chain = chain_file.and_then(|(path, pem)| {
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-        let flaw = match certificates {
-            Ok(list) if list.is_empty() => "holds no certificate".to_owned(),
-            Ok(list) => return Some((path, list)),
-            Err(error) => format!("is not PEM: {error}"),
-        };
-        findings.error(
-            &chain_at,
-            format!("{} {flaw}", quoted(&path.display().to_string())),
-            "put the leaf and its intermediates there, in PEM",
-        );
-        None
-    });
-    let key = key_file.and_then(|(path, pem)| match PrivateKeyDer::from_pem_slice(&pem) {
-        Ok(key) => Some((path, key)),
-        Err(error) => {
-            let remedy = "put the private key there, PEM, not encrypted (PKCS#8, PKCS#1 or SEC1)";
-            findings.error(
-                &key_at,
-                format!("{} holds no private key: {error}", quoted(&path.display().to_string())),
-                remedy,
-            );
-            None
+    let ((chain_path, chain), (key_path, key)) = (chain_file?, key_file?);
+    let certified = match certified(&chain, &key) {
+        Ok(certified) => certified,
+        Err(Flaw { file, problem, remedy }) => {
+            let named = |path: &PathBuf| format!("{} {problem}", quoted(&path.display().to_string()));
+            match file {
+                File::Chain => findings.error(&chain_at, named(&chain_path), remedy),
+                File::Key => findings.error(&key_at, named(&key_path), remedy),
+                File::Both => findings.error(at, problem, remedy),
+            }
+            return None;
         }
-    });
-    let ((chain_path, chain), (key_path, key)) = (chain?, key?);
-    let leaf = chain.first()?.clone();
-    let provider = rustls::crypto::ring::default_provider();
-    if let Err(error) = CertifiedKey::from_der(chain, key, &provider) {
-        let (message, remedy) = match error {
-            rustls::Error::InconsistentKeys(_) => (
-                "chain and key do not belong together".to_owned(),
-                "name the key the leaf was made for; the leaf stands first in chain",
-            ),
-            other => (format!("cannot be used: {other}"), "make a new certificate and key"),
-        };
-        findings.error(at, message, remedy);
-        return None;
-    }
+    };
     if files.is_open_to_all(&key_path) {
         findings.warn(
             &key_at,
@@ -114,7 +93,7 @@ fn pair_of_files(written: CertificateFile, at: &KeyPath, files: &dyn Files, find
             "chmod 640 it, with the group of the Edge",
         );
     }
-    Some(Pair { paths: CertificateFiles { chain: chain_path, key: key_path }, leaf })
+    Some(Pair { paths: CertificateFiles { chain: chain_path, key: key_path }, chain: certified.cert.clone() })
 }
 
 fn read(
@@ -141,12 +120,66 @@ fn read(
     }
 }
 
-/// Names a leaf is for; warns about its dates. None when it cannot be read.
-fn inspect(leaf: &CertificateDer<'_>, at: &KeyPath, now: SystemTime, findings: &mut Findings) -> Option<Vec<String>> {
-    let Ok((_, certificate)) = X509Certificate::from_der(leaf) else {
-        findings.error(at, "its first certificate cannot be read", "put the leaf first, in PEM");
-        return None;
+/// Names the leaf of a chain is for; warns about its dates and about those who follow it.
+fn inspect(
+    chain: &[CertificateDer<'static>],
+    at: &KeyPath,
+    now: SystemTime,
+    findings: &mut Findings,
+) -> Option<Vec<String>> {
+    let parsed: Vec<X509Certificate<'_>> =
+        chain.iter().filter_map(|der| X509Certificate::from_der(der).ok().map(|(_, parsed)| parsed)).collect();
+    let (certificate, issuers) = parsed.split_first()?;
+    order(certificate, issuers, at, findings);
+    dates(certificate, at, now, findings);
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let dns = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        _ => None,
     };
+    Some(names.map(|names| names.value.general_names.iter().filter_map(dns).collect()).unwrap_or_default())
+}
+
+/// Browsers find their way from the leaf to a root they know only if each certificate is followed by its issuer's.
+fn order(leaf: &X509Certificate<'_>, issuers: &[X509Certificate<'_>], at: &KeyPath, findings: &mut Findings) {
+    if issuers.is_empty() {
+        if leaf.subject() != leaf.issuer() {
+            let message = format!("has the leaf alone, without its issuer's certificate ({})", leaf.issuer());
+            findings.warn(
+                at,
+                message,
+                "append the intermediate certificates, unless browsers know that issuer itself: else some refuse it",
+            );
+        }
+        return;
+    }
+    let mut below = leaf;
+    for (index, certificate) in issuers.iter().enumerate() {
+        let number = index + 2;
+        if below.issuer() != certificate.subject() {
+            let elsewhere = issuers.iter().any(|other| below.issuer() == other.subject());
+            let (message, remedy) = match elsewhere {
+                true => (
+                    format!("has its certificates in the wrong order: number {number} did not issue the one before it"),
+                    "put the leaf first, then its issuer, then that one's",
+                ),
+                false => (
+                    format!(
+                        "has a stranger: certificate number {number} ({}) did not issue the one before it, {} did",
+                        certificate.subject(),
+                        below.issuer()
+                    ),
+                    "put the leaf and its own intermediates there alone",
+                ),
+            };
+            findings.warn(at, message, remedy);
+            return;
+        }
+        below = certificate;
+    }
+}
+
+fn dates(certificate: &X509Certificate<'_>, at: &KeyPath, now: SystemTime, findings: &mut Findings) {
     let now = now.duration_since(UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or(0);
     let validity = certificate.validity();
     let days_left = (validity.not_after.timestamp() - now).div_euclid(86_400);
@@ -158,12 +191,6 @@ fn inspect(leaf: &CertificateDer<'_>, at: &KeyPath, now: SystemTime, findings: &
     if validity.not_before.timestamp() > now {
         findings.warn(at, format!("is valid from {} only", validity.not_before), "check the clock of this machine");
     }
-    let names = certificate.subject_alternative_name().ok().flatten();
-    let dns = |name: &GeneralName<'_>| match name {
-        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-        _ => None,
-    };
-    Some(names.map(|names| names.value.general_names.iter().filter_map(dns).collect()).unwrap_or_default())
 }
 
 /// Whether a certificate's `pattern` is for `name` (RFC 6125: a star stands for the first label alone).

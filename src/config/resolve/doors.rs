@@ -1,7 +1,7 @@
 //! Where the Edge is reached, where it keeps its state, how it logs.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 
 use tracing_subscriber::EnvFilter;
@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 use super::super::address;
 use super::super::defaults;
 use super::super::file::{AdminFile, ListenFile, LogFile, LogFormatFile, OneOrMany, Short};
-use super::super::{Admin, Listen, Log, LogFormat};
+use super::super::{Admin, Listen, Log, LogFormat, Place, Service};
 use super::item;
 pub(super) use settings::absolute;
 use settings::{Findings, KeyPath, nearest, quoted};
@@ -38,7 +38,52 @@ pub(super) fn listen(written: Option<ListenFile>, findings: &mut Findings) -> Li
     };
     let https = addresses(https, &at.key("https"), findings);
     let http = addresses(http, &at.key("http"), findings);
+    let all = https.iter().chain(&http);
+    for alone in all.clone().filter(|one| one.is_ipv6() && one.ip().is_unspecified()) {
+        let port = alone.port();
+        if !all.clone().any(|other| other.is_ipv4() && other.port() == port) {
+            findings.warn(&at, format!("{alone} takes IPv6 alone"), format!("list 0.0.0.0:{port} beside it for IPv4"));
+        }
+    }
     Listen { https, http }
+}
+
+/// A request sent to the Edge's own listener would come back to it until something gives way.
+pub(super) fn nobody_calls_the_edge(services: &[Service], listen: &Listen, findings: &mut Findings) {
+    let public = || listen.https.iter().chain(&listen.http);
+    let backends = services.iter().flat_map(|service| {
+        let all = match &service.place {
+            Place::Sides { main, standby } => main.iter().chain(standby),
+            Place::Shared(backends) => backends.iter().chain(&[]),
+        };
+        all.map(move |backend| (service, backend))
+    });
+    for (service, backend) in backends {
+        let address = backend.address;
+        let own = |listener: &SocketAddr| {
+            let every = listener.ip().is_unspecified() && listener.is_ipv4() == address.is_ipv4();
+            listener.port() == address.port()
+                && (listener.ip() == address.ip() || every && is_of_this_host(address.ip()))
+        };
+        if let Some(listener) = public().find(|listener| own(listener)) {
+            findings.error(
+                &KeyPath::top("listen"),
+                format!("{address}, a backend of {}, is the Edge itself, which listens on {listener}", service.name),
+                "write the address of the service, or let one of the two have another port",
+            );
+        }
+    }
+}
+
+/// Whether the system would deliver to itself what is sent there. Nothing is sent: connecting a datagram socket only asks
+/// which address of this host would be used. (Binding would not tell where `ip_nonlocal_bind` is set.)
+fn is_of_this_host(ip: IpAddr) -> bool {
+    let any = if ip.is_ipv4() { IpAddr::from([0u8; 4]) } else { IpAddr::from([0u8; 16]) };
+    let from = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((ip, 9))?;
+        socket.local_addr()
+    });
+    ip.is_loopback() || ip.is_unspecified() || from.is_ok_and(|from| from.ip() == ip)
 }
 
 pub(super) fn metrics(written: Option<String>, listen: &Listen, findings: &mut Findings) -> Option<SocketAddr> {

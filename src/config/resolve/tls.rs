@@ -64,7 +64,7 @@ fn ca_file(text: &str, at: &KeyPath, files: &dyn Files, findings: &mut Findings)
         Ok(list) if list.is_empty() => "holds no certificate".to_owned(),
         Ok(list) => match list.into_iter().try_for_each(|certificate| roots.add(certificate)) {
             Ok(()) => return Some(path),
-            Err(error) => format!("holds a certificate that cannot be trusted: {error}"),
+            Err(error) => format!("holds a certificate that cannot be trusted: {}", probe::tls::explain(&error)),
         },
         Err(error) => format!("is not PEM: {error}"),
     };
@@ -82,7 +82,7 @@ fn pin_list(pins: &OneOrMany<String>, at: &KeyPath, findings: &mut Findings) -> 
         return None;
     }
     let read = |(index, text): (usize, &String)| {
-        let pin = hex_32(text);
+        let pin = text.parse().ok().map(probe::tls::Pin::sha256);
         if pin.is_none() {
             let at = item(at, index, findings);
             let remedy = "write the 64 hex digits of the SHA-256 of its public key: openssl x509 -pubkey -noout -in cert.pem \
@@ -93,13 +93,6 @@ fn pin_list(pins: &OneOrMany<String>, at: &KeyPath, findings: &mut Findings) -> 
     };
     let all: Vec<_> = pins.0.iter().enumerate().map(read).collect();
     all.into_iter().collect()
-}
-
-fn hex_32(text: &str) -> Option<[u8; 32]> {
-    let digits: Vec<u8> =
-        text.chars().filter(|c| *c != ':').map(|c| c.to_digit(16).map(|d| d as u8)).collect::<Option<_>>()?;
-    let bytes: Vec<u8> = digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
-    if digits.len() == 64 { bytes.try_into().ok() } else { None }
 }
 
 /// An empty name would silently switch verification off in the proxy library.

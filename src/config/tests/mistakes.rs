@@ -229,7 +229,11 @@ const CHANGED: &[(&str, &str, &[&str])] = &[
         &["3: certificate.chain: \"/bad/empty.pem\" holds no certificate"],
     ),
     ("/etc/bascule/tls/chain.pem", "/bad/text.pem", &["3: certificate.chain: \"/bad/text.pem\" is not PEM"]),
-    ("/etc/bascule/tls/chain.pem", "/bad/der.pem", &["3: certificate: cannot be used"]),
+    (
+        "/etc/bascule/tls/chain.pem",
+        "/bad/der.pem",
+        &["3: certificate.chain: \"/bad/der.pem\" has a certificate number 1 that cannot be read"],
+    ),
     ("/etc/bascule/tls/chain.pem", "chain.pem", &["3: certificate.chain: \"chain.pem\" is not an absolute path"]),
     (", key: /etc/bascule/tls/key.pem", "", &["3: certificate.key: is missing"]),
     ("certificate: {", "certificat: {", &["3: certificat: unknown key; did you mean certificate?"]),

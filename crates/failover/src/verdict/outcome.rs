@@ -69,6 +69,8 @@ pub enum Sign {
     Reset,
     /// A connection or an answer took too long.
     TimedOut,
+    /// The TLS handshake failed.
+    Tls,
 }
 
 impl fmt::Display for Sign {
@@ -77,6 +79,7 @@ impl fmt::Display for Sign {
             Self::Refused => "live traffic was refused",
             Self::Reset => "live traffic was reset",
             Self::TimedOut => "live traffic timed out",
+            Self::Tls => "live traffic failed in the TLS handshake",
         })
     }
 }

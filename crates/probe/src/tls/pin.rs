@@ -7,10 +7,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::digest::{SHA256, digest};
 use rustls::pki_types::CertificateDer;
-use rustls::server::ParsedCertificate;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// SHA-256 of a SubjectPublicKeyInfo in DER. Written in hexadecimal (colons allowed) or base64, with or without curl's
-/// `sha256//`; shown as curl does.
+/// `sha256//`; shown in hexadecimal, as `sha256sum` and the configuration's example do, to be pasted there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Pin([u8; 32]);
 
@@ -22,6 +22,12 @@ pub struct Pin([u8; 32]);
 pub struct InvalidPin;
 
 impl Pin {
+    /// The hash itself.
+    #[must_use]
+    pub const fn sha256(self) -> [u8; 32] {
+        self.0
+    }
+
     /// A pin from the hash itself.
     #[must_use]
     pub const fn new(sha256: [u8; 32]) -> Self {
@@ -31,11 +37,11 @@ impl Pin {
     /// The pin of `certificate`'s key.
     ///
     /// # Errors
-    /// [`InvalidPin`] when it is not a certificate that TLS could use at all.
+    /// [`InvalidPin`] when it is no X.509 certificate, of whatever version.
     pub fn of(certificate: &CertificateDer<'_>) -> Result<Self, InvalidPin> {
-        // The parser that also verifies the handshake's signature: two parsers could be made to see two keys.
-        let parsed = ParsedCertificate::try_from(certificate).map_err(|_| InvalidPin)?;
-        Ok(Self::of_key(&parsed.subject_public_key_info()))
+        // The parser that also finds the key for the handshake's signature: two parsers could be made to see two keys.
+        let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| InvalidPin)?;
+        Ok(Self::of_key(parsed.public_key().raw))
     }
 
     pub(crate) fn of_key(subject_public_key_info: &[u8]) -> Self {
@@ -70,7 +76,7 @@ fn hexadecimal(text: &str) -> Option<Vec<u8>> {
 
 impl Display for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256//{}", STANDARD.encode(self.0))
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -89,7 +95,8 @@ mod tests {
         let pin = Pin::new(std::array::from_fn(|index| u8::try_from(index).unwrap() * 7));
         let plain: String = pin.0.iter().map(|byte| format!("{byte:02x}")).collect();
         let colons = pin.0.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":");
-        let curl = pin.to_string();
+        let curl = format!("sha256//{}", STANDARD.encode(pin.0));
+        assert_eq!(pin.to_string(), plain, "what is shown can be written");
         for text in [&plain, &colons, &curl, &curl["sha256//".len()..].to_owned(), &format!(" {curl}\n")] {
             assert_eq!(text.parse(), Ok(pin), "{text}");
         }

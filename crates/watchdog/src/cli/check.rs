@@ -100,8 +100,8 @@ pub(super) fn look(config: &Config, warnings: Vec<Warning>, path: &std::ffi::OsS
 fn identity(config: &Config, troubles: &mut Vec<String>) {
     match Identity::load(&config.identity) {
         Err(error) => {
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-            troubles.push(format!("identity: {error}{cause}; make it with `bascule certs`"));
+            let error = settings::with_causes(&error);
+            troubles.push(format!("identity: {error}; make it with `bascule certs`"));
         }
         Ok(identity) => {
             if let Some(trouble) = crate::config::mismatch(config, identity.who()) {

@@ -19,7 +19,7 @@ impl Serving {
     /// # Errors
     /// It cannot be made; names the file.
     pub(super) fn allow(&self) -> io::Result<()> {
-        let made = OpenOptions::new().create(true).append(true).open(&self.0);
+        let made = store::open::regular(OpenOptions::new().create(true).append(true), &self.0);
         made.map(|_| ()).map_err(|error| self.named(&error))
     }
 

@@ -76,9 +76,11 @@ pub(super) fn ready(ready: &Ready) -> Result<Arc<Check>, ReadyError> {
             let verify = match trust {
                 ReadyTrust::Off => Verify::Off,
                 ReadyTrust::Ca(path) => {
-                    let certificates = CertificateDer::pem_file_iter(path)
-                        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                        .map_err(|error| ReadyError(format!("{}: {error}", path.display())))?;
+                    let pem = settings::read_bytes(path)
+                        .map_err(|error| ReadyError(format!("{} {}", path.display(), settings::in_words(&error).0)))?;
+                    let certificates = CertificateDer::pem_slice_iter(&pem)
+                        .collect::<Result<Vec<_>, _>>()
+                        .map_err(|error| ReadyError(format!("{} is not PEM: {error}", path.display())))?;
                     Verify::Ca(certificates)
                 }
             };

@@ -3,7 +3,7 @@
 
 use super::command::CommandSpec;
 use rustix::process::{Flock, FlockType, fcntl_getlk};
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where acts from outside show.
@@ -51,7 +51,7 @@ impl Outside {
 
 /// Returns who holds the lock on a file, in a sentence.
 fn held(path: &Path) -> Option<String> {
-    let file = File::open(path).ok()?;
+    let file = store::open::to_read(path).ok()?;
     let holder = fcntl_getlk(&file, &Flock::from(FlockType::WriteLock)).ok()??;
     let who = holder.pid.map_or_else(
         || "a process".to_owned(),
