@@ -157,6 +157,11 @@ impl Tree {
     pub(crate) fn value(&self) -> Value {
         self.root.value()
     }
+
+    /// How many values it holds, collections among them: what [`Self::value`] copies.
+    pub(crate) fn size(&self) -> usize {
+        self.root.size()
+    }
 }
 
 struct Child<'a> {
@@ -187,6 +192,15 @@ impl Node {
             }
             (Content::List(items), Step::Item(index)) => items.get_mut(*index).map(|item| &mut item.node),
             _ => None,
+        }
+    }
+
+    /// As deep as [`DEEPEST`] at most.
+    fn size(&self) -> usize {
+        1 + match &self.content {
+            Content::Scalar(_) => 0,
+            Content::List(items) => items.iter().map(|item| item.node.size()).sum(),
+            Content::Mapping(entries) => entries.iter().map(|entry| entry.node.size()).sum(),
         }
     }
 

@@ -7,10 +7,15 @@ use serde::de::DeserializeOwned;
 use crate::problem::{Findings, KeyPath, MOST_ERRORS, Step, nearest};
 use crate::schema;
 
+/// Values copied in all while errors are looked for: about a second's work. Each error costs a reading of the whole file;
+/// files that anybody writes by hand are a hundred times smaller than this and get all of theirs told.
+const MOST_COPIED: usize = 500_000;
+
 /// Reads the file's types from what `findings` holds; what cannot be read is noted and left out.
 /// None: too much is wrong to go on.
 pub(crate) fn read<T: DeserializeOwned + JsonSchema>(findings: &mut Findings) -> Option<T> {
-    for _ in 0..MOST_ERRORS {
+    let readings = MOST_COPIED / findings.tree().size().max(1);
+    for _ in 0..MOST_ERRORS.min(readings.max(1)) {
         let value = findings.tree().value();
         match serde_path_to_error::deserialize::<_, T>(value) {
             Ok(file) => return Some(file),

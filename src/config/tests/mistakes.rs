@@ -28,6 +28,17 @@ failback: stiky
     assert_eq!(errors(text), expected);
 }
 
+#[test]
+fn a_file_of_many_mistakes_has_the_first_told_and_is_not_read_for_each() {
+    let keys = |count: usize| (0..count).fold(MINIMAL.to_owned(), |text, number| text + &format!("key{number}: 1\n"));
+    let few = errors(&keys(90));
+    assert_eq!(few.iter().filter(|error| error.contains("unknown key")).count(), 90, "{few:?}");
+    let many = errors(&keys(80_000));
+    assert!((2..10).contains(&many.len()), "{}", many.len());
+    assert!(many[0].contains("key0: unknown key"), "{}", many[0]);
+    assert!(many.last().unwrap().contains("there are more mistakes"), "{many:?}");
+}
+
 /// What is added to the smallest file, and where the only error must be: line, key, and words of the message.
 const ADDED: &[(&str, usize, &str, &str)] = &[
     ("nodes: { listen: 10.1.0.41:9601 }", 7, "nodes.identity", "bascule certs edge"),
