@@ -16,9 +16,9 @@ const MOST: usize = 32;
 /// Which of the two files is at fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum File {
-    /// The chain.
+    /// The chain file, whatever key belongs to it.
     Chain,
-    /// The key.
+    /// The key file, whatever chain it is for.
     Key,
     /// Neither alone: they do not belong together.
     Both,
@@ -32,7 +32,7 @@ pub struct Flaw {
     pub file: File,
     /// What, as the end of a sentence that begins with the file.
     pub problem: String,
-    /// What to do.
+    /// What the administrator does about it, as an imperative.
     pub remedy: &'static str,
 }
 
