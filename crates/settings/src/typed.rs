@@ -9,7 +9,7 @@ use crate::schema;
 
 /// Values copied in all while errors are looked for: about a second's work. Each error costs a reading of the whole file;
 /// files that anybody writes by hand are a hundred times smaller than this and get all of theirs told.
-const MOST_COPIED: usize = 500_000;
+const MOST_COPIED: usize = 600_000;
 
 /// Reads the file's types from what `findings` holds; what cannot be read is noted and left out.
 /// None: too much is wrong to go on.
