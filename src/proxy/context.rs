@@ -53,8 +53,10 @@ pub struct Context {
     pub park_until: Option<Instant>,
     /// Interim answers (1xx) of this attempt.
     pub interim: usize,
-    /// For how long it waited.
-    pub parked: Duration,
+    /// For how long it has waited, the present wait left out.
+    pub waited: Duration,
+    /// Since when it waits for a decision.
+    pub parked_since: Option<Instant>,
     /// Time to get a connection, last attempt.
     pub connected_after: Option<Duration>,
     /// Whether that connection was a pooled one.
@@ -114,6 +116,17 @@ impl Context {
         self.whole = self.client.as_ref().map(Activity::await_answer);
     }
 
+    /// It goes on after a wait.
+    pub fn unpark(&mut self) {
+        self.waited = self.parked();
+        self.parked_since = None;
+    }
+
+    /// For how long it waited in all: a client may leave in the middle of a wait.
+    pub fn parked(&self) -> Duration {
+        self.waited + self.parked_since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
     /// Nothing is waited for on its connection any more.
     pub fn is_given_up(&self) -> bool {
         self.client.as_ref().is_some_and(|client| client.is_given_up())
@@ -141,7 +154,8 @@ impl Context {
             replays: 0,
             park_until: None,
             interim: 0,
-            parked: Duration::ZERO,
+            waited: Duration::ZERO,
+            parked_since: None,
             connected_after: None,
             pooled: false,
             answered_after: None,

@@ -24,7 +24,7 @@ use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
 use probe::answer::{Faulty, MOST_INTERIM};
 
 use crate::config::Replay;
-use crate::control::metrics::ConnectFailure;
+use crate::control::metrics::{AnswerFailure, ConnectFailure};
 use crate::edge::Edge;
 use crate::front::activity::After;
 use crate::front::body::BrokenChunks;
@@ -295,6 +295,9 @@ impl ProxyHttp for Carrier {
         // Nothing was sent: always safe to move (E5). `select::next` bounds the attempts in time.
         error.set_retry(true);
         self.note_failure(ctx, &error);
+        if let Some(how) = connect_failure(error.etype()) {
+            record::connect_failed(ctx, how);
+        }
         error
     }
 
@@ -341,7 +344,19 @@ impl ProxyHttp for Carrier {
         let slow = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
         // The same question gets the same answer again, unless a pooled connection was out of step.
         let bad = matches!(error.etype(), ErrorType::Custom(BAD_ANSWER) | ErrorType::InvalidHTTPHeader);
-        if respond::final_response(session).is_some() {
+        let begun = respond::final_response(session).is_some();
+        let aged = ctx.pooled && ctx.answered_after.is_none() && !bad && !slow;
+        // A slow client is not its upstream's failure, nor is a pooled connection that was closed for its age alone.
+        if !(slow && !ctx.body_ended || aged) {
+            let how = match begun {
+                true => AnswerFailure::Cut,
+                false if bad => AnswerFailure::Wrong,
+                false if slow => AnswerFailure::Silent,
+                false => AnswerFailure::Lost,
+            };
+            record::answer_failed(&self.edge, ctx, how);
+        }
+        if begun {
             ctx.ending = Ending::Truncated;
         } else if (!bad || ctx.pooled) && self.may_replay(session, ctx, slow) {
             ctx.replays += 1;
@@ -405,9 +420,6 @@ impl Carrier {
         ctx.awaiting = None;
         let Some(upstream) = &ctx.upstream else { return };
         ctx.tried.push(upstream.index);
-        if let Some(how) = connect_failure(error.etype()) {
-            record::connect_failed(ctx, how);
-        }
         let sign = match error.etype() {
             ErrorType::ConnectRefused => Sign::Refused,
             ErrorType::ConnectTimedout | ErrorType::ConnectNoRoute => Sign::TimedOut,
@@ -437,8 +449,10 @@ fn is_broken_framing(error: &Error) -> bool {
     io.and_then(std::io::Error::get_ref).is_some_and(|cause| cause.is::<BrokenChunks>())
 }
 
+/// How a connection did not open; none: it was our own doing.
 fn connect_failure(kind: &ErrorType) -> Option<ConnectFailure> {
     Some(match kind {
+        ErrorType::ConnectionClosed => ConnectFailure::Reset,
         ErrorType::ConnectRefused => ConnectFailure::Refused,
         ErrorType::ConnectTimedout => ConnectFailure::Silent,
         ErrorType::ConnectNoRoute => ConnectFailure::Unreachable,

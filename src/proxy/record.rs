@@ -8,7 +8,7 @@ use http::Method;
 use tokio::time::Instant;
 
 use super::context::{Context, Ending};
-use crate::control::metrics::{By, ConnectFailure, Parked, Refusal as Counted};
+use crate::control::metrics::{AnswerFailure, By, ConnectFailure, Parked, Refusal as Counted};
 use crate::edge::Edge;
 use crate::front::target::glimpse;
 use crate::logging::access::{AccessRecord, Protocol, SessionTally};
@@ -133,12 +133,29 @@ pub fn connect_failed(ctx: &Context, how: ConnectFailure) {
     ctx.site.counted.services[route.service.0].connect_failed(view.side, how);
 }
 
-/// Who served, or would have.
+/// Counts a request that its upstream had got and failed, unless a switch of ours took it away.
+pub fn answer_failed(edge: &Edge, ctx: &Context, how: AnswerFailure) {
+    let (Some(route), Some(view), Some(upstream)) = (&ctx.route, ctx.view, &ctx.upstream) else { return };
+    if upstream.side.is_none_or(|side| side == edge.live.view().side) {
+        ctx.site.counted.services[route.service.0].answer_failed(view.side, how);
+    }
+}
+
+/// Who answered, or should have: whoever let a request fail is booked with it, though the page its client gets is ours.
 pub fn by(ctx: &Context) -> By {
-    match (&ctx.upstream, ctx.ending) {
-        (Some(upstream), Ending::Served | Ending::Truncated | Ending::ClientGone) => {
-            upstream.side.map_or(By::Shared, By::side)
+    let its = match ctx.ending {
+        Ending::Served | Ending::Truncated | Ending::Lost | Ending::BadAnswer | Ending::TimedOut => true,
+        // The client's own doing, as long as there was somebody to wait for.
+        Ending::ClientGone => ctx.parked_since.is_none(),
+        // Tried until its time was over; where nothing was tried, it waited for a decision of ours.
+        Ending::ParkedTooLong => ctx.attempts_here > 0,
+        Ending::Refused(_) | Ending::Malformed | Ending::HeadTooLarge | Ending::BodyTooLarge | Ending::ClientSlow => {
+            false
         }
+        Ending::Waiting | Ending::Draining | Ending::ParkingFull | Ending::Internal => false,
+    };
+    match &ctx.upstream {
+        Some(upstream) if its => upstream.side.map_or(By::Shared, By::side),
         _ => By::Edge,
     }
 }
@@ -149,14 +166,16 @@ fn count(edge: &Edge, ctx: &Context, status: Option<u16>) {
         ctx.site.counted.routes[route].answered(by, status);
     }
     let metrics = &edge.metrics;
-    metrics.request_duration.of(by).observe(ctx.began.elapsed().as_secs_f64());
+    let parked = ctx.parked();
+    metrics.request_duration.of(by).observe(ctx.began.elapsed().saturating_sub(parked).as_secs_f64());
     if ctx.replays > 0 {
         metrics.replayed.inc_by(u64::from(ctx.replays));
         edge.tally.replayed.fetch_add(u64::from(ctx.replays), Ordering::Relaxed);
     }
     if ctx.park_until.is_some() {
         edge.tally.parked.fetch_add(1, Ordering::Relaxed);
-        metrics.parked_total.of(parked(ctx.ending)).inc();
+        metrics.parked_total.of(became(ctx.ending)).inc();
+        metrics.parked_duration.observe(parked.as_secs_f64());
     }
     if let Some(refusal) = counted(ctx.ending) {
         metrics.refused.of(refusal).inc();
@@ -175,7 +194,7 @@ fn count(edge: &Edge, ctx: &Context, status: Option<u16>) {
     }
 }
 
-fn parked(ending: Ending) -> Parked {
+fn became(ending: Ending) -> Parked {
     match ending {
         Ending::ParkedTooLong | Ending::Waiting => Parked::Expired,
         Ending::ParkingFull => Parked::Full,
@@ -254,7 +273,7 @@ fn line(ctx: &Context, seen: Seen<'_>, ended: Ended) -> AccessRecord {
         backend: ctx.upstream.as_ref().map(|upstream| upstream.name.clone()),
         route: ctx.route_index.map(|route| ctx.site.manners[route].name.clone()),
         replays: u8::try_from(ctx.replays).unwrap_or(u8::MAX),
-        parked: ctx.parked,
+        parked: ctx.parked(),
         ended,
         session: None,
     }

@@ -62,13 +62,14 @@ async fn wait(edge: &Edge, ctx: &mut Context, view: View, retries: bool) -> Resu
     let switching = &ctx.site.config.switch;
     let began = Instant::now();
     let deadline = *ctx.park_until.get_or_insert(began + switching.park_limit);
+    ctx.parked_since = Some(began);
     let attempt = retries.then(|| ctx.attempts_here.saturating_sub(1));
     let released = tokio::select! {
         biased;
         released = edge.parking.wait(&edge.live, view, attempt, deadline, switching.park_requests.get()) => released,
         () = edge.drain.over() => return Err(Ending::Draining),
     };
-    ctx.parked += began.elapsed();
+    ctx.unpark();
     match released {
         Released::Again => Ok(()),
         Released::TimedOut => Err(Ending::ParkedTooLong),

@@ -18,7 +18,7 @@ use tokio::io::{AsyncWriteExt, Result as IoResult};
 use tokio::time::timeout;
 
 use crate::config::Follow;
-use crate::control::metrics::ConnectFailure;
+use crate::control::metrics::{AnswerFailure, ConnectFailure};
 use crate::edge::Edge;
 use crate::front::head::FIELDS;
 use crate::front::raw;
@@ -212,15 +212,19 @@ async fn open(
         let (stream, mut answer) = match tried {
             Ok(shaken) => shaken,
             Err(Failure::Connect(error)) => {
-                record::connect_failed(ctx, failure_of(&error));
+                if let Some(how) = failure_of(&error) {
+                    record::connect_failed(ctx, how);
+                }
                 note_failure(edge, ctx, sign_of(&error));
                 continue;
             }
             Err(Failure::Answer(NoAnswer::NotOpened(_) | NoAnswer::Head(NoHead::Faulty(_)))) => {
+                record::answer_failed(edge, ctx, AnswerFailure::Wrong);
                 return Err(Ending::BadAnswer);
             }
             Err(Failure::Answer(NoAnswer::Head(NoHead::Broken(_)))) => {
                 // A handshake is a GET: nothing is done twice. But one that breaks its upstream shall not do so for ever.
+                record::answer_failed(edge, ctx, AnswerFailure::Lost);
                 ctx.replays += 1;
                 if ctx.replays > MOST_REPLAYS && edge.live.view() == view {
                     return Err(Ending::Lost);
@@ -231,6 +235,7 @@ async fn open(
                 continue;
             }
             Err(Failure::Silent) => {
+                record::answer_failed(edge, ctx, AnswerFailure::Silent);
                 note_failure(edge, ctx, Some(Sign::TimedOut));
                 return Err(Ending::TimedOut);
             }
@@ -284,15 +289,17 @@ async fn shake_hands(
     }
 }
 
-fn failure_of(error: &ConnectError) -> ConnectFailure {
-    match error {
+/// How a connection did not open; none: it was our own doing.
+fn failure_of(error: &ConnectError) -> Option<ConnectFailure> {
+    Some(match error {
         ConnectError::Refused(_) => ConnectFailure::Refused,
         ConnectError::Reset(_) => ConnectFailure::Reset,
         ConnectError::TimedOut(..) => ConnectFailure::Silent,
         ConnectError::Unreachable(..) => ConnectFailure::Unreachable,
         ConnectError::Tls(..) => ConnectFailure::Tls,
-        ConnectError::Local(..) | ConnectError::Demoted(_) => ConnectFailure::Other,
-    }
+        ConnectError::Local(..) => ConnectFailure::Other,
+        ConnectError::Demoted(_) => return None,
+    })
 }
 
 fn sign_of(error: &ConnectError) -> Option<Sign> {

@@ -8,6 +8,7 @@ mod answers;
 mod bad_connections;
 mod bad_input;
 mod bodies;
+mod booking;
 mod browser;
 mod check;
 mod chunks;

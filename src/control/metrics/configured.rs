@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use failover::Side;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Result};
 
-use super::labels::{By, Class, ConnectFailure, Label, Per, ProbeOutcome, VerdictState};
+use super::labels::{AnswerFailure, By, Class, ConnectFailure, Label, Per, ProbeOutcome, VerdictState};
 use super::make::{Family, Maker};
 use super::unix_seconds;
 use crate::config::{Backend, Config, Place, Route, Service};
@@ -54,6 +54,7 @@ pub struct ServiceMetrics {
 #[derive(Debug)]
 struct PlaceMetrics {
     connect_failures: Per<ConnectFailure, IntCounter>,
+    answer_failures: Per<AnswerFailure, IntCounter>,
     backends: Vec<BackendMetrics>,
 }
 
@@ -67,6 +68,13 @@ impl ServiceMetrics {
     pub fn connect_failed(&self, side: Side, how: ConnectFailure) {
         if let Some(place) = self.place(side) {
             place.connect_failures.of(how).inc();
+        }
+    }
+
+    /// Counts a request that an upstream had got while that side was live, and failed.
+    pub fn answer_failed(&self, side: Side, how: AnswerFailure) {
+        if let Some(place) = self.place(side) {
+            place.answer_failures.of(how).inc();
         }
     }
 
@@ -120,6 +128,7 @@ pub(super) struct Families {
     sessions_open: Family<IntGaugeVec>,
     sessions_ended: Family<IntCounterVec>,
     connect_failures: Family<IntCounterVec>,
+    answer_failures: Family<IntCounterVec>,
     verdicts: Family<IntGaugeVec>,
     probes: Family<IntCounterVec>,
     probe_duration: Family<HistogramVec>,
@@ -134,7 +143,7 @@ impl Families {
             configurations: AtomicU64::new(0),
             requests: Family::new(make.counters(
                 "bascule_requests_total",
-                "Requests answered, by who answered.",
+                "Requests answered, by who answered or should have.",
                 &["route", "side", "code"],
             )?),
             sessions_open: Family::new(make.gauges(
@@ -150,6 +159,11 @@ impl Families {
             connect_failures: Family::new(make.counters(
                 "bascule_upstream_connect_failures_total",
                 "Connections to upstreams that failed.",
+                &["side", "service", "kind"],
+            )?),
+            answer_failures: Family::new(make.counters(
+                "bascule_upstream_answer_failures_total",
+                "Requests an upstream got and failed, those that were sent again too.",
                 &["side", "service", "kind"],
             )?),
             verdicts: Family::new(make.gauges("bascule_check_verdict", "1: the verdict of the check.", &check)?),
@@ -185,7 +199,9 @@ impl Families {
             routes: config.routes.iter().map(|route| self.route(number, config, route)).collect(),
             services: config.services.iter().map(|service| self.service(number, service)).collect(),
         };
-        for counters in [&self.requests, &self.sessions_ended, &self.connect_failures, &self.probes] {
+        let counters =
+            [&self.requests, &self.sessions_ended, &self.connect_failures, &self.answer_failures, &self.probes];
+        for counters in counters {
             counters.retire(number);
         }
         self.sessions_open.retire(number);
@@ -235,6 +251,9 @@ impl Families {
         PlaceMetrics {
             connect_failures: Per::new(|how: ConnectFailure| {
                 self.connect_failures.child(number, &[side, name, how.label()])
+            }),
+            answer_failures: Per::new(|how: AnswerFailure| {
+                self.answer_failures.child(number, &[side, name, how.label()])
             }),
             backends: backends.iter().map(|backend| self.backend(number, service, side_and_service, backend)).collect(),
         }

@@ -39,7 +39,7 @@ macro_rules! label {
 label!(Ended);
 
 labels! {
-    /// Who answered, or where a session ends.
+    /// Who answered or should have, or where a session ends.
     pub enum By {
         /// Main.
         Main => "main",
@@ -47,7 +47,7 @@ labels! {
         Standby => "standby",
         /// A shared service.
         Shared => "shared",
-        /// The Edge itself: waiting page, redirect, refusal.
+        /// The Edge itself: waiting page, redirect, refusal of what a client sent.
         Edge => "edge",
     }
 
@@ -115,6 +115,18 @@ labels! {
         Wrong => "wrong",
         /// The probe could not be made here.
         Local => "local",
+    }
+
+    /// How an upstream failed a request that it had got.
+    pub enum AnswerFailure {
+        /// No answer in time.
+        Silent => "silent",
+        /// The connection ended before an answer began.
+        Lost => "lost",
+        /// The connection ended in the middle of an answer.
+        Cut => "cut",
+        /// It answered what is not HTTP as everybody reads it.
+        Wrong => "wrong",
     }
 
     /// Why an upstream could not be connected.

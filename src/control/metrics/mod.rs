@@ -14,9 +14,9 @@ use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry, Result};
 
 pub use configured::{BackendMetrics, CheckMetrics, Configured, RouteMetrics, ServiceMetrics};
 pub use labels::{
-    Alpn, Asked, By, Class, ConnectFailure, ConnectionRefusal, Direction, Guarded, Handshake, HandshakeFailure,
-    HealthState, Kind, Label, NodeState, Parked, Per, ProbeOutcome, Refusal, Reload, Ruled, TlsVersion, TurnedAway,
-    VerdictState, Walked,
+    Alpn, AnswerFailure, Asked, By, Class, ConnectFailure, ConnectionRefusal, Direction, Guarded, Handshake,
+    HandshakeFailure, HealthState, Kind, Label, NodeState, Parked, Per, ProbeOutcome, Refusal, Reload, Ruled,
+    TlsVersion, TurnedAway, VerdictState, Walked,
 };
 pub use nodes::{NodeLabels, NodesMetrics, WitnessMetrics};
 
@@ -28,6 +28,9 @@ use crate::config::Config;
 
 /// From a cached asset to a long poll.
 const REQUEST_SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// From a backend that restarts to the longest wait people have patience for.
+const PARKED_SECONDS: &[f64] = &[0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// Every metric that does not depend on the configuration; [`Metrics::configure`] gives those that do.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ pub struct Metrics {
     pub draining: IntGauge,
     /// How late the engine's loop turned the last time.
     pub loop_lag: Gauge,
-    /// By who answered.
+    /// By who answered, or should have; without the time parked.
     pub request_duration: Per<By, Histogram>,
     /// Requests sent to an upstream a second time.
     pub replayed: IntCounter,
@@ -57,6 +60,8 @@ pub struct Metrics {
     pub parked: IntGauge,
     /// Requests that waited, by what became of them.
     pub parked_total: Per<Parked, IntCounter>,
+    /// How long those that waited did.
+    pub parked_duration: Histogram,
     /// Requests refused.
     pub refused: Per<Refusal, IntCounter>,
     /// Bytes of sessions and relayed connections.
@@ -108,7 +113,7 @@ impl Metrics {
             loop_lag: make.real("bascule_loop_lag_seconds", "How late the engine's loop turned the last time.")?,
             request_duration: make.histogram_per(
                 "bascule_request_duration_seconds",
-                "From a request's head to the end of its answer, by who answered.",
+                "From a request's head to the end of its answer without the time parked, by who answered or should have.",
                 "side",
                 REQUEST_SECONDS,
             )?,
@@ -118,6 +123,11 @@ impl Metrics {
                 "bascule_parked_total",
                 "Requests that waited, by what became of them.",
                 "outcome",
+            )?,
+            parked_duration: make.histogram(
+                "bascule_parked_seconds",
+                "How long the requests that waited for a switch did.",
+                PARKED_SECONDS,
             )?,
             refused: make.counter_per("bascule_refused_requests_total", "Requests refused by the Edge.", "reason")?,
             relayed_bytes: make.counter_per(
