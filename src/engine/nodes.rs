@@ -56,6 +56,7 @@ impl Engine {
             Ok(news) => self.tell_nodes(news),
             Err(error) => return Told::Refused { reason: error.to_string() },
         }
+        self.tell_wish();
         self.hear(|role, side| (role, Some(side)) == place);
         Told::Report { wish }
     }
@@ -71,6 +72,7 @@ impl Engine {
         }
         nodes.means.metrics.own_certificate(nodes.means.keyring.current().days_left());
         self.tell_nodes(news);
+        self.tell_wish();
     }
 
     fn tell_nodes(&mut self, news: Vec<News>) {

@@ -6,7 +6,7 @@ use failover::health::{Reason, State as HealthState};
 use failover::switch::{self, Act, Guard};
 use failover::verdict::{self, Verdict};
 use failover::{Explain as _, PerSide, Side};
-use protocol::wire::{Role, Wish};
+use protocol::wire::{Chosen, Role, Wish};
 
 use super::{Engine, Work};
 use crate::control::BrainError;
@@ -151,18 +151,29 @@ impl Engine {
         self.tell_wish();
     }
 
-    /// Tells the switch whose move the next one is, before a report of a node that has stopped makes it move.
+    /// Tells the switch whose move the next one is, before a report of a node that has stopped makes it move: that of a
+    /// switch of the whole site, else of an operator at a node.
     pub(super) fn tell_wish(&mut self) {
-        let wished = self.walking.as_ref().and_then(|walking| walking.walk.as_ref()?.wished());
+        let wished = match self.walking.as_ref().and_then(|walking| walking.walk.as_ref()) {
+            Some(walk) => walk.wished(),
+            None => self.chosen().map(|chosen| chosen.serves),
+        };
         if wished != self.switch.wished() {
             self.work.push_front(Work::Switch(switch::Event::Wished(wished)));
         }
     }
 
-    /// Who wished for the switch of the whole site that is under way, and why.
+    /// Who wished for the move that [`Self::tell_wish`] told of, and why.
     pub(super) fn wisher(&self) -> Option<(String, String)> {
-        let walking = self.walking.as_ref().filter(|walking| walking.walk.is_some())?;
-        Some((walking.status.by.clone(), walking.reason.clone()))
+        match self.walking.as_ref().filter(|walking| walking.walk.is_some()) {
+            Some(walking) => Some((walking.status.by.clone(), walking.reason.clone())),
+            None => self.chosen().map(|chosen| (chosen.who.clone(), chosen.reason.clone())),
+        }
+    }
+
+    /// What an operator chose at a XiVO node.
+    fn chosen(&self) -> Option<&Chosen> {
+        self.nodes.as_ref()?.registry.chosen(self.clock.now())
     }
 
     async fn carry_out_walk(&mut self, outputs: Vec<Output>) {

@@ -25,6 +25,7 @@ pub(crate) fn report(status: Status) -> NodeReport {
         media_servers: BTreeMap::new(),
         presence: None,
         wished: None,
+        chosen: None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use failover::health::Status;
 use failover::{Instant, PerSide, Side};
 use protocol::who::Who;
-use protocol::wire::{NodeReport, Role};
+use protocol::wire::{Chosen, NodeReport, Role};
 
 /// A report counts for so long: five heartbeats.
 pub const STALE: Duration = Duration::from_millis(2500);
@@ -19,6 +19,8 @@ const MOST_NODES: usize = 64;
 const MOST_ITEMS: usize = 64;
 /// A text of a node that is longer is cut.
 const MOST_CHARS: usize = 300;
+/// A choice made at a node that fell silent counts for so long: the other's start takes less.
+const CHOSEN_LATELY: Duration = Duration::from_secs(600);
 /// A certificate's end is said from so many days on.
 const SOON_DAYS: i64 = 30;
 
@@ -168,6 +170,16 @@ impl Registry {
         [Status::Stopping, Status::Inactive, Status::Faulty].into_iter().find(|status| all && said.contains(status))
     }
 
+    /// What operators chose at the XiVO nodes, if they agree. It outlasts a node that falls silent: who has a node stop
+    /// often means to switch its machine off.
+    pub fn chosen(&self, now: Instant) -> Option<&Chosen> {
+        let lately = Side::BOTH.into_iter().filter_map(|side| self.xivo(side));
+        let lately = lately.filter(|(_, known)| now < known.at + CHOSEN_LATELY);
+        let mut chosen = lately.filter_map(|(_, known)| known.report.chosen.as_ref());
+        let first = chosen.next()?;
+        chosen.all(|other| other.serves == first.serves).then_some(first)
+    }
+
     /// Both XiVO nodes say that they serve: what to say of it.
     pub fn two_actives(&self) -> Option<&str> {
         self.two_actives.as_deref()
@@ -255,7 +267,8 @@ fn tell(node: &Node, before: Option<&Known>, report: &NodeReport, news: &mut Vec
 /// Nothing a node says takes more room than it should.
 fn bounded(mut report: NodeReport) -> NodeReport {
     report.alarms.truncate(MOST_ITEMS);
-    for text in report.alarms.iter_mut().chain([&mut report.because, &mut report.version]) {
+    let chosen = report.chosen.iter_mut().flat_map(|chosen| [&mut chosen.who, &mut chosen.reason]);
+    for text in report.alarms.iter_mut().chain([&mut report.because, &mut report.version]).chain(chosen) {
         if text.chars().count() > MOST_CHARS {
             *text = text.chars().take(MOST_CHARS).collect();
         }

@@ -194,6 +194,34 @@ fn a_planned_switch_of_the_whole_site_is_booked_as_planned_by_whom_it_was_asked_
 }
 
 #[test]
+fn what_an_operator_does_at_a_node_is_booked_as_planned_and_theirs_and_uses_up_no_budget() {
+    let stage = Stage::new(Status::Active, Status::Inactive);
+    let mut watched = Watched::full(&stage);
+    for turn in 0..3 {
+        for from in Side::BOTH {
+            stage.deactivate(from, "alice", "new kernel");
+            if turn == 1 {
+                // An Edge that comes back in the middle of it knows no less.
+                watched.site.edge().kill();
+                watched.site.start_edge();
+            }
+            wait_until("traffic follows", || watched.site.live().0 == from.other().name());
+        }
+    }
+    // What the node does by itself afterwards is nobody's wish.
+    stage.fail_over(Side::Main);
+    wait_until("traffic follows", || watched.site.live().0 == "standby");
+    let history = watched.site.history();
+    let mut switched: Vec<_> = history.iter().filter(|entry| entry["event"] == "switched").collect();
+    switched.sort_by_key(|entry| entry["at"].as_str().map(str::to_owned));
+    let by: Vec<_> = switched.iter().map(|entry| (entry["by"].as_str(), entry["why"].as_str())).collect();
+    let (alices, own) = by.split_at(6);
+    assert!(alices.iter().all(|by| *by == (Some("alice"), Some("new kernel"))), "{switched:?}");
+    assert!(own.len() == 1 && own[0].0 != Some("alice"), "{switched:?}");
+    assert!(!history.iter().any(|entry| entry["event"] == "damped"), "{history:?}");
+}
+
+#[test]
 fn a_planned_switch_that_a_node_refuses_is_undone_and_says_why() {
     let stage = Stage::new(Status::Active, Status::Inactive);
     let watched = Watched::full(&stage);

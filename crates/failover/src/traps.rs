@@ -1,4 +1,4 @@
-//! The mistakes that the nodes' rules invite. Each rule that avoids one names it, and the tests make each once to see that
+//! The mistakes that the rules invite, the nodes' above all. Each rule that avoids one names it, and the tests make each once to see that
 //! the promises notice.
 
 /// A mistake.
@@ -62,6 +62,8 @@ pub(crate) enum Trap {
     OverlappingAttempts,
     /// Only a registration known to stand is taken back.
     RegistrationLeft,
+    /// A move of traffic that somebody wished for counts as the Edge's own.
+    WishIgnored,
 }
 
 /// Tells whether a test makes this mistake.

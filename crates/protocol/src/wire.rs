@@ -4,7 +4,7 @@ mod report;
 mod vote;
 
 pub use report::{
-    Guard, MediaServer, NodeReport, Presence, Role, ServiceState, Vote, Watched, Wish, WishOutcome, Wished,
+    Chosen, Guard, MediaServer, NodeReport, Presence, Role, ServiceState, Vote, Watched, Wish, WishOutcome, Wished,
 };
 pub use vote::{AnswerForm, RequestForm, SideForm, StatusForm};
 

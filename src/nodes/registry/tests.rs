@@ -36,6 +36,26 @@ fn a_node_that_falls_silent_is_told_once_and_counts_no_more() {
 }
 
 #[test]
+fn what_operators_chose_counts_while_they_agree_and_for_a_while_after_their_node_fell_silent() {
+    let mut registry = Registry::default();
+    let says = |registry: &mut Registry, side, serves: Option<Side>, ms| {
+        let chosen = serves.map(|serves| Chosen { serves, who: "alice".repeat(200), reason: String::new() });
+        let report = NodeReport { chosen, ..report(Status::Inactive) };
+        registry.take(node(Role::Xivo, side, "xivo"), report, at(ms)).unwrap();
+        registry.chosen(at(ms)).map(|chosen| chosen.serves)
+    };
+    assert_eq!(says(&mut registry, Side::Main, None, 0), None);
+    assert_eq!(says(&mut registry, Side::Main, Some(Side::Standby), 1), Some(Side::Standby));
+    assert_eq!(says(&mut registry, Side::Standby, Some(Side::Standby), 2), Some(Side::Standby));
+    assert_eq!(says(&mut registry, Side::Standby, Some(Side::Main), 3), None);
+    assert_eq!(says(&mut registry, Side::Standby, None, 4), Some(Side::Standby));
+    assert_eq!(registry.chosen(at(5)).map(|chosen| chosen.who.len()), Some(MOST_CHARS));
+    assert!(registry.chosen(at(0) + CHOSEN_LATELY).is_some());
+    assert!(registry.chosen(at(1) + CHOSEN_LATELY).is_none());
+    assert_eq!(says(&mut registry, Side::Main, None, 6), None);
+}
+
+#[test]
 fn one_of_several_cc_that_serves_is_enough_and_all_must_say_that_they_do_not() {
     let mut registry = Registry::default();
     let mut say = |name: &str, status| {

@@ -12,7 +12,7 @@ use protocol::identity::{Expected, Keyring};
 use protocol::issue::{Authority, Validity};
 use protocol::link::{Limits, Link, LinkError};
 use protocol::who::Who;
-use protocol::wire::{Ask, MediaServer, NodeReport, Role, Told, Vote, Wish, WishOutcome, Wished};
+use protocol::wire::{Ask, Chosen, MediaServer, NodeReport, Role, Told, Vote, Wish, WishOutcome, Wished};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -130,6 +130,7 @@ struct Part {
     /// Answers wishes so; none: follows.
     refuses: Option<&'static str>,
     wished: Option<Wished>,
+    chosen: Option<Chosen>,
     /// It is to serve as soon as the other does not.
     called: bool,
     accept_requests: bool,
@@ -138,8 +139,15 @@ struct Part {
 
 impl Stage {
     pub fn new(main: Status, standby: Status) -> Arc<Self> {
-        let part =
-            |status| Part { status, refuses: None, wished: None, called: false, accept_requests: true, mute: false };
+        let part = |status| Part {
+            status,
+            refuses: None,
+            wished: None,
+            chosen: None,
+            called: false,
+            accept_requests: true,
+            mute: false,
+        };
         let nodes = BTreeMap::from([(Side::Main, part(main)), (Side::Standby, part(standby))]);
         Arc::new(Self(Mutex::new(Play { nodes })))
     }
@@ -154,6 +162,19 @@ impl Stage {
 
     pub fn refuse(&self, side: Side, why: &'static str) {
         self.with(side, |part| part.refuses = Some(why));
+    }
+
+    /// An operator at a node that serves has it step back; the other is to serve.
+    pub fn deactivate(&self, side: Side, who: &str, reason: &str) {
+        let chosen = Chosen { serves: side.other(), who: who.into(), reason: reason.into() };
+        self.with(side, |part| (part.status, part.chosen) = (Status::Stopping, Some(chosen)));
+        self.with(side.other(), |part| (part.chosen, part.called) = (None, true));
+    }
+
+    /// A node dies, and the other takes over.
+    pub fn fail_over(&self, from: Side) {
+        self.with(from, |part| part.status = Status::Inactive);
+        self.with(from.other(), |part| (part.chosen, part.called) = (None, true));
     }
 
     pub fn ignore_requests(&self, side: Side) {
@@ -186,6 +207,7 @@ impl Stage {
         let state = if registered { "Registered" } else { "Unregistered" }.to_owned();
         told.media_servers = BTreeMap::from([("mds1".to_owned(), MediaServer { registered, state })]);
         told.wished = part.wished.clone();
+        told.chosen = part.chosen.clone();
         told.vote = Some(Vote {
             epoch: 3,
             guard: None,
@@ -248,5 +270,6 @@ pub fn report(status: Status) -> NodeReport {
         media_servers: BTreeMap::new(),
         presence: None,
         wished: None,
+        chosen: None,
     }
 }

@@ -8,6 +8,7 @@ use crate::health::{Diagnosis, Reason, SideHealth, State};
 use crate::names::{Explain, Names, display_numbered};
 use crate::side::Side;
 use crate::time::{Instant, Span};
+use crate::traps::{Trap, made};
 use core::fmt;
 
 /// The rule that keeps traffic where it is.
@@ -174,7 +175,7 @@ impl Switch {
             State::Unknown => Err(Standing::OtherUnknown(self.live)),
             State::Working => {
                 // Who had the live side stopped had this move made, whether or not they come to it before us.
-                if self.wished == Some(to) {
+                if self.wished == Some(to) && !made(Trap::WishIgnored) {
                     let cause = Cause::Operator { chosen: self.sides[to] };
                     return Ok(Candidate { to, kind: Kind::Planned, cause });
                 }

@@ -7,6 +7,7 @@ use super::*;
 use crate::health::{Diagnosis, SideHealth, State};
 use crate::side::Side;
 use crate::time::Instant;
+use crate::traps::{Trap, making};
 use crate::walked;
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -237,4 +238,10 @@ fn a_switch_that_observes_moves_nothing_on_any_edge() {
     let what = std::format!("switch, observe, every state, {edges} steps");
     walked::states("E1-E4, E7-E9", states, began.elapsed(), &what);
     assert!(states > 1000);
+}
+
+#[test]
+fn a_wished_move_that_is_booked_as_automatic_is_noticed() {
+    let caught = making(Some(Trap::WishIgnored), || std::panic::catch_unwind(|| walk(SMALL))).is_err();
+    walked::mistake("WishIgnored", caught, "whose move");
 }

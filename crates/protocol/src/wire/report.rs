@@ -68,6 +68,22 @@ pub struct NodeReport {
     /// What became of the newest wish.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wished: Option<Wished>,
+    /// What an operator lately chose for a XiVO node, while the node still goes by it: the Edge books a move of traffic
+    /// that follows from it as theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Chosen>,
+}
+
+/// An operator's choice at a XiVO node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chosen {
+    /// The side that is to serve by it.
+    #[serde(with = "SideForm")]
+    pub serves: Side,
+    /// Who chose.
+    pub who: String,
+    /// Why, in their words; may be empty.
+    pub reason: String,
 }
 
 /// How a service of a node is.

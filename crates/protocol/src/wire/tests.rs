@@ -65,6 +65,7 @@ fn the_largest_report_fits_a_frame() {
         media_servers: (0..64).map(|i| (name(i), server.clone())).collect::<BTreeMap<_, _>>(),
         presence: None,
         wished: None,
+        chosen: None,
     };
     let call = Call { id: u64::MAX, ask: Ask::Report(Box::new(report)) };
     same(&call);

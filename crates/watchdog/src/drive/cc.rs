@@ -2,7 +2,7 @@
 
 use super::alarms::Alarms;
 use super::serving::Serving;
-use super::show::{Doings, Line, Shown, Who, ended, millis, note, running, settle};
+use super::show::{Doings, Line, Requested, Shown, Who, ended, millis, note, running, settle};
 use crate::control::api::Followed;
 use crate::hands::clock;
 use crate::hands::pulse::{Felt, Pulse, Watching, Works};
@@ -185,6 +185,6 @@ impl Cc {
             epoch: self.heard.as_ref().map_or(0, |(watched, _)| watched.epoch),
             heard_ms_ago: self.heard.as_ref().map(|(_, at)| millis(clock::now().since(*at))),
         });
-        self.shown.show(view, None);
+        self.shown.show(view, Requested::default());
     }
 }

@@ -1,7 +1,7 @@
 //! Drives an MDS node: tells who is registered with it, and shouts when both nodes are.
 
 use super::alarms::Alarms;
-use super::show::{Doings, Shown, Who, note, settle};
+use super::show::{Doings, Requested, Shown, Who, note, settle};
 use crate::hands::asterisk::{Asterisk, Present};
 use crate::hands::clock;
 use crate::state::{Journal, Kind};
@@ -78,7 +78,7 @@ impl Mds {
             Claims::Both => (true, true),
         };
         view.presence = Some(Presence { main, standby, conflict: self.holder.has_conflict() });
-        self.shown.show(view, None);
+        self.shown.show(view, Requested::default());
     }
 
     fn mute(&mut self, why: String) {

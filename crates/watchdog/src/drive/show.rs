@@ -10,7 +10,7 @@ use failover::duty::Outcome;
 use failover::health::Status;
 use failover::{Instant, Side};
 use protocol::link::{Link, State};
-use protocol::wire::{NodeReport, Role, Vote, Wished};
+use protocol::wire::{Chosen, NodeReport, Role, Vote, Wished};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,6 +39,15 @@ pub(super) struct Shown {
     pub(super) reports: watch::Sender<Arc<NodeReport>>,
     pub(super) edge: Option<Line>,
     pub(super) metrics: Arc<Metrics>,
+}
+
+/// What operators asked of a XiVO node.
+#[derive(Debug, Default)]
+pub(super) struct Requested {
+    /// What became of the Edge's newest wish.
+    pub(super) wished: Option<Wished>,
+    /// What holds of what was lately chosen.
+    pub(super) chosen: Option<Chosen>,
 }
 
 /// What a node does, since when and why.
@@ -89,10 +98,10 @@ impl Who {
 
 impl Shown {
     /// Shows it. The Edge is told at once when something changed that is not a mere count of time.
-    pub(super) fn show(&self, mut view: StatusView, wished: Option<Wished>) {
+    pub(super) fn show(&self, mut view: StatusView, requested: Requested) {
         view.edge = self.edge.as_ref().map(Line::view);
         self.metrics.show(&view);
-        let report = report(&view, wished);
+        let report = report(&view, requested);
         self.reports.send_if_modified(|before| {
             let changed = **before != report;
             if changed {
@@ -105,7 +114,7 @@ impl Shown {
 }
 
 /// What the Edge is told of a status.
-pub(super) fn report(view: &StatusView, wished: Option<Wished>) -> NodeReport {
+pub(super) fn report(view: &StatusView, requested: Requested) -> NodeReport {
     let vote = view.duty.as_ref().map(|duty| Vote {
         epoch: duty.epoch,
         guard: duty.guard.clone(),
@@ -129,7 +138,8 @@ pub(super) fn report(view: &StatusView, wished: Option<Wished>) -> NodeReport {
         vote,
         media_servers: view.duty.as_ref().map(|duty| duty.media_servers.clone()).unwrap_or_default(),
         presence: view.presence.clone(),
-        wished,
+        wished: requested.wished,
+        chosen: requested.chosen,
     }
 }
 

@@ -189,7 +189,7 @@ impl Base {
         orders: Option<mpsc::Sender<Order>>,
     ) -> Shown {
         let first = self.who.view(doings, &Alarms::default(), Vec::new());
-        let (reports, reported) = watch::channel(Arc::new(show::report(&first, None)));
+        let (reports, reported) = watch::channel(Arc::new(show::report(&first, show::Requested::default())));
         let (view, seen) = watch::channel(Arc::new(first));
         if let Some(edge) = &edge {
             tokio::spawn(reporter::report(edge.link.clone(), reported, heartbeat, wishes));
@@ -304,6 +304,7 @@ impl Base {
             operator: None,
             wishes: wished,
             wished: None,
+            chosen: None,
             echo,
             peer_host,
             anchors,

@@ -29,7 +29,7 @@ use failover::health::Status;
 use failover::lease::{Answer, Report};
 use failover::register::Service;
 use protocol::identity::Keyring;
-use protocol::wire::{Watched, Wish, Wished};
+use protocol::wire::{Chosen, Watched, Wish, Wished};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -94,6 +94,8 @@ pub(super) struct Xivo {
     pub(super) operator: Option<Operator>,
     pub(super) wishes: mpsc::Receiver<Wish>,
     pub(super) wished: Option<Wished>,
+    /// Which side an operator chose last, and when.
+    pub(super) chosen: Option<(Chosen, Instant)>,
 
     pub(super) echo: Echo,
     pub(super) peer_host: IpAddr,

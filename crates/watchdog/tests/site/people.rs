@@ -15,6 +15,11 @@ async fn w7_an_operator_moves_telephony_and_every_act_is_in_the_journal() {
     let (code, text) = site.get("main-xivo").verb(&["deactivate", "--reason", "new kernel"]);
     assert_eq!(code, 0, "{text}");
     site.settles_on(&ON_STANDBY).await;
+    let told = |site: &Site| site.witness.report("main-xivo").and_then(|report| report.chosen);
+    site.until("the Edge is told whose choice it is", || {
+        told(&site).is_some_and(|chosen| chosen.serves == failover::Side::Standby && chosen.reason == "new kernel")
+    })
+    .await;
     let heard = |site: &Site| site.nodes[0].status()["voters"]["peer"]["status"] == "active";
     site.until("main hears that standby serves", || heard(&site)).await;
     let (code, text) = site.get("main-xivo").verb(&["activate"]);
@@ -24,6 +29,8 @@ async fn w7_an_operator_moves_telephony_and_every_act_is_in_the_journal() {
     let (code, text) = site.get("main-xivo").verb(&["activate"]);
     assert_eq!(code, 0, "{text}");
     site.settles_on(&ON_MAIN).await;
+    let told = told(&site).unwrap();
+    assert_eq!((told.serves, told.reason.as_str()), (failover::Side::Main, ""));
     let (_, history) = site.get("main-xivo").verb(&["history"]);
     assert!(history.contains("deactivate") && history.contains("new kernel"), "{history}");
 }

@@ -10,11 +10,11 @@ use crate::hands::pulse::Watching;
 use crate::hands::services::Order;
 use crate::state::{Entry, Kind, Time};
 use failover::Instant;
-use failover::duty::{Event, Outcome, Output, Phones, StartReason, Why};
+use failover::duty::{Act, Event, Outcome, Output, Phones, StartReason, Why};
 use failover::health::Status;
 use failover::lease::{Answer, Ruling};
 use failover::register::Service;
-use protocol::wire::WishOutcome;
+use protocol::wire::{Chosen, WishOutcome};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ impl Xivo {
                     self.alarms.two_actives(clock::now());
                     self.tell(Kind::Alarm, &output.to_string());
                 }
-                Output::Acted(act) => self.acted(&act.to_string()),
+                Output::Acted(act) => self.acted(act),
                 Output::Refused { act, reason } => self.refused(&act.to_string(), &reason.to_string()),
             }
         }
@@ -222,12 +222,23 @@ impl Xivo {
         crate::systemd::status(&text);
     }
 
-    fn acted(&mut self, act: &str) {
+    fn acted(&mut self, act: Act) {
         let Some(operator) = self.operator.take() else { return };
-        self.journal.append(Entry::new(Kind::Act, act).by(&operator.who, &operator.reason));
+        let serves = match act {
+            Act::Activate | Act::ForceActivate => Some(self.settings.side),
+            Act::Deactivate => Some(self.settings.side.other()),
+            Act::HandOver { to } => Some(to),
+            Act::Freeze | Act::Resume | Act::Mode(_) | Act::Failback(_) => None,
+        };
+        if let Some(serves) = serves {
+            let chosen = Chosen { serves, who: operator.who.clone(), reason: operator.reason.clone() };
+            self.chosen = Some((chosen, clock::now()));
+        }
+        let act = act.to_string();
+        self.journal.append(Entry::new(Kind::Act, &*act).by(&operator.who, &operator.reason));
         match operator.reply {
             Waits::Here(reply) => {
-                let (act, written) = (act.to_owned(), self.disk.written(ACT_LIMIT));
+                let written = self.disk.written(ACT_LIMIT);
                 tokio::spawn(async move {
                     let kept = written.await;
                     let _ = reply.send(match kept {

@@ -3,16 +3,20 @@
 use super::Xivo;
 use crate::control::api::{DutyView, FenceState, FenceView, IcmpSocket, IcmpView, Link, VoterView, Voters};
 use crate::drive::replication::Replicates;
-use crate::drive::show::{Line, millis, running};
+use crate::drive::show::{Line, Requested, millis, running};
 use crate::hands::clock;
 use crate::hands::echo::{Answering, Socket};
 use crate::hands::fence;
 use crate::hands::pulse::Works;
 use crate::state::Kind;
-use failover::duty::{Elector, Guard, Requests, Witness};
+use failover::duty::{Choice, Elector, Guard, Requests, Witness};
 use failover::health::Status;
-use protocol::wire::{self, ServiceState, Watched};
+use protocol::wire::{self, Chosen, ServiceState, Watched};
 use std::time::Duration;
+
+/// What an operator chose is told to the Edge for so long: a stop, a start and the contact centre's start take half of it at
+/// most. Traffic that moves later moves for another reason, though the choice may hold for months on a manual node.
+const CHOSEN_LATELY: Duration = Duration::from_secs(600);
 
 impl Xivo {
     /// Shows everything that changed since the last event: to the followers, the Edge, and whoever asks.
@@ -46,7 +50,19 @@ impl Xivo {
         }
         view.running = running(&self.worker, &mut self.doing_since);
         view.duty = Some(self.duty_view(unfit.is_none()));
-        self.shown.show(view, self.wished.clone());
+        self.shown.show(view, Requested { wished: self.wished.clone(), chosen: self.chosen() });
+    }
+
+    /// What an operator lately chose, as long as the node goes by it.
+    fn chosen(&self) -> Option<Chosen> {
+        let (chosen, at) = self.chosen.as_ref()?;
+        let here = self.settings.side;
+        let serves = match self.duty.memory().wishes.choice {
+            Choice::None => return None,
+            Choice::Serve => here,
+            Choice::StepBack => here.other(),
+        };
+        (serves == chosen.serves && clock::now() < *at + CHOSEN_LATELY).then(|| chosen.clone())
     }
 
     /// Says so when nobody who votes answers an inactive node, and when a serving one has no majority.
