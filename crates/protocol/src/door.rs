@@ -3,7 +3,7 @@
 mod strangers;
 
 use self::strangers::{Stranger, Strangers};
-use crate::frames;
+use crate::frames::{self, Connection};
 use crate::identity::{Keyring, read};
 use crate::who::Who;
 use crate::wire::{Ask, Call, Reply, Told, VERSION};
@@ -44,8 +44,15 @@ pub trait Handler: Send + Sync + 'static {
 /// A door.
 #[derive(Debug)]
 pub struct Door {
-    listener: TcpListener,
+    listener: Listener,
     keyring: Arc<Keyring>,
+}
+
+#[derive(Debug)]
+enum Listener {
+    Tcp(TcpListener),
+    #[cfg(feature = "played")]
+    Played(crate::played::Doorway),
 }
 
 /// Those that have shown their certificate.
@@ -64,12 +71,16 @@ impl Door {
     /// # Errors
     /// When the address cannot be had.
     pub async fn open(address: SocketAddr, keyring: Arc<Keyring>) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::bind(address).await?, keyring })
+        #[cfg(feature = "played")]
+        if let Some(net) = crate::played::net() {
+            return Ok(Self { listener: Listener::Played(net.listen(address)?), keyring });
+        }
+        Ok(Self { listener: Listener::Tcp(TcpListener::bind(address).await?), keyring })
     }
 
     /// Takes a listener that is open.
     pub const fn from_listener(listener: TcpListener, keyring: Arc<Keyring>) -> Self {
-        Self { listener, keyring }
+        Self { listener: Listener::Tcp(listener), keyring }
     }
 
     /// Returns where it listens.
@@ -77,17 +88,26 @@ impl Door {
     /// # Errors
     /// When the system does not tell.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        match &self.listener {
+            Listener::Tcp(listener) => listener.local_addr(),
+            #[cfg(feature = "played")]
+            Listener::Played(doorway) => Ok(doorway.address),
+        }
     }
 
     /// Answers calls for ever; drop it to close the door and every connection.
     pub async fn serve<H: Handler>(self, handler: Arc<H>) {
+        let listener = match self.listener {
+            Listener::Tcp(listener) => listener,
+            #[cfg(feature = "played")]
+            Listener::Played(doorway) => return play(doorway, handler).await,
+        };
         let strangers = Strangers::default();
         let inside = Inside { places: Arc::new(Semaphore::new(CONNECTIONS)), connected: Connected::default() };
         let mut tasks = tokio::task::JoinSet::new();
         loop {
             while tasks.try_join_next().is_some() {}
-            let (stream, address) = match self.listener.accept().await {
+            let (stream, address) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of descriptors, most likely: it passes, and a busy loop helps nobody.
@@ -137,7 +157,7 @@ async fn welcome<H: Handler>(
     let Ok(_open) = inside.places.try_acquire() else { return Err(format!("too many connections, {who} is one more")) };
     let place = Place::take(&who, &inside.connected);
     tokio::select! {
-        () = converse(stream, &who, handler) => {}
+        () = converse(frames::framed(stream), &who, handler) => {}
         () = place.leave.notified() => {}
     }
     Ok(())
@@ -209,11 +229,19 @@ impl Drop for Place<'_> {
 }
 
 /// Answers calls in any order until the caller goes or breaks the rules.
-async fn converse<H: Handler>(stream: tokio_rustls::server::TlsStream<TcpStream>, who: &Who, handler: &H) {
-    let (mut replies, mut calls) = frames::framed(stream).split();
+async fn converse<H: Handler>(connection: Connection, who: &Who, handler: &H) {
+    let (mut replies, mut calls) = connection.split();
     let mut open = FuturesUnordered::new();
     loop {
         tokio::select! {
+            // Whoever has been answered makes room for the next.
+            biased;
+            Some(reply) = open.next(), if !open.is_empty() => {
+                let Ok(frame) = frames::write(&reply) else { return };
+                if !matches!(timeout(WRITE, replies.send(frame)).await, Ok(Ok(()))) {
+                    return;
+                }
+            }
             call = timeout(IDLE, calls.next()), if open.len() < CALLS => {
                 let Ok(Some(Ok(frame))) = call else { return };
                 match frames::read::<Call>(&frame) {
@@ -224,12 +252,21 @@ async fn converse<H: Handler>(stream: tokio_rustls::server::TlsStream<TcpStream>
                     }
                 }
             }
-            Some(reply) = open.next(), if !open.is_empty() => {
-                let Ok(frame) = frames::write(&reply) else { return };
-                if !matches!(timeout(WRITE, replies.send(frame)).await, Ok(Ok(()))) {
-                    return;
-                }
-            }
         }
+    }
+}
+
+/// Answers those that a simulation lets in: they are who it says.
+#[cfg(feature = "played")]
+async fn play<H: Handler>(mut doorway: crate::played::Doorway, handler: Arc<H>) {
+    let mut tasks = tokio::task::JoinSet::new();
+    while let Some((who, stream)) = doorway.callers.recv().await {
+        while tasks.try_join_next().is_some() {}
+        let handler = Arc::clone(&handler);
+        let answer = async move { converse(frames::framed(stream), &who, &*handler).await };
+        match host::played::current() {
+            Some(host) => tasks.spawn(host.task(answer)),
+            None => tasks.spawn(answer),
+        };
     }
 }

@@ -5,11 +5,20 @@ use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
+/// A stream between two that know each other: TLS over TCP, unless a simulation carries it.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// A connection that carries frames.
+pub(crate) type Connection = Framed<Box<dyn Stream>, LengthDelimitedCodec>;
+
 /// Frames over a stream; a longer one than [`FRAME_BYTES`] ends the connection.
-pub(crate) fn framed<S: tokio::io::AsyncRead + tokio::io::AsyncWrite>(stream: S) -> Framed<S, LengthDelimitedCodec> {
-    LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES).new_framed(stream)
+pub(crate) fn framed(stream: impl Stream + 'static) -> Connection {
+    LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES).new_framed(Box::new(stream))
 }
 
 pub(crate) fn write<T: Serialize>(message: &T) -> io::Result<Bytes> {

@@ -15,5 +15,7 @@ pub mod identity;
 #[cfg(feature = "issue")]
 pub mod issue;
 pub mod link;
+#[cfg(feature = "played")]
+pub mod played;
 pub mod who;
 pub mod wire;

@@ -4,7 +4,7 @@
 //! turns, and a vote that one has not answered at once is asked on the next as well. On a wire that loses a third of all
 //! packets one connection stands still for seconds every minute; several hardly ever do so together.
 
-use crate::frames;
+use crate::frames::{self, Connection};
 use crate::identity::{Expected, Keyring};
 use crate::wire::{Ask, Call, Reply, Told};
 use failover::lease;
@@ -23,8 +23,6 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 /// Calls that may wait for the connection, and calls that may be unanswered: each caller has a few at most.
 const CALLS: usize = 32;
@@ -103,7 +101,7 @@ impl Link {
             let (calls, queue) = mpsc::channel(CALLS);
             let (state, seen) = watch::channel(State::Idle);
             let line = Line { address, expected, keyring: Arc::clone(&keyring), limits, queue, state, next: 0 };
-            tokio::spawn(line.run());
+            host::spawn(line.run());
             Lane { calls, state: seen }
         };
         Self { lanes: (0..limits.lanes.get()).map(lane).collect(), turn: Arc::default() }
@@ -165,8 +163,6 @@ impl Lane {
     }
 }
 
-type Connection = Framed<TlsStream<TcpStream>, LengthDelimitedCodec>;
-
 /// The task behind a lane.
 struct Line {
     address: SocketAddr,
@@ -210,6 +206,10 @@ impl Line {
     }
 
     async fn dial(&self) -> io::Result<Connection> {
+        #[cfg(feature = "played")]
+        if let Some(net) = crate::played::net() {
+            return Ok(frames::framed(net.dial(self.address).await?));
+        }
         let config = self.keyring.current().client(self.expected).map_err(io::Error::other)?;
         let stream = TcpStream::connect(self.address).await?;
         frames::tune(&stream)?;
@@ -235,10 +235,8 @@ impl Line {
             // Ids grow with time: the first is the oldest.
             let oldest = open.first_key_value().map(|(_, (since, _))| *since + self.limits.silence);
             tokio::select! {
-                call = self.queue.recv() => match call {
-                    Some(call) => todo = Some(call),
-                    None => return None,
-                },
+                // What was answered while this process stood still is no silence.
+                biased;
                 frame = connection.next() => match frame {
                     Some(Ok(frame)) => match frames::read::<Reply>(&frame) {
                         Ok(Reply { id, answer }) => {
@@ -250,6 +248,10 @@ impl Line {
                     },
                     Some(Err(error)) => break self.explain(&error),
                     None => break format!("{} closed the connection", self.address),
+                },
+                call = self.queue.recv() => match call {
+                    Some(call) => todo = Some(call),
+                    None => return None,
                 },
                 () = sleep_until(oldest.unwrap_or_else(Instant::now)), if oldest.is_some() => {
                     break format!("{} has not answered for {:?}", self.address, self.limits.silence);

@@ -35,9 +35,21 @@ impl Control {
         let group = doors::group(GROUP).map(|_| GROUP);
         Ok(Self { socket: Socket::bind(path, group).await? })
     }
+}
 
+/// Where operators look and act.
+pub trait Operators: Send + 'static {
     /// Serves until the future is dropped. Without `orders` (a node that does not vote) acts are refused.
-    pub async fn serve(
+    fn serve(
+        self,
+        status: watch::Receiver<Arc<StatusView>>,
+        journal: Journal,
+        orders: Option<mpsc::Sender<Order>>,
+    ) -> impl Future<Output = ()> + Send + 'static;
+}
+
+impl Operators for Control {
+    async fn serve(
         self,
         status: watch::Receiver<Arc<StatusView>>,
         journal: Journal,

@@ -58,6 +58,21 @@ pub enum StateError {
     Document(DocumentError),
 }
 
+/// Where a node's memory is kept.
+pub trait Keep: Send + Sync + 'static {
+    /// Writes the memory; returns once it would survive a power cut. Blocks on the disk.
+    ///
+    /// # Errors
+    /// What the system says; what was written before is whole.
+    fn persist(&self, memory: &duty::Memory) -> io::Result<()>;
+}
+
+impl Keep for State {
+    fn persist(&self, memory: &duty::Memory) -> io::Result<()> {
+        DOCUMENT.save(&self.path, &MemoryForm::from(*memory))
+    }
+}
+
 impl State {
     /// Opens the directory, which is made if missing, and reads what is remembered; nothing if it was never written or the
     /// disk was lost.
@@ -75,14 +90,6 @@ impl State {
             other => StateError::Document(other),
         })?;
         Ok((Self { path, _lock: lock }, memory.map(duty::Memory::from)))
-    }
-
-    /// Writes the memory; returns once it would survive a power cut. Blocks on the disk.
-    ///
-    /// # Errors
-    /// What the system says; what was written before is whole.
-    pub fn persist(&self, memory: &duty::Memory) -> io::Result<()> {
-        DOCUMENT.save(&self.path, &MemoryForm::from(*memory))
     }
 
     /// The file.

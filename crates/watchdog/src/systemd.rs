@@ -16,6 +16,8 @@ pub fn status(status: &str) {
 
 /// The decision loop turns: to be told every [`beat`], by that loop itself.
 pub fn alive() {
+    #[cfg(test)]
+    crate::hands::played::turned();
     tell(&[NotifyState::Watchdog]);
 }
 

@@ -8,7 +8,7 @@ use super::ask::{Desk, Trouble};
 use super::*;
 use crate::config::Config;
 use crate::control::tests::view;
-use crate::control::{Control, ORDERS};
+use crate::control::{Control, ORDERS, Operators};
 use crate::state::{Entry, Journal, Kind};
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {

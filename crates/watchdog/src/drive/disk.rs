@@ -2,7 +2,7 @@
 
 use crate::hands::clock;
 use crate::metrics::Metrics;
-use crate::state::State;
+use crate::state::Keep;
 use failover::Instant;
 use failover::duty::Memory;
 use std::io;
@@ -47,7 +47,7 @@ impl Done {
 }
 
 impl Disk {
-    pub(super) fn start(state: State, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn start(state: impl Keep, metrics: Arc<Metrics>) -> Self {
         let state = Arc::new(state);
         Self::with(metrics, move |memory| {
             let state = Arc::clone(&state);
@@ -61,7 +61,7 @@ impl Disk {
     {
         let (wanted, told) = watch::channel(None);
         let (publish, done) = watch::channel(Done::default());
-        tokio::spawn(keep(told, publish, metrics, write));
+        host::spawn(keep(told, publish, metrics, write));
         Self { wanted, done }
     }
 
@@ -116,8 +116,7 @@ async fn keep<W>(
         loop {
             let Some(wanted) = *told.borrow_and_update() else { break };
             let began = clock::now();
-            let written = tokio::task::spawn_blocking(write(wanted.memory)).await;
-            let written = written.unwrap_or_else(|error| Err(io::Error::other(error)));
+            let written = host::blocking(write(wanted.memory)).await;
             metrics.persisted(&written, clock::now().since(began));
             let Err(error) = written else {
                 publish.send_replace(Done { number: wanted.number, failed: None });

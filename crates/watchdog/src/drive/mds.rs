@@ -42,6 +42,7 @@ impl Mds {
             self.show();
             crate::systemd::alive();
             tokio::select! {
+                biased;
                 () = sleep(self.every) => {}
                 _ = end.changed() => {}
             }

@@ -47,7 +47,7 @@ impl Watch {
     pub(super) fn start(spec: OutsideSpec, services: Services, fit: Option<CommandSpec>) -> Self {
         let (inactive, told) = watch::channel(false);
         let (sender, seen) = mpsc::channel(4);
-        tokio::spawn(watch_over(spec.clone(), services, fit, told, sender.clone()));
+        host::spawn(watch_over(spec.clone(), services, fit, told, sender.clone()));
         Self { spec, inactive, sender, seen }
     }
 
@@ -64,7 +64,7 @@ impl Watch {
     /// Looks, shortly, into why telephony ended; what is seen comes by [`Watch::seen`].
     pub(super) fn look_into(&self, detail: String) {
         let (spec, sender) = (self.spec.clone(), self.sender.clone());
-        tokio::spawn(async move {
+        host::spawn(async move {
             let outside = timeout(LOOK_LIMIT, spec.look()).await.unwrap_or_default();
             let _ = sender.send(Seen::Death { outside, detail }).await;
         });
@@ -96,6 +96,7 @@ async fn watch_over(
             return;
         }
         tokio::select! {
+            biased;
             () = tokio::time::sleep(EVERY) => {}
             gone = seen.closed() => return gone,
         }

@@ -37,7 +37,7 @@ impl Registrations {
             ..Settings::new(count)
         };
         let task = Task { asterisk: Arc::new(asterisk), objects: objects.into(), publish };
-        tokio::spawn(task.run(settings, told));
+        host::spawn(task.run(settings, told));
         Self { service, state, unregistering }
     }
 
@@ -71,6 +71,7 @@ impl Task {
         loop {
             let deadline = registrar.deadline();
             let event = tokio::select! {
+                biased;
                 changed = told.changed() => match changed {
                     Ok(()) => match *told.borrow_and_update() {
                         Some(service) => Event::Service(service),
@@ -121,7 +122,7 @@ impl Task {
     fn attempt(&self, attempt: Attempt, limit: Duration, ended: &mpsc::Sender<(Attempt, Outcome)>, act: Act) {
         let Some((_, object)) = self.objects.get(attempt.mds.index()) else { return };
         let (asterisk, object, ended) = (Arc::clone(&self.asterisk), object.clone(), ended.clone());
-        tokio::spawn(async move {
+        host::spawn(async move {
             // The machine gives an attempt up at its limit; it must not take effect later.
             let done = tokio::time::timeout(limit, carry_out(&asterisk, &object, act)).await;
             let _ = ended.try_send((attempt, done.unwrap_or(Outcome::Failed)));

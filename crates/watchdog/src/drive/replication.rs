@@ -31,7 +31,7 @@ impl Replication {
     pub(super) fn start(hold: CommandSpec, resume: CommandSpec) -> Self {
         let (wanted, told) = watch::channel(None);
         let (failure, failed) = watch::channel(None);
-        tokio::spawn(keep(hold, resume, told, failure));
+        host::spawn(keep(hold, resume, told, failure));
         Self { wanted, failed }
     }
 
@@ -66,6 +66,7 @@ async fn keep(
             }
             failure.send_replace(Some(format!("the replication cannot be {what}: {}", ran.summary())));
             tokio::select! {
+                biased;
                 () = sleep(AGAIN) => {}
                 changed = told.changed() => if changed.is_err() { return },
             }

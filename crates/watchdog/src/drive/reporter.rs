@@ -34,6 +34,7 @@ pub(super) async fn report(
         }
         sleep(PACE).await;
         tokio::select! {
+            biased;
             changed = reports.changed() => if changed.is_err() { return },
             () = sleep(heartbeat) => {}
         }

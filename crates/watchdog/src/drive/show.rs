@@ -184,5 +184,5 @@ pub(super) fn note(journal: &Journal, kind: Kind, text: &str) {
 /// Waits for the journal's disk, shortly: the next watchdog comes soon, and the lease does not wait.
 pub(super) async fn settle(journal: &Journal) {
     let journal = journal.clone();
-    let _ = tokio::task::spawn_blocking(move || journal.flush(Duration::from_millis(100))).await;
+    let _ = host::blocking(move || Ok(journal.flush(Duration::from_millis(100)))).await;
 }

@@ -17,14 +17,14 @@ use super::voters::Voters;
 use super::xivo::{Xivo, show::fence_state};
 use crate::config::{CcConfig, Config, MdsConfig, Role, XivoConfig};
 use crate::control::api::Order;
-use crate::control::{Control, ORDERS};
+use crate::control::{Control, ORDERS, Operators};
 use crate::hands::clock;
 use crate::hands::echo::{Echo, EchoSpec};
 use crate::hands::fence::{Fence, FenceError, Install};
 use crate::hands::pulse::Pulse;
 use crate::hands::services::{Found as Looked, Services, reap};
 use crate::metrics::{Metrics, MetricsDoor, MetricsDoorError};
-use crate::state::{self, Journal, Kind, State, StateError};
+use crate::state::{self, Journal, Keep, Kind, State, StateError};
 use doors::SocketError;
 use failover::duty::{Duty, Found, PerElector};
 use failover::follow::Follower;
@@ -185,16 +185,16 @@ impl Base {
         edge: Option<Line>,
         heartbeat: Duration,
         wishes: Option<mpsc::Sender<Wish>>,
-        control: Control,
+        control: impl Operators,
         orders: Option<mpsc::Sender<Order>>,
     ) -> Shown {
         let first = self.who.view(doings, &Alarms::default(), Vec::new());
         let (reports, reported) = watch::channel(Arc::new(show::report(&first, show::Requested::default())));
         let (view, seen) = watch::channel(Arc::new(first));
         if let Some(edge) = &edge {
-            tokio::spawn(reporter::report(edge.link.clone(), reported, heartbeat, wishes));
+            host::spawn(reporter::report(edge.link.clone(), reported, heartbeat, wishes));
         }
-        tokio::spawn(control.serve(seen, self.journal.clone(), orders));
+        host::spawn(control.serve(seen, self.journal.clone(), orders));
         Shown { view, reports, edge, metrics: Arc::clone(&self.metrics) }
     }
 
@@ -202,9 +202,9 @@ impl Base {
         self,
         config: &Config,
         xivo: &XivoConfig,
-        kept: State,
+        kept: impl Keep,
         memory: Option<failover::duty::Memory>,
-        control: Control,
+        control: impl Operators,
     ) -> Result<(), RunError> {
         let (settings, timing) = (xivo.duty, xivo.duty.timing);
         let (handover, left) =
@@ -248,7 +248,7 @@ impl Base {
         let address = xivo.listen;
         let door = Door::open(address, Arc::clone(&self.keyring)).await;
         let door = door.map_err(|source| RunError::Listen { address, source })?;
-        let serving = tokio::spawn(door.serve(Arc::new(porter)));
+        let serving = host::spawn(door.serve(Arc::new(porter)));
 
         let anchors = specs::anchors(xivo);
         let peer_host = xivo.peer.ip();
@@ -338,7 +338,7 @@ impl Base {
         }
     }
 
-    async fn cc(self, config: &Config, cc: &CcConfig, control: Control) -> Result<(), RunError> {
+    async fn cc(self, config: &Config, cc: &CcConfig, control: impl Operators) -> Result<(), RunError> {
         let probe = cc.ready.as_ref().map(specs::ready).transpose()?;
         let services = Services::new(specs::services(&cc.services, probe.clone(), config.runtime(RUNNING)));
         let found = if services.look().await == Looked::Stopped { Found::Stopped } else { Found::Running };
@@ -349,7 +349,7 @@ impl Base {
         let limits = Limits { dial: cc.heartbeat, silence: WATCH_HOLD + cc.heartbeat * 2, lanes: NonZeroU8::MIN };
         let line = self.line(cc.xivo, Expected::Xivo(cc.side), limits);
         let (heard, xivo) = mpsc::channel(4);
-        tokio::spawn(watch_xivo(line.link.clone(), heard));
+        host::spawn(watch_xivo(line.link.clone(), heard));
         let edge = cc.edge.map(|address| self.line(address, Expected::Edge, limits));
         let doings = Doings::new(follower.status(), "the watchdog began");
         let shown = self.show(&doings, edge, cc.heartbeat, None, control, None);
@@ -378,7 +378,7 @@ impl Base {
         Ok(())
     }
 
-    async fn mds(self, config: &MdsConfig, control: Control) -> Result<(), RunError> {
+    async fn mds(self, config: &MdsConfig, control: impl Operators) -> Result<(), RunError> {
         let limits = Limits { dial: config.heartbeat, silence: config.heartbeat * 4, lanes: NonZeroU8::MIN };
         let edge = config.edge.map(|address| self.line(address, Expected::Edge, limits));
         let doings = Doings::new(Status::Active, "the watchdog began");
@@ -405,5 +405,5 @@ impl Base {
 
 /// Above any campaign this node ever counted, also when its disk was lost: milliseconds of the Unix epoch.
 fn campaign_base() -> u64 {
-    u64::try_from(state::Time::now().unix_ms()).unwrap_or(0)
+    host::unix_ms()
 }

@@ -52,7 +52,7 @@ impl Voters {
     pub(super) fn ask(&self, voter: Elector, request: Request, sent: Instant) {
         let Some(link) = self.lines[voter].as_ref().map(|line| line.link.clone()) else { return };
         let (answers, limit) = (self.answers.clone(), self.limit);
-        tokio::spawn(async move {
+        host::spawn(async move {
             let told = match timeout(limit, link.ask(Ask::Vote(request))).await {
                 Ok(Ok(Told::Vote(answer))) => Ok(answer),
                 Ok(Ok(Told::Refused { reason })) => Err(reason),

@@ -123,6 +123,10 @@ pub(super) struct Run<'a> {
 
 impl Run<'_> {
     pub(super) async fn until(self, killed: impl Future<Output = ()>) -> Ran {
+        #[cfg(test)]
+        if let Some(stage) = super::played::stage() {
+            return super::played::run(&*stage, self, killed).await;
+        }
         let began = Instant::now();
         // Declared before the group: it is removed when that is dead.
         let _record;
@@ -177,6 +181,7 @@ impl Run<'_> {
 async fn end(group: &mut Group, grace: Duration, killed: impl Future<Output = ()>) {
     if !grace.is_zero() {
         tokio::select! {
+            biased;
             () = group.terminate(grace) => {}
             () = killed => {}
         }

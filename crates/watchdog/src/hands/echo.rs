@@ -69,13 +69,17 @@ pub struct Echo {
     pub v4: Socket,
     /// For IPv6.
     pub v6: Socket,
-    began: Instant,
-    answers: watch::Receiver<Answers>,
+    pub(super) began: Instant,
+    pub(super) answers: watch::Receiver<Answers>,
 }
 
 impl Echo {
     /// Opens the sockets and starts to ask. Needs a tokio runtime.
     pub fn start(spec: EchoSpec) -> Self {
+        #[cfg(test)]
+        if let Some(stage) = super::played::stage() {
+            return super::played::echo(stage, spec);
+        }
         let mut targets = spec.targets;
         targets.truncate(TARGETS);
         let open = |family: Family| match targets.iter().any(|target| family.holds(*target)) {
@@ -88,7 +92,7 @@ impl Echo {
         // A period of zero would be a flood, and a panic.
         let period = spec.interval.max(Duration::from_millis(10));
         let asker = Asker { sockets: [socket4, socket6], targets, period, tell, asked: VecDeque::new(), next: 0 };
-        tokio::spawn(asker.ask());
+        host::spawn(asker.ask());
         Self { v4, v6, began: clock::now(), answers }
     }
 
@@ -128,6 +132,7 @@ impl Asker {
         loop {
             let [v4, v6] = &self.sockets;
             let answer = tokio::select! {
+                biased;
                 () = self.tell.closed() => return,
                 _ = rounds.tick() => None,
                 answer = receive(v4.as_ref(), &token) => answer,

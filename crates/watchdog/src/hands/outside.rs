@@ -27,6 +27,10 @@ pub struct Outside {
 impl OutsideSpec {
     /// Returns the files that dpkg and apt lock.
     pub fn package_locks() -> Vec<PathBuf> {
+        #[cfg(test)]
+        if super::played::stage().is_some() {
+            return Vec::new();
+        }
         ["/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock"].map(PathBuf::from).to_vec()
     }
 

@@ -85,7 +85,7 @@ impl Pulse {
         spec.probe = spec.probe.map(|probe| Arc::new(probe::Check { time_limit, ..probe::Check::clone(&probe) }));
         let (watching, told) = watch::channel(Watching::Off);
         let (tell, felt) = watch::channel(Felt::not_watched());
-        tokio::spawn(feel(spec, told, tell));
+        host::spawn(feel(spec, told, tell));
         Self { watching, felt }
     }
 
@@ -111,6 +111,7 @@ async fn feel(spec: PulseSpec, mut told: watch::Receiver<Watching>, tell: watch:
     // An error says that the pulse is gone.
     while told.wait_for(|watching| *watching == Watching::On).await.is_ok() {
         let goes_on = tokio::select! {
+            biased;
             never = Feeling::new(&spec, clock::now()).feel(&tell) => match never {},
             told = told.wait_for(|watching| *watching == Watching::Off) => told.is_ok(),
         };

@@ -147,7 +147,7 @@ impl Services {
         let (events, reports) = mpsc::channel(ORDERS);
         let (kills, killed) = watch::channel(0);
         let (tell, doing) = watch::channel(Doing::Idle);
-        tokio::spawn(work(self.clone(), jobs, killed, tell, events));
+        host::spawn(work(self.clone(), jobs, killed, tell, events));
         (Worker { orders, kills, doing }, reports)
     }
 }

@@ -34,7 +34,25 @@ struct Left {
 /// # Errors
 /// What the system says; the next watchdog then lets the lease run out.
 pub fn leave(path: &Path, handover: Handover) -> io::Result<()> {
+    #[cfg(test)]
+    if let Some(stage) = crate::hands::played::stage() {
+        stage.leave(Some(handover));
+        return Ok(());
+    }
     leave_in(path, handover, boot()?)
+}
+
+/// Removes what was left at `path`.
+///
+/// # Errors
+/// What the system says; the next watchdog may go on with it then.
+pub fn forget(path: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    if let Some(stage) = crate::hands::played::stage() {
+        stage.leave(None);
+        return Ok(());
+    }
+    fs::remove_file(path)
 }
 
 fn leave_in(path: &Path, handover: Handover, boot: String) -> io::Result<()> {
@@ -46,6 +64,10 @@ fn leave_in(path: &Path, handover: Handover, boot: String) -> io::Result<()> {
 /// # Errors
 /// That it could not be removed: it is not used then, as it could be read twice.
 pub fn take(path: &Path) -> io::Result<Option<Handover>> {
+    #[cfg(test)]
+    if let Some(stage) = crate::hands::played::stage() {
+        return Ok(stage.take());
+    }
     let left: Option<Left> = DOCUMENT.load(path).unwrap_or_else(|error| {
         tracing::warn!(%error, "the handover is of no use");
         None

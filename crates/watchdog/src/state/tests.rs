@@ -5,7 +5,7 @@ use failover::Side;
 use failover::duty::{Choice, Failback, Memory, Mode, Wishes};
 use failover::lease::{self, Promise, Record};
 
-use super::{Entry, Journal, Kind, State, StateError};
+use super::{Entry, Journal, Keep, Kind, State, StateError};
 
 fn memory(record: Record) -> Memory {
     let wishes = Wishes { mode: Mode::Manual, failback: Failback::Window, frozen: true, choice: Choice::StepBack };

@@ -129,7 +129,7 @@ impl Xivo {
     /// Looks at the fence beside the loop: a slow kernel delays no answer to the peer.
     fn look_at_fence(&mut self, phones: Phones) {
         if self.fence_look.is_none() {
-            self.fence_look = Some(tokio::spawn(Arc::clone(&self.fence).keep(phones)));
+            self.fence_look = Some(host::spawn(Arc::clone(&self.fence).keep(phones)));
         }
     }
 
@@ -239,7 +239,7 @@ impl Xivo {
         match operator.reply {
             Waits::Here(reply) => {
                 let written = self.disk.written(ACT_LIMIT);
-                tokio::spawn(async move {
+                host::spawn(async move {
                     let kept = written.await;
                     let _ = reply.send(match kept {
                         true => Ok(act),

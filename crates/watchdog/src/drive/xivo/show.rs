@@ -160,7 +160,7 @@ impl Xivo {
         }
         let written = match handover {
             Some(handover) => crate::state::handover::leave(&self.handover, handover),
-            None => std::fs::remove_file(&self.handover),
+            None => crate::state::handover::forget(&self.handover),
         };
         match written {
             Ok(()) => self.left = handover,

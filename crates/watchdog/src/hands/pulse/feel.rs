@@ -1,6 +1,7 @@
 //! One spell of watching: probes as a judge wants them, checks at their own pace.
 
 use super::{Felt, PulseSpec, Works};
+use crate::hands::ask;
 use crate::hands::clock;
 use crate::hands::command::{Ending, Ran};
 use failover::Instant;
@@ -49,6 +50,7 @@ impl<'a> Feeling<'a> {
         loop {
             let due = self.judge.as_ref().and_then(Judge::deadline);
             let event = tokio::select! {
+                biased;
                 Some((id, report)) = self.flights.next(), if !self.flights.is_empty() => self.land(id, &report),
                 ran = &mut check => {
                     self.check.take_in(&ran, clock::now());
@@ -82,7 +84,7 @@ impl<'a> Feeling<'a> {
         let (Some(judge), Some(probe)) = (&mut self.judge, &self.spec.probe) else { return };
         for output in judge.handle(event, clock::now()) {
             if let Output::StartProbe { id, .. } = output {
-                self.flights.push(async move { (id, probe.run().await) }.boxed());
+                self.flights.push(async move { (id, ask(probe).await) }.boxed());
             }
         }
     }

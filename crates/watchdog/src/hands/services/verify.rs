@@ -1,6 +1,7 @@
 //! Sees whether services run or are stopped: by their check, and by asking them.
 
 use super::{Found, Services};
+use crate::hands::ask;
 use crate::hands::command::{CommandSpec, Ending, Ran};
 use futures_util::StreamExt;
 use futures_util::future::join;
@@ -55,7 +56,7 @@ impl Services {
         let (spec, notes) = (&self.spec, Notes::default());
         let check = async { Some(spec.check.as_ref()?.run().await) };
         let stopped = async { Some(spec.stopped.as_ref()?.run().await) };
-        let probe = async { Some(spec.probe.as_ref()?.run().await) };
+        let probe = async { Some(ask(spec.probe.as_ref()?).await) };
         let ((check, stopped), probe) = join(join(check, stopped), probe).await;
         if let Some(ran) = check.as_ref().or(stopped.as_ref()) {
             notes.check(ran);
@@ -150,6 +151,7 @@ async fn until_answered(probe: &probe::Check, notes: &Notes) {
     let mut newest = Instant::now();
     loop {
         tokio::select! {
+            biased;
             Some(report) = flights.next(), if !flights.is_empty() => {
                 let report: probe::Report = report;
                 notes.probe(report.detail());
@@ -159,7 +161,7 @@ async fn until_answered(probe: &probe::Check, notes: &Notes) {
             }
             now = pace.tick() => if flights.is_empty() || now - newest >= probe.time_limit / PROBES {
                 newest = now;
-                flights.push(Box::pin(probe.run()));
+                flights.push(Box::pin(ask(probe)));
             },
         }
     }
@@ -167,7 +169,7 @@ async fn until_answered(probe: &probe::Check, notes: &Notes) {
 
 async fn until_dead(probe: &probe::Check, notes: &Notes) {
     loop {
-        let report = probe.run().await;
+        let report = ask(probe).await;
         notes.probe(report.detail());
         if is_dead(probe, &report) {
             return;

@@ -1,9 +1,6 @@
 //! The Edge's vote in who of the two XiVO nodes may serve. The rules are `failover::lease`'s; here are its clock, its disk
 //! and its queue. Who may ask is left to the nodes' door.
 
-mod clerk;
-mod clock;
-
 use std::io;
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender, TrySendError};
@@ -14,14 +11,20 @@ use failover::lease::{Answer, Memory, Record, Request, Timing};
 use failover::{Side, Span};
 use tokio::sync::oneshot;
 
-use self::clerk::{Clerk, Disk};
 use crate::control::metrics::{Ruled, WitnessMetrics};
 use crate::state::{VoteError, VoteFile};
+use ::witness::{Clerk, Disk};
 
 /// Requests that may wait for the disk: both nodes' of several seconds.
 const QUEUE: usize = 32;
 /// A disk that failed is tried again after so long, and nothing sleeps longer.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+impl Disk for VoteFile {
+    fn save(&mut self, memory: &Memory) -> io::Result<()> {
+        VoteFile::save(self, memory)
+    }
+}
 
 /// What the witness has to tell for the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +72,7 @@ impl Witness {
         let file = VoteFile::of(directory);
         let found = file.load();
         let memory = beginning(found, timing, &tell);
-        let clerk = Clerk::new(timing, memory.as_ref(), file, clock::now());
+        let clerk = Clerk::new(timing, memory.as_ref(), file, host::now());
         let view = Arc::new(Mutex::new(seen(&clerk)));
         let (queue, asked) = mpsc::sync_channel(QUEUE);
         let desk = Desk { clerk, asked, view: view.clone(), metrics: metrics.clone(), tell, troubled: false };
@@ -122,7 +125,7 @@ fn seen<D: Disk>(clerk: &Clerk<D>) -> View {
     View {
         record: clerk.voter.record(),
         epoch: clerk.voter.epoch(),
-        left: until.map_or(Duration::ZERO, |until| until.since(clock::now())),
+        left: until.map_or(Duration::ZERO, |until| until.since(host::now())),
         trouble: clerk.trouble.clone(),
     }
 }
@@ -144,18 +147,18 @@ impl<T: Fn(News)> Desk<T> {
             match self.asked.recv_timeout(self.patience()) {
                 // Whoever gave up would not count on it.
                 Ok(Asked { request, answer }) if !answer.is_closed() => {
-                    let ruled = self.clerk.ask(request, clock::now());
+                    let ruled = self.clerk.ask(request, host::now());
                     let _ = answer.send(ruled);
                 }
                 Ok(_) => {}
-                Err(RecvTimeoutError::Timeout) => self.clerk.tick(clock::now()),
+                Err(RecvTimeoutError::Timeout) => self.clerk.tick(host::now()),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
     fn patience(&self) -> Duration {
-        let until = self.clerk.voter.deadline().map(|until| until.since(clock::now()));
+        let until = self.clerk.voter.deadline().map(|until| until.since(host::now()));
         match (until, self.clerk.trouble.is_some()) {
             (Some(left), false) => left.min(LONGEST_SLEEP),
             _ => LONGEST_SLEEP,

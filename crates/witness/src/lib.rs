@@ -1,40 +1,39 @@
-//! The voter and its disk: nothing is answered that is not written.
+//! The Edge's vote: a voter and its disk. Nothing is answered that is not written. Its thread, its clock and its file are
+//! left to the Edge; here they are arguments, so that a simulation has the same voter as a site.
 
 use std::io;
 
 use failover::Instant;
 use failover::lease::{Answer, Event, Memory, Output, Record, Request, Timing, Voter};
 
-use crate::state::VoteFile;
-
 /// Where the vote is kept.
-pub(super) trait Disk {
+pub trait Disk {
     /// Returns once it would survive a power cut.
+    ///
+    /// # Errors
+    /// What the system says; nobody knows then what the disk holds.
     fn save(&mut self, memory: &Memory) -> io::Result<()>;
 }
 
-impl Disk for VoteFile {
-    fn save(&mut self, memory: &Memory) -> io::Result<()> {
-        VoteFile::save(self, memory)
-    }
-}
-
 /// Answers requests, and writes first what the answer rests on.
-pub(super) struct Clerk<D> {
-    pub(super) voter: Voter,
-    disk: D,
+#[derive(Debug)]
+pub struct Clerk<D> {
+    /// The rules.
+    pub voter: Voter,
+    /// Where it is kept.
+    pub disk: D,
     /// What the voter remembers is what the disk holds. After a write that failed nobody knows what the disk holds: until
     /// one succeeds, nothing is answered.
     written: bool,
     /// Why the last write failed.
-    pub(super) trouble: Option<String>,
+    pub trouble: Option<String>,
     /// What the vote became, to be told.
-    pub(super) news: Vec<Record>,
+    pub news: Vec<Record>,
 }
 
 impl<D: Disk> Clerk<D> {
     /// Begins with what was remembered; none: the disk was lost.
-    pub(super) fn new(timing: &Timing, memory: Option<&Memory>, disk: D, now: Instant) -> Self {
+    pub fn new(timing: &Timing, memory: Option<&Memory>, disk: D, now: Instant) -> Self {
         let (voter, outputs) = Voter::new(timing, memory, now);
         let mut clerk = Self { voter, disk, written: true, trouble: None, news: Vec::new() };
         let before = clerk.voter;
@@ -44,7 +43,10 @@ impl<D: Disk> Clerk<D> {
     }
 
     /// Rules over a request.
-    pub(super) fn ask(&mut self, request: Request, now: Instant) -> Result<Answer, String> {
+    ///
+    /// # Errors
+    /// Why there is no answer: what it would rest on is not written.
+    pub fn ask(&mut self, request: Request, now: Instant) -> Result<Answer, String> {
         let before = self.voter;
         let outputs = self.voter.handle(Event::Asked(request), now);
         let answer = self.carry_out(before, outputs)?;
@@ -52,7 +54,7 @@ impl<D: Disk> Clerk<D> {
     }
 
     /// Lets time pass.
-    pub(super) fn tick(&mut self, now: Instant) {
+    pub fn tick(&mut self, now: Instant) {
         let before = self.voter;
         let outputs = self.voter.handle(Event::Timer, now);
         let _ = self.carry_out(before, outputs);

@@ -1,0 +1,44 @@
+//! The network of a simulation: it carries connections in the place of TLS and TCP, and knows who dials.
+
+use crate::who::Who;
+use host::played::Boxed;
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::io::DuplexStream;
+use tokio::sync::mpsc;
+
+std::thread_local! {
+    static NET: RefCell<Option<Arc<dyn Net>>> = const { RefCell::new(None) };
+}
+
+/// What carries connections.
+pub trait Net: Send + Sync {
+    /// Dials an address from the present machine.
+    fn dial(&self, to: SocketAddr) -> Boxed<io::Result<DuplexStream>>;
+
+    /// Listens on an address.
+    ///
+    /// # Errors
+    /// Somebody does already.
+    fn listen(&self, at: SocketAddr) -> io::Result<Doorway>;
+}
+
+/// Where callers come in.
+#[derive(Debug)]
+pub struct Doorway {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Who has come, and the connection.
+    pub callers: mpsc::Receiver<(Who, DuplexStream)>,
+}
+
+/// Has this thread's links and doors use a network, or the system's again.
+pub fn play(net: Option<Arc<dyn Net>>) {
+    NET.set(net);
+}
+
+pub(crate) fn net() -> Option<Arc<dyn Net>> {
+    NET.with_borrow(Clone::clone)
+}
