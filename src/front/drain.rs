@@ -106,3 +106,8 @@ pub async fn end(admission: &Admission, cut: impl Fn()) {
     // Theirs, and what the client needs to read them.
     let _ = timeout(LAST_WORDS * 2, admission.emptied()).await;
 }
+
+/// Lets those who came late read their page; there may be new ones all the time.
+pub async fn answer_last(late: &Admission) {
+    let _ = timeout(ANSWERING, late.emptied()).await;
+}

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,21 +35,15 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Accepts until the drain is over; `serve` gets each admitted connection in a task of its own.
+/// Accepts for as long as the process lives, so that none of its last moments refuses anybody; `serve` gets each admitted
+/// connection in a task of its own.
 pub async fn accept<S, F>(listener: TcpListener, edge: Arc<Edge>, serve: S)
 where
     S: Fn(TcpStream, SocketAddr, Admitted) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    let over_edge = edge.clone();
-    let mut over = pin!(over_edge.drain.over());
     loop {
-        let accepted = tokio::select! {
-            biased;
-            () = &mut over => return,
-            accepted = listener.accept() => accepted,
-        };
-        let (tcp, peer) = match accepted {
+        let (tcp, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 edge.note_accept_error(&error);

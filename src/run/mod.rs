@@ -373,8 +373,8 @@ async fn go_away(edge: &Arc<Edge>, handle: &Handle, going: watch::Sender<bool>, 
             register.present().cut();
         }
     };
-    // Those that came late are being answered.
-    tokio::join!(drain::end(&edge.admission, cut), drain::end(&edge.drain.late, || ()));
+    drain::end(&edge.admission, cut).await;
+    drain::answer_last(&edge.drain.late).await;
     handle.note(Event::Stopped, format!("The Edge ended: {how}.")).await;
 }
 

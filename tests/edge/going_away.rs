@@ -30,6 +30,31 @@ fn tell_to_end(site: &mut Site) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_refused_before_the_process_ends_whatever_uses_the_drain_up() {
+    let mut site = Site::start_with("limits: { drain: 1s }");
+    let client = Client::of(&site);
+    let mut upload = client.tls(Speaks::H1).await.unwrap();
+    let head = format!("POST /xuc/lab/hang HTTP/1.1\r\nHost: {FQDN}\r\nContent-Length: 100000\r\n\r\n");
+    upload.write_all(head.as_bytes()).await.unwrap();
+    upload.flush().await.unwrap();
+    wait_until("it is under way", || site.main.requests() == 1);
+    tell_to_end(&mut site);
+    let (mut taken, mut refused) = (0, None);
+    while site.edge().is_running() {
+        match tokio::net::TcpStream::connect(site.https).await {
+            Ok(_) => taken += 1,
+            Err(_) => refused = refused.or(Some(Instant::now())),
+        }
+        // It sends and never reads: its last words are waited for when the drain is over.
+        let _ = upload.write_all(b"x").await;
+        let _ = upload.flush().await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let refused = refused.map_or(Duration::ZERO, |since| since.elapsed());
+    assert!(taken > 100 && refused < Duration::from_millis(200), "{taken} taken, refused for {refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_comes_while_the_edge_goes_away_is_told_to_come_again() {
     let mut site = Site::start_with("limits: { drain: 20s }");
     let client = Client::of(&site);

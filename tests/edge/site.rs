@@ -52,6 +52,11 @@ impl Process {
         let _ = self.0.wait();
     }
 
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+
     /// Waits for its own end; the exit code.
     pub fn wait(&mut self) -> Option<i32> {
         let limit = Instant::now() + PATIENCE;
