@@ -1,13 +1,20 @@
 //! `bascule check`: what a configuration comes to, its bounds, and with `--live` what the backends say right now.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use doors::{Client, visible};
+use failover::lease::Timing;
+use http::Method;
 use protocol::identity::Identity;
 use protocol::who::Who;
+use protocol::wire::Times;
+use protocol::wire::times::{Voter, differ, not_promised};
 use serde_json::json;
 
+use crate::cli::EDGE;
 use crate::config::{Config, Warning};
+use crate::control::api::{NodeStatus, Status};
 use crate::engine::{checks_of, probe_of};
 use crate::upstream::placed;
 
@@ -39,8 +46,8 @@ pub enum Ask {
     Backends,
 }
 
-/// Checks the file at `path`.
-pub async fn check(path: &Path, ask: Ask, as_json: bool) -> Checked {
+/// Checks the file at `path`, and the times of its vote beside those of the nodes that an Edge at `socket` heard of.
+pub async fn check(path: &Path, socket: PathBuf, ask: Ask, as_json: bool) -> Checked {
     let (config, warnings) = match Config::load(path) {
         Ok(loaded) => loaded,
         Err(errors) => {
@@ -61,11 +68,16 @@ pub async fn check(path: &Path, ask: Ask, as_json: bool) -> Checked {
         Ask::Backends => ask_backends(&config).await,
     };
     let identity = config.nodes.as_ref().map(|nodes| identity(&nodes.identity));
-    let sound = answers.iter().all(|answer| answer.works) && identity.as_ref().is_none_or(Result::is_ok);
+    let times = match &config.nodes {
+        Some(nodes) => compare_times(&nodes.timing, socket).await,
+        None => Vec::new(),
+    };
+    let promised = times.iter().all(|told| !told.is_denied);
+    let sound = answers.iter().all(|answer| answer.works) && identity.as_ref().is_none_or(Result::is_ok) && promised;
     let verdict = if sound { Verdict::Well } else { Verdict::NotWorking };
     let text = match as_json {
-        true => in_json(&config, &warnings, &answers, identity.as_ref()),
-        false => in_words(&config, &warnings, &answers, identity.as_ref()),
+        true => in_json(&config, &warnings, &answers, identity.as_ref(), &times),
+        false => in_words(&config, &warnings, &answers, identity.as_ref(), &times),
     };
     Checked { text, verdict }
 }
@@ -78,6 +90,31 @@ fn identity(directory: &Path) -> Result<String, String> {
         (who @ Who::Edge { .. }, days) => Ok(format!("{who}, for {days} days")),
         (who, _) => Err(format!("{} is the identity of {who}, not of an Edge", directory.display())),
     }
+}
+
+/// What is to be said of a node's times.
+struct TimesTold {
+    sentence: String,
+    /// The Edge would not give it its vote.
+    is_denied: bool,
+}
+
+/// Nothing where no Edge runs: then no node was heard.
+async fn compare_times(timing: &Timing, socket: PathBuf) -> Vec<TimesTold> {
+    let client = Client { socket, program: &EDGE };
+    let Ok(body) = client.ask(Method::GET, "/v1/status", Vec::new()).await else { return Vec::new() };
+    let Ok(status) = serde_json::from_slice::<Status>(&body) else { return Vec::new() };
+    let own = Times::from(timing);
+    let told = |node: &NodeStatus| {
+        let times = node.report.vote.as_ref().filter(|_| node.fresh)?.times?;
+        let name = format!("the {} node {}", node.role, node.name);
+        let denied = not_promised("this Edge", own.promises_ms, &name, times.needs_ms);
+        let is_denied = denied.is_some();
+        let of = |name, times| Voter { name, times };
+        let sentence = denied.or_else(|| differ(of(&name, times), of("this Edge", own)))?;
+        Some(TimesTold { sentence, is_denied })
+    };
+    status.nodes.iter().filter_map(told).collect()
 }
 
 struct Answer {
@@ -124,12 +161,16 @@ fn in_words(
     warnings: &[Warning],
     answers: &[Answer],
     identity: Option<&Result<String, String>>,
+    times: &[TimesTold],
 ) -> String {
     let mut text = config.summary(warnings).to_string();
     match identity {
         Some(Ok(who)) => text.push_str(&format!("to nodes this is {who}\n")),
         Some(Err(why)) => text.push_str(&format!("nodes.identity: {why}\n")),
         None => {}
+    }
+    for TimesTold { sentence, .. } in times {
+        let _ = writeln!(text, "nodes.timing: {}", visible(sentence));
     }
     if !answers.is_empty() {
         text.push_str("\nright now:\n");
@@ -148,6 +189,7 @@ fn in_json(
     warnings: &[Warning],
     answers: &[Answer],
     identity: Option<&Result<String, String>>,
+    times: &[TimesTold],
 ) -> String {
     let policy = config.probe.policy();
     let ms = |duration: std::time::Duration| duration.as_millis();
@@ -174,6 +216,10 @@ fn in_json(
         },
         "warnings": warnings,
         "answers": answers,
+        "times": times
+            .iter()
+            .map(|told| json!({ "sentence": told.sentence, "denied": told.is_denied }))
+            .collect::<Vec<_>>(),
         "identity": identity.map(|identity| match identity {
             Ok(who) => json!({ "who": who }),
             Err(why) => json!({ "error": why }),

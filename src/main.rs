@@ -34,7 +34,8 @@ fn main() -> ExitCode {
         }
         Verb::Check { live } => {
             let ask = if live { Ask::Backends } else { Ask::Nobody };
-            block_on(check::check(&options.config, ask, options.json)).map_or(Exit::Failed, show)
+            block_on(check::check(&options.config, options.admin_socket(), ask, options.json))
+                .map_or(Exit::Failed, show)
         }
         Verb::Certs(verb) => match certs::run(&verb, options.json) {
             Ok(text) => {

@@ -1,6 +1,8 @@
 //! The Edge's vote in who of the two XiVO nodes may serve. The rules are `failover::lease`'s; here are its clock, its disk
 //! and its queue. Who may ask is left to the nodes' door.
 
+mod askers;
+
 use std::io;
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender, TrySendError};
@@ -11,6 +13,7 @@ use failover::lease::{Answer, Memory, Record, Request, Timing};
 use failover::{Side, Span};
 use tokio::sync::oneshot;
 
+use self::askers::Askers;
 use crate::control::metrics::{Ruled, WitnessMetrics};
 use crate::state::{VoteError, VoteFile};
 use ::witness::{Clerk, Disk};
@@ -46,6 +49,8 @@ pub struct View {
     pub left: Duration,
     /// Why it answers nobody.
     pub trouble: Option<String>,
+    /// What of those who ask needs a person, one sentence each.
+    pub alarms: Vec<String>,
 }
 
 struct Asked {
@@ -73,9 +78,10 @@ impl Witness {
         let found = file.load();
         let memory = beginning(found, timing, &tell);
         let clerk = Clerk::new(timing, memory.as_ref(), file, host::now());
-        let view = Arc::new(Mutex::new(seen(&clerk)));
+        let askers = Askers::new(timing);
+        let view = Arc::new(Mutex::new(seen(&clerk, &askers)));
         let (queue, asked) = mpsc::sync_channel(QUEUE);
-        let desk = Desk { clerk, asked, view: view.clone(), metrics: metrics.clone(), tell, troubled: false };
+        let desk = Desk { clerk, askers, asked, view: view.clone(), metrics: metrics.clone(), tell, troubled: false };
         std::thread::Builder::new().name("witness".into()).spawn(move || desk.run())?;
         Ok(Self { queue, view, metrics })
     }
@@ -120,19 +126,21 @@ fn beginning(found: Result<Option<Memory>, VoteError>, timing: &Timing, tell: &i
     }
 }
 
-fn seen<D: Disk>(clerk: &Clerk<D>) -> View {
+fn seen<D: Disk>(clerk: &Clerk<D>, askers: &Askers) -> View {
     let until = clerk.voter.deadline();
     View {
         record: clerk.voter.record(),
         epoch: clerk.voter.epoch(),
         left: until.map_or(Duration::ZERO, |until| until.since(host::now())),
         trouble: clerk.trouble.clone(),
+        alarms: askers.alarms(host::now()),
     }
 }
 
 /// The thread's own.
 struct Desk<T> {
     clerk: Clerk<VoteFile>,
+    askers: Askers,
     asked: mpsc::Receiver<Asked>,
     view: Arc<Mutex<View>>,
     metrics: Arc<WitnessMetrics>,
@@ -147,6 +155,7 @@ impl<T: Fn(News)> Desk<T> {
             match self.asked.recv_timeout(self.patience()) {
                 // Whoever gave up would not count on it.
                 Ok(Asked { request, answer }) if !answer.is_closed() => {
+                    self.askers.hear(&request, host::now());
                     let ruled = self.clerk.ask(request, host::now());
                     let _ = answer.send(ruled);
                 }
@@ -166,7 +175,7 @@ impl<T: Fn(News)> Desk<T> {
     }
 
     fn say(&mut self) {
-        let view = seen(&self.clerk);
+        let view = seen(&self.clerk, &self.askers);
         let promised = |side| matches!(view.record, Record::Promised(promise) if promise.holder == side);
         for side in Side::BOTH {
             self.metrics.promised.of(side).set(i64::from(promised(side)));
@@ -183,6 +192,15 @@ impl<T: Fn(News)> Desk<T> {
             _ => {}
         }
         self.troubled = view.trouble.is_some();
-        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = view;
+        let mut shown = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        let had = std::mem::replace(&mut *shown, view.clone()).alarms;
+        drop(shown);
+        view.alarms
+            .iter()
+            .filter(|alarm| !had.contains(alarm))
+            .for_each(|alarm| (self.tell)(News::Alarm(alarm.clone())));
+        had.iter().filter(|alarm| !view.alarms.contains(alarm)).for_each(|alarm| {
+            (self.tell)(News::Vote(format!("over: {alarm}")));
+        });
     }
 }

@@ -256,6 +256,7 @@ fn the_status_shows_nodes_the_vote_and_who_would_take_over_loudly_where_it_must(
         node(Role::Mds, None, "mds1", Does::Active, None),
     ];
     status.witness = Some(WitnessStatus {
+        times_differ: Vec::new(),
         sentence: "the vote is promised to main (campaign 2, epoch 7); 2.1 s left".into(),
         holder: Some(Side::Main),
         epoch: 7,

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use failover::health;
-use failover::lease::Record;
+use failover::lease::{Record, Timing};
 use failover::{PerSide, Side};
 use protocol::identity::Keyring;
-use protocol::wire::{Guard, NodeReport, Role, Told, Wish};
+use protocol::wire::{Guard, NodeReport, Role, Times, Told, Wish};
 
 use super::{Engine, Work};
 use crate::control::api::{Event, NodeStatus, WitnessStatus};
@@ -23,6 +23,8 @@ pub struct NodesMeans {
     pub keyring: Arc<Keyring>,
     /// What is counted.
     pub metrics: Arc<NodesMetrics>,
+    /// The Edge's times as a voter.
+    pub timing: Timing,
 }
 
 /// What the engine knows of nodes.
@@ -120,7 +122,9 @@ impl Engine {
                 Some(Guard::Guarded) | None => {}
             }
         }
-        alarms.extend(nodes.means.witness.view().trouble.map(|why| format!("{why}; nobody is granted the vote")));
+        let View { trouble, alarms: of_askers, .. } = nodes.means.witness.view();
+        alarms.extend(trouble.map(|why| format!("{why}; nobody is granted the vote")));
+        alarms.extend(of_askers);
         alarms.extend(expiry("this Edge at the nodes' door", nodes.means.keyring.current().days_left()));
         alarms
     }
@@ -141,7 +145,8 @@ impl Engine {
 
     /// The vote, as operators see it.
     pub(super) fn witness_row(&self) -> Option<WitnessStatus> {
-        let View { record, epoch, left, trouble } = self.nodes.as_ref()?.means.witness.view();
+        let nodes = self.nodes.as_ref()?;
+        let View { record, epoch, left, trouble, .. } = nodes.means.witness.view();
         let seconds = left.as_secs_f64();
         let sentence = match (&trouble, record) {
             (Some(why), _) => format!("{why}; nobody is granted the vote"),
@@ -158,6 +163,7 @@ impl Engine {
             quiet: record == Record::Unknown,
             left_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
             trouble,
+            times_differ: nodes.registry.times_differ(Times::from(&nodes.means.timing), self.clock.now()),
         })
     }
 

@@ -26,6 +26,7 @@ pub(crate) fn report(status: Status) -> NodeReport {
         presence: None,
         wished: None,
         chosen: None,
+        instance: None,
     }
 }
 
@@ -41,5 +42,6 @@ pub(crate) fn vote() -> Vote {
         hears_peer: true,
         peer_host: None,
         takeover_ms: 5200,
+        times: None,
     }
 }

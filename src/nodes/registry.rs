@@ -5,9 +5,11 @@ use std::fmt;
 use std::time::Duration;
 
 use failover::health::Status;
+use failover::lease::Namesakes;
 use failover::{Instant, PerSide, Side};
 use protocol::who::Who;
-use protocol::wire::{Chosen, NodeReport, Role};
+use protocol::wire::times::{Voter, differ};
+use protocol::wire::{Chosen, NodeReport, Role, Times};
 
 /// A report counts for so long: five heartbeats.
 pub const STALE: Duration = Duration::from_millis(2500);
@@ -65,12 +67,24 @@ pub struct Known {
     serving_since: Option<Instant>,
     /// That it fell silent has been said.
     silent: bool,
+    /// The machines that report under its name.
+    machines: Namesakes,
+    /// Two did when the newest report came.
+    two_machines: bool,
 }
 
 impl Known {
     /// Whether its report still counts.
     pub fn is_fresh(&self, now: Instant) -> bool {
         now < self.at + STALE
+    }
+
+    /// Whether a report under its name says nothing of it: one of another machine, which does not serve while this one does.
+    /// Else a copy of a node that was restored beside it would take its side out of service.
+    fn outweighs(&self, report: &NodeReport, now: Instant) -> bool {
+        let another =
+            self.report.instance.is_some() && report.instance.is_some_and(|one| self.report.instance != Some(one));
+        another && self.is_fresh(now) && serves(self.report.status) && !serves(report.status)
     }
 }
 
@@ -104,10 +118,29 @@ impl Registry {
         let report = bounded(report);
         let before = self.nodes.remove(&node);
         let mut news = Vec::new();
-        tell(&node, before.as_ref(), &report, &mut news);
+        let mut machines = before.as_ref().map(|known| known.machines).unwrap_or_default();
+        if let Some(instance) = report.instance {
+            machines.hear(instance, now);
+        }
+        let (had_two, two_machines) =
+            (before.as_ref().is_some_and(|known| known.two_machines), machines.are_two(STALE, now));
+        match (had_two, two_machines) {
+            (false, true) => news.push(News::Alarm(namesakes(&node))),
+            (true, false) => news.push(News::Node(format!("{node}, over: two machines reported under its name"))),
+            _ => {}
+        }
+        if let Some(known) = before.as_ref().filter(|known| known.outweighs(&report, now)) {
+            let known = Known { machines, two_machines, ..known.clone() };
+            self.nodes.insert(node, known);
+            return Ok(news);
+        }
+        // What two machines report in turns is no change of one.
+        if !two_machines {
+            tell(&node, before.as_ref(), &report, &mut news);
+        }
         let was = before.filter(|known| known.is_fresh(now)).and_then(|known| known.serving_since);
         let serving_since = serves(report.status).then(|| was.unwrap_or(now));
-        self.nodes.insert(node, Known { report, at: now, serving_since, silent: false });
+        self.nodes.insert(node, Known { report, at: now, serving_since, silent: false, machines, two_machines });
         self.look_for_two(now, &mut news);
         Ok(news)
     }
@@ -185,6 +218,16 @@ impl Registry {
         self.two_actives.as_deref()
     }
 
+    /// How the times of the XiVO nodes differ from the Edge's.
+    pub fn times_differ(&self, own: Times, now: Instant) -> Vec<String> {
+        let sentence = |(node, known): (&Node, &Known)| {
+            let times = known.report.vote.as_ref()?.times?;
+            let name = node.to_string();
+            differ(Voter { name: &name, times }, Voter { name: "this Edge", times: own })
+        };
+        self.nodes.iter().filter(|(_, known)| known.is_fresh(now)).filter_map(sentence).collect()
+    }
+
     /// What needs a person, most urgent first.
     pub fn alarms(&self, now: Instant) -> Vec<String> {
         let mut alarms: Vec<String> = self.two_actives.iter().cloned().collect();
@@ -196,6 +239,7 @@ impl Registry {
             }
         }
         for (node, known) in self.nodes.iter().filter(|(_, known)| known.is_fresh(now)) {
+            alarms.extend(known.machines.are_two(STALE, now).then(|| namesakes(node)));
             alarms.extend(known.report.alarms.iter().map(|alarm| format!("{node}: {alarm}")));
             alarms.extend(known.report.certificate_days.and_then(|days| expiry(&node.to_string(), days)));
         }
@@ -229,6 +273,13 @@ impl Registry {
         }
         self.two_actives = found;
     }
+}
+
+fn namesakes(node: &Node) -> String {
+    format!(
+        "TWO MACHINES report as {node}, each with its certificate: one is a copy of the other; switch the copy off, and give a \
+         machine that is to stay a certificate of its own"
+    )
 }
 
 /// What to say of a certificate that expires in so many days.

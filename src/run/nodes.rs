@@ -52,7 +52,7 @@ impl NodesDoor {
         let door = Door::open(nodes.listen, keyring.clone()).await.map_err(RunError::start(what))?;
         let desk = Arc::new(Desk::new(engine.clone(), witness.clone(), metrics.clone()));
         tracing::info!(address = %nodes.listen, "open for nodes as {}", keyring.current().who());
-        let means = NodesMeans { witness, keyring: keyring.clone(), metrics };
+        let means = NodesMeans { witness, keyring: keyring.clone(), metrics, timing: nodes.timing };
         Ok((Self { door, desk, keyring }, means))
     }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use failover::Side;
 use failover::lease::{Memory, Promise, Record};
@@ -39,6 +40,13 @@ enum Vote {
         holder: Side,
         campaign: u64,
         epoch: u64,
+        /// For how long from the newest answer on, rounded up. Without it the file is of a version that promised for its own
+        /// time.
+        #[serde(default)]
+        length_ms: u64,
+        /// To which machine of that name, if that was asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<u64>,
     },
     Unknown,
 }
@@ -86,7 +94,10 @@ impl VoteFile {
     pub fn save(&self, memory: &Memory) -> io::Result<()> {
         let vote = match memory.record {
             Record::Free => Vote::Free,
-            Record::Promised(Promise { holder, campaign, epoch }) => Vote::Promised { holder, campaign, epoch },
+            Record::Promised(Promise { holder, campaign, epoch, length, instance }) => {
+                let length_ms = u64::try_from(length.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
+                Vote::Promised { holder, campaign, epoch, length_ms, instance }
+            }
             Record::Unknown => Vote::Unknown,
         };
         DOCUMENT.save(&self.path, &Written { vote, epoch: memory.epoch })
@@ -97,7 +108,10 @@ impl From<Written> for Memory {
     fn from(written: Written) -> Self {
         let record = match written.vote {
             Vote::Free => Record::Free,
-            Vote::Promised { holder, campaign, epoch } => Record::Promised(Promise { holder, campaign, epoch }),
+            Vote::Promised { holder, campaign, epoch, length_ms, instance } => {
+                let length = Duration::from_millis(length_ms);
+                Record::Promised(Promise { holder, campaign, epoch, length, instance })
+            }
             Vote::Unknown => Record::Unknown,
         };
         Self { record, epoch: written.epoch }
@@ -111,7 +125,9 @@ mod tests {
     use super::*;
 
     fn promised() -> Memory {
-        Memory { record: Record::Promised(Promise { holder: Side::Standby, campaign: 4, epoch: 9 }), epoch: 11 }
+        let length = Duration::from_millis(3_905);
+        let promise = Promise { holder: Side::Standby, campaign: 4, epoch: 9, length, instance: Some(u64::MAX) };
+        Memory { record: Record::Promised(promise), epoch: 11 }
     }
 
     #[test]
@@ -125,6 +141,17 @@ mod tests {
             file.save(&memory).unwrap();
             assert_eq!(file.load().unwrap(), Some(memory));
         }
+    }
+
+    #[test]
+    fn a_vote_of_a_version_that_knew_neither_lengths_nor_machines_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = VoteFile::of(dir.path());
+        let vote = r#"{"promised":{"holder":"main","campaign":4,"epoch":9}}"#;
+        fs::write(&file.path, format!(r#"{{"format":"bascule witness","version":1,"vote":{vote},"epoch":9}}"#))
+            .unwrap();
+        let promise = Promise { holder: Side::Main, campaign: 4, epoch: 9, length: Duration::ZERO, instance: None };
+        assert_eq!(file.load().unwrap(), Some(Memory { record: Record::Promised(promise), epoch: 9 }));
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub use act::{Act, Refusal};
 pub use ask::{Elector, PerElector, Waiting};
 pub use explain::Explanation;
 pub use guard::{Guard, Surroundings, Unguarded};
-pub use machine::{Duty, Event, Found, Handover, Memory, Outcome};
+pub use machine::{Duty, Event, Found, Handover, Life, Memory, Outcome};
 pub use output::{Output, Phones, StartReason};
 pub use running::Why;
 pub use settings::{Alone, Choice, Failback, Mode, Requests, Settings, Window, Wishes, Witness};

@@ -5,11 +5,13 @@
 
 mod epoch;
 mod message;
+mod namesakes;
 mod timing;
 mod voter;
 
 pub(crate) use epoch::believed;
-pub use message::{Answer, Ask, Campaign, Report, Request, Ruling};
+pub use message::{Answer, Ask, Campaign, Instance, Report, Request, Ruling};
+pub use namesakes::Namesakes;
 pub use timing::{Timing, Violation};
 pub use voter::{Event, Memory, Output, Promise, Record, Voter};
 

@@ -32,6 +32,18 @@ pub(crate) enum Trap {
     OldAnswers,
     /// After a lost disk, "unknown" is not written, and a second restart looks clean.
     SecondRestartIsClean,
+    /// A voter keeps its promise for its own time, whatever the asker needs.
+    OwnLength,
+    /// A restarted voter keeps its promise for its own time, whatever was promised.
+    LengthForgotten,
+    /// A voter promises more than it would wait if its disk were lost.
+    AnyLength,
+    /// A voter takes another machine of the same name for the one that it promised its vote to.
+    AnyInstance,
+    /// A watchdog that goes on with a lease counts it by its own times.
+    LeaseOfOtherTimes,
+    /// Standby stops for a Main to which it cannot promise its vote.
+    FailbackInVain,
     /// Standby stops for a Main that does not hear its answers.
     OneWayFailback,
     /// A node that wants and hears no answer keeps the vote.

@@ -168,7 +168,7 @@ async fn shake(stream: TcpStream, keyring: &Keyring) -> Result<tokio_rustls::ser
     let start = start.await.map_err(|error| format!("it does not speak TLS: {error}"))?;
     let offered: Vec<Vec<u8>> = start.client_hello().alpn().into_iter().flatten().map(<[u8]>::to_vec).take(8).collect();
     let stream = start.into_stream(keyring.current().server()).await.map_err(|error| explain(&error, &offered))?;
-    if stream.get_ref().1.alpn_protocol() != Some(VERSION) {
+    if stream.get_ref().1.alpn_protocol() != Some(VERSION.as_bytes()) {
         return Err("it does not speak the nodes' protocol".into());
     }
     Ok(stream)
@@ -179,7 +179,7 @@ fn explain(error: &io::Error, offered: &[Vec<u8>]) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         Some(Error::NoApplicationProtocol) => {
             let offered: Vec<_> = offered.iter().map(|name| String::from_utf8_lossy(name)).collect();
-            format!("it speaks another version of the protocol ({}), we speak bascule/1", offered.join(", "))
+            format!("it speaks another version of the protocol ({}), we speak {VERSION}", offered.join(", "))
         }
         Some(Error::NoCertificatesPresented) => "it showed no certificate".into(),
         Some(Error::InvalidCertificate(Certificate::Expired | Certificate::ExpiredContext { .. })) => {

@@ -141,7 +141,7 @@ impl Identity {
             .dangerous()
             .with_custom_certificate_verifier(verify::ServerRole::new(Arc::clone(&self.roots), expected, &provider))
             .with_client_auth_cert(self.chain.clone(), self.key.clone_key())?;
-        config.alpn_protocols = vec![VERSION.to_vec()];
+        config.alpn_protocols = vec![VERSION.into()];
         // A resumed session would not look at certificates again.
         config.resumption = rustls::client::Resumption::disabled();
         Ok(config)
@@ -161,7 +161,7 @@ fn server(
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(clients)
         .with_single_cert(chain.to_vec(), key.clone_key())?;
-    config.alpn_protocols = vec![VERSION.to_vec()];
+    config.alpn_protocols = vec![VERSION.into()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))

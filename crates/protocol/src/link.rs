@@ -6,7 +6,7 @@
 
 use crate::frames::{self, Connection};
 use crate::identity::{Expected, Keyring};
-use crate::wire::{Ask, Call, Reply, Told};
+use crate::wire::{Ask, Call, Reply, Told, VERSION};
 use failover::lease;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{SinkExt, StreamExt};
@@ -69,6 +69,9 @@ pub enum LinkError {
     /// There is no connection.
     #[error("{0}")]
     Down(String),
+    /// The other end speaks another version of the protocol: until one of the two is upgraded nothing else will come of it.
+    #[error("{0}")]
+    OtherVersion(String),
     /// Too many calls wait already.
     #[error("too many calls are unanswered")]
     Busy,
@@ -187,7 +190,8 @@ impl Line {
                 }
                 Ok(Err(error)) => {
                     let why = self.explain(&error);
-                    let _ = first.answer.send(Err(LinkError::Down(why.clone())));
+                    let failed = if is_other_version(&error) { LinkError::OtherVersion } else { LinkError::Down };
+                    let _ = first.answer.send(Err(failed(why.clone())));
                     why
                 }
                 Err(_) => {
@@ -216,7 +220,7 @@ impl Line {
         // The verifier goes by role; the name is of no meaning.
         let name = ServerName::IpAddress(self.address.ip().into());
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-        if stream.get_ref().1.alpn_protocol() != Some(crate::wire::VERSION) {
+        if stream.get_ref().1.alpn_protocol() != Some(VERSION.as_bytes()) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not speak the nodes' protocol"));
         }
         Ok(frames::framed(stream))
@@ -298,7 +302,7 @@ impl Line {
         use rustls::{AlertDescription as Alert, CertificateError as Certificate, Error};
         match tls {
             Error::AlertReceived(Alert::NoApplicationProtocol) => {
-                format!("{address} speaks another version of the protocol than ours (bascule/1)")
+                format!("{address} speaks another version of the protocol than ours ({VERSION})")
             }
             Error::AlertReceived(Alert::CertificateExpired) => {
                 format!("{address} says that our certificate has expired")
@@ -320,4 +324,9 @@ impl Line {
             other => format!("{address}: {other}"),
         }
     }
+}
+
+fn is_other_version(error: &io::Error) -> bool {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol)))
 }

@@ -1,18 +1,21 @@
 //! The messages. One frame is one JSON object; its bytes and who may send it are left to the link and the door.
 
 mod report;
+pub mod times;
 mod vote;
 
 pub use report::{
     Chosen, Guard, MediaServer, NodeReport, Presence, Role, ServiceState, Vote, Watched, Wish, WishOutcome, Wished,
 };
+pub use times::Times;
 pub use vote::{AnswerForm, RequestForm, SideForm, StatusForm};
 
 use failover::lease::{Answer, Request};
 use serde::{Deserialize, Serialize};
 
-/// The protocol's version as the TLS handshake names it (ALPN). Who speaks another has no common one.
-pub const VERSION: &[u8] = b"bascule/1";
+/// The protocol's version as the TLS handshake names it (ALPN). Who speaks another has no common one: in the first version
+/// requests did not say how long a promise must last, and a voter that guesses it can make two nodes serve.
+pub const VERSION: &str = "bascule/2";
 
 /// The longest frame. The longest message is a node's report with a few dozen media servers: some 10 KiB.
 pub const FRAME_BYTES: usize = 64 << 10;

@@ -19,3 +19,4 @@ pub mod metrics;
 pub mod rival;
 pub mod state;
 pub mod systemd;
+mod times;

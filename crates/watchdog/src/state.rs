@@ -1,8 +1,9 @@
 //! What survives a restart: the node's vote, epoch, campaign and wishes, on the disk before they count; what one watchdog
-//! hands to the next; and the journal. Reading and writing block; only the journal has a thread.
+//! hands to the next; which machine this is; and the journal. Reading and writing block; only the journal has a thread.
 
 mod form;
 pub mod handover;
+pub mod instance;
 mod journal;
 
 use std::io;

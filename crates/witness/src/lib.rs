@@ -122,7 +122,8 @@ mod tests {
 
     fn request(from: Side, ask: Ask, campaign: u64) -> Request {
         let report = Report { status: Status::Inactive, fit: true, witness_out: false, unguarded: false };
-        Request { from, ask, campaign, epoch: 0, report, settled: true, hears: true }
+        let needs = Timing::DEFAULT.shortest_promise();
+        Request { from, ask, campaign, epoch: 0, report, settled: true, hears: true, instance: 1, needs }
     }
 
     fn at(ms: u64) -> Instant {
@@ -138,7 +139,8 @@ mod tests {
         assert_eq!(std::mem::take(&mut clerk.news), [Record::Free]);
         let answer = clerk.ask(request(Side::Main, Ask::Want, 1), at(1)).unwrap();
         assert_eq!(answer.ruling, Ruling::Grant);
-        let promise = Promise { holder: Side::Main, campaign: 1, epoch: answer.epoch };
+        let (epoch, length) = (answer.epoch, Timing::DEFAULT.promise);
+        let promise = Promise { holder: Side::Main, campaign: 1, epoch, length, instance: Some(1) };
         assert_eq!(clerk.news, [Record::Promised(promise)]);
         assert_eq!(plate.held.unwrap().record, Record::Promised(promise));
     }

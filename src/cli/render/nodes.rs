@@ -25,6 +25,9 @@ pub(super) fn nodes(status: &Status, paint: Paint, text: &mut String) {
     let line = format!("  vote  {}", visible(&witness.sentence));
     let line = if witness.trouble.is_some() || witness.quiet { paint.odd(&line) } else { line.as_str().into() };
     let _ = writeln!(text, "{line}");
+    for sentence in &witness.times_differ {
+        let _ = writeln!(text, "{}", paint.odd(&format!("  times {}", visible(sentence))));
+    }
     for sentence in &status.takeovers {
         let line = format!("  {}", visible(sentence));
         let loud = sentence.contains("nobody would take over");

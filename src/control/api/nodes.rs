@@ -40,6 +40,9 @@ pub struct WitnessStatus {
     pub left_ms: u64,
     /// Why it grants nothing.
     pub trouble: Option<String>,
+    /// How the times of the XiVO nodes differ from the Edge's, one sentence each.
+    #[serde(default)]
+    pub times_differ: Vec<String>,
 }
 
 /// A planned switch of the whole site.

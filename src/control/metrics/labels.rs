@@ -277,6 +277,8 @@ labels! {
         Deny => "deny",
         /// It is the other's.
         Lost => "lost",
+        /// The asker needs a longer promise than the Edge may give.
+        TooLong => "too_long",
         /// Nothing: it cannot write, or is too busy.
         Refused => "refused",
     }
@@ -368,6 +370,7 @@ impl From<failover::lease::Ruling> for Ruled {
             Ruling::Grant => Self::Grant,
             Ruling::Deny => Self::Deny,
             Ruling::Lost => Self::Lost,
+            Ruling::TooLong => Self::TooLong,
         }
     }
 }

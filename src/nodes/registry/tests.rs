@@ -116,3 +116,43 @@ fn there_is_room_for_so_many_nodes_and_texts_and_no_more() {
     registry.take(node(Role::Cc, Side::Main, "cc1"), long, at(1)).unwrap();
     assert!(registry.all().all(|(_, known)| known.report.because.len() <= MOST_CHARS));
 }
+
+#[test]
+fn a_machine_restored_beside_a_node_is_named_and_takes_nothing_from_the_one_that_serves() {
+    let mut registry = Registry::default();
+    let mut say = |instance, status, ms| {
+        let report = NodeReport { instance: Some(instance), ..report(status) };
+        let news = registry.take(node(Role::Xivo, Side::Main, "xivo"), report, at(ms)).unwrap();
+        (news, registry.word(Role::Xivo, Side::Main, 1, at(ms)), registry.alarms(at(ms)))
+    };
+    say(1, Status::Active, 0);
+    let mut told = Vec::new();
+    for ms in (500..20_000).step_by(500) {
+        for (instance, status) in [(1, Status::Active), (2, Status::Inactive)] {
+            let (news, word, _) = say(instance, status, ms);
+            assert_eq!(word, Some(Status::Active), "{ms} ms");
+            told.extend(news);
+        }
+    }
+    assert!(matches!(&told[..], [News::Alarm(alarm)] if alarm.starts_with("TWO MACHINES report as xivo xivo of main")));
+    // The first one goes, and the other takes its place.
+    for ms in (20_000..30_000).step_by(500) {
+        say(2, Status::Inactive, ms);
+    }
+    let (_, word, alarms) = say(2, Status::Inactive, 30_000);
+    assert_eq!((word, alarms), (Some(Status::Inactive), Vec::new()));
+}
+
+#[test]
+fn the_times_of_nodes_are_told_beside_the_edges() {
+    use crate::nodes::fake::vote;
+    let mut registry = Registry::default();
+    let own = Times { needs_ms: 2405, promises_ms: 2500 };
+    for (side, needs_ms) in [(Side::Main, 3805), (Side::Standby, 2405)] {
+        let vote = Some(protocol::wire::Vote { times: Some(Times { needs_ms, ..own }), ..vote() });
+        registry.take(node(Role::Xivo, side, "xivo"), NodeReport { vote, ..report(Status::Inactive) }, at(0)).unwrap();
+    }
+    let differ = registry.times_differ(own, at(0));
+    assert!(differ.len() == 1 && differ[0].contains("xivo xivo of main needs a vote for 3.805 s"), "{differ:?}");
+    assert_eq!(registry.times_differ(own, at(5000)), Vec::<String>::new(), "they are gone");
+}

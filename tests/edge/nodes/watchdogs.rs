@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use failover::Side;
 use failover::health::Status;
-use failover::lease::{Answer, Ask as Wants, Report, Request};
+use failover::lease::{Answer, Ask as Wants, Report, Request, Timing};
 use protocol::identity::{Expected, Keyring};
 use protocol::issue::{Authority, Validity};
 use protocol::link::{Limits, Link, LinkError};
@@ -115,7 +115,8 @@ impl Watched {
 
 pub fn request(from: Side, ask: Wants, campaign: u64) -> Request {
     let report = Report { status: Status::Inactive, fit: true, witness_out: false, unguarded: false };
-    Request { from, ask, campaign, epoch: 0, report, settled: true, hears: true }
+    let needs = Timing::DEFAULT.shortest_promise();
+    Request { from, ask, campaign, epoch: 0, report, settled: true, hears: true, instance: 1, needs }
 }
 
 /// What the played nodes do, and how they take wishes.
@@ -219,6 +220,7 @@ impl Stage {
             hears_peer: true,
             peer_host: None,
             takeover_ms: 5200,
+            times: None,
         });
         part.status = match part.status {
             Status::Stopping => Status::Inactive,
@@ -271,5 +273,6 @@ pub fn report(status: Status) -> NodeReport {
         presence: None,
         wished: None,
         chosen: None,
+        instance: None,
     }
 }

@@ -10,6 +10,7 @@ use crate::traps::{Trap, made};
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::{Index, IndexMut};
+use core::time::Duration;
 
 /// Another voter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -176,9 +177,16 @@ impl Duty {
                 report: self.report(),
                 settled: self.is_settled(),
                 hears: self.is_fresh(self.heard[voter]),
+                instance: self.instance,
+                needs: self.needs(),
             };
             outputs.push(Output::Ask { voter, request, sent: self.now });
         }
+    }
+
+    /// Returns for how long a vote must be promised to this node.
+    pub(super) fn needs(&self) -> Duration {
+        self.settings.timing.shortest_promise()
     }
 
     /// Takes in that the peer answered.

@@ -12,6 +12,7 @@ use crate::side::Side;
 use crate::time::Instant;
 use crate::traps::{Trap, made};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 /// Decides when a XiVO node serves.
 ///
@@ -29,6 +30,8 @@ use alloc::vec::Vec;
 pub struct Duty {
     pub(super) settings: Settings,
     pub(super) wishes: Wishes,
+    /// Which machine of its name it is.
+    pub(super) instance: lease::Instance,
     pub(super) now: Instant,
     pub(super) vote: Voter,
     /// The campaign that wants or serves; grows when it ends.
@@ -155,6 +158,9 @@ pub struct Handover {
     pub campaign: Campaign,
     /// When the newest granted requests were sent: the lease goes on from there.
     pub grants: PerElector<Option<Instant>>,
+    /// For how long at most the node serves after each of them, by the times of the watchdog that asked for them: no vote
+    /// was promised for longer.
+    pub held: Duration,
     /// Why it serves without a majority, if so.
     pub unguarded: Option<Unguarded>,
 }
@@ -170,15 +176,22 @@ pub struct Memory {
     pub wishes: Wishes,
 }
 
+/// What tells a machine from others of its name, and from itself before its disk was lost. No disk can tell it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Life {
+    /// Made up at random with each boot: a copy of the disk that runs elsewhere has another.
+    pub instance: lease::Instance,
+    /// With nothing on the disk campaigns begin after this, which must be above any that the node ever had: the wall clock in
+    /// milliseconds serves.
+    pub campaign_base: Campaign,
+}
+
 impl Duty {
     /// Starts with what was remembered, and says what to do first.
-    ///
-    /// With nothing on the disk its campaigns begin after `campaign_base`, which must be above any it ever had: the wall clock
-    /// in milliseconds serves.
     pub fn new(
         settings: Settings,
         memory: Option<&Memory>,
-        campaign_base: Campaign,
+        life: Life,
         found: Found,
         now: Instant,
     ) -> (Self, Vec<Output>) {
@@ -191,9 +204,10 @@ impl Duty {
         let mut duty = Self {
             settings,
             wishes: memory.map_or(settings.wishes, |memory| memory.wishes),
+            instance: life.instance,
             now,
             vote,
-            campaign: memory.map_or(campaign_base, |memory| memory.campaign).saturating_add(1),
+            campaign: memory.map_or(life.campaign_base, |memory| memory.campaign).saturating_add(1),
             phase: Phase::Inactive,
             grants: PerElector::both(None),
             heard: PerElector::both(None),
@@ -232,9 +246,10 @@ impl Duty {
     }
 
     /// Returns what the next watchdog needs to go on within the lease; nothing unless this one is active.
-    pub const fn hand_over(&self) -> Option<Handover> {
+    pub fn hand_over(&self) -> Option<Handover> {
         let Phase::Active { epoch } = self.phase else { return None };
-        Some(Handover { epoch, campaign: self.campaign, grants: self.grants, unguarded: self.unguarded })
+        let held = self.settings.timing.fence_bound();
+        Some(Handover { epoch, campaign: self.campaign, grants: self.grants, held, unguarded: self.unguarded })
     }
 
     /// Goes on where the watchdog before left off, if its lease is not over.
@@ -243,6 +258,13 @@ impl Duty {
         self.serves_since = self.now;
         self.vote.epoch = self.vote.epoch.max(from.epoch);
         (self.campaign, self.grants, self.unguarded) = (from.campaign, from.grants, from.unguarded);
+        // The votes were promised to the times of the watchdog before: by longer ones it would outlive them.
+        let longer = self.settings.timing.fence_bound().saturating_sub(from.held);
+        if !made(Trap::LeaseOfOtherTimes) {
+            Elector::BOTH.into_iter().for_each(|by| {
+                self.grants[by] = self.grants[by].map(|sent| sent.saturating_sub(longer));
+            });
+        }
         self.fit_since = Some(self.now);
         outputs.push(Output::Persist(self.memory()));
         self.advance(outputs);
@@ -420,7 +442,8 @@ impl Duty {
         let report = self.report();
         let answer = if let Some(ruling) = running {
             self.vote.epoch = self.vote.epoch.max(request.epoch);
-            Answer { to: request.ask, campaign: request.campaign, ruling, epoch: self.epoch(), report: Some(report) }
+            let (epoch, promises) = (self.epoch(), self.vote.longest());
+            Answer { to: request.ask, campaign: request.campaign, ruling, epoch, promises, report: Some(report) }
         } else {
             let was = self.vote.record();
             let mut changes = Vec::new();
@@ -438,7 +461,7 @@ impl Duty {
     }
 
     /// Takes in an answer. What an older campaign asked counts only as a sign of life; a grant in an epoch that cannot be true
-    /// is none.
+    /// is none, nor is one for less time than this node needs.
     fn learn(&mut self, by: Elector, sent: Instant, answer: &Answer, outputs: &mut Vec<Output>) {
         let epoch = lease::believed(answer.epoch, self.epoch());
         if let Some(report) = answer.report {
@@ -460,9 +483,11 @@ impl Duty {
         if answer.campaign == self.campaign || made(Trap::OldAnswers) {
             self.heard[by] = self.heard[by].max(Some(sent));
             match (answer.ruling, epoch) {
-                (Ruling::Grant, Some(epoch)) => self.granted(by, sent, epoch, outputs),
+                (Ruling::Grant, Some(epoch)) if answer.promises >= self.needs() => {
+                    self.granted(by, sent, epoch, outputs);
+                }
                 (Ruling::Lost, _) => self.lost(by, outputs),
-                (Ruling::Grant, None) | (Ruling::Deny, _) => {}
+                (Ruling::Grant | Ruling::Deny | Ruling::TooLong, _) => {}
             }
         }
         if let Some(epoch) = epoch.filter(|_| answer.ruling != Ruling::Grant) {

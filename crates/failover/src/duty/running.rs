@@ -156,6 +156,16 @@ impl Duty {
             self.grants.peer = Some(self.now);
         }
         match request.ask {
+            // Else Standby would stop, grant nothing, and start again, for ever.
+            Ask::Want
+                if standby
+                    && active
+                    && self.fails_back_for(request)
+                    && !self.vote.can_promise(request.needs)
+                    && !made(Trap::FailbackInVain) =>
+            {
+                Some(Ruling::TooLong)
+            }
             Ask::Want if standby && active && self.fails_back_for(request) => {
                 self.step_down(Why::Failback, outputs);
                 Some(Ruling::Deny)

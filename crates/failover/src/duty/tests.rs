@@ -1,4 +1,6 @@
+mod namesake;
 mod pair;
+mod times;
 mod wishes;
 mod wrong;
 
@@ -12,6 +14,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 const TIMING: Timing = Timing::DEFAULT;
+/// A machine, and no disk before it.
+const LIFE: Life = Life { instance: 1, campaign_base: 0 };
 const BEAT: Duration = TIMING.heartbeat;
 const START: Instant = Instant::from_micros(1_000_000_000);
 
@@ -31,7 +35,7 @@ impl Node {
             campaign: 1,
             wishes: settings.wishes,
         };
-        let (duty, outputs) = Duty::new(settings, Some(&memory), 0, Found::Stopped, START);
+        let (duty, outputs) = Duty::new(settings, Some(&memory), LIFE, Found::Stopped, START);
         let mut node = Self { duty, now: START, outputs, settled: true };
         node.feed(Event::Fit);
         node
@@ -68,17 +72,22 @@ impl Node {
         let to = self.duty.last_ask[by];
         let report = (by == Elector::Peer).then_some(report(Status::Inactive));
         let epoch = self.duty.epoch() + u64::from(to == Ask::Want && ruling == Ruling::Grant);
-        let answer = Answer { to, campaign: self.duty.campaign, ruling, epoch, report };
+        let answer = Answer { to, campaign: self.duty.campaign, ruling, epoch, promises: TIMING.promise, report };
         self.feed(Event::Answered { by, sent: self.now, answer })
     }
 
     fn asked(&mut self, ask: Ask, hears: bool) -> Ruling {
         let from = self.duty.settings.side.other();
         let report = report(if ask == Ask::Renew { Status::Active } else { Status::Inactive });
-        let request = Request { from, ask, campaign: 50, epoch: 0, report, settled: self.settled, hears };
+        let request = Request { settled: self.settled, hears, ..request(from, ask, report) };
         let outputs = self.feed(Event::Asked(request));
         outputs.iter().find_map(|o| if let Output::Answer(a) = o { Some(a.ruling) } else { None }).unwrap()
     }
+}
+
+fn request(from: Side, ask: Ask, report: Report) -> Request {
+    let needs = TIMING.shortest_promise();
+    Request { from, ask, campaign: 50, epoch: 0, report, settled: true, hears: true, instance: 50, needs }
 }
 
 fn report(status: Status) -> Report {
@@ -162,7 +171,7 @@ fn a_slow_disk_delays_neither_fence_nor_stop_nor_kill() {
     starting.hear(Elector::Witness, Ruling::Grant);
     last_writes(starting.feed(Event::Unfit));
     // A forced node whose lost vote becomes known at the moment at which its start fails.
-    let (duty, _) = Duty::new(MAIN, None, 0, Found::Stopped, START);
+    let (duty, _) = Duty::new(MAIN, None, LIFE, Found::Stopped, START);
     let mut forced = Node { duty, now: START, outputs: Vec::new(), settled: true };
     forced.feed(Event::Act(Act::ForceActivate));
     forced.now += TIMING.quiet;
@@ -245,16 +254,7 @@ fn w1b_a_node_is_unguarded_only_after_both_agreed_that_the_witness_is_out() {
         node.feed(Event::Surroundings(alone));
         node.pass(TIMING.witness_out);
         let told = Report { witness_out: agreed, ..report(Status::Active) };
-        let request = Request {
-            from: Side::Main,
-            ask: Ask::Renew,
-            campaign: 5,
-            epoch: 0,
-            report: told,
-            settled: true,
-            hears: true,
-        };
-        node.feed(Event::Asked(request));
+        node.feed(Event::Asked(request(Side::Main, Ask::Renew, told)));
         node.pass(TIMING.promise);
         assert_eq!(node.duty.status(), expected);
     }
@@ -307,7 +307,8 @@ fn e8_a_duty_explains_itself() {
 fn a_watchdog_that_ends_hands_over_within_the_lease_and_no_later() {
     let node = Node::active(MAIN);
     let (memory, handed) = (node.duty.memory(), node.duty.hand_over().unwrap());
-    let next = |after, memory: &Memory| Duty::new(MAIN, Some(memory), 0, Found::HandedOver(handed), node.now + after);
+    let next =
+        |after, memory: &Memory| Duty::new(MAIN, Some(memory), LIFE, Found::HandedOver(handed), node.now + after);
     let (duty, outputs) = next(TIMING.lease - Duration::from_millis(1), &memory);
     assert_eq!((duty.status(), duty.epoch()), (Status::Active, node.duty.epoch()));
     assert!(asks(&outputs).contains(&(Elector::Witness, Ask::Renew)), "{outputs:?}");
@@ -325,8 +326,8 @@ fn a_watchdog_that_ends_hands_over_within_the_lease_and_no_later() {
 fn two_actives_are_told_once_by_words_that_are_newer_than_the_own_start() {
     let two = |outputs: &[Output]| outputs.iter().filter(|o| matches!(o, Output::TwoActives)).count();
     let says = |node: &mut Node, status, sent| {
-        let answer =
-            Answer { to: Ask::Renew, campaign: 1, ruling: Ruling::Deny, epoch: 0, report: Some(report(status)) };
+        let (report, promises) = (Some(report(status)), TIMING.promise);
+        let answer = Answer { to: Ask::Renew, campaign: 1, ruling: Ruling::Deny, epoch: 0, promises, report };
         two(node.feed(Event::Answered { by: Elector::Peer, sent, answer }))
     };
     let mut node = Node::new(STANDBY);

@@ -40,7 +40,7 @@ const TIMING: Timing = Timing {
 
 const PLAN: Plan = Plan {
     name: "lost, delayed and cut messages, crashes, lost disks",
-    timing: TIMING,
+    timing: [TIMING; 3],
     delay: 1,
     late: 0,
     slow: None,
@@ -62,7 +62,7 @@ const PLAN: Plan = Plan {
 /// The rules without a majority at work, with a witness that is out after three ticks.
 const UNGUARDED: Plan = Plan {
     name: "a witness that both may agree to be out",
-    timing: Timing { witness_out: ticks(3), ..TIMING },
+    timing: [Timing { witness_out: ticks(3), ..TIMING }; 3],
     delay: 0,
     unguarded: true,
     ..PLAN
@@ -70,6 +70,20 @@ const UNGUARDED: Plan = Plan {
 
 /// Somebody removes the fence of a node whose stop takes its time.
 const REMOVED: Plan = Plan { name: "fences that somebody removes", delay: 0, removals: true, ..PLAN };
+
+/// A lease of three ticks, and times that the other voters do not have.
+const LONGER: Timing = Timing { lease: ticks(3), promise: ticks(4), quiet: ticks(4), ..TIMING };
+/// A voter that could promise so much, by its own word promises less.
+const SHORTER: Timing = Timing { quiet: ticks(4), ..TIMING };
+
+/// One node was given longer times, and the others were forgotten.
+const fn longer(name: &'static str, side: Side, others: Timing) -> Plan {
+    let timing = match side {
+        Side::Main => [LONGER, others, others],
+        Side::Standby => [others, LONGER, others],
+    };
+    Plan { name, timing, delay: 0, ..PLAN }
+}
 
 /// Operators at work: nodes step back, and are chosen.
 const OPERATORS: Plan = Plan { name: "nodes that step back and are chosen", delay: 0, operators: true, ..PLAN };
@@ -110,7 +124,7 @@ fn w1_no_two_nodes_serve_whatever_is_lost_delayed_or_cut_and_whoever_restarts() 
 fn w1_holds_with_late_messages_slow_clocks_paused_watchdogs_slow_starts_and_orphans() {
     let slow = |name, whose| {
         let timing = Timing { promise: ticks(4), quiet: ticks(4), ..TIMING };
-        Plan { name, timing, delay: 0, slow: Some(whose), pace: 5, ..PLAN }
+        Plan { name, timing: [timing; 3], delay: 0, slow: Some(whose), pace: 5, ..PLAN }
     };
     let paused = Timing { pause: TICK, promise: ticks(4), quiet: ticks(4), ..TIMING };
     let fence = Timing { fence: ticks(2), promise: ticks(4), quiet: ticks(4), ..TIMING };
@@ -120,13 +134,45 @@ fn w1_holds_with_late_messages_slow_clocks_paused_watchdogs_slow_starts_and_orph
         slow("Main's clock slow by a sixth", 0),
         slow("Standby's clock slow by a sixth", 1),
         slow("the witness's clock slow by a sixth", 2),
-        Plan { name: "a watchdog kept waiting for a tick", timing: paused, delay: 0, pause: 1, ..PLAN },
-        Plan { name: "a fence of two ticks", timing: fence, delay: 0, ..PLAN },
+        Plan { name: "a watchdog kept waiting for a tick", timing: [paused; 3], delay: 0, pause: 1, ..PLAN },
+        Plan { name: "a fence of two ticks", timing: [fence; 3], delay: 0, ..PLAN },
         Plan { name: "starts that take time and fail", delay: 0, slow_start: true, ..PLAN },
         REMOVED,
         Plan { name: "watchdogs that die alone", delay: 0, orphans: true, ..PLAN },
     ] {
         holds(&plan, limit());
+    }
+}
+
+#[test]
+fn w1_holds_whatever_times_each_voter_has() {
+    for plan in [
+        longer("a Main with longer times, which the others can promise", Side::Main, SHORTER),
+        longer("a Standby with longer times, which the others can promise", Side::Standby, SHORTER),
+        longer("a Main with longer times, which the others cannot promise", Side::Main, TIMING),
+        longer("a Standby with longer times, which the others cannot promise", Side::Standby, TIMING),
+        Plan {
+            name: "three voters with times of their own",
+            timing: [LONGER, SHORTER, Timing { promise: ticks(5), quiet: ticks(5), ..TIMING }],
+            delay: 0,
+            ..PLAN
+        },
+    ] {
+        holds(&plan, limit());
+    }
+    let forgotten = longer("a Main with longer times", Side::Main, SHORTER);
+    let crashes = [false, false, true];
+    caught("OwnLength", &Plan { crashes: [false; 3], ..forgotten }, Some(Trap::OwnLength), w1);
+    caught("LengthForgotten", &Plan { crashes, ..forgotten }, Some(Trap::LengthForgotten), w1);
+    let unable = longer("a Main with longer times", Side::Main, TIMING);
+    caught("AnyLength", &Plan { crashes, ..unable }, Some(Trap::AnyLength), w1);
+}
+
+#[test]
+fn w2_holds_with_times_that_the_others_can_promise() {
+    for side in Side::BOTH {
+        let plan = longer("a node with longer times", side, SHORTER);
+        assert_eq!(heals("W2", &plan, &SCENES, limit() / 10, |_| true), 0);
     }
 }
 
@@ -211,9 +257,11 @@ fn w1_is_broken_by_mistakes_on_a_random_way_too() {
 
 #[test]
 fn w1_is_broken_by_each_time_that_is_too_short() {
-    let timed = |timing| Plan { timing, ..PLAN };
-    caught("promise one tick short", &timed(Timing { promise: ticks(2), ..TIMING }), None, w1);
-    caught("quiet one tick short", &timed(Timing { quiet: ticks(2), ..TIMING }), None, w1);
+    let timed = |timing| Plan { timing: [timing; 3], ..PLAN };
+    // What a node needs it is promised, whatever the voter's own time, and no more than the voter's quiet time.
+    let (promise, quiet) = (timed(Timing { promise: ticks(2), ..TIMING }), timed(Timing { quiet: ticks(2), ..TIMING }));
+    caught("promise one tick short", &promise, Some(Trap::OwnLength), w1);
+    caught("quiet one tick short", &quiet, Some(Trap::AnyLength), w1);
     caught("drift ignored", &Plan { slow: Some(0), pace: 5, ..PLAN }, None, w1);
     caught("pause ignored", &Plan { pause: 1, ..PLAN }, None, w1);
 }

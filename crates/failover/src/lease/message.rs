@@ -4,10 +4,15 @@ use super::epoch::believed;
 use crate::health::Status;
 use crate::side::Side;
 use core::fmt;
+use core::time::Duration;
 
 /// The number of a node's attempt to serve, from its first want to its release. A node's numbers only grow; a late message
 /// of an older one is told by it.
 pub type Campaign = u64;
+
+/// The number of a running machine, made up at random with each boot: it tells a node from a copy of its disk that runs
+/// elsewhere under the same name.
+pub type Instance = u64;
 
 /// What a node asks of a voter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,12 +41,14 @@ impl fmt::Display for Ask {
 /// How a voter rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ruling {
-    /// The vote is the asker's for TTL.
+    /// The vote is the asker's for as long as it needs.
     Grant,
     /// Not now; also the answer to a hello and to a release.
     Deny,
-    /// The vote is the other node's, or the voter itself serves with a majority.
+    /// The vote is the other node's or another machine's of the same name, or the voter itself serves with a majority.
     Lost,
+    /// The asker would serve longer on the vote than this voter may promise it.
+    TooLong,
 }
 
 impl fmt::Display for Ruling {
@@ -50,6 +57,7 @@ impl fmt::Display for Ruling {
             Self::Grant => "grant",
             Self::Deny => "deny",
             Self::Lost => "lost",
+            Self::TooLong => "too long",
         })
     }
 }
@@ -85,6 +93,11 @@ pub struct Request {
     /// Whether an answer of this voter to this campaign reached it lately: proof of a round trip. Without it a want is granted
     /// once in a campaign.
     pub hears: bool,
+    /// Which machine of its name it is.
+    pub instance: Instance,
+    /// How long a promise must last from the voter's answer on, to outlive all that this node does on it. Each node has times
+    /// of its own: a voter that went by its own alone would give the vote away while this node still serves.
+    pub needs: Duration,
 }
 
 impl Request {
@@ -105,6 +118,8 @@ pub struct Answer {
     pub ruling: Ruling,
     /// With a grant the epoch to serve in, else the highest that the voter knows.
     pub epoch: u64,
+    /// With a grant how long the vote is promised, else the longest that this voter promises it.
+    pub promises: Duration,
     /// What the voter tells of itself; nothing from the witness.
     pub report: Option<Report>,
 }

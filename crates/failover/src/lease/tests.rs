@@ -14,7 +14,8 @@ const CLEAN: Memory = Memory { record: Record::Free, epoch: 4 };
 
 fn request(from: Side, ask: Ask, campaign: Campaign) -> Request {
     let report = Report { status: Status::Inactive, fit: true, witness_out: false, unguarded: false };
-    Request { from, ask, campaign, epoch: 0, report, settled: true, hears: true }
+    let needs = TIMING.shortest_promise();
+    Request { from, ask, campaign, epoch: 0, report, settled: true, hears: true, instance: from as u64, needs }
 }
 
 fn ask(voter: &mut Voter, from: Side, ask: Ask, campaign: Campaign, now: Instant) -> (Ruling, Vec<Output>) {
@@ -92,6 +93,89 @@ fn a_restarted_voter_keeps_its_promise_for_a_whole_ttl() {
     let (mut voter, _) = restart(&outputs, later);
     assert_eq!(ask(&mut voter, Side::Standby, Ask::Want, 1, START + TTL).0, Ruling::Lost);
     assert_eq!(ask(&mut voter, Side::Standby, Ask::Want, 1, later + TTL).0, Ruling::Grant);
+}
+
+const LONG: Duration = Duration::from_millis(3_900);
+const PATIENT: Timing = Timing { quiet: Duration::from_secs(5), ..TIMING };
+
+fn needing(needs: Duration, from: Side, ask: Ask, campaign: Campaign) -> Event {
+    Event::Asked(Request { needs, ..request(from, ask, campaign) })
+}
+
+fn answer(outputs: &[Output]) -> Answer {
+    outputs.iter().find_map(|o| if let Output::Answer(a) = o { Some(*a) } else { None }).expect("an answer")
+}
+
+#[test]
+fn w1_a_promise_lasts_as_long_as_the_asker_needs_and_a_restart_keeps_all_of_it() {
+    let (mut voter, _) = Voter::new(&PATIENT, Some(&CLEAN), START);
+    let outputs = voter.handle(needing(LONG, Side::Main, Ask::Want, 1), START);
+    assert_eq!((answer(&outputs).ruling, answer(&outputs).promises), (Ruling::Grant, LONG));
+    let almost = START + (LONG - Duration::from_micros(1));
+    assert_eq!(ask(&mut voter, Side::Standby, Ask::Want, 1, almost).0, Ruling::Lost);
+    assert_eq!(ask(&mut voter, Side::Standby, Ask::Want, 1, START + LONG).0, Ruling::Grant);
+    let restarted = START + TTL;
+    let (mut voter, _) = restart(&outputs, restarted);
+    let almost = restarted + (LONG - Duration::from_micros(1));
+    assert_eq!(ask(&mut voter, Side::Standby, Ask::Want, 1, almost).0, Ruling::Lost);
+    assert_eq!(ask(&mut voter, Side::Standby, Ask::Want, 1, restarted + LONG).0, Ruling::Grant);
+}
+
+#[test]
+fn a_promise_grows_with_what_its_holder_needs_and_shrinks_for_nobody_before_it_ends() {
+    let (mut voter, _) = Voter::new(&PATIENT, Some(&CLEAN), START);
+    voter.handle(needing(Duration::ZERO, Side::Main, Ask::Want, 1), START);
+    assert!(matches!(voter.record(), Record::Promised(promise) if promise.length == TTL), "its own is the least");
+    let grown = voter.handle(needing(LONG, Side::Main, Ask::Renew, 1), START);
+    assert!(matches!(grown[0], Output::Persist(_)), "before the answer: {grown:?}");
+    for campaign in [1, 2] {
+        voter.handle(needing(TTL, Side::Main, Ask::Renew, campaign), START + TTL);
+        assert_eq!(voter.deadline(), Some(START + TTL + LONG), "campaign {campaign}");
+    }
+    ask(&mut voter, Side::Main, Ask::Release, 2, START + TTL);
+    voter.handle(needing(TTL, Side::Standby, Ask::Want, 1), START + TTL);
+    assert_eq!(voter.deadline(), Some(START + TTL * 2), "another holder's is another promise");
+}
+
+#[test]
+fn w1_nothing_is_promised_for_longer_than_a_voter_waits_that_lost_its_disk_and_it_says_so() {
+    let mut voter = clean();
+    for what in [Ask::Want, Ask::Renew] {
+        for needs in [TIMING.quiet + Duration::from_micros(1), Duration::MAX] {
+            let outputs = voter.handle(needing(needs, Side::Main, what, 1), START);
+            let Answer { ruling, promises, .. } = answer(&outputs);
+            assert_eq!((ruling, promises), (Ruling::TooLong, TIMING.quiet), "{what}");
+            assert!(voter.is_free());
+        }
+    }
+    let outputs = voter.handle(needing(TIMING.quiet, Side::Main, Ask::Want, 1), START);
+    assert_eq!(answer(&outputs).ruling, Ruling::Grant);
+    // A holder whose times grew keeps what it was promised, and no more.
+    voter.handle(needing(LONG, Side::Main, Ask::Renew, 1), START + TTL / 2);
+    assert_eq!(voter.deadline(), Some(START + TTL));
+}
+
+#[test]
+fn w1_another_machine_of_the_same_name_is_granted_nothing_while_the_first_holds_the_vote() {
+    let machine = |instance, ask, campaign| Event::Asked(Request { instance, ..request(Side::Main, ask, campaign) });
+    let mut voter = clean();
+    let first = voter.handle(machine(1, Ask::Want, 3), START);
+    assert_eq!(answer(&first).ruling, Ruling::Grant);
+    for (ask, campaign) in [(Ask::Want, 4), (Ask::Want, 3), (Ask::Renew, 3), (Ask::Renew, 4)] {
+        let outputs = voter.handle(machine(2, ask, campaign), START + TTL / 2);
+        assert_eq!(answer(&outputs).ruling, Ruling::Lost, "{ask} {campaign}");
+    }
+    voter.handle(machine(2, Ask::Release, 3), START + TTL / 2);
+    assert_eq!(voter.deadline(), Some(START + TTL), "neither freed nor prolonged");
+    let (mut restarted, _) = restart(&first, START);
+    assert_eq!(answer(&restarted.handle(machine(2, Ask::Want, 4), START)).ruling, Ruling::Lost);
+    assert_eq!(answer(&voter.handle(machine(2, Ask::Want, 4), START + TTL)).ruling, Ruling::Grant);
+    // Who wrote the promise knew of no machines.
+    let Record::Promised(promise) = voter.record() else { panic!("{voter}") };
+    let old = Memory { record: Record::Promised(Promise { instance: None, ..promise }), epoch: 9 };
+    let (mut voter, _) = Voter::new(&TIMING, Some(&old), START);
+    assert_eq!(answer(&voter.handle(machine(3, Ask::Renew, promise.campaign), START)).ruling, Ruling::Grant);
+    assert_eq!(answer(&voter.handle(machine(4, Ask::Renew, promise.campaign), START)).ruling, Ruling::Lost);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The machine that keeps a promise.
 
-use super::message::{Answer, Ask, Campaign, Report, Request, Ruling};
+use super::message::{Answer, Ask, Campaign, Instance, Report, Request, Ruling};
 use super::timing::Timing;
 use crate::side::{PerSide, Side};
 use crate::time::{Instant, Span};
@@ -12,11 +12,12 @@ use core::time::Duration;
 /// Lets at most one node at a time believe that it has this vote.
 ///
 /// ```text
-///             want, renew                 want, renew of the holder: TTL again
+///             want, renew                 want, renew of the holder: its whole length again
 ///   [ free ] -------------> [ promised ] <--+
-///      ^                      |   |  +------+    of the other: lost
-///      |  release, or TTL over|   |
-///      +----------------------+   | restart, disk intact: the same promise, TTL again
+///      ^                      |   |  +------+    of the other, or of another machine of that name: lost
+///      | release, or its      |   |
+///      | length is over       |   |
+///      +----------------------+   | restart, disk intact: the same promise, its whole length again
 ///      |                          | restart, disk lost
 ///      |        Q over            v
 ///      +-------------------- [ unknown ]   denies everything
@@ -55,6 +56,19 @@ pub struct Promise {
     pub campaign: Campaign,
     /// For which duty epoch.
     pub epoch: u64,
+    /// For how long from the newest answer on.
+    pub length: Duration,
+    /// To which machine of that name; none: written by a version that did not ask.
+    pub instance: Option<Instance>,
+}
+
+impl Promise {
+    /// Tells whether the one who asks is the one who was promised the vote. A machine that was restored beside the one that
+    /// serves has its name and its campaigns, and is another one all the same.
+    fn is_of(&self, request: &Request) -> bool {
+        let same = self.instance.is_none_or(|instance| instance == request.instance) || made(Trap::AnyInstance);
+        self.holder == request.from && same
+    }
 }
 
 /// What must survive a restart.
@@ -101,7 +115,9 @@ impl Voter {
         let mut outputs = Vec::new();
         match record {
             Record::Free => {}
-            Record::Promised(_) => voter.until = now + timing.promise,
+            // It may have been promised to a node of longer times, or by longer ones of this voter's.
+            Record::Promised(_) if made(Trap::LengthForgotten) => voter.until = now + timing.promise,
+            Record::Promised(promise) => voter.until = now + timing.promise.max(promise.length),
             Record::Unknown => {
                 voter.until = now + timing.quiet;
                 let written = if made(Trap::SecondRestartIsClean) { Record::Free } else { record };
@@ -180,16 +196,27 @@ impl Voter {
             outputs.push(Output::Persist(self.memory()));
             outputs.push(Output::Changed(self.record));
         }
-        let epoch = match (ruling, self.record) {
-            (Ruling::Grant, Record::Promised(promise)) => promise.epoch,
-            _ => self.epoch,
+        let (epoch, promises) = match (ruling, self.record) {
+            (Ruling::Grant, Record::Promised(promise)) => (promise.epoch, promise.length),
+            _ => (self.epoch, self.quiet),
         };
-        Answer { to: request.ask, campaign: request.campaign, ruling, epoch, report }
+        Answer { to: request.ask, campaign: request.campaign, ruling, epoch, promises, report }
+    }
+
+    /// Returns the longest that it promises its vote: as long as it would wait if its disk were lost, and with it what it
+    /// promised.
+    pub const fn longest(&self) -> Duration {
+        self.quiet
+    }
+
+    /// Tells whether it may promise its vote for as long as is needed.
+    pub fn can_promise(&self, needs: Duration) -> bool {
+        needs <= self.quiet || made(Trap::AnyLength)
     }
 
     fn release(&mut self, request: &Request) {
         if let Record::Promised(promise) = self.record
-            && promise.holder == request.from
+            && promise.is_of(request)
             && (promise.campaign == request.campaign || made(Trap::AnyRelease))
         {
             self.record = Record::Free;
@@ -200,7 +227,7 @@ impl Voter {
         let held = match self.record {
             Record::Unknown if request.ask == Ask::Renew && made(Trap::QuietRenewals) => None,
             Record::Unknown => return Ruling::Deny,
-            Record::Promised(promise) if promise.holder != request.from => return Ruling::Lost,
+            Record::Promised(promise) if !promise.is_of(request) => return Ruling::Lost,
             // Late, and of a campaign that is over: to follow it would let a late release of the same free the newer one.
             Record::Promised(promise) if request.campaign < promise.campaign && !made(Trap::OldWants) => {
                 return Ruling::Deny;
@@ -208,6 +235,9 @@ impl Voter {
             Record::Promised(promise) => Some(promise),
             Record::Free => None,
         };
+        if !self.can_promise(request.needs) {
+            return Ruling::TooLong;
+        }
         if request.ask == Ask::Want && !request.hears && !self.trusts(request) {
             return Ruling::Deny;
         }
@@ -222,8 +252,11 @@ impl Voter {
         if !made(Trap::EpochForgotten) {
             self.epoch = self.epoch.max(epoch);
         }
-        self.record = Record::Promised(Promise { holder: request.from, campaign: request.campaign, epoch });
-        self.until = self.now + self.promise;
+        // While one holds the vote its promise grows and does not shrink: an earlier, longer one still binds.
+        let length = held.map_or(self.promise, |promise| promise.length.max(self.promise)).max(request.needs);
+        let (holder, campaign, instance) = (request.from, request.campaign, Some(request.instance));
+        self.record = Record::Promised(Promise { holder, campaign, epoch, length, instance });
+        self.until = self.now + if made(Trap::OwnLength) { self.promise } else { length };
         Ruling::Grant
     }
 }
@@ -243,7 +276,7 @@ impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Free => f.write_str("the vote is free"),
-            Self::Promised(Promise { holder, campaign, epoch }) => {
+            Self::Promised(Promise { holder, campaign, epoch, .. }) => {
                 write!(f, "the vote is promised to {holder} (campaign {campaign}, epoch {epoch})")
             }
             Self::Unknown => f.write_str("the vote is unknown: the disk was lost, and nothing is granted"),

@@ -208,6 +208,7 @@ fn shows(trap: Trap) -> Option<String> {
 fn a_site_of_many_faults_shows_the_mistakes_in_the_rules() {
     for trap in [
         Trap::LeaseFromReceipt,
+        Trap::OwnLength,
         Trap::EarlyRelease,
         Trap::ActivateAlone,
         Trap::HearingIsAGrant,

@@ -1,8 +1,10 @@
 //! What a node tells the Edge of itself, and what a XiVO node tells those that follow it.
 
+use super::times::Times;
 use super::vote::{SideForm, StatusForm};
 use failover::Side;
 use failover::health::Status;
+use failover::lease::Instance;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -72,6 +74,9 @@ pub struct NodeReport {
     /// that follows from it as theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen: Option<Chosen>,
+    /// Which machine of its name it is: made up at random with each boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<Instance>,
 }
 
 /// An operator's choice at a XiVO node.
@@ -118,6 +123,9 @@ pub struct Vote {
     pub peer_host: Option<bool>,
     /// The bound from the death of the serving host to a verified start here, in milliseconds.
     pub takeover_ms: u64,
+    /// Its times, as far as the other voters must know them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<Times>,
 }
 
 /// How a serving node is guarded.

@@ -3,6 +3,7 @@ use failover::Side;
 use failover::health::Status;
 use failover::lease::{self, Report, Ruling};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 fn request() -> Request {
     let report = Report { status: Status::Starting, fit: true, witness_out: false, unguarded: false };
@@ -14,6 +15,8 @@ fn request() -> Request {
         report,
         settled: true,
         hears: false,
+        instance: 5,
+        needs: Duration::from_millis(2_405),
     }
 }
 
@@ -30,7 +33,8 @@ fn every_message_survives_its_way() {
     same(&Call { id: 1, ask: Ask::Vote(request()) });
     same(&Call { id: 2, ask: Ask::Watch { seen: 3 } });
     for report in [None, Some(request().report)] {
-        let answer = Answer { to: lease::Ask::Want, campaign: 9, ruling: Ruling::Lost, epoch: 8, report };
+        let promises = Duration::from_millis(2_500);
+        let answer = Answer { to: lease::Ask::Want, campaign: 9, ruling: Ruling::TooLong, epoch: 8, promises, report };
         same(&Reply { id: 1, answer: Told::Vote(answer) });
     }
     let wish = Wish { id: 4, to: Side::Main, who: "ann".into(), reason: "upgrade".into() };
@@ -46,6 +50,21 @@ fn the_spelling_of_a_vote_is_fixed() {
     let text = serde_json::to_string(&Call { id: 1, ask: Ask::Vote(request()) }).unwrap();
     let fixed = r#"{"id":1,"ask":{"vote":{"from":"standby","ask":"want","campaign":18446744073709551615,"epoch":7,"#;
     assert!(text.starts_with(fixed), "{text}");
+}
+
+#[test]
+fn what_is_needed_is_rounded_up_and_what_is_promised_down() {
+    let over = Duration::from_micros(2_404_600);
+    let call = Call { id: 1, ask: Ask::Vote(Request { needs: over, ..request() }) };
+    let text = serde_json::to_string(&call).unwrap();
+    assert!(text.ends_with(r#""instance":5,"needs_ms":2405}}}"#), "{text}");
+    let answer =
+        Answer { to: lease::Ask::Want, campaign: 9, ruling: Ruling::Grant, epoch: 8, promises: over, report: None };
+    let text = serde_json::to_string(&Reply { id: 1, answer: Told::Vote(answer) }).unwrap();
+    assert!(text.contains(r#""promises_ms":2404"#), "{text}");
+    // Whatever a stranger writes there is a time.
+    let text = text.replace("2404", &u64::MAX.to_string());
+    assert!(matches!(serde_json::from_str(&text).unwrap(), Reply { answer: Told::Vote(_), .. }));
 }
 
 #[test]
@@ -66,6 +85,7 @@ fn the_largest_report_fits_a_frame() {
         presence: None,
         wished: None,
         chosen: None,
+        instance: Some(u64::MAX),
     };
     let call = Call { id: u64::MAX, ask: Ask::Report(Box::new(report)) };
     same(&call);

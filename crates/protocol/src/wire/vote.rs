@@ -2,8 +2,9 @@
 
 use failover::Side;
 use failover::health::Status;
-use failover::lease::{Answer, Ask, Campaign, Report, Request, Ruling};
+use failover::lease::{Answer, Ask, Campaign, Instance, Report, Request, Ruling};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::time::Duration;
 
 /// A side.
 #[derive(Serialize, Deserialize)]
@@ -46,6 +47,7 @@ enum RulingForm {
     Grant,
     Deny,
     Lost,
+    TooLong,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -72,6 +74,9 @@ pub struct RequestForm {
     report: Report,
     settled: bool,
     hears: bool,
+    instance: Instance,
+    #[serde(rename = "needs_ms", with = "rounded_up")]
+    needs: Duration,
 }
 
 /// A voter's answer.
@@ -84,8 +89,34 @@ pub struct AnswerForm {
     #[serde(with = "RulingForm")]
     ruling: Ruling,
     epoch: u64,
+    #[serde(rename = "promises_ms", with = "rounded_down")]
+    promises: Duration,
     #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_report")]
     report: Option<Report>,
+}
+
+/// Milliseconds, of what is needed: never less than that.
+mod rounded_up {
+    use super::{Deserialize, Deserializer, Duration, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(u64::try_from(time.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        u64::deserialize(from).map(Duration::from_millis)
+    }
+}
+
+/// Milliseconds, of what is promised: never more than that.
+mod rounded_down {
+    use super::{Duration, Serializer};
+
+    pub(super) use super::rounded_up::deserialize;
+
+    pub(super) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+    }
 }
 
 /// A report that the witness leaves out.

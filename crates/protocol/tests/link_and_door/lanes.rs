@@ -54,7 +54,8 @@ async fn a_release_whose_lane_cannot_be_dialled_goes_by_another() {
 fn vote(ask: lease::Ask, campaign: u64) -> Ask {
     let report = lease::Report { status: Status::Active, fit: true, witness_out: false, unguarded: false };
     let (from, epoch) = (Side::Standby, 1);
-    Ask::Vote(lease::Request { from, ask, campaign, epoch, report, settled: true, hears: true })
+    let needs = lease::Timing::DEFAULT.shortest_promise();
+    Ask::Vote(lease::Request { from, ask, campaign, epoch, report, settled: true, hears: true, instance: 1, needs })
 }
 
 fn campaign(told: Result<Told, LinkError>) -> u64 {

@@ -79,9 +79,10 @@ impl Handler for Echo {
     async fn told(&self, who: &Who, ask: Ask) -> Told {
         self.asked.fetch_add(1, Ordering::Relaxed);
         match ask {
-            Ask::Vote(lease::Request { ask: to, campaign, epoch, .. }) => {
+            Ask::Vote(lease::Request { ask: to, campaign, epoch, needs, .. }) => {
                 tokio::time::sleep(Duration::from_millis(campaign)).await;
-                Told::Vote(lease::Answer { to, campaign, ruling: lease::Ruling::Grant, epoch, report: None })
+                let ruling = lease::Ruling::Grant;
+                Told::Vote(lease::Answer { to, campaign, ruling, epoch, promises: needs, report: None })
             }
             Ask::Watch { seen } => {
                 tokio::time::sleep(Duration::from_millis(seen)).await;

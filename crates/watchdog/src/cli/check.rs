@@ -6,13 +6,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use doors::{AskError, Client};
 use failover::Span;
+use http::Method;
 use protocol::identity::Identity;
 use serde::Serialize;
 
-use super::{Exit, Options};
+use super::{Exit, Options, WATCHDOG};
 use crate::config::{CommandSpec, Config, Fence, Role, Services, Warning, XivoConfig};
+use crate::control::api::StatusView;
 use crate::rival::{self, Rival};
+use crate::times::{Compared, Told, compare};
 
 /// Everything that was found.
 #[derive(Debug, Serialize)]
@@ -25,6 +29,8 @@ pub(super) struct Found {
     warnings: Vec<Warning>,
     /// What stands in the way on this machine.
     troubles: Vec<String>,
+    /// How the times differ from those of the other voters, as far as the watchdog that runs here heard them.
+    times: Vec<String>,
 }
 
 /// `left` is at least `right`.
@@ -55,10 +61,48 @@ pub fn check(options: &Options) -> Exit {
             return Exit::Usage;
         }
     };
-    let found = look(&config, warnings, std::env::var_os("PATH").as_deref().unwrap_or_default());
+    let mut found = look(&config, warnings, std::env::var_os("PATH").as_deref().unwrap_or_default());
+    if let Role::Xivo(xivo) = &config.role {
+        found.compare_times(xivo, others(&config));
+    }
     let text = if options.json { json(&found) } else { in_words(&config, &found) };
     let _ = writeln!(io::stdout(), "{}", text.trim_end());
     if found.troubles.is_empty() { Exit::Done } else { Exit::Failed }
+}
+
+/// Asks the watchdog that runs here what the other voters told of their times; the error says why it cannot.
+fn others(config: &Config) -> Result<Told, String> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let client = Client { socket: config.control.clone(), program: &WATCHDOG };
+    let status = runtime.block_on(client.ask(Method::GET, "/status", Vec::new()));
+    let body = status.map_err(|error: AskError| error.to_string())?;
+    let view: StatusView = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+    let duty = view.duty.ok_or("the watchdog that runs here is not that of a XiVO node")?;
+    let (peer, witness) = (duty.voters.peer, duty.voters.witness);
+    Ok(Told {
+        peer_needs: peer.needs_ms,
+        peer_promises: peer.promises_ms,
+        witness_promises: witness.and_then(|witness| witness.promises_ms),
+    })
+}
+
+impl Found {
+    /// The file's times beside those that the other voters have: a restart with a file that they cannot promise to would
+    /// find no vote.
+    fn compare_times(&mut self, xivo: &XivoConfig, told: Result<Told, String>) {
+        match told {
+            Ok(told) => {
+                let Compared { alarms, remarks } = compare(&xivo.duty.timing, &told);
+                self.troubles.extend(alarms.into_iter().map(|alarm| format!("timing: {alarm}")));
+                self.times = remarks;
+            }
+            Err(why) => {
+                let why = why.lines().next().unwrap_or_default();
+                self.times = vec![format!("whether the other voters have the same is not known: {why}")];
+            }
+        }
+    }
 }
 
 fn json(value: &impl Serialize) -> String {
@@ -94,7 +138,7 @@ pub(super) fn look(config: &Config, warnings: Vec<Warning>, path: &std::ffi::OsS
     {
         troubles.push(trouble);
     }
-    Found { inequalities, bounds, warnings, troubles }
+    Found { inequalities, bounds, warnings, troubles, times: Vec::new() }
 }
 
 fn identity(config: &Config, troubles: &mut Vec<String>) {
@@ -191,6 +235,7 @@ fn in_words(config: &Config, found: &Found) -> String {
     for Inequality { left, left_ms, right, right_ms } in &found.inequalities {
         lines.push(format!("  {left} {left_ms} ms >= {right_ms:.1} ms = {right}"));
     }
+    found.times.iter().for_each(|remark| lines.push(format!("  {remark}")));
     if !found.bounds.is_empty() {
         lines.push("\nBounds, at most:".into());
     }

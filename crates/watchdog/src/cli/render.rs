@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use doors::visible;
 use failover::Span;
+use protocol::wire::times::seconds;
 
 use crate::control::api::{DutyView, FenceState, Link, Mode, StatusView, VoterView};
 use crate::state::{Entry, Time};
@@ -75,6 +76,14 @@ fn duty_rows(text: &mut String, duty: &DutyView) {
     match &duty.voters.witness {
         Some(witness) => row(text, "witness", &voter(witness)),
         None => row(text, "witness", "none configured: unguarded whenever the peer is silent"),
+    }
+    if let Some(times) = &duty.times {
+        let (needs, promises) = (seconds(times.needs_ms), seconds(times.promises_ms));
+        let own = format!("needs votes for {needs}, promises its own for {promises} at most");
+        row(text, "times", &own);
+    }
+    for remark in &duty.times_differ {
+        row(text, "", remark);
     }
     let fence = match duty.fence.state {
         FenceState::Closed => "closed",

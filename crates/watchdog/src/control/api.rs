@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use failover::Side;
 use failover::duty;
 use failover::health::Status;
-use failover::lease::Ruling;
-use protocol::wire::{Guard, MediaServer, Presence, Role, ServiceState, StatusForm};
+use failover::lease::{Instance, Ruling};
+use protocol::wire::{Guard, MediaServer, Presence, Role, ServiceState, StatusForm, Times};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -23,6 +23,9 @@ pub struct StatusView {
     pub side: Option<Side>,
     /// Its name.
     pub name: String,
+    /// Which machine of that name it is: made up at random with each boot.
+    #[serde(default)]
+    pub instance: Instance,
     /// The program's version.
     pub version: String,
     /// What it does now.
@@ -86,6 +89,12 @@ pub struct DutyView {
     pub lease_ms_left: Option<u64>,
     /// The bound from the death of the serving host to a verified start here, in milliseconds.
     pub takeover_ms: u64,
+    /// For how long it needs the other votes, and promises its own; none from an older watchdog.
+    #[serde(default)]
+    pub times: Option<Times>,
+    /// How the other voters' times differ from that, one sentence each.
+    #[serde(default)]
+    pub times_differ: Vec<String>,
     /// What keeps phones out.
     pub fence: FenceView,
     /// ICMP echo.
@@ -123,6 +132,12 @@ pub struct VoterView {
     pub status: Option<Status>,
     /// Whether the peer said it can serve.
     pub fit: Option<bool>,
+    /// For how long the peer needs this node's vote; nothing from the witness.
+    #[serde(default)]
+    pub needs_ms: Option<u64>,
+    /// For how long it promises its vote at most, if it said so.
+    #[serde(default)]
+    pub promises_ms: Option<u64>,
 }
 
 /// A connection to another node.
@@ -285,6 +300,8 @@ words! {
         Deny,
         /// The vote is the other node's.
         Lost,
+        /// It may not promise its vote for as long as this node needs.
+        TooLong,
     }
 }
 

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use failover::Side;
 use failover::health::Status;
-use protocol::wire::{Guard, MediaServer, Role};
+use protocol::wire::{Guard, MediaServer, Role, Times};
 use serde_json::{Value, json};
 
 use super::api::*;
@@ -19,6 +19,8 @@ pub(crate) fn view() -> StatusView {
         ruling: Some(RulingWord::Grant),
         status: Some(Status::Inactive),
         fit: Some(true),
+        needs_ms: Some(2405),
+        promises_ms: Some(2500),
     };
     let media = MediaServer { registered: true, state: "Registered".into() };
     let duty = DutyView {
@@ -32,11 +34,13 @@ pub(crate) fn view() -> StatusView {
         frozen: false,
         choice: Choice::None,
         accept_requests: false,
-        voters: Voters { witness: Some(VoterView { status: None, fit: None, ..peer.clone() }), peer },
+        voters: Voters { witness: Some(VoterView { status: None, fit: None, needs_ms: None, ..peer.clone() }), peer },
         vote: "the vote is promised to main (campaign 1, epoch 7)".into(),
         witness_out: false,
         lease_ms_left: Some(1500),
         takeover_ms: 3800,
+        times: Some(Times { needs_ms: 2405, promises_ms: 2500 }),
+        times_differ: Vec::new(),
         fence: FenceView { kind: "nft".into(), state: FenceState::Open, detail: "5060, 5061".into() },
         icmp: IcmpView { socket: IcmpSocket::Raw, peer: Some(true), anchors: None },
         media_servers: BTreeMap::from([("mds1".to_owned(), media)]),
@@ -48,6 +52,7 @@ pub(crate) fn view() -> StatusView {
         role: Role::Xivo,
         side: Some(Side::Main),
         name: "main-xivo".into(),
+        instance: 42,
         version: "0.1.0".into(),
         status: Status::Active,
         since: Time::from_unix_ms(1_700_000_000_000),

@@ -27,6 +27,9 @@ pub(super) struct Alarms {
     replication: Option<String>,
     alone: Option<String>,
     guard: Option<String>,
+    times: Option<String>,
+    version: Option<String>,
+    namesake: Option<String>,
 }
 
 impl Alarms {
@@ -69,6 +72,21 @@ impl Alarms {
         replace(&mut self.guard, sentence)
     }
 
+    /// Times of the voters that do not agree.
+    pub(super) fn times(&mut self, sentence: Option<String>) -> bool {
+        replace(&mut self.times, sentence)
+    }
+
+    /// Who speaks another version of the protocol.
+    pub(super) fn version(&mut self, sentence: Option<String>) -> bool {
+        replace(&mut self.version, sentence)
+    }
+
+    /// Two machines under the peer's name.
+    pub(super) fn namesake(&mut self, sentence: Option<String>) -> bool {
+        replace(&mut self.namesake, sentence)
+    }
+
     pub(super) fn conflict(&mut self, sentence: Option<String>) -> bool {
         replace(&mut self.conflict, sentence)
     }
@@ -107,8 +125,8 @@ impl Alarms {
                 .into(),
             _ => format!("the node's certificate expires in {days} days; renew it with `bascule certs`"),
         });
-        let texts = [&self.alone, &self.guard, &self.disk, &self.fence, &self.rival, &self.unfit, &self.conflict];
-        let texts = texts.into_iter().chain([&self.replication]);
+        let texts = [&self.namesake, &self.alone, &self.guard, &self.disk, &self.fence, &self.rival, &self.unfit];
+        let texts = texts.into_iter().chain([&self.conflict, &self.times, &self.version, &self.replication]);
         let texts = texts.into_iter().flatten().cloned();
         let removed = self.fence_removed.is_some_and(|(at, _)| now.since(at) < FENCE_REMOVED);
         let removed =

@@ -8,6 +8,7 @@ use crate::metrics::Metrics;
 use crate::state::{Entry, Journal, Kind, Time};
 use failover::duty::Outcome;
 use failover::health::Status;
+use failover::lease::Instance;
 use failover::{Instant, Side};
 use protocol::link::{Link, State};
 use protocol::wire::{Chosen, NodeReport, Role, Vote, Wished};
@@ -23,6 +24,8 @@ pub(super) struct Who {
     pub(super) role: Role,
     pub(super) side: Option<Side>,
     pub(super) name: String,
+    /// Which machine of that name it is.
+    pub(super) instance: Instance,
 }
 
 /// A connection, and where it leads.
@@ -79,6 +82,7 @@ impl Who {
             role: self.role,
             side: self.side,
             name: self.name.clone(),
+            instance: self.instance,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             status: doings.status,
             since: doings.since,
@@ -126,6 +130,7 @@ pub(super) fn report(view: &StatusView, requested: Requested) -> NodeReport {
         hears_peer: duty.voters.peer.link.connected,
         peer_host: duty.icmp.peer,
         takeover_ms: duty.takeover_ms,
+        times: duty.times,
     });
     NodeReport {
         status: view.status,
@@ -140,6 +145,7 @@ pub(super) fn report(view: &StatusView, requested: Requested) -> NodeReport {
         presence: view.presence.clone(),
         wished: requested.wished,
         chosen: requested.chosen,
+        instance: Some(view.instance),
     }
 }
 

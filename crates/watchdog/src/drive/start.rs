@@ -26,9 +26,10 @@ use crate::hands::services::{Found as Looked, Services, reap};
 use crate::metrics::{Metrics, MetricsDoor, MetricsDoorError};
 use crate::state::{self, Journal, Keep, Kind, State, StateError};
 use doors::SocketError;
-use failover::duty::{Duty, Found, PerElector};
+use failover::duty::{Duty, Found, Life, PerElector};
 use failover::follow::Follower;
 use failover::health::Status;
+use failover::lease::Namesakes;
 use failover::register::Holder;
 use protocol::door::Door;
 use protocol::identity::{Expected, IdentityError, Keyring};
@@ -130,7 +131,8 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), RunError> {
         return Err(RunError::NotOurs { path: config.identity.clone(), who: identity.who().to_string(), wanted });
     }
     let name = specs::name(&config, identity.who().name());
-    let who = Who { role: config.kind(), side: config.side(), name };
+    let instance = state::instance::of(&config.runtime("instance.json"))?;
+    let who = Who { role: config.kind(), side: config.side(), name, instance };
     let (kept, memory) = State::open(&config.state)?;
     let journal = Journal::open(&config.state)?;
     let metrics = Arc::new(Metrics::new().map_err(io::Error::other)?);
@@ -229,7 +231,8 @@ impl Base {
             let text = "nothing is remembered: this node's vote is not given for the quiet time";
             note(&self.journal, Kind::Alarm, text);
         }
-        let (duty, first) = Duty::new(settings, memory.as_ref(), campaign_base(), found, clock::now());
+        let life = Life { instance: self.who.instance, campaign_base: campaign_base() };
+        let (duty, first) = Duty::new(settings, memory.as_ref(), life, found, clock::now());
         let (worker, done) = services.work();
         let pulse = Pulse::start(specs::pulse(&xivo.services, probe));
         let felt = pulse.felt();
@@ -299,6 +302,8 @@ impl Base {
             answers,
             asked: requests,
             peer_report: None,
+            peer_needs: None,
+            peer_machines: Namesakes::default(),
             asker: None,
             orders: ordered,
             operator: None,

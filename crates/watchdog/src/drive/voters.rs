@@ -5,6 +5,7 @@ use crate::hands::clock;
 use failover::Instant;
 use failover::duty::{Elector, PerElector};
 use failover::lease::{Answer, Request, Ruling};
+use protocol::link::LinkError;
 use protocol::wire::{Ask, Told};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -30,8 +31,12 @@ pub(super) struct Seen {
     pub(super) answered: Option<Instant>,
     /// How it ruled then.
     pub(super) ruling: Option<Ruling>,
+    /// For how long it promises its vote at most, if it said so.
+    pub(super) promises: Option<Duration>,
     /// Why the newest request had no answer, if it had none.
     pub(super) failed: Option<String>,
+    /// It speaks another version of the protocol.
+    pub(super) other_version: bool,
 }
 
 /// What became of a request.
@@ -39,7 +44,26 @@ pub(super) struct Seen {
 pub(super) struct Answered {
     pub(super) by: Elector,
     pub(super) sent: Instant,
-    pub(super) told: Result<Answer, String>,
+    pub(super) told: Result<Answer, NoAnswer>,
+}
+
+/// Why there is no answer, for people.
+#[derive(Debug)]
+pub(super) struct NoAnswer {
+    why: String,
+    other_version: bool,
+}
+
+impl From<String> for NoAnswer {
+    fn from(why: String) -> Self {
+        Self { why, other_version: false }
+    }
+}
+
+impl From<LinkError> for NoAnswer {
+    fn from(error: LinkError) -> Self {
+        Self { why: error.to_string(), other_version: matches!(error, LinkError::OtherVersion(_)) }
+    }
 }
 
 impl Voters {
@@ -55,10 +79,10 @@ impl Voters {
         host::spawn(async move {
             let told = match timeout(limit, link.ask(Ask::Vote(request))).await {
                 Ok(Ok(Told::Vote(answer))) => Ok(answer),
-                Ok(Ok(Told::Refused { reason })) => Err(reason),
-                Ok(Ok(_)) => Err("it answered something else than was asked".to_owned()),
-                Ok(Err(error)) => Err(error.to_string()),
-                Err(_) => Err(format!("no answer within {limit:?}")),
+                Ok(Ok(Told::Refused { reason })) => Err(reason.into()),
+                Ok(Ok(_)) => Err("it answered something else than was asked".to_owned().into()),
+                Ok(Err(error)) => Err(error.into()),
+                Err(_) => Err(format!("no answer within {limit:?}").into()),
             };
             // A full queue is a driver that stands still: then the answer is as good as lost.
             let _ = answers.try_send(Answered { by: voter, sent, told });
@@ -71,11 +95,14 @@ impl Voters {
         let seen = &mut self.seen[by];
         match told {
             Ok(answer) => {
-                *seen = Seen { answered: Some(clock::now()), ruling: Some(answer.ruling), failed: None };
+                // A grant tells for how long the vote is promised; that it could be longer, another answer told.
+                let promises = if answer.ruling == Ruling::Grant { seen.promises } else { Some(answer.promises) };
+                let (answered, ruling) = (Some(clock::now()), Some(answer.ruling));
+                *seen = Seen { answered, ruling, promises, failed: None, other_version: false };
                 Some((by, sent, answer))
             }
-            Err(why) => {
-                seen.failed = Some(why);
+            Err(NoAnswer { why, other_version }) => {
+                (seen.failed, seen.other_version) = (Some(why), other_version);
                 None
             }
         }

@@ -2,6 +2,7 @@
 
 mod carry;
 mod hear;
+mod others;
 pub(super) mod show;
 
 use super::alarms::Alarms;
@@ -26,7 +27,7 @@ use crate::state::{Journal, Kind};
 use failover::Instant;
 use failover::duty::{self, Act, Duty, Event, Handover, Output, Settings, Surroundings};
 use failover::health::Status;
-use failover::lease::{Answer, Report};
+use failover::lease::{Answer, Namesakes, Report};
 use failover::register::Service;
 use protocol::identity::Keyring;
 use protocol::wire::{Chosen, Watched, Wish, Wished};
@@ -87,6 +88,10 @@ pub(super) struct Xivo {
     pub(super) asked: mpsc::Receiver<Asked>,
     /// What the peer said of itself last.
     pub(super) peer_report: Option<Report>,
+    /// For how long the peer needs this node's vote.
+    pub(super) peer_needs: Option<Duration>,
+    /// The machines that ask under the peer's name.
+    pub(super) peer_machines: Namesakes,
     /// Who waits for the answer to the request in hand.
     pub(super) asker: Option<oneshot::Sender<Answer>>,
     pub(super) orders: mpsc::Receiver<Order>,
@@ -193,6 +198,7 @@ impl Xivo {
                 Event::Fenced
             }
             Input::Asked(asked) => {
+                self.meet(&asked.request);
                 self.asker = Some(asked.answer);
                 Event::Asked(asked.request)
             }

@@ -7,6 +7,7 @@ use protocol::wire::SideForm;
 use serde::{Deserialize, Serialize};
 
 use crate::control::api;
+use std::time::Duration;
 
 /// [`Memory`].
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,6 +28,13 @@ enum VoteForm {
         holder: Side,
         campaign: u64,
         epoch: u64,
+        /// For how long from the newest answer on, rounded up. Without it the file is of a version that promised for its own
+        /// time.
+        #[serde(default)]
+        length_ms: u64,
+        /// To which machine of that name, if that was asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<u64>,
     },
     Unknown,
 }
@@ -43,7 +51,10 @@ impl From<Memory> for MemoryForm {
     fn from(memory: Memory) -> Self {
         let vote = match memory.vote.record {
             Record::Free => VoteForm::Free,
-            Record::Promised(Promise { holder, campaign, epoch }) => VoteForm::Promised { holder, campaign, epoch },
+            Record::Promised(Promise { holder, campaign, epoch, length, instance }) => {
+                let length_ms = u64::try_from(length.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
+                VoteForm::Promised { holder, campaign, epoch, length_ms, instance }
+            }
             Record::Unknown => VoteForm::Unknown,
         };
         let Wishes { mode, failback, frozen, choice } = memory.wishes;
@@ -56,7 +67,10 @@ impl From<MemoryForm> for Memory {
     fn from(form: MemoryForm) -> Self {
         let record = match form.vote {
             VoteForm::Free => Record::Free,
-            VoteForm::Promised { holder, campaign, epoch } => Record::Promised(Promise { holder, campaign, epoch }),
+            VoteForm::Promised { holder, campaign, epoch, length_ms, instance } => {
+                let length = Duration::from_millis(length_ms);
+                Record::Promised(Promise { holder, campaign, epoch, length, instance })
+            }
             VoteForm::Unknown => Record::Unknown,
         };
         let WishesForm { mode, failback, frozen, choice } = form.wishes;
@@ -90,6 +104,9 @@ pub(super) struct HandoverForm {
     campaign: u64,
     peer: Option<u64>,
     witness: Option<u64>,
+    /// Microseconds. Without it the file is of a version whose nodes all had the same times.
+    #[serde(default)]
+    held: Option<u64>,
     unguarded: Option<UnguardedForm>,
 }
 
@@ -100,6 +117,7 @@ impl From<Handover> for HandoverForm {
             campaign: from.campaign,
             peer: from.grants.peer.map(Instant::as_micros),
             witness: from.grants.witness.map(Instant::as_micros),
+            held: Some(u64::try_from(from.held.as_micros()).unwrap_or(u64::MAX)),
             unguarded: from.unguarded.map(UnguardedForm::from),
         }
     }
@@ -112,6 +130,7 @@ impl From<HandoverForm> for Handover {
             epoch: form.epoch,
             campaign: form.campaign,
             grants: PerElector { peer: instant(form.peer), witness: instant(form.witness) },
+            held: form.held.map_or(Duration::MAX, Duration::from_micros),
             unguarded: form.unguarded.map(Unguarded::from),
         }
     }

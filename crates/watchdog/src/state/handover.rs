@@ -81,12 +81,15 @@ pub fn take(path: &Path) -> io::Result<Option<Handover>> {
     Ok(left.filter(|left| left.boot == now).map(|left| left.handover.into()))
 }
 
-fn boot() -> io::Result<String> {
+/// The kernel's word for this boot.
+pub(super) fn boot() -> io::Result<String> {
     Ok(fs::read_to_string(BOOT)?.trim().to_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use failover::Instant;
     use failover::duty::{Handover, PerElector, Unguarded};
 
@@ -96,6 +99,7 @@ mod tests {
         epoch: 7,
         campaign: 9,
         grants: PerElector { peer: Some(Instant::from_micros(123_456)), witness: None },
+        held: Duration::from_millis(2_300),
         unguarded: Some(Unguarded::WitnessOut),
     };
 

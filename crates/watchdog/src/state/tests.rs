@@ -15,7 +15,8 @@ fn memory(record: Record) -> Memory {
 #[test]
 fn what_was_persisted_is_read_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let promise = Promise { holder: Side::Standby, campaign: u64::MAX - 1, epoch: 11 };
+    let (length, instance) = (Duration::from_millis(3_905), Some(7));
+    let promise = Promise { holder: Side::Standby, campaign: u64::MAX - 1, epoch: 11, length, instance };
     for record in [Record::Free, Record::Promised(promise), Record::Unknown] {
         let (state, _) = State::open(dir.path()).unwrap();
         state.persist(&memory(record)).unwrap();

@@ -6,4 +6,5 @@
 mod people;
 mod site;
 mod trouble;
+mod voters;
 mod witness;

@@ -196,7 +196,9 @@ impl Node {
     pub fn die(&mut self) {
         self.end(rustix::process::Signal::KILL);
         let _ = fs::remove_file(self.path("runs"));
-        let _ = fs::remove_file(self.path("handover.json"));
+        for lost in ["handover.json", "instance.json"] {
+            let _ = fs::remove_file(self.path(lost));
+        }
     }
 
     pub fn verb(&self, arguments: &[&str]) -> (i32, String) {

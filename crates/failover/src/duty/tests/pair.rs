@@ -14,8 +14,10 @@ pub(super) struct Pair {
     pub(super) now: Instant,
     pub(super) nodes: PerSide<Option<Duty>>,
     pub(super) settings: PerSide<Settings>,
-    disks: PerSide<Memory>,
+    pub(super) disks: PerSide<Memory>,
     witness: Voter,
+    /// Each makes another machine.
+    boots: u64,
     /// Cut off from the other node and the witness.
     pub(super) cut_off: Option<Side>,
     /// What each node was told to do, in order; asks and answers left out.
@@ -31,13 +33,15 @@ impl Pair {
         let (witness, _) = Voter::new(&main.timing, Some(&vote), START);
         let settings = PerSide { main, standby };
         let nodes = PerSide { main: None, standby: None };
-        let mut pair = Self { now: START, nodes, settings, disks, witness, cut_off: None, done: Vec::new() };
+        let mut pair = Self { now: START, nodes, settings, disks, witness, boots: 0, cut_off: None, done: Vec::new() };
         Side::BOTH.into_iter().for_each(|side| pair.boot(side));
         pair
     }
 
     pub(super) fn boot(&mut self, side: Side) {
-        let (duty, outputs) = Duty::new(self.settings[side], Some(&self.disks[side]), 0, Found::Stopped, self.now);
+        self.boots += 1;
+        let life = Life { instance: self.boots, campaign_base: 0 };
+        let (duty, outputs) = Duty::new(self.settings[side], Some(&self.disks[side]), life, Found::Stopped, self.now);
         self.nodes[side] = Some(duty);
         self.carry_out(side, outputs);
         self.feed(side, Event::Fit);
@@ -105,6 +109,16 @@ impl Pair {
         let outputs = self.nodes[side.other()].as_mut()?.handle(Event::Asked(request), self.now);
         let answer = outputs.iter().find_map(|o| if let Output::Answer(a) = o { Some(*a) } else { None });
         queue.extend(outputs.into_iter().map(|output| (side.other(), output)));
+        answer
+    }
+
+    /// Asks as a machine of this side would, and returns the answer.
+    pub(super) fn asked_by(&mut self, side: Side, voter: Elector, request: lease::Request) -> Option<lease::Answer> {
+        let mut queue = VecDeque::new();
+        let answer = self.ask(side, voter, request, &mut queue);
+        for (side, output) in queue {
+            self.carry_out(side, [output].into());
+        }
         answer
     }
 

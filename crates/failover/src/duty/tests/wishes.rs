@@ -309,7 +309,7 @@ fn word_that_is_older_than_the_peers_start_does_not_end_a_step_back() {
         let Duty { campaign, vote, .. } = pair.nodes[Side::Main].unwrap();
         let report = Some(super::report(Status::Inactive));
         let (ruling, epoch) = (Ruling::Deny, vote.epoch() - 1);
-        let answer = Answer { to: Ask::Hello, campaign, ruling, epoch, report };
+        let answer = Answer { to: Ask::Hello, campaign, ruling, epoch, promises: TIMING.promise, report };
         pair.feed(Side::Main, Event::Answered { by: Elector::Peer, sent: pair.now, answer });
         pair.pass(LONG);
         pair.active()

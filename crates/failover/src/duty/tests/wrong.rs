@@ -2,7 +2,7 @@
 
 use super::super::*;
 use super::pair::Pair;
-use super::{MAIN, Node, STANDBY, START, TIMING, report};
+use super::{MAIN, Node, STANDBY, START, TIMING, report, request};
 use crate::health::Status;
 use crate::lease::{Answer, Ask, Request, Ruling};
 use crate::side::Side;
@@ -17,7 +17,8 @@ const WRONG: u64 = u64::MAX;
 fn a_grant_in_an_epoch_that_cannot_be_true_neither_starts_a_node_nor_keeps_it_serving() {
     let grant = |node: &mut Node, by, epoch| {
         let to = node.duty.last_ask[by];
-        let answer = Answer { to, campaign: node.duty.campaign, ruling: Ruling::Grant, epoch, report: None };
+        let (campaign, promises) = (node.duty.campaign, TIMING.promise);
+        let answer = Answer { to, campaign, ruling: Ruling::Grant, epoch, promises, report: None };
         node.feed(Event::Answered { by, sent: node.now, answer });
     };
     for by in Elector::BOTH {
@@ -41,15 +42,14 @@ fn an_epoch_that_cannot_be_true_is_learnt_from_no_answer_and_no_request() {
         for ruling in [Ruling::Deny, Ruling::Lost] {
             for by in Elector::BOTH {
                 let campaign = node.duty.campaign;
-                let answer = Answer { to: Ask::Hello, campaign, ruling, epoch: WRONG, report: None };
+                let promises = TIMING.promise;
+                let answer = Answer { to: Ask::Hello, campaign, ruling, epoch: WRONG, promises, report: None };
                 node.feed(Event::Answered { by, sent: node.now, answer });
             }
         }
         for ask in [Ask::Hello, Ask::Release, Ask::Renew] {
-            let report = report(Status::Inactive);
-            let request =
-                Request { from: Side::Main, ask, campaign: 9, epoch: WRONG, report, settled: false, hears: true };
-            node.feed(Event::Asked(request));
+            let told = request(Side::Main, ask, report(Status::Inactive));
+            node.feed(Event::Asked(Request { epoch: WRONG, settled: false, ..told }));
         }
         assert_eq!(node.duty.epoch(), epoch);
         assert_eq!(node.duty.memory().vote.epoch, epoch);
@@ -63,7 +63,8 @@ fn a_voter_that_told_the_highest_epoch_there_is_keeps_nobody_from_serving_ever_a
         pair.pass(SOON);
         assert!(pair.now > START && pair.active() == Some(Side::Main));
         let campaign = pair.nodes[Side::Standby].unwrap().campaign;
-        let answer = Answer { to: Ask::Hello, campaign, ruling: Ruling::Deny, epoch: WRONG, report: None };
+        let promises = TIMING.promise;
+        let answer = Answer { to: Ask::Hello, campaign, ruling: Ruling::Deny, epoch: WRONG, promises, report: None };
         pair.feed(Side::Standby, Event::Answered { by: Elector::Witness, sent: pair.now, answer });
         pair.crash(Side::Main);
         pair.pass(SOON);

@@ -2,7 +2,7 @@
 
 use super::super::ask::Elector;
 use super::super::guard::Surroundings;
-use super::super::machine::{Duty, Event, Found, Outcome};
+use super::super::machine::{Duty, Event, Found, Life, Outcome};
 use super::super::output::{Output, Phones};
 use super::world::{Link, Plan, TICK, WITNESS, World, settings, target, ticks};
 use crate::lease::{self, Answer, Ask, Request, Ruling, Voter};
@@ -44,7 +44,7 @@ impl World {
 
     pub(super) fn boot(&mut self, plan: &Plan, whom: usize) {
         if whom == WITNESS {
-            let (voter, outputs) = Voter::new(&plan.timing, self.witness_disk.as_ref(), self.witness_clock);
+            let (voter, outputs) = Voter::new(&plan.timing[WITNESS], self.witness_disk.as_ref(), self.witness_clock);
             self.witness = Some(voter);
             self.write(&outputs);
             return;
@@ -55,7 +55,8 @@ impl World {
         // Above all it had: real drivers take the wall clock.
         let base = self.newest_campaign(side);
         let node = &mut self.nodes[whom];
-        let (duty, outputs) = Duty::new(settings(side, plan), node.disk.as_ref(), base, found, node.clock);
+        let life = Life { instance: node.instance, campaign_base: base };
+        let (duty, outputs) = Duty::new(settings(side, plan), node.disk.as_ref(), life, found, node.clock);
         node.duty = Some(duty);
         node.paused = 0;
         self.carry_out(plan, whom, &outputs);
@@ -185,7 +186,7 @@ impl World {
             if node.duty.is_none() && node.permit.is_some_and(|until| until <= clock) {
                 node.serving = false;
             }
-            if node.fencing.is_some_and(|since| clock.since(since) >= plan.timing.fence) {
+            if node.fencing.is_some_and(|since| clock.since(since) >= plan.timing[side].fence) {
                 self.fence(plan, side);
             }
         }

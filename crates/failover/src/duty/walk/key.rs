@@ -88,7 +88,7 @@ pub(super) fn key(world: &World, plan: &Plan) -> u64 {
         into.push(flags);
         into.push(u64::from(node.paused));
         if plan.alarms {
-            into.push(age(node.clock, node.served_at, plan.timing.promise * 2));
+            into.push(age(node.clock, node.served_at, plan.longest(|timing| timing.promise) * 2));
         }
         if plan.removals {
             into.push(u64::from(node.runs));
@@ -98,20 +98,20 @@ pub(super) fn key(world: &World, plan: &Plan) -> u64 {
         into.push(age(node.clock, node.fencing, ticks_of(255)));
         let permit = if plan.orphans { node.permit } else { None };
         into.push(permit.map_or(255, |until| left(node.clock, until)));
-        disk(node.disk.as_ref().map(|disk| &disk.vote), &ranks, into);
+        disk(node.disk.as_ref().map(|disk| &disk.vote), world, &ranks, into);
         into.push(node.disk.map_or(255, |disk| ranks.rank(Side::BOTH[side], disk.campaign)));
         if plan.operators {
             into.push(node.disk.map_or(255, |disk| disk.wishes.choice as u64));
         }
         if let Some(known) = &node.duty {
-            duty(known, node.clock, Side::BOTH[side], plan, &ranks, into);
+            duty(known, node.clock, Side::BOTH[side], plan, world, &ranks, into);
         }
     }
-    disk(world.witness_disk.as_ref(), &ranks, into);
+    disk(world.witness_disk.as_ref(), world, &ranks, into);
     match &world.witness {
         None => into.push(254u64),
         Some(voter) => {
-            vote(voter, world.witness_clock, &ranks, into);
+            vote(voter, world.witness_clock, world, &ranks, into);
         }
     }
     into.push(u64::from(world.credit));
@@ -141,12 +141,13 @@ fn message(message: Link, link: usize, world: &World, ranks: &Ranks, plan: &Plan
         Link::Idle => into.push(0u64),
         Link::Asking { request: asked, sent } => {
             into.push(1u64);
-            into.push(age(clock, Some(sent), plan.timing.lease));
+            into.push(age(clock, Some(sent), plan.timing[link / 2].lease));
+            into.push(u64::from(asked.instance == world.nodes[link / 2].instance));
             request(&asked, link, ranks, plan, into);
         }
         Link::Answering { answer, sent } => {
             into.push(2 + answer.ruling as u64 * 4 + answer.to as u64 * 16);
-            into.push(age(clock, Some(sent), plan.timing.lease));
+            into.push(age(clock, Some(sent), plan.timing[link / 2].lease));
             into.push(ranks.rank(side, answer.campaign));
             report(answer.report, plan, into);
         }
@@ -157,27 +158,29 @@ const fn ticks_of(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-fn record(record: Record, ranks: &Ranks, into: &mut Mixer) {
+fn record(record: Record, world: &World, ranks: &Ranks, into: &mut Mixer) {
     match record {
         Record::Free => into.push(0u64),
         Record::Unknown => into.push(1u64),
         Record::Promised(promise) => {
-            into.push(2 + promise.holder as u64);
+            // Whether it is this machine's that runs now; its length follows from whose it is.
+            let its = promise.instance == Some(world.nodes[promise.holder as usize].instance);
+            into.push(2 + promise.holder as u64 + 2 * u64::from(its));
             into.push(ranks.rank(promise.holder, promise.campaign));
         }
     }
 }
 
-fn vote(voter: &Voter, clock: Instant, ranks: &Ranks, into: &mut Mixer) {
-    record(voter.record, ranks, into);
+fn vote(voter: &Voter, clock: Instant, world: &World, ranks: &Ranks, into: &mut Mixer) {
+    record(voter.record, world, ranks, into);
     into.push(if voter.is_free() { 0 } else { left(clock, voter.until) });
     Side::BOTH.into_iter().for_each(|side| into.push(ranks.rank(side, voter.unproven[side])));
 }
 
-fn disk(memory: Option<&Memory>, ranks: &Ranks, into: &mut Mixer) {
+fn disk(memory: Option<&Memory>, world: &World, ranks: &Ranks, into: &mut Mixer) {
     match memory {
         None => into.push(253u64),
-        Some(memory) => record(memory.record, ranks, into),
+        Some(memory) => record(memory.record, world, ranks, into),
     }
 }
 
@@ -196,9 +199,10 @@ fn request(request: &Request, link: usize, ranks: &Ranks, plan: &Plan, into: &mu
     report(Some(request.report), plan, into);
 }
 
-fn duty(duty: &Duty, clock: Instant, side: Side, plan: &Plan, ranks: &Ranks, into: &mut Mixer) {
-    let lease = plan.timing.lease;
-    vote(&duty.vote, clock, ranks, into);
+fn duty(duty: &Duty, clock: Instant, side: Side, plan: &Plan, world: &World, ranks: &Ranks, into: &mut Mixer) {
+    let timing = &plan.timing[side as usize];
+    let lease = timing.lease;
+    vote(&duty.vote, clock, world, ranks, into);
     into.push(ranks.rank(side, duty.campaign));
     match duty.phase {
         Phase::Inactive => into.push(0u64),
@@ -229,20 +233,20 @@ fn duty(duty: &Duty, clock: Instant, side: Side, plan: &Plan, ranks: &Ranks, int
     // Without a hold-down who is fit is settled: since when it is, and since when it is in touch (`met`), changes nothing.
     into.push(u64::from(duty.fit_since.is_some()) | u64::from(duty.failed_starts > 0) << 1);
     if plan.alarms {
-        into.push(age(clock, duty.serves().then_some(duty.serves_since), plan.timing.promise * 2));
+        into.push(age(clock, duty.serves().then_some(duty.serves_since), plan.longest(|timing| timing.promise) * 2));
         into.push(age(clock, duty.rival.map(|rival| rival.since), lease));
         into.push(u64::from(duty.rival.is_some_and(|rival| rival.is_proven)) | u64::from(duty.told_two) << 1);
     }
     if plan.operators {
         into.push(duty.wishes.choice as u64);
-        into.push(age(clock, Some(duty.yielded_at), plan.timing.takeover_bound() * 2));
+        into.push(age(clock, Some(duty.yielded_at), timing.takeover_bound() * 2));
     }
     if plan.reports() {
-        into.push(age(clock, Some(duty.peer_at), plan.timing.promise));
+        into.push(age(clock, Some(duty.peer_at), timing.promise));
         report(duty.peer, plan, into);
     }
     if plan.unguarded {
-        into.push(age(clock, Some(duty.witness_at), plan.timing.witness_out));
+        into.push(age(clock, Some(duty.witness_at), timing.witness_out));
         into.push(u64::from(duty.agreed) | duty.unguarded.map_or(0, |why| (why as u64 + 1) << 1));
         into.push(u64::from(duty.surroundings.peer_host) | u64::from(duty.surroundings.anchors) << 1);
     }

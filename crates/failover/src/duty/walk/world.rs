@@ -23,7 +23,8 @@ pub(super) const fn ticks(count: u32) -> Duration {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
     pub(super) name: &'static str,
-    pub(super) timing: Timing,
+    /// The times of Main, Standby and the witness.
+    pub(super) timing: [Timing; 3],
     /// A request and its answer travel at most so many ticks; later ones are `late`.
     pub(super) delay: u8,
     /// How many requests and answers may be late without limit at the same time.
@@ -62,6 +63,11 @@ impl Plan {
     pub(super) const fn reports(&self) -> bool {
         self.unguarded || self.operators || self.alarms
     }
+
+    /// The longest of a time of the nodes.
+    pub(super) fn longest(&self, time: impl Fn(&Timing) -> Duration) -> Duration {
+        self.timing[..WITNESS].iter().map(time).max().unwrap_or_default()
+    }
 }
 
 /// A request or its answer on its way.
@@ -75,6 +81,8 @@ pub(super) enum Link {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Node {
     pub(super) duty: Option<Duty>,
+    /// Another with each boot.
+    pub(super) instance: lease::Instance,
     pub(super) disk: Option<Memory>,
     pub(super) clock: Instant,
     /// From the start command until phones are kept out; again while somebody has removed the fence.
@@ -143,7 +151,9 @@ pub(super) enum Action {
 }
 
 pub(super) fn settings(side: Side, plan: &Plan) -> Settings {
-    Settings { timing: plan.timing, hold_down: Duration::ZERO, witness: plan.witness, ..Settings::new(side) }
+    let settings = Settings::new(side);
+    let timing = plan.timing[side as usize];
+    Settings { timing, hold_down: Duration::ZERO, witness: plan.witness, ..settings }
 }
 
 const CLEAN: lease::Memory = lease::Memory { record: lease::Record::Free, epoch: 0 };
@@ -155,6 +165,7 @@ impl World {
             let wishes: Wishes = settings(side, plan).wishes;
             Node {
                 duty: None,
+                instance: 0,
                 disk: Some(Memory { vote: CLEAN, campaign: 0, wishes }),
                 clock,
                 serving: false,
@@ -256,7 +267,7 @@ impl World {
                 }
                 Phase::Active { .. } => actions.push(Action::TelephonyDies(side)),
                 Phase::Stopping(_) => {
-                    if node.fencing.is_some() && plan.timing.fence > TICK {
+                    if node.fencing.is_some() && plan.timing[side].fence > TICK {
                         actions.push(Action::Fenced(side));
                     }
                     actions.push(Action::Stopped(side));
@@ -359,9 +370,10 @@ impl World {
             Action::Crash(WITNESS) => self.witness = None,
             Action::Crash(side) => {
                 self.die(side);
-                let Node { disk, clock, out_at, served_at, .. } = self.nodes[side];
+                let Node { disk, clock, out_at, served_at, instance, .. } = self.nodes[side];
                 self.nodes[side] = Node {
                     duty: None,
+                    instance: instance + 1,
                     disk,
                     clock,
                     serving: false,

@@ -4,7 +4,7 @@ use super::net::{EDGE, ms};
 use super::node::{Gate, Xivo};
 use super::world::{Happening, Note, Site};
 use crate::Side;
-use crate::duty::{self, Duty, Elector, Found, Outcome, Output, Phones, StartReason, Surroundings};
+use crate::duty::{self, Duty, Elector, Found, Life, Outcome, Output, Phones, StartReason, Surroundings};
 use crate::follow::{self, Follower};
 use crate::health::Status;
 use crate::lease::Answer;
@@ -57,7 +57,8 @@ impl Site {
     pub(super) fn boot_xivo(&mut self, side: Side, found: Found) {
         let (now, xivo) = (self.now, &mut self.xivos[side]);
         let base = now.as_micros() / 1_000 + 1;
-        let (duty, outputs) = Duty::new(xivo.settings, xivo.disk.as_ref(), base, found, xivo.clock.read(now));
+        let life = Life { instance: xivo.instance, campaign_base: base };
+        let (duty, outputs) = Duty::new(xivo.settings, xivo.disk.as_ref(), life, found, xivo.clock.read(now));
         xivo.duty = Some(duty);
         let life = xivo.life;
         self.carry_out(side, &outputs);
@@ -78,6 +79,7 @@ impl Site {
                 xivo.busy = None;
                 if !powered {
                     (xivo.runs, xivo.gate) = (false, Gate::Closed);
+                    xivo.instance += 1;
                 }
             }
             _ => {

@@ -16,6 +16,7 @@ const POLICY: switch::Policy = switch::Policy { switches_per_hour: 1_000, ..swit
 
 pub(super) struct Edge {
     pub(super) clock: Clock,
+    timing: Timing,
     pub(super) life: u32,
     voter: Option<Voter>,
     pub(super) vote_disk: Option<lease::Memory>,
@@ -28,11 +29,12 @@ pub(super) struct Edge {
 }
 
 impl Edge {
-    pub(super) fn new(clock: Clock) -> Self {
+    pub(super) fn new(clock: Clock, timing: Timing) -> Self {
         let clean = lease::Memory { record: lease::Record::Free, epoch: 0 };
         let now = clock.read(Instant::ORIGIN);
         Self {
             clock,
+            timing,
             life: 0,
             voter: None,
             vote_disk: Some(clean),
@@ -52,7 +54,7 @@ impl Edge {
 
     pub(super) fn boot(&mut self, now: Instant) {
         let now = self.clock.read(now);
-        let (voter, outputs) = Voter::new(&Timing::DEFAULT, self.vote_disk.as_ref(), now);
+        let (voter, outputs) = Voter::new(&self.timing, self.vote_disk.as_ref(), now);
         self.voter = Some(voter);
         self.keep(&outputs);
         self.judges = (0..4).map(|_| Judge::new(PROBES, now)).collect();

@@ -4,12 +4,15 @@ use super::net::Clock;
 use crate::duty::{Duty, Event, Memory, Settings};
 use crate::follow::Follower;
 use crate::health::Status;
+use crate::lease::Timing;
 use crate::{Instant, Side};
 
 /// A XiVO node.
 pub(super) struct Xivo {
     pub(super) settings: Settings,
     pub(super) duty: Option<Duty>,
+    /// Another with each boot of the host.
+    pub(super) instance: crate::lease::Instance,
     pub(super) disk: Option<Memory>,
     pub(super) clock: Clock,
     /// Grows with each death of the watchdog: what was meant for an older one is lost.
@@ -39,13 +42,14 @@ pub(super) enum Gate {
 }
 
 impl Xivo {
-    pub(super) fn new(side: Side, clock: Clock) -> Self {
-        let settings = Settings { requests: crate::duty::Requests::Accept, ..Settings::new(side) };
+    pub(super) fn new(side: Side, clock: Clock, timing: Timing) -> Self {
+        let settings = Settings { requests: crate::duty::Requests::Accept, timing, ..Settings::new(side) };
         let vote = crate::lease::Memory { record: crate::lease::Record::Free, epoch: 0 };
         let disk = Some(Memory { vote, campaign: 0, wishes: settings.wishes });
         Self {
             settings,
             duty: None,
+            instance: 0,
             disk,
             clock,
             life: 0,

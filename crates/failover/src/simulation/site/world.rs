@@ -6,7 +6,7 @@ use super::node::{Cc, Xivo};
 use crate::chance::Chance;
 use crate::duty::{self, Elector};
 use crate::health::Status;
-use crate::lease::{Answer, Request};
+use crate::lease::{Answer, Request, Timing};
 use crate::verdict::{Outcome, ProbeId};
 use crate::{Instant, PerSide, Side, follow, switch};
 use alloc::collections::BTreeMap;
@@ -73,14 +73,30 @@ pub(super) struct Site {
     pub(super) broken: Option<String>,
 }
 
+/// The times of Main, Standby and the witness: the same, or each voter its own, which the others can promise.
+fn times(seed: u64) -> [Timing; 3] {
+    if seed % 3 != 1 {
+        return [Timing::DEFAULT; 3];
+    }
+    // Drawn apart, so that a seed's faults are the same ones with and without it.
+    let mut chance = Chance::new(seed + 1_000);
+    [(); 3].map(|()| {
+        let lease = ms(1_600 + 400 * chance.below(5));
+        let timing = Timing { lease, quiet: ms(5_000), ..Timing::DEFAULT };
+        Timing { promise: timing.shortest_promise() + ms(chance.below(500)), ..timing }
+    })
+}
+
 impl Site {
     pub(super) fn new(seed: u64) -> Self {
         let mut chance = Chance::new(seed + 1);
         let mut clock =
             || Clock { origin: chance.below(1 << 40), fast: i64::try_from(chance.below(2_001)).unwrap_or(0) - 1_000 };
         let now = Instant::ORIGIN;
-        let xivos = PerSide { main: Xivo::new(Side::Main, clock()), standby: Xivo::new(Side::Standby, clock()) };
-        let edge = Edge::new(clock());
+        let [main, standby, witness] = times(seed);
+        let xivos =
+            PerSide { main: Xivo::new(Side::Main, clock(), main), standby: Xivo::new(Side::Standby, clock(), standby) };
+        let edge = Edge::new(clock(), witness);
         let mut site = Self {
             now,
             chance,

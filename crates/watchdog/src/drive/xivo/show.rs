@@ -11,7 +11,7 @@ use crate::hands::pulse::Works;
 use crate::state::Kind;
 use failover::duty::{Choice, Elector, Guard, Requests, Witness};
 use failover::health::Status;
-use protocol::wire::{self, Chosen, ServiceState, Watched};
+use protocol::wire::{self, Chosen, ServiceState, Times, Watched};
 use std::time::Duration;
 
 /// What an operator chose is told to the Edge for so long: a stop, a start and the contact centre's start take half of it at
@@ -40,6 +40,7 @@ impl Xivo {
         self.alarms.unfit(unfit.as_ref().map(|why| format!("cannot serve: {why}")));
         self.leave_lease();
         self.look_for_company();
+        self.look_at_others();
 
         let mut view = self.who.view(&self.doings, &self.alarms, self.acts_of_others.iter().cloned().collect());
         view.status = status;
@@ -114,6 +115,8 @@ impl Xivo {
             vote: memory.vote.record.to_string(),
             lease_ms_left: self.duty.lease_until().map(|until| millis(until.since(now))),
             takeover_ms: millis(self.settings.timing.activation_bound(self.start_limit, Duration::ZERO)),
+            times: Some(Times::from(&self.settings.timing)),
+            times_differ: self.times_differ(),
             fence: FenceView {
                 kind: self.fence.kind().into(),
                 state: self.fence_state,
@@ -149,6 +152,8 @@ impl Xivo {
             ruling: seen.ruling.map(Into::into),
             status: peer.map(|report| report.status),
             fit: peer.map(|report| report.fit),
+            needs_ms: self.peer_needs.filter(|_| by == Elector::Peer).map(millis),
+            promises_ms: seen.promises.map(millis),
         }
     }
 

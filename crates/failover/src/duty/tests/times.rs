@@ -1,0 +1,76 @@
+//! Voters whose times differ, nodes that sleep, and those that have just begun to serve.
+
+use super::super::*;
+use super::pair::Pair;
+use super::{BEAT, LIFE, MAIN, Node, STANDBY, START, TIMING, does};
+use crate::health::Status;
+use crate::lease::{Answer, Ask, Report, Ruling, Timing};
+use crate::side::Side;
+use crate::traps::{Trap, making};
+use crate::walked;
+use core::time::Duration;
+
+const SOON: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(600);
+
+/// A lease of three seconds, as for a loaded machine.
+const LONGER: Timing =
+    Timing { lease: Duration::from_secs(3), promise: Duration::from_secs(4), quiet: Duration::from_secs(4), ..TIMING };
+
+#[test]
+fn a_grant_for_less_time_than_the_node_needs_is_none() {
+    let mut node = Node::new(Settings { timing: LONGER, ..MAIN });
+    let grant = |node: &Node, promises| Event::Answered {
+        by: Elector::Witness,
+        sent: node.now,
+        answer: Answer {
+            to: Ask::Want,
+            campaign: node.duty.campaign,
+            ruling: Ruling::Grant,
+            epoch: 8,
+            promises,
+            report: None,
+        },
+    };
+    let needs = LONGER.shortest_promise();
+    node.feed(grant(&node, needs - Duration::from_micros(1)));
+    assert_eq!(node.duty.status(), Status::Inactive);
+    node.feed(grant(&node, needs));
+    assert_eq!(node.duty.status(), Status::Starting);
+}
+
+#[test]
+fn standby_does_not_stop_for_a_main_to_which_it_cannot_promise_its_vote() {
+    // The witness has Main's times, Standby was forgotten.
+    let stays = || {
+        let mut pair = Pair::new(Settings { timing: LONGER, ..MAIN }, STANDBY);
+        pair.pass(SOON);
+        assert_eq!(pair.active(), Some(Side::Main), "by the witness's vote");
+        pair.crash(Side::Main);
+        pair.pass(SOON);
+        pair.boot(Side::Main);
+        pair.pass(LONG);
+        pair.active() == Some(Side::Standby)
+    };
+    assert!(stays());
+    let caught = !making(Some(Trap::FailbackInVain), stays);
+    walked::mistake("FailbackInVain", caught, "standby stops for a main to which it cannot promise");
+}
+
+#[test]
+fn w1_a_watchdog_with_longer_times_goes_on_no_longer_than_the_votes_were_promised_for() {
+    let node = Node::active(MAIN);
+    let (memory, handed) = (node.duty.memory(), node.duty.hand_over().unwrap());
+    let ends = |timing| {
+        let settings = Settings { timing, ..MAIN };
+        let (duty, _) = Duty::new(settings, Some(&memory), LIFE, Found::HandedOver(handed), node.now);
+        duty.lease_until().map(|until| until.since(node.now) + timing.pause + timing.fence)
+    };
+    assert_eq!(ends(TIMING), Some(TIMING.fence_bound()));
+    let slower = Timing { fence: TIMING.fence * 2, promise: TIMING.promise * 2, quiet: TIMING.quiet * 2, ..TIMING };
+    for timing in [LONGER, slower] {
+        assert_eq!(ends(timing), Some(TIMING.fence_bound()), "{timing:?}");
+    }
+    let outlives = making(Some(Trap::LeaseOfOtherTimes), || ends(LONGER)) > Some(TIMING.promise);
+    walked::mistake("LeaseOfOtherTimes", outlives, "the next watchdog serves on when the vote is free");
+}
