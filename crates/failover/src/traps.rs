@@ -44,6 +44,8 @@ pub(crate) enum Trap {
     LeaseOfOtherTimes,
     /// Standby stops for a Main to which it cannot promise its vote.
     FailbackInVain,
+    /// Standby stops for Main as soon as it has started.
+    NoRest,
     /// Standby stops for a Main that does not hear its answers.
     OneWayFailback,
     /// A node that wants and hears no answer keeps the vote.

@@ -71,6 +71,8 @@ pub struct Duty {
     pub(super) told: (Status, Option<Guard>),
     /// Since when it serves, or is about to.
     pub(super) serves_since: Instant,
+    /// Since when it is active, or was.
+    pub(super) active_since: Instant,
     /// The peer's words since then that it serves, too.
     pub(super) rival: Option<Rival>,
     /// It was told that both serve.
@@ -230,6 +232,7 @@ impl Duty {
             failed_starts: 0,
             told: (Status::Inactive, None),
             serves_since: now,
+            active_since: now,
             rival: None,
             told_two: false,
         };
@@ -255,7 +258,7 @@ impl Duty {
     /// Goes on where the watchdog before left off, if its lease is not over.
     fn take_over(&mut self, from: &Handover, outputs: &mut Vec<Output>) {
         self.phase = Phase::Active { epoch: from.epoch };
-        self.serves_since = self.now;
+        (self.serves_since, self.active_since) = (self.now, self.now);
         self.vote.epoch = self.vote.epoch.max(from.epoch);
         (self.campaign, self.grants, self.unguarded) = (from.campaign, from.grants, from.unguarded);
         // The votes were promised to the times of the watchdog before: by longer ones it would outlive them.

@@ -187,7 +187,10 @@ impl Duty {
         };
         let by_itself = self.wishes.mode == Mode::Automatic && self.wishes.choice != Choice::Serve;
         let proven = want.hears || made(Trap::OneWayFailback);
-        allowed && by_itself && !self.wishes.frozen && want.report.fit && want.settled && proven
+        // A Main that came back while Standby was still starting has been fit for its hold-down when that is done: users who
+        // have just been moved would be moved again at once.
+        let rested = self.now.since(self.active_since) >= self.settings.hold_down || made(Trap::NoRest);
+        allowed && by_itself && !self.wishes.frozen && want.report.fit && want.settled && proven && rested
     }
 
     /// Fences at once, then stops in order, and writes last: no disk is waited for. That the campaign ended must be on the
@@ -245,6 +248,7 @@ impl Duty {
         match (self.phase, outcome) {
             (Phase::Starting { epoch }, Outcome::Done) => {
                 self.failed_starts = 0;
+                self.active_since = self.now;
                 self.phase = Phase::Active { epoch };
             }
             (Phase::Starting { epoch }, Outcome::Failed) => {

@@ -201,7 +201,7 @@ fn a_lost_vote_stops_a_node_only_if_no_other_carries_it() {
 
 #[test]
 fn standby_stops_for_a_main_that_hears_it_and_for_no_other() {
-    let mut node = Node::active(STANDBY);
+    let mut node = Node::active(Settings { hold_down: Duration::ZERO, ..STANDBY });
     assert_eq!(node.asked(Ask::Want, false), Ruling::Lost);
     node.feed(Event::Act(Act::Freeze));
     assert_eq!(node.asked(Ask::Want, true), Ruling::Lost);

@@ -74,3 +74,31 @@ fn w1_a_watchdog_with_longer_times_goes_on_no_longer_than_the_votes_were_promise
     let outlives = making(Some(Trap::LeaseOfOtherTimes), || ends(LONGER)) > Some(TIMING.promise);
     walked::mistake("LeaseOfOtherTimes", outlives, "the next watchdog serves on when the vote is free");
 }
+
+#[test]
+fn standby_serves_for_its_hold_down_before_it_stops_for_a_main_that_came_back_while_it_started() {
+    let serves_for = |trap| {
+        making(trap, || {
+            let mut node = Node::new(STANDBY);
+            node.pass(TIMING.promise);
+            node.hear(Elector::Witness, Ruling::Grant);
+            let renewed = |node: &mut Node| {
+                node.hear(Elector::Witness, Ruling::Grant);
+                node.pass(BEAT);
+            };
+            // Main is back meanwhile, and has been fit for long when the start is done.
+            (0..80).for_each(|_| renewed(&mut node));
+            node.feed(Event::Started(Outcome::Done));
+            let began = node.now;
+            while node.asked(Ask::Want, true) == Ruling::Lost {
+                renewed(&mut node);
+            }
+            assert_eq!(node.duty.status(), Status::Stopping);
+            node.now.since(began)
+        })
+    };
+    let served = serves_for(None);
+    assert!((STANDBY.hold_down..STANDBY.hold_down + BEAT * 2).contains(&served), "{served:?}");
+    let served = serves_for(Some(Trap::NoRest));
+    walked::mistake("NoRest", served < BEAT, "users are moved twice at once");
+}
