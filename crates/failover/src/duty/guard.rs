@@ -79,11 +79,22 @@ impl Duty {
 
     /// Tells whether the witness has been silent for `witness_out`, or there is none.
     pub(super) fn witness_is_out(&self) -> bool {
-        self.settings.witness == Witness::None || self.now.since(self.witness_at) >= self.settings.timing.witness_out
+        self.settings.witness == Witness::None
+            || self.now.since(self.witness_silent_since()) >= self.settings.timing.witness_out
     }
 
     pub(super) fn peer_is_silent(&self) -> bool {
-        self.now.since(self.peer_at) >= self.settings.timing.promise
+        self.now.since(self.peer_silent_since()) >= self.settings.timing.promise
+    }
+
+    /// Since when the witness may have been silent. While this node slept nobody was: it would wake with the silence that is
+    /// its own, and serve beside the one that took over.
+    pub(super) fn witness_silent_since(&self) -> Instant {
+        self.witness_at.max(self.awake_since)
+    }
+
+    pub(super) fn peer_silent_since(&self) -> Instant {
+        self.peer_at.max(self.awake_since)
     }
 
     /// The reason for which this node may serve without a majority.

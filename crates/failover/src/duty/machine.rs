@@ -33,6 +33,8 @@ pub struct Duty {
     /// Which machine of its name it is.
     pub(super) instance: lease::Instance,
     pub(super) now: Instant,
+    /// Since when it has been turning: before that it slept, and what it has not heard proves nothing.
+    pub(super) awake_since: Instant,
     pub(super) vote: Voter,
     /// The campaign that wants or serves; grows when it ends.
     pub(super) campaign: Campaign,
@@ -208,6 +210,7 @@ impl Duty {
             wishes: memory.map_or(settings.wishes, |memory| memory.wishes),
             instance: life.instance,
             now,
+            awake_since: now,
             vote,
             campaign: memory.map_or(life.campaign_base, |memory| memory.campaign).saturating_add(1),
             phase: Phase::Inactive,
@@ -276,6 +279,9 @@ impl Duty {
     /// Takes in what happened and says what to do.
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Output> {
         let mut outputs = Vec::new();
+        if now.since(self.now) >= self.settings.timing.lease && !made(Trap::SleepIsSilence) {
+            self.awake_since = now;
+        }
         self.now = self.now.max(now);
         // In time is in time: before the deadline is looked at.
         if event == Event::Fenced {

@@ -102,3 +102,49 @@ fn standby_serves_for_its_hold_down_before_it_stops_for_a_main_that_came_back_wh
     let served = serves_for(Some(Trap::NoRest));
     walked::mistake("NoRest", served < BEAT, "users are moved twice at once");
 }
+
+#[test]
+fn a_node_that_slept_takes_nobody_for_silent_when_it_wakes() {
+    let told = |out| Answer {
+        to: Ask::Renew,
+        campaign: 2,
+        ruling: Ruling::Lost,
+        epoch: 8,
+        promises: TIMING.promise,
+        report: Some(Report { witness_out: out, ..super::report(Status::Inactive) }),
+    };
+    let wakes = |alone, agreed: bool, trap| {
+        making(trap, || {
+            let mut node = Node::active(Settings { alone, ..MAIN });
+            node.feed(Event::Surroundings(Surroundings { peer_host: false, anchors: true }));
+            if agreed {
+                // The witness is silent, and the peer's vote carries the lease.
+                (0..40).for_each(|_| {
+                    node.hear(Elector::Peer, Ruling::Grant);
+                    node.pass(BEAT);
+                });
+                let sent = node.now;
+                node.feed(Event::Answered { by: Elector::Peer, sent, answer: Answer { campaign: 0, ..told(true) } });
+                assert!(node.duty.agreed);
+            }
+            node.now += SOON;
+            let outputs = node.feed(Event::Timer);
+            let opens = does(outputs, |o| matches!(o, Output::Permit { until: None }));
+            (opens, node.duty.status())
+        })
+    };
+    for (alone, agreed) in [(Alone::Serve, false), (Alone::Wait, true)] {
+        assert_eq!(wakes(alone, agreed, None), (false, Status::Stopping), "{alone:?}");
+        let (opens, _) = wakes(alone, agreed, Some(Trap::SleepIsSilence));
+        walked::mistake("SleepIsSilence", opens, "it serves beside the one that took over");
+    }
+    // Who is awake and hears nobody is alone indeed.
+    let mut node = Node::active(Settings { alone: Alone::Serve, ..MAIN });
+    node.feed(Event::Act(Act::Deactivate));
+    node.feed(Event::Fenced);
+    node.feed(Event::Stopped(Outcome::Done));
+    node.feed(Event::Surroundings(Surroundings { peer_host: false, anchors: true }));
+    node.pass(TIMING.witness_out);
+    assert_eq!(node.duty.guard(), Some(Guard::Unguarded(Unguarded::Alone)));
+    assert!(node.now > START);
+}

@@ -242,11 +242,11 @@ fn duty(duty: &Duty, clock: Instant, side: Side, plan: &Plan, world: &World, ran
         into.push(age(clock, Some(duty.yielded_at), timing.takeover_bound() * 2));
     }
     if plan.reports() {
-        into.push(age(clock, Some(duty.peer_at), timing.promise));
+        into.push(age(clock, Some(duty.peer_silent_since()), timing.promise));
         report(duty.peer, plan, into);
     }
     if plan.unguarded {
-        into.push(age(clock, Some(duty.witness_at), timing.witness_out));
+        into.push(age(clock, Some(duty.witness_silent_since()), timing.witness_out));
         into.push(u64::from(duty.agreed) | duty.unguarded.map_or(0, |why| (why as u64 + 1) << 1));
         into.push(u64::from(duty.surroundings.peer_host) | u64::from(duty.surroundings.anchors) << 1);
     }
