@@ -46,6 +46,8 @@ pub(crate) enum Trap {
     FailbackInVain,
     /// Standby stops for Main as soon as it has started.
     NoRest,
+    /// A node whose stop is not verified gives its vote away before it is fenced.
+    UnfencedVote,
     /// A node that slept takes its own sleep for the silence of others.
     SleepIsSilence,
     /// Standby stops for a Main that does not hear its answers.

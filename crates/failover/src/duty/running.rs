@@ -145,9 +145,9 @@ impl Duty {
         }
     }
 
-    /// How a node that serves or is stopping rules over its peer's request; nothing if it is inactive.
+    /// How a node that serves or is stopping rules over its peer's request; nothing if it is inactive, or as good as that.
     pub(super) fn serving_answer(&mut self, request: &Request, outputs: &mut Vec<Output>) -> Option<Ruling> {
-        if self.phase == Phase::Inactive {
+        if self.phase == Phase::Inactive || self.is_fenced_and_stuck() {
             return None;
         }
         let standby = self.settings.side == Side::Standby;
@@ -191,6 +191,13 @@ impl Duty {
         // have just been moved would be moved again at once.
         let rested = self.now.since(self.active_since) >= self.settings.hold_down || made(Trap::NoRest);
         allowed && by_itself && !self.wishes.frozen && want.report.fit && want.settled && proven && rested
+    }
+
+    /// Tells whether the stop of a node that no phone can reach could not be verified: a check that hangs, most likely. Its
+    /// vote is then as free as that of a node that has stopped; else nobody would serve who has no other to ask.
+    fn is_fenced_and_stuck(&self) -> bool {
+        let Phase::Stopping(stopping) = self.phase else { return false };
+        stopping.failed > 0 && (matches!(stopping.fence, Fence::Verified) || made(Trap::UnfencedVote))
     }
 
     /// Fences at once, then stops in order, and writes last: no disk is waited for. That the campaign ended must be on the

@@ -50,6 +50,7 @@ const PLAN: Plan = Plan {
     crashes: [true; 3],
     lost_disks: [true; 3],
     slow_start: false,
+    stuck_stops: false,
     removals: false,
     orphans: false,
     unguarded: false,
@@ -70,6 +71,9 @@ const UNGUARDED: Plan = Plan {
 
 /// Somebody removes the fence of a node whose stop takes its time.
 const REMOVED: Plan = Plan { name: "fences that somebody removes", delay: 0, removals: true, ..PLAN };
+
+/// Stops that are not verified for long.
+const STUCK: Plan = Plan { name: "stops that nobody can verify", delay: 0, stuck_stops: true, ..PLAN };
 
 /// A lease of three ticks, and times that the other voters do not have.
 const LONGER: Timing = Timing { lease: ticks(3), promise: ticks(4), quiet: ticks(4), ..TIMING };
@@ -138,6 +142,7 @@ fn w1_holds_with_late_messages_slow_clocks_paused_watchdogs_slow_starts_and_orph
         Plan { name: "a fence of two ticks", timing: [fence; 3], delay: 0, ..PLAN },
         Plan { name: "starts that take time and fail", delay: 0, slow_start: true, ..PLAN },
         REMOVED,
+        STUCK,
         Plan { name: "watchdogs that die alone", delay: 0, orphans: true, ..PLAN },
     ] {
         holds(&plan, limit());
@@ -208,6 +213,7 @@ fn w1_is_broken_by_each_mistake_in_the_rules() {
         (Trap::NoStepDown, PLAN),
         (Trap::ActivateAlone, PLAN),
         (Trap::FencedOnce, Plan { crashes: [false; 3], ..REMOVED }),
+        (Trap::UnfencedVote, Plan { crashes: [false; 3], ..STUCK }),
         (Trap::QuietRenewals, prompt),
         (Trap::SecondRestartIsClean, prompt),
         (Trap::OldAnswers, late),

@@ -30,6 +30,7 @@ pub(super) struct Alarms {
     times: Option<String>,
     version: Option<String>,
     namesake: Option<String>,
+    stop: Option<String>,
 }
 
 impl Alarms {
@@ -87,6 +88,13 @@ impl Alarms {
         replace(&mut self.namesake, sentence)
     }
 
+    /// A stop that could not be verified. The first words stay while it lasts: it is tried again and again.
+    pub(super) fn stop(&mut self, sentence: Option<String>) -> bool {
+        let began = self.stop.is_none() && sentence.is_some();
+        self.stop = sentence.map(|now| self.stop.take().unwrap_or(now));
+        began
+    }
+
     pub(super) fn conflict(&mut self, sentence: Option<String>) -> bool {
         replace(&mut self.conflict, sentence)
     }
@@ -126,7 +134,8 @@ impl Alarms {
             _ => format!("the node's certificate expires in {days} days; renew it with `bascule certs`"),
         });
         let texts = [&self.namesake, &self.alone, &self.guard, &self.disk, &self.fence, &self.rival, &self.unfit];
-        let texts = texts.into_iter().chain([&self.conflict, &self.times, &self.version, &self.replication]);
+        let texts =
+            texts.into_iter().chain([&self.conflict, &self.stop, &self.times, &self.version, &self.replication]);
         let texts = texts.into_iter().flatten().cloned();
         let removed = self.fence_removed.is_some_and(|(at, _)| now.since(at) < FENCE_REMOVED);
         let removed =

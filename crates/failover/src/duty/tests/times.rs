@@ -148,3 +148,31 @@ fn a_node_that_slept_takes_nobody_for_silent_when_it_wakes() {
     assert_eq!(node.duty.guard(), Some(Guard::Unguarded(Unguarded::Alone)));
     assert!(node.now > START);
 }
+
+#[test]
+fn a_node_whose_stop_cannot_be_verified_gives_its_vote_once_it_is_fenced_and_not_before() {
+    let mut node = Node::active(MAIN);
+    node.feed(Event::Unfit);
+    node.feed(Event::Stopped(Outcome::Failed));
+    assert_eq!(node.asked(Ask::Want, true), Ruling::Deny, "phones may still get in");
+    node.feed(Event::Fenced);
+    assert_eq!(node.asked(Ask::Want, true), Ruling::Grant);
+    node.pass(TIMING.promise / 2);
+    assert_eq!(node.asked(Ask::Renew, true), Ruling::Grant);
+    node.feed(Event::Stopped(Outcome::Done));
+    node.feed(Event::Fit);
+    assert_eq!(node.duty.status(), Status::Inactive);
+    assert!(matches!(node.duty.waiting(), Some(Waiting::VoteTaken(_))), "{:?}", node.duty.waiting());
+    // A stop under way is waited for: it takes its time, and ends in order.
+    let mut node = Node::active(MAIN);
+    node.feed(Event::Unfit);
+    node.feed(Event::Fenced);
+    assert_eq!(node.asked(Ask::Want, true), Ruling::Deny);
+    // A fence that did not work in time is never trusted.
+    let mut node = Node::active(MAIN);
+    node.feed(Event::Unfit);
+    node.pass(TIMING.fence);
+    node.feed(Event::Fenced);
+    node.feed(Event::Stopped(Outcome::Failed));
+    assert_eq!(node.asked(Ask::Want, true), Ruling::Deny);
+}

@@ -213,6 +213,11 @@ fn duty(duty: &Duty, clock: Instant, side: Side, plan: &Plan, world: &World, ran
             let work = stopping.work == Work::Aborting;
             into.push(3 + u64::from(why) + 2 * u64::from(work) + 4 * u64::from(stopping.fence == Fence::Overdue));
             into.push(ranks.rank(side, stopping.campaign));
+            if plan.stuck_stops {
+                let until = if let Work::Pausing { until } = stopping.work { Some(until) } else { None };
+                into.push(u64::from(stopping.failed > 0));
+                into.push(until.map_or(255, |until| left(clock, until)));
+            }
         }
     }
     for grant in [duty.grants.peer, duty.grants.witness] {

@@ -41,6 +41,8 @@ pub(super) struct Plan {
     pub(super) lost_disks: [bool; 3],
     /// Whether a start takes time, and may fail.
     pub(super) slow_start: bool,
+    /// Whether a stop may be tried without being verified.
+    pub(super) stuck_stops: bool,
     /// Whether somebody removes the fence of a node whose services run, and may not.
     pub(super) removals: bool,
     /// Whether a watchdog may die and leave its services running until the kernel's fence.
@@ -135,6 +137,8 @@ pub(super) enum Action {
     Started(usize, Outcome),
     Fenced(usize),
     Stopped(usize),
+    /// A stop was tried, and nobody knows whether the services are stopped.
+    StopFails(usize),
     TelephonyDies(usize),
     StepsBack(usize),
     Chosen(usize),
@@ -152,8 +156,10 @@ pub(super) enum Action {
 
 pub(super) fn settings(side: Side, plan: &Plan) -> Settings {
     let settings = Settings::new(side);
+    // The pauses between stops need not grow: it is enough that there are some.
+    let retry_limit = if plan.stuck_stops { TICK } else { settings.retry_limit };
     let timing = plan.timing[side as usize];
-    Settings { timing, hold_down: Duration::ZERO, witness: plan.witness, ..settings }
+    Settings { timing, hold_down: Duration::ZERO, witness: plan.witness, retry_limit, ..settings }
 }
 
 const CLEAN: lease::Memory = lease::Memory { record: lease::Record::Free, epoch: 0 };
@@ -271,6 +277,9 @@ impl World {
                         actions.push(Action::Fenced(side));
                     }
                     actions.push(Action::Stopped(side));
+                    if plan.stuck_stops {
+                        actions.push(Action::StopFails(side));
+                    }
                 }
             }
             if plan.operators {
@@ -356,6 +365,10 @@ impl World {
                 self.feed(plan, side, Event::Started(Outcome::Failed));
                 self.feed(plan, side, Event::Stopped(Outcome::Done));
                 self.nodes[side].runs = false;
+            }
+            Action::StopFails(side) => {
+                self.feed(plan, side, Event::Started(Outcome::Failed));
+                self.feed(plan, side, Event::Stopped(Outcome::Failed));
             }
             Action::FenceRemoved(side) => {
                 let node = &mut self.nodes[side];

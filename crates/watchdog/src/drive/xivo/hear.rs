@@ -31,6 +31,18 @@ impl Xivo {
             services::Event::Stopped(report) => {
                 self.metrics.command("stop", ended(report.outcome), report.took);
                 self.tell(Kind::Command, &report.text);
+                let failed = (report.outcome == Outcome::Failed).then(|| {
+                    format!(
+                        "the stop could not be verified and is tried again; once no phone reaches the node, its vote is \
+                         given all the same: {}",
+                        report.text
+                    )
+                });
+                if self.alarms.stop(failed.clone())
+                    && let Some(failed) = failed
+                {
+                    self.tell(Kind::Alarm, &failed);
+                }
                 if report.outcome == Outcome::Done {
                     self.fitness.stopped(clock::now());
                     if std::mem::take(&mut self.fenced_when_stopped) {
