@@ -20,6 +20,8 @@ pub(crate) struct Daemon {
     machine: Machine,
     binary: PathBuf,
     config: PathBuf,
+    /// The configuration as it was laid out.
+    text: String,
     program: Option<Program>,
     /// `NAME=VALUE` for its environment.
     variables: Vec<String>,
@@ -35,6 +37,7 @@ impl Daemon {
             machine: machine.clone(),
             binary: binary.to_owned(),
             config: path,
+            text: config.to_owned(),
             program: None,
             variables: Vec::new(),
         })
@@ -42,6 +45,10 @@ impl Daemon {
 
     fn name(&self) -> String {
         self.binary.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    pub(crate) fn binary(&self) -> &Path {
+        &self.binary
     }
 
     pub(crate) fn start(&mut self) -> Outcome {
@@ -56,6 +63,13 @@ impl Daemon {
     pub(crate) fn restart_with(&mut self, variables: Vec<String>) -> Outcome {
         self.end()?;
         self.variables = variables;
+        self.start()
+    }
+
+    /// Starts it anew with its first configuration changed like this.
+    pub(crate) fn reconfigure(&mut self, change: impl Fn(&str) -> String) -> Outcome {
+        fs::write(&self.config, change(&self.text)).map_err(because(self.config.display()))?;
+        self.end()?;
         self.start()
     }
 

@@ -8,6 +8,7 @@ mod operator;
 mod phone;
 mod session;
 mod telephony;
+mod voters;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -149,6 +150,16 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         commands::certificates,
     ),
     on_site("planned", "an operator switches to Standby and back", failover::planned),
+    on_site(
+        "longer-times",
+        "Main is given longer times, and the others are forgotten: it gets no vote, and all say why; then they promise it",
+        voters::longer_times,
+    ),
+    on_site(
+        "restored",
+        "a copy of Main is restored on another machine: it gets no vote, and all name it",
+        voters::restored,
+    ),
     on_site("forced", "an operator forces Standby while Main serves: both serve, and all say so", operator::forced),
     on_site("frozen", "a frozen Standby does not start by itself, and does when let go", operator::frozen),
     on_site("upgrade", "Main's watchdog is replaced: telephony and users notice nothing", operator::upgrade),
