@@ -4,6 +4,7 @@
 //! none of its process group.
 
 mod group;
+mod keeper;
 mod running;
 mod said;
 
@@ -31,7 +32,8 @@ const GRACE: Duration = Duration::from_secs(1);
 const KEPT: usize = 4 * 1024;
 /// How long a killed process may take to disappear before it is given up: it hangs in the kernel then.
 const LAST_BREATH: Duration = Duration::from_secs(1);
-/// How long what a command said is read after it ended; its children may hold the pipe open for ever.
+/// How long what a command said is read after it ended; its children may hold the pipe open for ever, and have a
+/// [`keeper`] then.
 const DRAIN: Duration = Duration::from_millis(50);
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -172,8 +174,12 @@ impl Run<'_> {
             .stdin(self.input.map_or_else(|| Ok(Stdio::null()), readable)?)
             .stdout(writer.try_clone()?)
             .stderr(writer);
-        let group = Group::start(&mut command)?;
-        Ok((group, Said::new(said, self.keep)?))
+        let mut said = Said::new(said, program, self.keep)?;
+        // Of those that leave services behind: they are also the ones that are recorded.
+        if self.record.is_some() {
+            said.keep_a_reader();
+        }
+        Ok((Group::start(&mut command)?, said))
     }
 }
 
@@ -222,6 +228,14 @@ impl Ran {
     /// Returns whether it ended with exit code 0.
     pub fn is_done(&self) -> bool {
         self.ending == Ending::Done
+    }
+
+    /// Returns how it ended and what it said last, without the time it took: the same each time it fails in the same way.
+    pub fn cause(&self) -> String {
+        match self.summary() {
+            said if said.is_empty() => self.ending.to_string(),
+            said => format!("{}: {said}", self.ending),
+        }
     }
 
     /// Returns the last line it said, as one printable line of at most 240 bytes.

@@ -72,9 +72,12 @@ impl Site {
         fs::create_dir_all(dir.join("state")).unwrap();
         self.authority.issue(who, &dir.join("identity"), Validity::days(90)).unwrap();
         let d = dir.display();
-        // A service is a file; `hang`, `broken` and `lie` are the ways it can fail to start.
+        // A service is a file; `hang`, `broken` and `lie` are the ways it can fail to start. With `talks` it leaves a daemon
+        // behind that says something for as long as its directory is there.
         let start = format!(
-            "cd {d}; echo start >> log; test ! -e hang || sleep 600; test ! -e broken || exit 3; test -e lie || touch runs"
+            "cd {d}; echo start >> log; test ! -e hang || sleep 600; test ! -e broken || {{ cat broken; exit 3; }}; \
+             test ! -e talks || {{ while sleep 0.05 && test -d {d}; do echo word && echo >> said; done & }}; \
+             test -e lie || touch runs"
         );
         let text = format!(
             "{keys}\nname: {name}\nidentity: {d}/identity\nstate: {d}/state\ncontrol: {d}/watchdog.sock\nmetrics: off\n\

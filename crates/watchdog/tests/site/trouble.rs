@@ -34,6 +34,24 @@ async fn a_watchdog_that_is_killed_or_upgraded_stops_no_telephony() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_that_the_start_left_behind_talks_on_whoever_ends_the_watchdog() {
+    let mut site = Site::new().await;
+    site.get("main-xivo").touch("talks");
+    site.start_all();
+    site.settles_on(&ON_MAIN).await;
+    let said = |site: &Site| std::fs::metadata(site.nodes[0].path("said")).map_or(0, |file| file.len());
+    for signal in [Signal::KILL, Signal::TERM] {
+        site.get("main-xivo").end(signal);
+        let before = said(&site);
+        site.until("it talks while no watchdog is there", || said(&site) > before + 10).await;
+        site.get("main-xivo").start();
+        site.settles_on(&ON_MAIN).await;
+        let before = said(&site);
+        site.until("it talks on", || said(&site) > before + 10).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn telephony_that_dies_on_a_living_host_is_a_failure_too() {
     let mut site = Site::new().await;
     site.start_all();

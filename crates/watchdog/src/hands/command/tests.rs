@@ -139,6 +139,75 @@ async fn a_service_left_behind_neither_holds_the_run_nor_dies_of_a_closed_pipe()
     assert_eq!(written(&file).await, "lives\n");
 }
 
+/// A loop that says something every 50 ms, and counts in `beats` how often it could.
+fn says_something(directory: &Path, kind: &str) -> String {
+    let d = directory.display();
+    format!("{kind} sh -c 'echo $$ > {d}/pid; while sleep 0.05; do echo tick; echo >> {d}/beats; done' &")
+}
+
+fn beats(directory: &Path) -> u64 {
+    std::fs::metadata(directory.join("beats")).map_or(0, |file| file.len())
+}
+
+/// Whether a loop of [`says_something`] goes on by itself; it is ended then.
+fn goes_on(directory: &Path) -> bool {
+    let (pid, before) = (std::fs::read_to_string(directory.join("pid")).unwrap(), beats(directory));
+    let deadline = std::time::Instant::now() + LONG;
+    while lives(&pid) && beats(directory) < before + 10 && std::time::Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let went_on = lives(&pid) && beats(directory) >= before + 10;
+    let pid = rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    went_on
+}
+
+#[test]
+fn what_a_command_left_behind_goes_on_saying_things_when_the_watchdog_ends() {
+    for recorded in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let record = directory.path().join("record");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let command = sh(&says_something(directory.path(), ""), LONG);
+        let ran = runtime.block_on(async {
+            let ran = command.run_recorded(recorded.then_some(record.as_path()), pending()).await;
+            written(&directory.path().join("pid")).await;
+            ran
+        });
+        assert!(ran.is_done(), "{ran}");
+        drop(runtime);
+        assert!(goes_on(directory.path()), "recorded: {recorded}");
+    }
+}
+
+#[test]
+fn what_left_the_group_of_a_dropped_run_goes_on_saying_things() {
+    for recorded in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let record = directory.path().join("record");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let command = sh(&format!("{} wait", says_something(directory.path(), "setsid")), LONG);
+        let began = directory.path().join("beats");
+        runtime.block_on(async {
+            tokio::select! {
+                ran = command.run_recorded(recorded.then_some(record.as_path()), pending()) => panic!("{ran}"),
+                _ = written(&began) => {}
+            }
+        });
+        drop(runtime);
+        assert!(goes_on(directory.path()), "recorded: {recorded}");
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_says_much_after_the_end_waits_for_nobody_and_fills_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, d) = (directory.path().join("said"), directory.path().display());
+    let script = format!("(sleep 0.2; head -c 30000000 /dev/zero; echo all > {d}/said) &");
+    assert!(sh(&script, LONG).run().await.is_done());
+    assert_eq!(written(&file).await, "all\n");
+}
+
 #[tokio::test]
 async fn a_service_in_its_own_session_survives_its_start_commands_end() {
     let directory = tempfile::tempdir().unwrap();
