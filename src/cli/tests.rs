@@ -276,3 +276,52 @@ fn the_status_shows_nodes_the_vote_and_who_would_take_over_loudly_where_it_must(
         assert!(text.contains(words), "{words}:\n{text}");
     }
 }
+
+#[test]
+fn a_node_that_does_not_start_says_so_with_a_time_and_no_old_switch_says_that_it_serves() {
+    use failover::health::Status as Does;
+    use protocol::wire::{FailedStarts, Role};
+
+    use crate::control::api::{NodeStatus, WalkState, WalkStatus, WitnessStatus};
+    use crate::nodes::fake::{report, vote};
+
+    let mut status = fake::status();
+    let now = status.now.unix_ms();
+    let minutes_ago = |minutes: i64| Time::from_unix_ms(now - minutes * 60_000);
+    let words = "the start command: exit code 3: licence missing".to_owned();
+    let at = |minutes: i64| u64::try_from(minutes_ago(minutes).unix_ms()).unwrap();
+    let failed_starts = Some(FailedStarts { count: 8, since: at(12), newest: at(1), words });
+    let report = protocol::wire::NodeReport { vote: Some(vote()), failed_starts, ..report(Does::Inactive) };
+    let (role, side, heard) = (Role::Xivo, Some(Side::Standby), status.now);
+    status.nodes = vec![NodeStatus { role, side, name: "b".into(), fresh: true, heard, report }];
+    status.witness = Some(WitnessStatus {
+        sentence: "nobody holds the vote".into(),
+        holder: None,
+        epoch: 7,
+        quiet: false,
+        left_ms: 0,
+        trouble: None,
+        times_differ: Vec::new(),
+    });
+    status.walk = Some(WalkStatus {
+        to: Side::Standby,
+        by: "root".into(),
+        began: minutes_ago(31),
+        ended: Some(minutes_ago(30)),
+        state: WalkState::Done,
+        sentence: "Standby serves, and all of it was verified".into(),
+        checks: Vec::new(),
+        steps: Vec::new(),
+    });
+    let text = render::status(&status, Paint::on(false));
+    let clock = |minutes: i64| minutes_ago(minutes).to_string()[11..16].to_owned();
+    for words in [
+        format!("DOES NOT START: failed 8 times since {} UTC, 12 min 0 s ago: the start command: exit", clock(12)),
+        format!("verified (done at {} UTC, 30 min 0 s ago; Standby does not serve now)", clock(30)),
+    ] {
+        assert!(text.contains(&words), "{words}:\n{text}");
+    }
+    status.nodes[0].report.status = Does::Active;
+    status.nodes[0].report.failed_starts = None;
+    assert!(!render::status(&status, Paint::on(false)).contains("does not serve now"));
+}

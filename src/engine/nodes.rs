@@ -178,6 +178,7 @@ impl Engine {
             Some(takeover::Half {
                 status: known.report.status,
                 vote: known.report.vote.as_ref(),
+                failed_starts: known.report.failed_starts.as_ref(),
                 ago: now.since(known.at),
                 fresh: known.is_fresh(now),
             })
@@ -201,6 +202,7 @@ fn count(metrics: &NodesMetrics, node: &Node, report: &NodeReport) {
     let labels = labels(node);
     metrics.status(labels, report.status.into());
     metrics.health(labels, report.alarms.len(), report.certificate_days);
+    metrics.failed_starts(labels, report.failed_starts.as_ref().map_or(0, |failed| failed.count));
     if let Some(vote) = &report.vote {
         metrics.vote(labels, vote.fit, vote.epoch);
         metrics.guard(

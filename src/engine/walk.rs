@@ -88,6 +88,7 @@ impl Engine {
                 to,
                 by: by.clone(),
                 began: Time::now(),
+                ended: (state != WalkState::Running).then(Time::now),
                 state,
                 sentence: sentence.clone(),
                 checks: checks.iter().map(api_check).collect(),
@@ -243,6 +244,7 @@ impl Engine {
             }
         };
         (walking.status.state, walking.status.sentence) = (state, sentence.clone());
+        walking.status.ended = Some(Time::now());
         if let Some(nodes) = &mut self.nodes {
             nodes.wishes = PerSide::default();
             nodes.means.metrics.walks.of(counted).inc();
@@ -328,6 +330,7 @@ impl Engine {
                 status: known.report.status,
                 version: known.report.version.clone(),
                 vote: known.report.vote.clone(),
+                failed_starts: known.report.failed_starts.clone(),
                 media_servers: known.report.media_servers.clone(),
                 wished: known.report.wished.clone(),
             });

@@ -20,6 +20,7 @@ pub(crate) fn report(status: Status) -> NodeReport {
         version: "0.1.0".into(),
         services: BTreeMap::new(),
         alarms: Vec::new(),
+        failed_starts: None,
         certificate_days: None,
         vote: None,
         media_servers: BTreeMap::new(),

@@ -319,7 +319,9 @@ fn tell(node: &Node, before: Option<&Known>, report: &NodeReport, news: &mut Vec
 fn bounded(mut report: NodeReport) -> NodeReport {
     report.alarms.truncate(MOST_ITEMS);
     let chosen = report.chosen.iter_mut().flat_map(|chosen| [&mut chosen.who, &mut chosen.reason]);
-    for text in report.alarms.iter_mut().chain([&mut report.because, &mut report.version]).chain(chosen) {
+    let words = report.failed_starts.iter_mut().map(|failed| &mut failed.words);
+    let others = chosen.chain(words);
+    for text in report.alarms.iter_mut().chain([&mut report.because, &mut report.version]).chain(others) {
         if text.chars().count() > MOST_CHARS {
             *text = text.chars().take(MOST_CHARS).collect();
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use failover::health::Status;
 use failover::{PerSide, Side, Span};
-use protocol::wire::Vote;
+use protocol::wire::{FailedStarts, Vote};
 
 use crate::control::api::side::title;
 
@@ -15,6 +15,8 @@ pub struct Half<'a> {
     pub status: Status,
     /// Its place in the vote.
     pub vote: Option<&'a Vote>,
+    /// Its starts that failed, if the newest did.
+    pub failed_starts: Option<&'a FailedStarts>,
     /// How long ago it said so.
     pub ago: Duration,
     /// Whether that still counts.
@@ -71,6 +73,11 @@ fn takeover(heir: Option<&Half<'_>>, witness: &Witness) -> Result<Duration, Stri
         let why = vote.waiting.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
         return Err(format!("HEIR is not fit{why}"));
     }
+    // It would try, and has shown what comes of it.
+    if let Some(failed) = half.failed_starts {
+        let times = if failed.count == 1 { "once" } else { &format!("{} times", failed.count) };
+        return Err(format!("HEIR failed to start {times}: {}", failed.words));
+    }
     if matches!(half.status, Status::Faulty | Status::Stopping) {
         return Err(format!("HEIR is {}", half.status));
     }
@@ -93,8 +100,11 @@ mod tests {
         let frozen = Vote { frozen: true, ..vote() };
         let unfit = Vote { fit: false, waiting: Some("Asterisk is not installed".into()), ..vote() };
         let manual = Vote { automatic: false, ..vote() };
-        let half = |status, vote| Some(Half { status, vote: Some(vote), ago: Duration::from_millis(300), fresh: true });
-        let silent = Half { status: Status::Inactive, vote: Some(&well), ago: Duration::from_secs(12), fresh: false };
+        let ago = Duration::from_millis(300);
+        let half = |status, vote| Some(Half { status, vote: Some(vote), failed_starts: None, ago, fresh: true });
+        let silent = Half { ago: Duration::from_secs(12), fresh: false, ..half(Status::Inactive, &well).unwrap() };
+        let failed = FailedStarts { count: 8, since: 0, newest: 9, words: "exit code 3: licence missing".into() };
+        let fails = Half { failed_starts: Some(&failed), ..half(Status::Inactive, &well).unwrap() };
         let active = half(Status::Active, &well);
         let rows = [
             (half(Status::Inactive, &well), Witness::Ready, "Standby would take over within 5.2 s"),
@@ -116,6 +126,11 @@ mod tests {
                 "nobody would take over: Standby is not fit (Asterisk is not installed)",
             ),
             (half(Status::Faulty, &well), Witness::Ready, "nobody would take over: Standby is faulty"),
+            (
+                Some(fails),
+                Witness::Ready,
+                "nobody would take over: Standby failed to start 8 times: exit code 3: licence missing",
+            ),
             (Some(silent), Witness::Ready, "nobody would take over: Standby was not heard of for 12 s"),
             (None, Witness::Ready, "nobody would take over: Standby was never heard of"),
             (active, Witness::Ready, "Standby would go on serving, with nobody to take over from it"),

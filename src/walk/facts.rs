@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use failover::health::Status;
 use failover::{PerSide, Side};
-use protocol::wire::{MediaServer, Vote, Wished};
+use protocol::wire::{FailedStarts, MediaServer, Vote, Wished};
 
 /// What is known at one instant.
 #[derive(Debug, Clone)]
@@ -49,6 +49,8 @@ pub struct Xivo {
     pub version: String,
     /// Its place in the vote.
     pub vote: Option<Vote>,
+    /// Its starts that failed, if the newest did.
+    pub failed_starts: Option<FailedStarts>,
     /// Its registrations.
     pub media_servers: BTreeMap<String, MediaServer>,
     /// What became of the newest wish.

@@ -66,6 +66,11 @@ fn fitness(to: Side, facts: &Facts) -> (bool, String) {
     if facts.is_active(to) {
         return (true, "it serves".to_owned());
     }
+    // It says that it is fit all the same, as it may try again by itself. A planned switch is no try.
+    if let Some(failed) = &xivo.failed_starts {
+        let said = format!("its newest start failed: {}; mended? `bascule-watchdog resume` there", failed.words);
+        return (false, said);
+    }
     match &xivo.vote {
         Some(vote) if vote.fit => (true, "yes".to_owned()),
         Some(vote) => (false, vote.waiting.clone().unwrap_or_else(|| "its node says that it is not fit".to_owned())),

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use failover::PerSide;
 use failover::health::Status;
-use protocol::wire::{MediaServer, WishOutcome, Wished};
+use protocol::wire::{FailedStarts, MediaServer, WishOutcome, Wished};
 
 use super::*;
 use crate::nodes::fake::vote;
@@ -30,6 +30,7 @@ fn xivo(status: Status) -> Xivo {
         status,
         version: "0.1.0".into(),
         vote: Some(vote()),
+        failed_starts: None,
         media_servers: BTreeMap::from([("mds1".to_owned(), server)]),
         wished: None,
     }
@@ -276,6 +277,10 @@ fn preflight_names_everything_that_is_in_the_way() {
     }
     assert_eq!(failing(|facts| facts.sides.main.xivo = None), ["both XiVO nodes report"]);
     assert_eq!(failing(|facts| standby(facts).vote.as_mut().unwrap().fit = false), ["the target can serve"]);
+    fn failed() -> FailedStarts {
+        FailedStarts { count: 1, since: 0, newest: 0, words: "licence missing".into() }
+    }
+    assert_eq!(failing(|facts| standby(facts).failed_starts = Some(failed())), ["the target can serve"]);
     assert_eq!(failing(|facts| standby(facts).vote.as_mut().unwrap().frozen = true), ["nobody froze a node"]);
     assert_eq!(
         failing(|facts| standby(facts).vote.as_mut().unwrap().accept_requests = false),

@@ -1,6 +1,7 @@
 //! Local doors of both programs: HTTP and JSON over a unix socket or an address of their own, with limits for everything,
 //! and the client that the command lines use. What is asked and answered is left to the programs.
 
+mod alike;
 mod client;
 mod door;
 mod escape;
@@ -8,6 +9,7 @@ mod people;
 mod socket;
 mod time;
 
+pub use alike::alike;
 pub use client::{AskError, Client, Program};
 pub use door::{
     Accept, Answer, DoorLimits, ErrorBody, Handler, json, not_allowed, not_found, refuse, serve, well, whole,

@@ -42,6 +42,7 @@ pub struct Metrics {
     campaign: IntGauge,
     guard: IntGaugeVec,
     fit: IntGauge,
+    failed_starts: IntGauge,
     frozen: IntGauge,
     manual: IntGauge,
     lease: Gauge,
@@ -113,6 +114,8 @@ impl Metrics {
             campaign: make.gauge("bascule_watchdog_campaign", "Number of the node's attempt to serve.")?,
             guard: make.gauges("bascule_watchdog_guard", "1: how the node is guarded while it serves.", "guard")?,
             fit: make.gauge("bascule_watchdog_fit", "1: it can serve.")?,
+            failed_starts: make
+                .gauge("bascule_watchdog_failed_starts", "Starts that failed in a row; 0: the newest came well.")?,
             frozen: make.gauge("bascule_watchdog_frozen", "1: automatic starts and failback are forbidden.")?,
             manual: make.gauge("bascule_watchdog_manual", "1: an operator decides.")?,
             lease: make.keep(Gauge::new(
@@ -178,6 +181,7 @@ impl Metrics {
             self.status.with_label_values(&[status.to_string().as_str()]).set(i64::from(status == view.status));
         }
         self.alarms.set(i64::try_from(view.alarms.len()).unwrap_or(i64::MAX));
+        self.failed_starts.set(view.failed_starts.as_ref().map_or(0, |failed| failed.count.into()));
         for (name, service) in &view.services {
             self.services.with_label_values(&[name]).set(i64::from(service.works));
         }

@@ -10,6 +10,7 @@ pub(super) use status::{sessions, status};
 
 use std::borrow::Cow;
 
+use crate::control::api::Time;
 use doors::visible;
 
 /// Colours, or none.
@@ -54,6 +55,14 @@ fn span(ms: i64) -> String {
         3600..86_400 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
         _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
     }
+}
+
+/// A point of time to the minute; with its day when that was not within a day of `now`.
+fn minute(at: Time, now: Time) -> String {
+    let text = at.to_string();
+    let clock = text.get(11..16).unwrap_or_default();
+    let day = if now.ms_since(at).abs() < 86_400_000 { "" } else { text.get(..11).unwrap_or_default() };
+    format!("{}{clock} UTC", day.replace('T', " "))
 }
 
 fn bytes(bytes: u64) -> String {

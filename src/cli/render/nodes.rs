@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 
 use failover::Side;
 use failover::health::Status as Does;
-use protocol::wire::Guard;
+use protocol::wire::{Guard, Role};
 
-use super::{Paint, Table, span};
-use crate::control::api::{NodeStatus, Status, WalkState};
+use super::{Paint, Table, minute, span};
+use crate::control::api::side::title;
+use crate::control::api::{NodeStatus, Status, Time, WalkState, WalkStatus};
 
 /// Rows of nodes on the screen; a site has five to ten.
 const MOST_NODES: usize = 12;
@@ -34,10 +35,30 @@ pub(super) fn nodes(status: &Status, paint: Paint, text: &mut String) {
         let _ = writeln!(text, "{}", if loud { paint.bad(&line) } else { line.as_str().into() });
     }
     if let Some(walk) = &status.walk {
-        let line = format!("  site  {} ({})", visible(&walk.sentence), state(walk.state));
+        let line = format!("  site  {}", visible(&site(status, walk)));
         let _ =
             writeln!(text, "{}", if walk.state == WalkState::Failed { paint.bad(&line) } else { line.as_str().into() });
     }
+}
+
+/// The newest planned switch: what came of it and when, and whether that is still so.
+fn site(status: &Status, walk: &WalkStatus) -> String {
+    let when = match walk.ended {
+        Some(ended) => format!("at {}, {} ago", minute(ended, status.now), span(status.now.ms_since(ended))),
+        None => format!("since {}, {}", minute(walk.began, status.now), span(status.now.ms_since(walk.began))),
+    };
+    let served = match walk.state {
+        WalkState::Done => Some(walk.to),
+        WalkState::Failed => Some(walk.to.other()),
+        _ => None,
+    };
+    let serves = |side: Side| {
+        let of_side = |node: &&NodeStatus| node.fresh && node.role == Role::Xivo && node.side == Some(side);
+        status.nodes.iter().filter(of_side).any(|node| node.report.status == Does::Active)
+    };
+    let was = served.filter(|side| !serves(*side));
+    let was = was.map(|side| format!("; {} does not serve now", title(side))).unwrap_or_default();
+    format!("{} ({} {when}{was})", walk.sentence, state(walk.state))
 }
 
 fn table(status: &Status, paint: Paint, text: &mut String) {
@@ -57,6 +78,7 @@ fn table(status: &Status, paint: Paint, text: &mut String) {
         ]);
     }
     text.push_str(&table.draw(|row, line| match shown.get(row).map(|node| (node.fresh, node.report.status)) {
+        _ if shown.get(row).is_some_and(|node| node.report.failed_starts.is_some()) => paint.bad(&line).into_owned(),
         Some((false, _)) | Some((_, Does::Starting | Does::Stopping)) => paint.odd(&line).into_owned(),
         Some((_, Does::Faulty)) => paint.bad(&line).into_owned(),
         Some((_, Does::Active)) => paint.good(&line).into_owned(),
@@ -103,6 +125,12 @@ fn remark(status: &Status, node: &NodeStatus) -> String {
     }
     if vote.is_some_and(|vote| !vote.automatic) {
         remarks.push("manual".to_owned());
+    }
+    if let Some(failed) = &node.report.failed_starts {
+        let at = |ms: u64| Time::from_unix_ms(i64::try_from(ms).unwrap_or(i64::MAX));
+        let (since, ago) = (minute(at(failed.since), status.now), span(status.now.ms_since(at(failed.since))));
+        let times = if failed.count == 1 { "once" } else { &format!("{} times", failed.count) };
+        remarks.push(format!("DOES NOT START: failed {times} since {since}, {ago} ago: {}", failed.words));
     }
     if vote.is_some_and(|vote| !vote.fit) && node.report.status != Does::Active {
         remarks.push("not fit".to_owned());

@@ -55,6 +55,9 @@ pub struct WalkStatus {
     pub by: String,
     /// When it was ordered.
     pub began: Time,
+    /// When it was over, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Time>,
     /// How far it is.
     pub state: WalkState,
     /// All of it in one sentence.

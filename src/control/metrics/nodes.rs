@@ -88,6 +88,7 @@ pub struct NodesMetrics {
     fit: IntGaugeVec,
     epoch: IntGaugeVec,
     alarms: IntGaugeVec,
+    failed_starts: IntGaugeVec,
     certificate: IntGaugeVec,
     registered: IntGaugeVec,
     /// 1: both XiVO nodes say that they serve.
@@ -119,6 +120,11 @@ impl NodesMetrics {
             fit: make.gauges("bascule_node_fit", "1: the XiVO node can serve.", &node)?,
             epoch: make.gauges("bascule_node_epoch", "The highest duty epoch the XiVO node knows.", &node)?,
             alarms: make.gauges("bascule_node_alarms", "What of the node needs a person.", &node)?,
+            failed_starts: make.gauges(
+                "bascule_node_failed_starts",
+                "Starts of the node's services that failed in a row; 0: the newest came well.",
+                &node,
+            )?,
             certificate: make.gauges(remaining, "Until the node's certificate expires, in whole days.", &node)?,
             registered: make.gauges(
                 "bascule_node_registered",
@@ -162,6 +168,11 @@ impl NodesMetrics {
         if let Some(days) = certificate_days {
             self.certificate.with_label_values(&node.values()).set(days.saturating_mul(DAY));
         }
+    }
+
+    /// Shows how many starts of its services failed in a row.
+    pub fn failed_starts(&self, node: NodeLabels<'_>, count: u32) {
+        self.failed_starts.with_label_values(&node.values()).set(count.into());
     }
 
     /// Shows for how many days the Edge's own certificate for nodes is good.

@@ -267,6 +267,7 @@ pub fn report(status: Status) -> NodeReport {
         version: "0.1.0".into(),
         services: BTreeMap::new(),
         alarms: Vec::new(),
+        failed_starts: None,
         certificate_days: Some(300),
         vote: None,
         media_servers: BTreeMap::new(),

@@ -21,12 +21,21 @@ use crate::site::Site;
 const MAIN: Host = Host::MainXivo;
 const STANDBY: Host = Host::StandbyXivo;
 
-/// Standby's first starts fail; it tries again, and serves.
+/// Standby's first starts fail: it and the Edge say so, with the command's last words. It tries again, and serves.
 pub(super) fn start_fails(site: &mut Site) -> Outcome {
-    site.asterisk(STANDBY).spoil(Spoiled::FailStart(2))?;
+    const WORDS: &str = "exit code 1: licence missing";
+    site.asterisk(STANDBY).spoil(Spoiled::FailStart(3))?;
     let since = Instant::now();
     site.net().fault(Fault::BlackHole(MAIN))?;
+    wait_for("the Edge says why nobody serves", Duration::from_secs(15), || {
+        let screen = site.edge.verb(&["status"])?;
+        let shows = |words: &str| screen.lines().any(|line| line.contains(words) && line.contains(WORDS));
+        ensure(shows("DOES NOT START: failed") && shows("does not start, since"), || screen.clone())
+    })?;
+    site.watchdogs.get(&STANDBY).ok_or("no Standby")?.says("alarms", WORDS)?;
     phases(site, STANDBY, since, Duration::from_secs(40))?;
+    let screen = site.edge.verb(&["status"])?;
+    ensure(!screen.contains(WORDS), || format!("it serves, and yet: {screen}"))?;
     let healed = Instant::now();
     site.net().heal()?;
     failback(site, healed)

@@ -55,6 +55,9 @@ pub struct NodeReport {
     /// What needs a person, one sentence each; 16 at most.
     #[serde(default)]
     pub alarms: Vec<String>,
+    /// Starts of its services that failed, if the newest did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_starts: Option<FailedStarts>,
     /// Days until its certificate expires.
     #[serde(default)]
     pub certificate_days: Option<i64>,
@@ -98,6 +101,19 @@ pub struct ServiceState {
     pub works: bool,
     /// What the check said.
     pub detail: String,
+}
+
+/// Starts that failed in a row: until one comes well, or an operator says that the cause is mended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedStarts {
+    /// How many.
+    pub count: u32,
+    /// When the first of them failed, in milliseconds of the Unix epoch on the node's clock.
+    pub since: u64,
+    /// When the newest failed, likewise.
+    pub newest: u64,
+    /// Why that failed: the last words of the command, or of what verified it.
+    pub words: String,
 }
 
 /// A XiVO node's place in the vote.

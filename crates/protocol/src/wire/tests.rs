@@ -79,6 +79,12 @@ fn the_largest_report_fits_a_frame() {
         version: "v".repeat(32),
         services: (0..32).map(|i| (name(i), service.clone())).collect(),
         alarms: vec!["a".repeat(300); 16],
+        failed_starts: Some(FailedStarts {
+            count: u32::MAX,
+            since: u64::MAX,
+            newest: u64::MAX,
+            words: "w".repeat(300),
+        }),
         certificate_days: Some(-1),
         vote: None,
         media_servers: (0..64).map(|i| (name(i), server.clone())).collect::<BTreeMap<_, _>>(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use doors::visible;
 use failover::Span;
+use protocol::wire::FailedStarts;
 use protocol::wire::times::seconds;
 
 use crate::control::api::{DutyView, FenceState, Link, Mode, StatusView, VoterView};
@@ -20,8 +21,11 @@ pub(super) fn status(view: &StatusView) -> String {
     for alarm in &view.alarms {
         row(&mut text, "ALARM", alarm);
     }
+    if let Some(failed) = &view.failed_starts {
+        row(&mut text, "starts", &failed_starts(failed));
+    }
     if let Some(duty) = &view.duty {
-        duty_rows(&mut text, duty);
+        duty_rows(&mut text, duty, view.failed_starts.is_some());
     }
     if let Some(followed) = &view.follows {
         let status = followed.status.map_or("not heard yet".into(), |status| status.to_string());
@@ -55,7 +59,7 @@ pub(super) fn status(view: &StatusView) -> String {
     text
 }
 
-fn duty_rows(text: &mut String, duty: &DutyView) {
+fn duty_rows(text: &mut String, duty: &DutyView, does_not_start: bool) {
     row(text, "vote", &duty.explanation);
     row(text, "", &format!("campaign {}, epoch {}; {}", duty.campaign, duty.epoch, duty.vote));
     if let Some(left) = duty.lease_ms_left {
@@ -66,7 +70,11 @@ fn duty_rows(text: &mut String, duty: &DutyView) {
     }
     let mode = if duty.mode == Mode::Manual { "manual" } else { "automatic" };
     let frozen = if duty.frozen { ", FROZEN" } else { "" };
-    let fit = if duty.fit { "can serve" } else { "cannot serve" };
+    let fit = match (duty.fit, does_not_start) {
+        (false, _) => "cannot serve",
+        (true, true) => "does not start",
+        (true, false) => "can serve",
+    };
     let failback = format!("{:?}", duty.failback).to_lowercase();
     row(text, "mode", &format!("{mode}{frozen}, failback {failback}; {fit}"));
     if let Some(waiting) = &duty.waiting {
@@ -108,6 +116,13 @@ fn duty_rows(text: &mut String, duty: &DutyView) {
         row(text, "replication", if held { "held back" } else { "runs" });
     }
     row(text, "takeover", &format!("{} at most", Span(Duration::from_millis(duty.takeover_ms))));
+}
+
+fn failed_starts(failed: &FailedStarts) -> String {
+    let time = |ms: u64| Time::from_unix_ms(i64::try_from(ms).unwrap_or(i64::MAX));
+    let ago = Duration::from_millis(u64::try_from(Time::now().ms_since(time(failed.newest))).unwrap_or(0));
+    let times = if failed.count == 1 { "once" } else { &format!("{} times", failed.count) };
+    format!("failed {times} since {}, the last time {} ago: {}", time(failed.since), Span(ago), failed.words)
 }
 
 fn voter(voter: &VoterView) -> String {

@@ -7,7 +7,7 @@ use failover::Side;
 use failover::duty;
 use failover::health::Status;
 use failover::lease::{Instance, Ruling};
-use protocol::wire::{Guard, MediaServer, Presence, Role, ServiceState, StatusForm, Times};
+use protocol::wire::{FailedStarts, Guard, MediaServer, Presence, Role, ServiceState, StatusForm, Times};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -37,6 +37,9 @@ pub struct StatusView {
     pub because: String,
     /// What needs a person, one sentence each.
     pub alarms: Vec<String>,
+    /// Starts of its services that failed, if the newest did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_starts: Option<FailedStarts>,
     /// Each of its services by name.
     pub services: BTreeMap<String, ServiceState>,
     /// Days until its certificate expires; none if it cannot be read.

@@ -58,6 +58,7 @@ pub(crate) fn view() -> StatusView {
         since: Time::from_unix_ms(1_700_000_000_000),
         because: "it has its own vote and that of peer".into(),
         alarms: vec!["the witness is silent".into()],
+        failed_starts: None,
         services: BTreeMap::new(),
         certificate_days: Some(300),
         outside: Vec::new(),

@@ -1,6 +1,9 @@
 //! What needs a person, one sentence each: shown while it lasts.
 
+use crate::state::Time;
+use doors::alike;
 use failover::Instant;
+use protocol::wire::FailedStarts;
 use std::time::Duration;
 
 /// Two actives are shown for so long after they were seen last: whoever looks must not miss it.
@@ -23,6 +26,7 @@ pub(super) struct Alarms {
     certificate_days: Option<i64>,
     rival: Option<String>,
     unfit: Option<String>,
+    start: Option<FailingStart>,
     conflict: Option<String>,
     replication: Option<String>,
     alone: Option<String>,
@@ -31,6 +35,13 @@ pub(super) struct Alarms {
     version: Option<String>,
     namesake: Option<String>,
     stop: Option<String>,
+}
+
+#[derive(Debug)]
+struct FailingStart {
+    starts: FailedStarts,
+    /// Shown as long as only its numbers would be others.
+    sentence: String,
 }
 
 impl Alarms {
@@ -61,6 +72,30 @@ impl Alarms {
     /// The first words stay while it lasts: what a check says may change with every run.
     pub(super) fn unfit(&mut self, sentence: Option<String>) {
         self.unfit = sentence.map(|now| self.unfit.take().unwrap_or(now));
+    }
+
+    /// A start failed. Returns the sentence of the alarm if it is new, or another than before.
+    pub(super) fn start_failed(&mut self, why: &str, now: Time) -> Option<&str> {
+        let at = u64::try_from(now.unix_ms()).unwrap_or(0);
+        let before = self.start.take();
+        let (count, since) = before.as_ref().map_or((0, at), |before| (before.starts.count, before.starts.since));
+        let same = before.filter(|before| alike(&before.starts.words, why)).map(|before| before.sentence);
+        let news = same.is_none();
+        let since_when = Time::from_unix_ms(i64::try_from(since).unwrap_or(i64::MAX));
+        let sentence = same.unwrap_or_else(|| format!("does not start, since {since_when}: {why}"));
+        let starts = FailedStarts { count: count.saturating_add(1), since, newest: at, words: why.to_owned() };
+        let kept = self.start.insert(FailingStart { starts, sentence });
+        news.then_some(kept.sentence.as_str())
+    }
+
+    /// A start came well, or an operator says that the cause is mended. Returns how many had failed, if any had.
+    pub(super) fn start_is_well(&mut self) -> Option<u32> {
+        self.start.take().map(|failing| failing.starts.count)
+    }
+
+    /// The starts that failed, if the newest did.
+    pub(super) fn failed_starts(&self) -> Option<&FailedStarts> {
+        self.start.as_ref().map(|failing| &failing.starts)
     }
 
     /// Whom nobody who votes answers.
@@ -136,7 +171,8 @@ impl Alarms {
         let texts = [&self.namesake, &self.alone, &self.guard, &self.disk, &self.fence, &self.rival, &self.unfit];
         let texts =
             texts.into_iter().chain([&self.conflict, &self.stop, &self.times, &self.version, &self.replication]);
-        let texts = texts.into_iter().flatten().cloned();
+        let start = self.start.as_ref().map(|failing| &failing.sentence);
+        let texts = start.into_iter().chain(texts.into_iter().flatten()).cloned();
         let removed = self.fence_removed.is_some_and(|(at, _)| now.since(at) < FENCE_REMOVED);
         let removed =
             removed.then(|| "somebody on this node removes the fence: it is written anew each second".to_owned());
@@ -160,6 +196,25 @@ fn replace(alarm: &mut Option<String>, sentence: Option<String>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn starts_that_fail_are_one_alarm_with_the_newest_cause_until_one_comes_well() {
+        let mut alarms = Alarms::default();
+        let at = |second: i64| Time::from_unix_ms(1_700_000_000_000 + second * 1000);
+        let cause = |code: u32, words: &str| format!("the start command: exit code {code}: {words}");
+        let first = alarms.start_failed(&cause(3, "licence missing, pid 11"), at(0)).map(str::to_owned);
+        let said =
+            "does not start, since 2023-11-14T22:13:20.000Z: the start command: exit code 3: licence missing, pid 11";
+        assert_eq!(first.as_deref(), Some(said));
+        assert_eq!(alarms.start_failed(&cause(3, "licence missing, pid 12"), at(5)), None);
+        assert_eq!(alarms.sentences(Instant::ORIGIN), [said], "its numbers are no news");
+        assert!(alarms.start_failed(&cause(4, "port in use"), at(9)).is_some_and(|said| said.ends_with("port in use")));
+        let words = cause(4, "port in use");
+        let (since, newest) = (1_700_000_000_000, 1_700_000_009_000);
+        assert_eq!(alarms.failed_starts(), Some(&FailedStarts { count: 3, since, newest, words }));
+        assert_eq!((alarms.start_is_well(), alarms.start_is_well()), (Some(3), None));
+        assert!(alarms.sentences(Instant::ORIGIN).is_empty() && alarms.failed_starts().is_none());
+    }
 
     #[test]
     fn an_alarm_is_told_once_and_shown_while_it_lasts() {

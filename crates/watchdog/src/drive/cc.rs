@@ -2,7 +2,7 @@
 
 use super::alarms::Alarms;
 use super::serving::Serving;
-use super::show::{Doings, Line, Requested, Shown, Who, ended, millis, note, running, settle};
+use super::show::{Doings, Line, Requested, Shown, Who, ended, millis, note, note_start, running, settle};
 use crate::control::api::Followed;
 use crate::hands::clock;
 use crate::hands::pulse::{Felt, Pulse, Watching, Works};
@@ -126,6 +126,9 @@ impl Cc {
         };
         self.metrics.command(what, ended(report.outcome), report.took);
         note(&self.journal, kind, &report.text);
+        if what == "start" {
+            note_start(&self.journal, &mut self.alarms, &report);
+        }
         event(report.outcome)
     }
 

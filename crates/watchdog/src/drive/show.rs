@@ -3,7 +3,7 @@
 use super::alarms::Alarms;
 use crate::control::api::{self, Outside, Running, StatusView};
 use crate::hands::clock;
-use crate::hands::services::{Doing, Worker};
+use crate::hands::services::{self, Doing, Worker};
 use crate::metrics::Metrics;
 use crate::state::{Entry, Journal, Kind, Time};
 use failover::duty::Outcome;
@@ -88,6 +88,7 @@ impl Who {
             since: doings.since,
             because: doings.because.clone(),
             alarms: alarms.sentences(clock::now()),
+            failed_starts: alarms.failed_starts().cloned(),
             services: BTreeMap::new(),
             certificate_days: alarms.certificate_days(),
             outside,
@@ -139,6 +140,7 @@ pub(super) fn report(view: &StatusView, requested: Requested) -> NodeReport {
         version: view.version.clone(),
         services: view.services.clone(),
         alarms: view.alarms.iter().take(16).cloned().collect(),
+        failed_starts: view.failed_starts.clone(),
         certificate_days: view.certificate_days,
         vote,
         media_servers: view.duty.as_ref().map(|duty| duty.media_servers.clone()).unwrap_or_default(),
@@ -146,6 +148,24 @@ pub(super) fn report(view: &StatusView, requested: Requested) -> NodeReport {
         wished: requested.wished,
         chosen: requested.chosen,
         instance: Some(view.instance),
+    }
+}
+
+/// Notes what came of a start: one that failed is an alarm, unless nobody wanted it any more.
+pub(super) fn note_start(journal: &Journal, alarms: &mut Alarms, report: &services::Report) {
+    if let Some(why) = &report.why {
+        note_failed_start(journal, alarms, why);
+    } else if report.outcome == Outcome::Done
+        && let Some(failed) = alarms.start_is_well()
+    {
+        note(journal, Kind::Cleared, &format!("it starts again, after {failed} failed starts"));
+    }
+}
+
+/// Notes that a start failed, or could not even begin.
+pub(super) fn note_failed_start(journal: &Journal, alarms: &mut Alarms, why: &str) {
+    if let Some(sentence) = alarms.start_failed(why, Time::now()) {
+        note(journal, Kind::Alarm, sentence);
     }
 }
 

@@ -73,6 +73,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// What was done and seen, in one printable line.
     pub text: String,
+    /// Why a start failed, without its times; none: it came well, or nobody wanted it any more.
+    pub why: Option<String>,
     /// How long all of it took.
     pub took: Duration,
     /// How much of it was verification.
@@ -228,7 +230,8 @@ impl Services {
         }
         let ran = self.spec.start.run_recorded(self.spec.running.as_deref(), kills.killed()).await;
         if !ran.is_done() {
-            return failed(began, format!("the start command: {ran}"), notes);
+            let why = (ran.ending != Ending::Killed).then(|| one_line(&format!("the start command: {}", ran.cause())));
+            return Report { why, ..failed(began, format!("the start command: {ran}"), notes) };
         }
         let verifying = Instant::now();
         let seen = Notes::default();
@@ -247,7 +250,8 @@ impl Services {
             )
         };
         notes.insert(0, text);
-        report(verified, began, verifying, &notes)
+        let why = (!verified).then(|| one_line(&format!("its command ends well, but the services do not work{seen}")));
+        Report { why, ..report(verified, began, verifying, &notes) }
     }
 
     /// Whether the stop command was content does not matter: whether the services are stopped does.
@@ -308,6 +312,7 @@ fn report(verified: bool, began: Instant, verifying: Instant, notes: &[String]) 
     Report {
         outcome: if verified { Outcome::Done } else { Outcome::Failed },
         text: one_line(&notes.join("; ")),
+        why: None,
         took: began.elapsed(),
         verifying: verifying.elapsed(),
     }

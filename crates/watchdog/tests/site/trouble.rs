@@ -52,6 +52,40 @@ async fn a_daemon_that_the_start_left_behind_talks_on_whoever_ends_the_watchdog(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn starts_that_fail_are_an_alarm_with_their_last_words_until_one_comes_well() {
+    let mut site = Site::new().await;
+    for node in ["main-xivo", "standby-xivo", "main-cc"] {
+        std::fs::write(site.get(node).path("broken"), "licence missing\n").unwrap();
+    }
+    site.start_all();
+    let words = "the start command: exit code 3: licence missing";
+    let alarmed = |site: &Site, node: usize| {
+        let status = site.nodes[node].status();
+        let alarms = status["alarms"].as_array().cloned().unwrap_or_default();
+        alarms.iter().filter(|alarm| alarm.as_str().unwrap().contains(words)).count() == 1
+            && status["failed_starts"]["count"].as_u64() >= Some(2)
+            && status["failed_starts"]["words"] == words
+    };
+    site.until("both say why nobody serves", || alarmed(&site, 0) && alarmed(&site, 1)).await;
+    let told = site.witness.report("main-xivo").unwrap().failed_starts.unwrap();
+    assert!(told.count >= 1 && told.words == words && told.newest >= told.since, "{told:?}");
+    let (_, screen) = site.get("main-xivo").verb(&["status"]);
+    assert!(screen.contains("does not start") && !screen.contains("can serve"), "{screen}");
+    let (_, history) = site.get("main-xivo").verb(&["history"]);
+    assert_eq!(history.matches("does not start, since").count(), 1, "one trouble, one line: {history}");
+    // An operator who mended it says so, or a start shows it.
+    site.get("standby-xivo").verb(&["freeze"]);
+    site.get("standby-xivo").verb(&["resume"]);
+    site.get("main-xivo").remove("broken");
+    site.until("main serves", || site.nodes[0].runs()).await;
+    site.until("its alarm is over", || site.nodes[0].status()["failed_starts"].is_null()).await;
+    site.until("its CC says why it does not", || alarmed(&site, 2)).await;
+    site.get("main-cc").remove("broken");
+    site.settles_on(&ON_MAIN).await;
+    site.until("that is over, too", || site.nodes[2].status()["failed_starts"].is_null()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn telephony_that_dies_on_a_living_host_is_a_failure_too() {
     let mut site = Site::new().await;
     site.start_all();

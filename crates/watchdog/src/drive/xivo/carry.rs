@@ -3,7 +3,7 @@
 use super::show::fence_state;
 use super::{Input, Waits, Xivo};
 use crate::control::api::FenceState;
-use crate::drive::show::note;
+use crate::drive::show::{note, note_failed_start};
 use crate::hands::clock;
 use crate::hands::fence::{Closed, FenceError, Kept, Partners, Permit};
 use crate::hands::pulse::Watching;
@@ -71,6 +71,7 @@ impl Xivo {
         if !written || late {
             let why = if written { "the lease ended before it could" } else { "the state is not on the disk" };
             self.tell(Kind::Decided, &format!("does not start: {why}"));
+            note_failed_start(&self.journal, &mut self.alarms, why);
             self.queue.push_back(Event::Started(Outcome::Failed).into());
             return;
         }

@@ -4,7 +4,7 @@ use super::{Input, Operator, Waits, Xivo};
 use crate::control::api::{Order, Outside};
 use crate::drive::fitness::ByHand;
 use crate::drive::outside::Seen;
-use crate::drive::show::ended;
+use crate::drive::show::{ended, note_start};
 use crate::drive::voters::Answered;
 use crate::hands::clock;
 use crate::hands::echo::Answering;
@@ -26,6 +26,7 @@ impl Xivo {
             services::Event::Started(report) => {
                 self.metrics.command("start", ended(report.outcome), report.took);
                 self.tell(Kind::Command, &report.text);
+                note_start(&self.journal, &mut self.alarms, &report);
                 self.queue.push_back(Event::Started(report.outcome).into());
             }
             services::Event::Stopped(report) => {
@@ -71,6 +72,8 @@ impl Xivo {
         let Order { act, who, reason, reply } = order;
         if matches!(act, Act::Activate | Act::ForceActivate | Act::Resume) {
             self.fitness.by_hand(None);
+            // Who says so has mended the cause, or wants to see it fail again.
+            self.alarms.start_is_well();
             self.judge_fitness();
         }
         self.queue.push_back(Input::Act(act, Operator { who, reason, reply: Waits::Here(reply) }));
@@ -184,6 +187,7 @@ impl Xivo {
         self.queue.push_back(if fit { Event::Fit } else { Event::Unfit }.into());
         match unfit {
             Some(why) => self.tell(Kind::Changed, &format!("cannot serve: {why}")),
+            None if self.alarms.failed_starts().is_some() => self.tell(Kind::Changed, "may try to start again"),
             None => self.tell(Kind::Changed, "can serve"),
         }
     }
