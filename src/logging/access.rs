@@ -7,12 +7,12 @@ use std::time::{Duration, SystemTime};
 
 use failover::Side;
 use http::Method;
+use lines::Lines;
 use prometheus::IntCounter;
 use serde::Serialize;
 
 use super::closed_set::closed_set;
-use super::lines::Lines;
-use super::{Ended, RequestId, SafePath, is_human};
+use super::{Ended, LAST_LINES, RequestId, SafePath, is_human};
 use crate::config::Log;
 use crate::control::api::Time;
 use doors::{visible, word};
@@ -119,7 +119,7 @@ impl AccessLog {
     /// Waits for what was put before, at most two seconds: for the end of the program.
     pub fn flush(&self) {
         if let Some(lines) = &self.lines {
-            lines.flush();
+            lines.flush(LAST_LINES);
         }
     }
 }

@@ -1,5 +1,4 @@
-//! A thread that writes lines, so that nobody who serves users waits for a terminal, a pipe or a disk. There is room
-//! for so many; what finds no room is dropped and counted.
+//! A thread that writes lines. There is room for so many; what finds no room is dropped and counted.
 
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -12,8 +11,6 @@ const BATCH: usize = 64 * 1024;
 /// For how long lines gather before they are written. To wake the writer for each line costs more than to carry the
 /// request it tells of.
 const GATHER: Duration = Duration::from_millis(10);
-/// How long an ending program waits for its last lines.
-const LAST_LINES: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(5);
 
 enum Message<T> {
@@ -23,7 +20,7 @@ enum Message<T> {
 
 /// Takes what becomes a line.
 #[derive(Debug)]
-pub(super) struct Lines<T> {
+pub struct Lines<T> {
     to: SyncSender<Message<T>>,
     dropped: IntCounter,
 }
@@ -36,7 +33,10 @@ impl<T> Clone for Lines<T> {
 
 impl<T: Send + 'static> Lines<T> {
     /// Starts the thread. `format` appends one line, its end included.
-    pub(super) fn spawn(
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn spawn(
         name: &str,
         room: usize,
         dropped: IntCounter,
@@ -50,15 +50,15 @@ impl<T: Send + 'static> Lines<T> {
     }
 
     /// Hands over, or drops and counts. Never waits.
-    pub(super) fn put(&self, what: T) {
+    pub fn put(&self, what: T) {
         if self.to.try_send(Message::Line(what)).is_err() {
             self.dropped.inc();
         }
     }
 
-    /// Waits until what was put before is written, but not for ever.
-    pub(super) fn flush(&self) {
-        let until = Instant::now() + LAST_LINES;
+    /// Waits until what was put before is written, for `limit` at most.
+    pub fn flush(&self, limit: Duration) {
+        let until = Instant::now() + limit;
         let (done, wait) = sync_channel(1);
         let mut message = Message::Flush(done);
         loop {
@@ -114,13 +114,13 @@ fn run<T>(
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
-    use std::io::{self, Write};
     use std::sync::{Arc, Mutex};
 
-    use prometheus::IntCounter;
+    use super::*;
 
-    use super::Lines;
+    const LONG: Duration = Duration::from_secs(10);
 
     /// Writes into memory, once it is let.
     #[derive(Clone, Default)]
@@ -146,7 +146,7 @@ mod tests {
         let out = Slow::default();
         let (lines, dropped) = lines(2000, out.clone());
         (0..1000).for_each(|n| lines.put(n));
-        lines.flush();
+        lines.flush(LONG);
         let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text, (0..1000).map(|n| format!("{n}\n")).collect::<String>());
         assert_eq!(dropped.get(), 0);
@@ -160,7 +160,7 @@ mod tests {
         (0..1000).for_each(|n| lines.put(n));
         assert!(dropped.get() > 0, "and this line is reached at all");
         drop(stalled);
-        lines.flush();
+        lines.flush(LONG);
         let written = out.0.lock().unwrap().iter().filter(|byte| **byte == b'\n').count() as u64;
         assert_eq!(written + dropped.get(), 1000);
     }
@@ -169,7 +169,7 @@ mod tests {
     fn lines_that_cannot_be_written_are_counted() {
         let (lines, dropped) = lines(8, std::fs::File::options().write(true).open("/dev/full").unwrap());
         lines.put(1);
-        lines.flush();
+        lines.flush(LONG);
         assert_eq!(dropped.get(), 1);
     }
 }

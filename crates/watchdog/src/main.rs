@@ -2,11 +2,14 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
+use lines::Events;
+use prometheus::IntCounter;
 use tracing_subscriber::EnvFilter;
 use watchdog::cli::{self, Cli, Exit, Options, Verb};
-use watchdog::config::Config;
+use watchdog::config::{Config, Warning};
 use watchdog::{drive, rival, systemd};
 
 fn main() -> ExitCode {
@@ -21,6 +24,9 @@ fn main() -> ExitCode {
     exit.into()
 }
 
+/// How long an ending watchdog waits for its last lines: the next one comes soon, and the lease does not wait.
+const LAST_LINES: Duration = Duration::from_millis(100);
+
 fn run(options: &Options) -> Exit {
     let (config, warnings) = match Config::load(&options.config) {
         Ok(loaded) => loaded,
@@ -29,14 +35,26 @@ fn run(options: &Options) -> Exit {
             return Exit::Usage;
         }
     };
-    log();
-    for warning in &warnings {
+    let (log, dropped) = match log() {
+        Ok(log) => log,
+        Err(error) => {
+            say(&format!("cannot start: {error}"));
+            return Exit::Failed;
+        }
+    };
+    let exit = watch(&config, options, &log, &dropped, &warnings);
+    log.flush(LAST_LINES);
+    exit
+}
+
+fn watch(config: &Config, options: &Options, log: &Events, dropped: &IntCounter, warnings: &[Warning]) -> Exit {
+    for warning in warnings {
         tracing::warn!("{warning}");
     }
     if let Some(table) = &config.rival
         && let Err(error) = rival::refuse(table)
     {
-        say(&settings::with_causes(&error));
+        log.say(&settings::with_causes(&error));
         return Exit::Failed;
     }
     // The first provider wins, and there is no other.
@@ -45,30 +63,39 @@ fn run(options: &Options) -> Exit {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            say(&format!("cannot start: {error}"));
+            log.say(&format!("cannot start: {error}"));
             return Exit::Failed;
         }
     };
-    match runtime.block_on(drive::run(config, &options.config)) {
+    match runtime.block_on(drive::run(config, &options.config, dropped)) {
         Ok(()) => Exit::Done,
         Err(error) => {
             let why = settings::with_causes(&error);
             systemd::stopping(&why);
-            say(&why);
+            log.say(&why);
             Exit::Failed
         }
     }
 }
 
-/// Lines on standard error, for the system's journal. `BASCULE_LOG=debug` says more.
-fn log() {
+/// Lines on standard error, for the system's journal. `BASCULE_LOG=debug` says more. Whoever reads them, or does not, holds
+/// up no vote: what finds no room is dropped and counted.
+fn log() -> io::Result<(Events, IntCounter)> {
+    let dropped = IntCounter::new(
+        "bascule_watchdog_log_lines_dropped_total",
+        "Lines of the log that nobody took from standard error in time.",
+    );
+    let dropped = dropped.map_err(io::Error::other)?;
+    let events = Events::spawn("log", dropped.clone(), io::stderr())?;
     let filter = EnvFilter::try_from_env("BASCULE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let terminal = io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(terminal);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(events.clone()).with_ansi(terminal);
     // systemd's journal has the time.
     let _ = if terminal { lines.try_init() } else { lines.without_time().try_init() };
+    Ok((events, dropped))
 }
 
+/// Says what comes before the log: nothing hangs on it yet.
 fn say(text: &str) {
     // There is nobody else to tell.
     let _ = writeln!(io::stderr(), "{}", text.trim_end());

@@ -31,6 +31,7 @@ use failover::follow::Follower;
 use failover::health::Status;
 use failover::lease::Namesakes;
 use failover::register::Holder;
+use prometheus::IntCounter;
 use protocol::door::Door;
 use protocol::identity::{Expected, IdentityError, Keyring};
 use protocol::link::{Limits, Link};
@@ -122,7 +123,7 @@ struct Base {
 ///
 /// # Errors
 /// Why it could not begin.
-pub async fn run(config: Config, config_path: &Path) -> Result<(), RunError> {
+pub async fn run(config: &Config, config_path: &Path, log_lines_dropped: &IntCounter) -> Result<(), RunError> {
     let keyring = Arc::new(Keyring::open(&config.identity)?);
     let identity = keyring.current();
     if !identity.who().is_node(config.kind(), config.side()) {
@@ -130,12 +131,13 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), RunError> {
         let wanted = format!("a {} node{side}", config.kind());
         return Err(RunError::NotOurs { path: config.identity.clone(), who: identity.who().to_string(), wanted });
     }
-    let name = specs::name(&config, identity.who().name());
+    let name = specs::name(config, identity.who().name());
     let instance = state::instance::of(&config.runtime("instance.json"))?;
     let who = Who { role: config.kind(), side: config.side(), name, instance };
     let (kept, memory) = State::open(&config.state)?;
     let journal = Journal::open(&config.state)?;
     let metrics = Arc::new(Metrics::new().map_err(io::Error::other)?);
+    metrics.registry().register(Box::new(log_lines_dropped.clone())).map_err(io::Error::other)?;
     let end = signals(Arc::clone(&keyring), journal.clone())?;
     if let Some(address) = config.metrics {
         tokio::spawn(MetricsDoor::open(address).await?.serve(metrics.registry()));
@@ -148,8 +150,8 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), RunError> {
     }
     let base = Base { who, keyring, journal, metrics, end };
     match &config.role {
-        Role::Xivo(xivo) => Box::pin(base.xivo(&config, xivo, kept, memory, control)).await,
-        Role::Cc(cc) => base.cc(&config, cc, control).await,
+        Role::Xivo(xivo) => Box::pin(base.xivo(config, xivo, kept, memory, control)).await,
+        Role::Cc(cc) => base.cc(config, cc, control).await,
         Role::Mds(mds) => base.mds(mds, control).await,
     }
 }

@@ -165,6 +165,25 @@ impl Node {
         self.dir.join(name)
     }
 
+    /// Starts its watchdog with much to say, into a pipe that is full and that nobody reads.
+    pub fn start_unread(&mut self) -> std::io::PipeReader {
+        let (unread, mut writer) = std::io::pipe().unwrap();
+        rustix::fs::fcntl_setfl(&writer, rustix::fs::OFlags::NONBLOCK).unwrap();
+        while writer.write(b"\n").is_ok() {}
+        rustix::fs::fcntl_setfl(&writer, rustix::fs::OFlags::empty()).unwrap();
+        let process = Command::new(env!("CARGO_BIN_EXE_bascule-watchdog"))
+            .args(["run", "--config"])
+            .arg(self.path("watchdog.yaml"))
+            .env("BASCULE_LOG", "trace")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(writer)
+            .spawn()
+            .unwrap();
+        self.process = Some(process);
+        unread
+    }
+
     pub fn start(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("daemon.log")).unwrap();
         let process = Command::new(env!("CARGO_BIN_EXE_bascule-watchdog"))

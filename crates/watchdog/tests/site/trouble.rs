@@ -34,6 +34,24 @@ async fn a_watchdog_that_is_killed_or_upgraded_stops_no_telephony() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_nobody_reads_holds_up_no_vote() {
+    let mut site = Site::new().await;
+    let _unread = site.get("main-xivo").start_unread();
+    for node in ["standby-xivo", "main-cc", "standby-cc"] {
+        site.get(node).start();
+    }
+    site.settles_on(&ON_MAIN).await;
+    let (starts, begin) = (site.get("main-xivo").starts(), std::time::Instant::now());
+    site.until("it serves on for some leases", || begin.elapsed() > std::time::Duration::from_secs(5)).await;
+    site.settles_on(&ON_MAIN).await;
+    assert_eq!(site.get("main-xivo").starts(), starts);
+    site.get("main-xivo").end(Signal::TERM);
+    site.get("main-xivo").start();
+    site.settles_on(&ON_MAIN).await;
+    assert_eq!(site.get("main-xivo").starts(), starts, "the hand-over waited for a reader");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_daemon_that_the_start_left_behind_talks_on_whoever_ends_the_watchdog() {
     let mut site = Site::new().await;
     site.get("main-xivo").touch("talks");
