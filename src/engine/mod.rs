@@ -21,7 +21,7 @@ use std::time::Duration;
 use failover::health::{self, CheckId, Health, State as HealthState};
 use failover::switch::{self, Standing, Switch};
 use failover::verdict::{self, Judge, Pace, ProbeId, Verdict};
-use failover::{Instant, Side};
+use failover::{Instant, PerSide, Side};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::sleep_until;
 
@@ -38,7 +38,7 @@ use crate::control::api::{Frozen, SwitchSummary};
 use crate::control::metrics::{self, Metrics, VerdictState};
 use crate::edge::Edge;
 use crate::live::{Mode, View};
-use crate::nodes::STALE;
+use crate::nodes::{Rate, STALE};
 use crate::state::{Beginning, PastSwitch, State};
 use crate::upstream::signs::Sign;
 
@@ -50,6 +50,9 @@ const RESULTS: usize = 256;
 const PROBES: usize = 256;
 /// The loop turns at least so often, whatever the machines want.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// Changes of a side's health that are written down: more than a bad night has, and in a week less than the journal keeps.
+const HEALTH_SENTENCES: Rate = Rate::new(100, Duration::from_secs(10));
 
 /// What the engine needs from outside.
 pub struct Means {
@@ -95,6 +98,7 @@ pub struct Engine {
     alarms: Vec<String>,
     persisted: Arc<AtomicBool>,
     draining: bool,
+    health_sentences: PerSide<Rate>,
     /// None: an Edge alone.
     nodes: Option<Nodes>,
     walking: Option<Walking>,
@@ -159,6 +163,7 @@ impl Engine {
             alarms: remembered.alarms,
             persisted: Arc::new(AtomicBool::new(true)),
             draining: false,
+            health_sentences: PerSide { main: HEALTH_SENTENCES, standby: HEALTH_SENTENCES },
             nodes: None,
             walking: None,
             means,

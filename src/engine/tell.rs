@@ -104,7 +104,14 @@ impl Engine {
         } else {
             tracing::info!("{sentence}");
         }
-        self.journal(Event::Health, sentence);
+        // A node's word changes health, too: a side that comes and goes does not push the rest out of the journal.
+        let now = self.clock.now();
+        if let Some(hidden) = self.health_sentences[side].take(now) {
+            if hidden > 0 {
+                self.journal(Event::Health, format!("{side}: {hidden} more changes came too fast to be written down"));
+            }
+            self.journal(Event::Health, sentence);
+        }
     }
 
     /// Everything on one screen.

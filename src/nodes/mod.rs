@@ -4,8 +4,10 @@
 mod desk;
 #[cfg(test)]
 pub(crate) mod fake;
+mod rate;
 mod registry;
 pub mod takeover;
 
 pub use desk::Desk;
-pub use registry::{Known, News, Node, Registry, STALE, TooMany, expiry};
+pub use rate::Rate;
+pub use registry::{Known, News, Node, NotTaken, Registry, STALE, expiry};

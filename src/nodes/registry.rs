@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use doors::alike;
 use failover::health::Status;
 use failover::lease::Namesakes;
 use failover::{Instant, PerSide, Side};
 use protocol::who::Who;
 use protocol::wire::times::{Voter, differ};
 use protocol::wire::{Chosen, NodeReport, Role, Times};
+
+use super::Rate;
 
 /// A report counts for so long: five heartbeats.
 pub const STALE: Duration = Duration::from_millis(2500);
@@ -23,6 +26,10 @@ const MOST_ITEMS: usize = 64;
 const MOST_CHARS: usize = 300;
 /// A choice made at a node that fell silent counts for so long: the other's start takes less.
 const CHOSEN_LATELY: Duration = Duration::from_secs(600);
+/// Changes of what a node does: no start and stop is so quick, and whatever follows from each costs the others more.
+const CHANGES: (u32, Duration) = (30, Duration::from_millis(500));
+/// Sentences about a node: more than it has to say in a bad night, and in a week less than the journal keeps.
+const SENTENCES: (u32, Duration) = (60, Duration::from_secs(10));
 /// A certificate's end is said from so many days on.
 const SOON_DAYS: i64 = 30;
 
@@ -71,6 +78,8 @@ pub struct Known {
     machines: Namesakes,
     /// Two did when the newest report came.
     two_machines: bool,
+    changes: Rate,
+    sentences: Rate,
 }
 
 impl Known {
@@ -97,23 +106,41 @@ pub enum News {
     Alarm(String),
 }
 
-/// There are too many nodes.
+/// Why a report was not taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("more than {MOST_NODES} nodes report; is a certificate used by many?")]
-pub struct TooMany;
+pub enum NotTaken {
+    /// There are too many nodes.
+    #[error("more than {MOST_NODES} nodes report; is a certificate used by many?")]
+    TooMany,
+    /// The node does something else with each report.
+    #[error("it does something else too often: after {} changes in a row two a second count", CHANGES.0)]
+    TooRestless,
+}
 
 /// The newest report of each node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Registry {
     nodes: BTreeMap<Node, Known>,
     two_actives: Option<String>,
+    /// Of the sentences about two that serve, as no one node's.
+    two_sentences: Rate,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        let two_sentences = Rate::new(SENTENCES.0, SENTENCES.1);
+        Self { nodes: BTreeMap::new(), two_actives: None, two_sentences }
+    }
 }
 
 impl Registry {
     /// Takes a report in and says what is new.
-    pub fn take(&mut self, node: Node, report: NodeReport, now: Instant) -> Result<Vec<News>, TooMany> {
+    ///
+    /// # Errors
+    /// When it is one too many; then nothing of it counts.
+    pub fn take(&mut self, node: Node, report: NodeReport, now: Instant) -> Result<Vec<News>, NotTaken> {
         if !self.nodes.contains_key(&node) && self.nodes.len() >= MOST_NODES {
-            return Err(TooMany);
+            return Err(NotTaken::TooMany);
         }
         let report = bounded(report);
         let before = self.nodes.remove(&node);
@@ -129,19 +156,35 @@ impl Registry {
             (true, false) => news.push(News::Node(format!("{node}, over: two machines reported under its name"))),
             _ => {}
         }
+        let (mut changes, mut sentences) = match &before {
+            Some(known) => (known.changes.clone(), known.sentences.clone()),
+            None => (Rate::new(CHANGES.0, CHANGES.1), Rate::new(SENTENCES.0, SENTENCES.1)),
+        };
         if let Some(known) = before.as_ref().filter(|known| known.outweighs(&report, now)) {
-            let known = Known { machines, two_machines, ..known.clone() };
+            let news = paced(news, &node.to_string(), &mut sentences, now);
+            let known = Known { machines, two_machines, sentences, ..known.clone() };
             self.nodes.insert(node, known);
             return Ok(news);
+        }
+        if let Some(known) = before.as_ref().filter(|known| known.report.status != report.status)
+            && changes.take(now).is_none()
+        {
+            self.nodes.insert(node, Known { machines, two_machines, changes, ..known.clone() });
+            return Err(NotTaken::TooRestless);
         }
         // What two machines report in turns is no change of one.
         if !two_machines {
             tell(&node, before.as_ref(), &report, &mut news);
         }
+        let mut news = paced(news, &node.to_string(), &mut sentences, now);
         let was = before.filter(|known| known.is_fresh(now)).and_then(|known| known.serving_since);
         let serving_since = serves(report.status).then(|| was.unwrap_or(now));
-        self.nodes.insert(node, Known { report, at: now, serving_since, silent: false, machines, two_machines });
-        self.look_for_two(now, &mut news);
+        let silent = false;
+        let known = Known { report, at: now, serving_since, silent, machines, two_machines, changes, sentences };
+        self.nodes.insert(node, known);
+        let mut two = Vec::new();
+        self.look_for_two(now, &mut two);
+        news.extend(paced(two, "two XiVO nodes", &mut self.two_sentences, now));
         Ok(news)
     }
 
@@ -309,10 +352,25 @@ fn tell(node: &Node, before: Option<&Known>, report: &NodeReport, news: &mut Vec
         Some(_) => {}
     }
     let had: &[String] = before.map_or(&[], |known| &known.report.alarms);
-    let fresh = report.alarms.iter().filter(|alarm| !had.contains(alarm));
+    // An alarm that counts, or names a time, is one alarm.
+    let is_among = |alarms: &[String], alarm: &String| alarms.iter().any(|other| alike(other, alarm));
+    let fresh = report.alarms.iter().filter(|alarm| !is_among(had, alarm));
     news.extend(fresh.map(|alarm| News::Alarm(format!("{node}: {alarm}"))));
-    let over = had.iter().filter(|alarm| !report.alarms.contains(alarm));
+    let over = had.iter().filter(|alarm| !is_among(&report.alarms, alarm));
     news.extend(over.map(|alarm| News::Node(format!("{node}, over: {alarm}"))));
+}
+
+/// What of the news is written down; what is not shows in the status as long as it lasts.
+fn paced(news: Vec<News>, whose: &str, rate: &mut Rate, now: Instant) -> Vec<News> {
+    let mut written = Vec::new();
+    for one in news {
+        let Some(hidden) = rate.take(now) else { continue };
+        if hidden > 0 {
+            written.push(News::Node(format!("{whose}: {hidden} more changes came too fast to be written down")));
+        }
+        written.push(one);
+    }
+    written
 }
 
 /// Nothing a node says takes more room than it should.

@@ -1,7 +1,8 @@
 //! The nodes' door: identity, witness, listener. It stands on the engine's thread, as it must answer whatever the load.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use prometheus::Registry;
 use protocol::door::Door;
@@ -13,10 +14,13 @@ use crate::config;
 use crate::control::api::Event;
 use crate::control::metrics::{NodesMetrics, WitnessMetrics};
 use crate::engine::{Handle, NodesMeans};
-use crate::nodes::Desk;
+use crate::nodes::{Desk, Rate};
 use crate::witness::{News, Witness};
 
 /// The door, open but not served yet.
+/// Changes of the vote that are written down: who wants and releases it without end fills no journal.
+const VOTES: Rate = Rate::new(200, Duration::from_secs(10));
+
 pub(super) struct NodesDoor {
     door: Door,
     desk: Arc<Desk>,
@@ -41,9 +45,14 @@ impl NodesDoor {
         }
         let witness_metrics = Arc::new(WitnessMetrics::new(registry).map_err(RunError::start("metrics"))?);
         let metrics = Arc::new(NodesMetrics::new(registry).map_err(RunError::start("metrics"))?);
-        let teller = engine.clone();
+        let (teller, began, votes) = (engine.clone(), Instant::now(), Mutex::new(VOTES));
         let tell = move |news| match news {
-            News::Vote(sentence) => teller.note_soon(Event::Vote, sentence),
+            News::Vote(sentence) => {
+                let now = failover::Instant::ORIGIN + began.elapsed();
+                if votes.lock().unwrap_or_else(PoisonError::into_inner).take(now).is_some() {
+                    teller.note_soon(Event::Vote, sentence);
+                }
+            }
             News::Alarm(sentence) => teller.note_soon(Event::Alarm, sentence),
         };
         let witness =

@@ -5,8 +5,8 @@ pub mod times;
 mod vote;
 
 pub use report::{
-    Chosen, FailedStarts, Guard, MediaServer, NodeReport, Presence, Role, ServiceState, Vote, Watched, Wish, WishOutcome,
-    Wished,
+    Chosen, FailedStarts, Guard, MediaServer, NodeReport, Presence, Role, ServiceState, Vote, Watched, Wish,
+    WishOutcome, Wished,
 };
 pub use times::Times;
 pub use vote::{AnswerForm, RequestForm, SideForm, StatusForm};

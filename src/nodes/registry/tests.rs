@@ -110,7 +110,7 @@ fn there_is_room_for_so_many_nodes_and_texts_and_no_more() {
         registry.take(node(Role::Cc, Side::Main, &format!("cc{number}")), report(Status::Active), at(0)).unwrap();
     }
     let more = registry.take(node(Role::Cc, Side::Main, "more"), report(Status::Active), at(0));
-    assert_eq!(more, Err(TooMany));
+    assert_eq!(more, Err(NotTaken::TooMany));
     let mut long = report(Status::Active);
     long.because = "x".repeat(9999);
     registry.take(node(Role::Cc, Side::Main, "cc1"), long, at(1)).unwrap();
@@ -155,4 +155,54 @@ fn the_times_of_nodes_are_told_beside_the_edges() {
     let differ = registry.times_differ(own, at(0));
     assert!(differ.len() == 1 && differ[0].contains("xivo xivo of main needs a vote for 3.805 s"), "{differ:?}");
     assert_eq!(registry.times_differ(own, at(5000)), Vec::<String>::new(), "they are gone");
+}
+
+#[test]
+fn who_says_something_else_each_time_does_not_fill_the_journal_and_is_heard_again_later() {
+    let mut registry = Registry::default();
+    let mut written = 0;
+    // A thousand reports a second for a minute, with another alarm each time.
+    for ms in 0..60_000 {
+        let mut ill = report(Status::Active);
+        ill.alarms = vec![format!("alarm {}", "x".repeat(ms % 97))];
+        written += registry.take(node(Role::Cc, Side::Main, "cc1"), ill, at(ms as u64)).unwrap().len();
+    }
+    assert!(written <= 80, "{written}");
+    let told = registry.take(node(Role::Cc, Side::Main, "cc2"), report(Status::Active), at(60_000)).unwrap();
+    assert_eq!(told.len(), 1, "another node has its own: {told:?}");
+    let told = registry.take(node(Role::Cc, Side::Main, "cc1"), report(Status::Active), at(900_000)).unwrap();
+    assert!(matches!(&told[0], News::Node(said) if said.contains("came too fast")), "{told:?}");
+}
+
+#[test]
+fn an_alarm_whose_numbers_change_is_one_alarm() {
+    let mut registry = Registry::default();
+    let told: Vec<usize> = (0..5)
+        .map(|n| {
+            let mut ill = report(Status::Active);
+            ill.alarms = vec![format!("nft failed after {} ms", 250 + n)];
+            registry.take(node(Role::Cc, Side::Main, "cc1"), ill, at(n)).unwrap().len()
+        })
+        .collect();
+    assert_eq!(told, [2, 0, 0, 0, 0]);
+    assert_eq!(registry.alarms(at(5)), ["cc cc1 of main: nft failed after 254 ms"]);
+    let over = registry.take(node(Role::Cc, Side::Main, "cc1"), report(Status::Active), at(5)).unwrap();
+    assert_eq!(over, [News::Node("cc cc1 of main, over: nft failed after 254 ms".to_owned())]);
+}
+
+#[test]
+fn a_node_that_does_something_else_with_each_report_counts_twice_a_second() {
+    let mut registry = Registry::default();
+    let (mut taken, mut changes, mut before) = (0, 0, Status::Active);
+    for ms in 0..20_000 {
+        let status = if ms % 2 == 0 { Status::Active } else { Status::Inactive };
+        taken += usize::from(registry.take(node(Role::Cc, Side::Main, "cc1"), report(status), at(ms)).is_ok());
+        let now = registry.nodes.values().next().unwrap().report.status;
+        changes += usize::from(std::mem::replace(&mut before, now) != now);
+    }
+    assert!((60..=80).contains(&changes), "30 at once, and two a second: {changes}");
+    assert!(taken > 9_000, "what is as before is taken: {taken}");
+    let refused = registry.take(node(Role::Cc, Side::Main, "cc1"), report(Status::Stopping), at(20_000));
+    assert_eq!(refused, Err(NotTaken::TooRestless));
+    assert!(registry.take(node(Role::Cc, Side::Main, "cc1"), report(Status::Stopping), at(21_000)).is_ok());
 }
