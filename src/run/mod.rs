@@ -177,7 +177,10 @@ impl Control {
     /// Opens the nodes' door, if there is to be one, and tells the engine.
     fn open_nodes(&mut self, config: &Config, engine: Engine) -> Result<Engine, RunError> {
         let Some(nodes) = &config.nodes else { return Ok(engine) };
-        let opened = NodesDoor::open(nodes, &config.state, &self.registry, &self.handle);
+        let services = config.services.iter();
+        let backends = services.flat_map(|one| failover::Side::BOTH.into_iter().flat_map(|side| one.backends(side)));
+        let backends = backends.map(|backend| backend.address.ip());
+        let opened = NodesDoor::open(nodes, backends, &config.state, &self.registry, &self.handle);
         let (door, means) = self.runtime.block_on(opened)?;
         self.nodes = Some(door);
         Ok(engine.with_nodes(means))

@@ -1,5 +1,6 @@
 //! The nodes' door: identity, witness, listener. It stands on the engine's thread, as it must answer whatever the load.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,10 +18,10 @@ use crate::engine::{Handle, NodesMeans};
 use crate::nodes::{Desk, Rate};
 use crate::witness::{News, Witness};
 
-/// The door, open but not served yet.
 /// Changes of the vote that are written down: who wants and releases it without end fills no journal.
 const VOTES: Rate = Rate::new(200, Duration::from_secs(10));
 
+/// The door, open but not served yet.
 pub(super) struct NodesDoor {
     door: Door,
     desk: Arc<Desk>,
@@ -28,9 +29,10 @@ pub(super) struct NodesDoor {
 }
 
 impl NodesDoor {
-    /// Reads the identity, starts the witness, binds the address.
+    /// Reads the identity, starts the witness, binds the address. Nodes stand where backends do: those find room.
     pub(super) async fn open(
         nodes: &config::Nodes,
+        backends: impl IntoIterator<Item = IpAddr>,
         state: &Path,
         registry: &Registry,
         engine: &Handle,
@@ -59,6 +61,7 @@ impl NodesDoor {
             Witness::start(state, &nodes.timing, witness_metrics, tell).map_err(RunError::start("witness"))?;
         let what = format!("nodes: cannot listen on {}", nodes.listen);
         let door = Door::open(nodes.listen, keyring.clone()).await.map_err(RunError::start(what))?;
+        let door = door.with_places_for(backends);
         let desk = Arc::new(Desk::new(engine.clone(), witness.clone(), metrics.clone()));
         tracing::info!(address = %nodes.listen, "open for nodes as {}", keyring.current().who());
         let means = NodesMeans { witness, keyring: keyring.clone(), metrics, timing: nodes.timing };

@@ -11,7 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{SinkExt, StreamExt};
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -46,6 +46,7 @@ pub trait Handler: Send + Sync + 'static {
 pub struct Door {
     listener: Listener,
     keyring: Arc<Keyring>,
+    known: Vec<IpAddr>,
 }
 
 #[derive(Debug)]
@@ -73,14 +74,21 @@ impl Door {
     pub async fn open(address: SocketAddr, keyring: Arc<Keyring>) -> io::Result<Self> {
         #[cfg(feature = "played")]
         if let Some(net) = crate::played::net() {
-            return Ok(Self { listener: Listener::Played(net.listen(address)?), keyring });
+            return Ok(Self { listener: Listener::Played(net.listen(address)?), keyring, known: Vec::new() });
         }
-        Ok(Self { listener: Listener::Tcp(TcpListener::bind(address).await?), keyring })
+        Ok(Self::from_listener(TcpListener::bind(address).await?, keyring))
     }
 
     /// Takes a listener that is open.
     pub const fn from_listener(listener: TcpListener, keyring: Arc<Keyring>) -> Self {
-        Self { listener: Listener::Tcp(listener), keyring }
+        Self { listener: Listener::Tcp(listener), keyring, known: Vec::new() }
+    }
+
+    /// Keeps places for those who dial from these addresses, whoever else fills the door.
+    #[must_use]
+    pub fn with_places_for(mut self, known: impl IntoIterator<Item = IpAddr>) -> Self {
+        self.known.extend(known);
+        self
     }
 
     /// Returns where it listens.
@@ -102,7 +110,7 @@ impl Door {
             #[cfg(feature = "played")]
             Listener::Played(doorway) => return play(doorway, handler).await,
         };
-        let strangers = Strangers::default();
+        let strangers = Strangers::new(self.known.iter().copied());
         let inside = Inside { places: Arc::new(Semaphore::new(CONNECTIONS)), connected: Connected::default() };
         let mut tasks = tokio::task::JoinSet::new();
         loop {
@@ -142,10 +150,13 @@ async fn welcome<H: Handler>(
     inside: &Inside,
 ) -> Result<(), String> {
     frames::tune(&stream).map_err(|error| error.to_string())?;
-    let stream = match timeout(HANDSHAKE, shake(stream, keyring)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(why)) => return Err(why),
-        Err(_) => return Err(format!("no handshake within {HANDSHAKE:?}")),
+    let stream = tokio::select! {
+        shaken = timeout(HANDSHAKE, shake(stream, keyring)) => match shaken {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(why)) => return Err(why),
+            Err(_) => return Err(format!("no handshake within {HANDSHAKE:?}")),
+        },
+        () = stranger.makes_room() => return Err("it showed no certificate, and others needed its place".into()),
     };
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let leaf = certificates.first().ok_or("it showed no certificate")?;

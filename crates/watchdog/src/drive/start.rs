@@ -253,6 +253,7 @@ impl Base {
         let address = xivo.listen;
         let door = Door::open(address, Arc::clone(&self.keyring)).await;
         let door = door.map_err(|source| RunError::Listen { address, source })?;
+        let door = door.with_places_for([xivo.peer.ip()]);
         let serving = host::spawn(door.serve(Arc::new(porter)));
 
         let anchors = specs::anchors(xivo);
