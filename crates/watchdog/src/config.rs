@@ -173,6 +173,8 @@ pub struct Sip {
     pub ports: Vec<u16>,
     /// How it is probed with SIP OPTIONS.
     pub check: SipProbe,
+    /// How long an answer may take while it serves.
+    pub time_limit: Duration,
 }
 
 /// How SIP is probed.

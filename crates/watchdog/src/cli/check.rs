@@ -13,8 +13,9 @@ use protocol::identity::Identity;
 use serde::Serialize;
 
 use super::{Exit, Options, WATCHDOG};
-use crate::config::{CommandSpec, Config, Fence, Role, Services, Warning, XivoConfig};
+use crate::config::{CommandSpec, Config, Fence, Role, Services, SipProbe, Warning, XivoConfig};
 use crate::control::api::StatusView;
+use crate::hands::pulse::patient;
 use crate::rival::{self, Rival};
 use crate::times::{Compared, Told, compare};
 
@@ -209,7 +210,8 @@ fn bounds(xivo: &XivoConfig) -> Vec<Bound> {
     let timing = &xivo.duty.timing;
     let Services { start, verify_limit, .. } = &xivo.services;
     let bound = |what: &str, time: Duration| Bound { what: what.to_owned(), ms: ms(time) };
-    vec![
+    let dead = patient(xivo.sip.time_limit).fault_bound_silent();
+    let mut bounds = vec![
         bound("from the death of the serving host to the other's start command (takeover)", timing.takeover_bound()),
         bound(
             "from that death to a verified node, if start and check use their limits (activation)",
@@ -218,7 +220,11 @@ fn bounds(xivo: &XivoConfig) -> Vec<Bound> {
         bound("a serving node that is cut off serves on (fence bound)", timing.fence_bound()),
         bound("a node that was frozen or whose disk was lost grants nothing (quiet)", timing.quiet),
         bound("Main has been fit for, before Standby stops for it (hold_down)", xivo.duty.hold_down),
-    ]
+    ];
+    if xivo.sip.check != SipProbe::Off {
+        bounds.push(bound("telephony that answers no more is known to be dead (sip.time_limit)", dead));
+    }
+    bounds
 }
 
 fn ms(time: Duration) -> u64 {

@@ -13,6 +13,10 @@ pub(super) const METRICS: &str = "127.0.0.1:9603";
 pub(super) const RIVAL: &str = "/etc/cron.d/xivo-ha-slave";
 pub(super) const SIP_PORTS: [u16; 2] = [5060, 5061];
 pub(super) const SIP_PORT: u16 = 5060;
+/// An Asterisk that is well answers within milliseconds.
+pub(super) const SIP_TIME_LIMIT: Duration = Duration::from_millis(500);
+/// Longer, and a dead one is noticed too late to call it a take-over.
+pub(super) const SIP_LONGEST: Duration = Duration::from_secs(30);
 pub(super) const ASTERISK: &str = "asterisk";
 pub(super) const REGISTRATION: &str = "{mds}";
 pub(super) const START_LIMIT: Duration = Duration::from_secs(90);

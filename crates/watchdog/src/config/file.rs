@@ -235,6 +235,8 @@ pub(super) struct SipFile {
     pub(super) ports: Option<OneOrMany<u16>>,
     /// How it is probed.
     pub(super) check: Option<SipCheckName>,
+    /// An answer may take so long; a shorter stall is no death.
+    pub(super) time_limit: Option<Span>,
 }
 
 /// How SIP is probed.

@@ -4,8 +4,9 @@ use crate::config::{self, Config, Fence, Ready, ReadyTrust, Services, SipProbe, 
 use crate::hands::asterisk::{Asterisk, AsteriskSpec};
 use crate::hands::fence::{FenceSpec, NftSpec};
 use crate::hands::outside::OutsideSpec;
-use crate::hands::pulse::{POLICY, PulseSpec};
+use crate::hands::pulse::PulseSpec;
 use crate::hands::services::ServicesSpec;
+use failover::verdict::Policy;
 use probe::tls::{ALPN_HTTP1, Tls, TlsTrust, Verify};
 use probe::{Check, HttpCheck, Kind, SipCheck, SipTransport};
 use rustls::pki_types::pem::PemObject;
@@ -37,10 +38,10 @@ pub(super) fn services(services: &Services, probe: Option<Arc<Check>>, running: 
     }
 }
 
-pub(super) fn pulse(services: &Services, probe: Option<Arc<Check>>) -> PulseSpec {
+pub(super) fn pulse(services: &Services, probe: Option<Arc<Check>>, policy: Policy) -> PulseSpec {
     PulseSpec {
         probe,
-        policy: POLICY,
+        policy,
         check: services.check.as_ref().map(|check| check.command.clone()),
         check_interval: services.check.as_ref().map_or(NO_CHECK, |check| check.interval),
     }
@@ -58,7 +59,7 @@ pub(super) fn sip(xivo: &XivoConfig) -> Option<Arc<Check>> {
         SipProbe::Off => return None,
     };
     let target = SocketAddr::new(xivo.sip.address, *xivo.sip.ports.first()?);
-    Some(Arc::new(Check::new(target, POLICY.time_limit, Kind::Sip(SipCheck::new(transport)))))
+    Some(Arc::new(Check::new(target, xivo.sip.time_limit, Kind::Sip(SipCheck::new(transport)))))
 }
 
 /// A question to the CC's own web services.

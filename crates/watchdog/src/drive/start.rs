@@ -21,7 +21,7 @@ use crate::control::{Control, ORDERS, Operators};
 use crate::hands::clock;
 use crate::hands::echo::{Echo, EchoSpec};
 use crate::hands::fence::{Fence, FenceError, Install};
-use crate::hands::pulse::Pulse;
+use crate::hands::pulse::{POLICY, Pulse, patient};
 use crate::hands::services::{Found as Looked, Services, reap};
 use crate::metrics::{Metrics, MetricsDoor, MetricsDoorError};
 use crate::state::{self, Journal, Keep, Kind, State, StateError};
@@ -236,7 +236,7 @@ impl Base {
         let life = Life { instance: self.who.instance, campaign_base: campaign_base() };
         let (duty, first) = Duty::new(settings, memory.as_ref(), life, found, clock::now());
         let (worker, done) = services.work();
-        let pulse = Pulse::start(specs::pulse(&xivo.services, probe));
+        let pulse = Pulse::start(specs::pulse(&xivo.services, probe, patient(xivo.sip.time_limit)));
         let felt = pulse.felt();
 
         // A connection is given up when no lease could come of it any more.
@@ -352,7 +352,7 @@ impl Base {
         let found = if services.look().await == Looked::Stopped { Found::Stopped } else { Found::Running };
         let follower = Follower::new(cc.follow, found, clock::now());
         let (worker, done) = services.work();
-        let pulse = Pulse::start(specs::pulse(&cc.services, probe));
+        let pulse = Pulse::start(specs::pulse(&cc.services, probe, POLICY));
         let felt = pulse.felt();
         let limits = Limits { dial: cc.heartbeat, silence: WATCH_HOLD + cc.heartbeat * 2, lanes: NonZeroU8::MIN };
         let line = self.line(cc.xivo, Expected::Xivo(cc.side), limits);

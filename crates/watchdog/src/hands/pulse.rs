@@ -17,7 +17,7 @@ use tokio::sync::watch;
 pub struct PulseSpec {
     /// SIP OPTIONS to the own address, or a CC's readiness; its time limit is the policy's.
     pub probe: Option<Arc<probe::Check>>,
-    /// How the probe is paced and judged; [`POLICY`] unless there is a reason.
+    /// How the probe is paced and judged; [`POLICY`], or [`patient`].
     pub policy: Policy,
     /// Ends with exit code 0 when the services run. Slow, so it has its own pace: two refusals in a row count.
     pub check: Option<CommandSpec>,
@@ -38,6 +38,14 @@ pub const POLICY: Policy = Policy {
     in_flight: 8,
     jitter: Duration::ZERO,
 };
+
+/// Returns a policy by which an answer may take so long: a stall shorter than twice that is no death, as the probe after the
+/// first that failed is answered when it is over. What refuses is seen as soon as it is asked.
+pub fn patient(time_limit: Duration) -> Policy {
+    // A probe has ended, or counts as silent, before the next calm one.
+    let interval = POLICY.interval.max(time_limit);
+    Policy { interval, time_limit, stale_after: POLICY.stale_after.max(interval * 3), ..POLICY }
+}
 
 /// Whether to feel it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,6 +12,8 @@ pub(super) struct Telephone {
     pub(super) address: SocketAddr,
     task: JoinHandle<()>,
     pub(super) mute: Arc<AtomicBool>,
+    /// Takes nothing in; what is asked meanwhile is answered later.
+    pub(super) stall: Arc<AtomicBool>,
     /// So many requests are lost.
     pub(super) lose: Arc<AtomicU32>,
 }
@@ -25,10 +27,14 @@ impl Telephone {
         let socket = UdpSocket::bind(address).await.unwrap();
         let address = socket.local_addr().unwrap();
         let (mute, lose) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
-        let (muted, losing) = (mute.clone(), lose.clone());
+        let stall = Arc::new(AtomicBool::new(false));
+        let (muted, losing, stalled) = (mute.clone(), lose.clone(), stall.clone());
         let task = tokio::spawn(async move {
             let mut buffer = [0; 4096];
             while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+                while stalled.load(Ordering::Relaxed) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
                 let less = |count: u32| count.checked_sub(1);
                 let lost = losing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok();
                 if !lost && !muted.load(Ordering::Relaxed) {
@@ -36,7 +42,7 @@ impl Telephone {
                 }
             }
         });
-        Self { address, task, mute, lose }
+        Self { address, task, mute, stall, lose }
     }
 
     pub(super) fn probe(address: SocketAddr) -> Arc<probe::Check> {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use failover::Span;
 use failover::duty::{self, Alone, Failback, Mode, Requests, Wishes, Witness};
 use settings::{Findings, KeyPath, Named, OneOrMany, Short, item, quoted};
 
@@ -237,7 +238,7 @@ fn fence(written: Option<Short<FenceFile>>, limit: Duration, findings: &mut Find
 
 fn sip(written: Option<SipFile>, listen: Option<SocketAddr>, findings: &mut Findings) -> Option<Sip> {
     let at = KeyPath::top("sip");
-    let SipFile { address, ports, check } = written.unwrap_or_default();
+    let SipFile { address, ports, check, time_limit } = written.unwrap_or_default();
     let address = match (address, listen) {
         (Some(text), _) => host(&text, &at.key("address"), findings),
         (None, Some(listen)) if listen.ip().is_unspecified() => {
@@ -260,7 +261,13 @@ fn sip(written: Option<SipFile>, listen: Option<SocketAddr>, findings: &mut Find
         Some(SipCheckName::Off) => SipProbe::Off,
         Some(SipCheckName::Udp) | None => SipProbe::Udp,
     };
-    Some(Sip { address: address?, ports, check })
+    let at = at.key("time_limit");
+    let time_limit = positive(time_limit, defaults::SIP_TIME_LIMIT, &at, findings);
+    if time_limit > defaults::SIP_LONGEST {
+        let longest = Span(defaults::SIP_LONGEST);
+        findings.error(&at, format!("is longer than {longest}"), format!("write {longest} or less"));
+    }
+    Some(Sip { address: address?, ports, check, time_limit })
 }
 
 fn media_servers(written: Option<Named<String>>, findings: &mut Findings) -> Vec<MediaServer> {

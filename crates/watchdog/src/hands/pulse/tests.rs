@@ -53,6 +53,32 @@ async fn a_frozen_telephone_is_felt() {
 }
 
 #[tokio::test]
+async fn a_stall_that_the_configuration_allows_is_no_death() {
+    for (time_limit, felt_dead) in [(POLICY.time_limit, true), (Duration::from_millis(1500), false)] {
+        patient(time_limit).validate().unwrap();
+        let telephone = Telephone::start().await;
+        let pulse = Pulse::start(PulseSpec { policy: patient(time_limit), ..spec(Some(&telephone), None) });
+        let mut felt = pulse.felt();
+        pulse.watch(Watching::On);
+        until(&mut felt, Works::Yes).await;
+        telephone.stall.store(true, Ordering::Relaxed);
+        let died = timeout(Duration::from_millis(2200), felt.wait_for(|felt| felt.works == Works::No)).await.is_ok();
+        assert_eq!(died, felt_dead, "{time_limit:?}");
+        telephone.stall.store(false, Ordering::Relaxed);
+        let dies = timeout(Duration::from_secs(3), felt.wait_for(|felt| felt.works == Works::No)).await.is_ok();
+        assert_eq!(dies, felt_dead, "{time_limit:?}, later");
+    }
+}
+
+#[test]
+fn every_time_limit_that_can_be_configured_makes_a_sound_policy() {
+    for ms in [1, 100, 500, 501, 1000, 30_000] {
+        patient(Duration::from_millis(ms)).validate().unwrap();
+    }
+    assert_eq!(patient(POLICY.time_limit), POLICY);
+}
+
+#[tokio::test]
 async fn a_contact_centre_is_felt_by_its_readiness() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
