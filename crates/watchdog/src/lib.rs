@@ -16,6 +16,7 @@ pub mod control;
 pub mod drive;
 pub mod hands;
 pub mod metrics;
+pub mod restarts;
 pub mod rival;
 pub mod state;
 pub mod systemd;

@@ -5,11 +5,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use failover::Span;
 use lines::Events;
 use prometheus::IntCounter;
 use tracing_subscriber::EnvFilter;
 use watchdog::cli::{self, Cli, Exit, Options, Verb};
 use watchdog::config::{Config, Warning};
+use watchdog::restarts::{self, Pause};
 use watchdog::{drive, rival, systemd};
 
 fn main() -> ExitCode {
@@ -56,6 +58,15 @@ fn watch(config: &Config, options: &Options, log: &Events, dropped: &IntCounter,
     {
         log.say(&settings::with_causes(&error));
         return Exit::Failed;
+    }
+    if let Some(Pause { starts, wait }) = restarts::count(&config.runtime("starts")) {
+        match starts {
+            Some(starts) => {
+                tracing::warn!("the start number {starts} in a row, none of which lasted: waits {}", Span(wait))
+            }
+            None => tracing::warn!("how often it started cannot be written down: waits {}", Span(wait)),
+        }
+        std::thread::sleep(wait);
     }
     // The first provider wins, and there is no other.
     let _ = rustls::crypto::ring::default_provider().install_default();

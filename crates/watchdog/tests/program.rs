@@ -68,3 +68,25 @@ fn it_refuses_to_run_beside_xivos_own_failover_until_that_is_taken_over() {
     let (code, _, error) = program(&config, &["status"]);
     assert!(code == Some(1) && error.contains("systemctl status bascule-watchdog"), "{error}");
 }
+
+#[test]
+fn a_watchdog_that_cannot_begin_is_slowed_down_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let config = at("watchdog.yaml");
+    let [state, control, none] = [at("state"), at("w.sock"), at("none")].map(|path| path.display().to_string());
+    std::fs::write(&config, format!("{FILE}state: {state}\ncontrol: {control}\nrival: {none}\nidentity: {none}\n"))
+        .unwrap();
+    let run = || {
+        let begin = std::time::Instant::now();
+        let (code, _, error) = program(&config, &["run"]);
+        assert_eq!(code, Some(1), "{error}");
+        (begin.elapsed(), error)
+    };
+    let quick: Vec<_> = (0..5).map(|_| run()).collect();
+    assert!(quick.iter().all(|(_, error)| !error.contains("in a row")), "{quick:?}");
+    let slow: Vec<_> = (0..3).map(|_| run()).collect();
+    let total: std::time::Duration = slow.iter().map(|(took, _)| *took).sum();
+    assert!(total >= std::time::Duration::from_millis(1400), "200, 400 and 800 ms: {slow:?}");
+    assert!(slow[2].1.contains("number 8 in a row, none of which lasted: waits 800 ms"), "{slow:?}");
+}
