@@ -3,18 +3,18 @@
 mod watchdogs;
 
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use failover::Side;
 use failover::health::Status;
-use failover::lease::{Ask as Wants, Ruling, Timing};
+use failover::lease::{Ask as Wants, Request, Ruling, Timing};
 use protocol::issue::{Authority, Validity};
 use protocol::who::Who;
-use protocol::wire::{Ask, Role, Told};
+use protocol::wire::{Ask, Role, Times, Told};
 
 use crate::metrics::assert_no_fault;
 use crate::site::wait_until;
-use watchdogs::{Stage, Watched, report, request};
+use watchdogs::{Stage, Watched, report, request, vote};
 
 /// The vote as soon as the Edge answers again, and the one it rules as awaited.
 fn wait_ruling(watched: &Watched, side: Side, wants: Wants, campaign: u64, ruling: Ruling) -> Instant {
@@ -68,6 +68,52 @@ fn w1_a_witness_whose_vote_is_lost_denies_even_renewals_for_its_quiet_time() {
         assert!(granted - before >= Timing::DEFAULT.quiet, "{spoil}");
     }
     assert!(watched.site.log().contains("another version of bascule (format 99"), "{}", watched.site.log());
+}
+
+#[test]
+fn w1_longer_times_than_the_edge_may_promise_get_no_vote_and_the_screen_and_check_say_so() {
+    let watched = Watched::start();
+    wait_ruling(&watched, Side::Main, Wants::Want, 1, Ruling::Grant);
+    let link = watched.dial_as(&Watched::xivo(Side::Main));
+    let longer = Request { needs: Duration::from_millis(3_900), ..request(Side::Main, Wants::Renew, 1) };
+    let ruled = watched.ask(&link, Ask::Vote(longer)).unwrap();
+    assert!(matches!(&ruled, Told::Vote(answer) if answer.ruling == Ruling::TooLong), "{ruled:?}");
+    let words = "needs a vote for 3.9 s, and the Edge promises its own for 2.5 s at most";
+    wait_until("the screen says so", || watched.site.status()["alarms"].to_string().contains(words));
+    let times = Times { needs_ms: 3_900, promises_ms: 4_000 };
+    let told = protocol::wire::NodeReport {
+        vote: Some(protocol::wire::Vote { times: Some(times), ..vote() }),
+        ..report(Status::Inactive)
+    };
+    let mut checked = (None, String::new());
+    wait_until("check says so", || {
+        watched.ask(&link, Ask::Report(Box::new(told.clone()))).unwrap();
+        checked = watched.site.verb(&["check"]);
+        checked.1.contains("the xivo node main-xivo needs a vote for 3.9 s, and this Edge promises its own for 2.5 s")
+    });
+    assert_eq!(checked.0, Some(1), "{}", checked.1);
+    let screen = watched.site.order(&["status"]);
+    assert!(
+        screen.contains("needs a vote for 3.9 s and promises its own for 4 s at most; this Edge needs"),
+        "{screen}"
+    );
+}
+
+#[test]
+fn w1_a_second_machine_of_mains_name_gets_no_vote_and_the_edge_names_it() {
+    let watched = Watched::start();
+    wait_ruling(&watched, Side::Main, Wants::Want, 1, Ruling::Grant);
+    let link = watched.dial_as(&Watched::xivo(Side::Main));
+    let began = Instant::now();
+    let alarm = |words: &str| watched.site.status()["alarms"].to_string().contains(words);
+    wait_until("the edge names it", || {
+        let ask = |asked| watched.ask(&link, Ask::Vote(asked)).unwrap();
+        ask(request(Side::Main, Wants::Renew, 1));
+        let copy = ask(Request { instance: 2, ..request(Side::Main, Wants::Want, 9) });
+        assert!(matches!(&copy, Told::Vote(answer) if answer.ruling == Ruling::Lost), "{copy:?}");
+        alarm("TWO MACHINES ask as the XiVO node of main")
+    });
+    assert!(began.elapsed() > Timing::DEFAULT.promise, "a boot looks the same for a while");
 }
 
 #[test]

@@ -209,19 +209,7 @@ impl Stage {
         told.media_servers = BTreeMap::from([("mds1".to_owned(), MediaServer { registered, state })]);
         told.wished = part.wished.clone();
         told.chosen = part.chosen.clone();
-        told.vote = Some(Vote {
-            epoch: 3,
-            guard: None,
-            fit: true,
-            automatic: true,
-            frozen: false,
-            accept_requests: part.accept_requests,
-            waiting: None,
-            hears_peer: true,
-            peer_host: None,
-            takeover_ms: 5200,
-            times: None,
-        });
+        told.vote = Some(Vote { accept_requests: part.accept_requests, ..vote() });
         part.status = match part.status {
             Status::Stopping => Status::Inactive,
             Status::Starting => Status::Active,
@@ -275,5 +263,22 @@ pub fn report(status: Status) -> NodeReport {
         wished: None,
         chosen: None,
         instance: None,
+    }
+}
+
+/// What a XiVO node tells of its vote.
+pub fn vote() -> Vote {
+    Vote {
+        epoch: 3,
+        guard: None,
+        fit: true,
+        automatic: true,
+        frozen: false,
+        accept_requests: true,
+        waiting: None,
+        hears_peer: true,
+        peer_host: None,
+        takeover_ms: 5200,
+        times: None,
     }
 }
