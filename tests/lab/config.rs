@@ -52,7 +52,7 @@ pub(crate) fn xivo(machine: &Machine, asterisk: &Asterisk) -> String {
     let (own, peer, edge, mds) = (host.address(), peer.address(), Host::Edge.address(), Host::Mds1.address());
     format!(
         "{}listen: {own}:{NODE}\npeer: {peer}:{NODE}\nwitness: {edge}:{WITNESS}\nmode: automatic\nfailback: auto\n\
-         hold_down: {HOLD_DOWN_SECONDS}s\nanchors: [{mds}]\naccept_requests: true\nfence: nft\n\
+         hold_down: {HOLD_DOWN_SECONDS}s\nhold_down_limit: {HOLD_DOWN_SECONDS}s\nanchors: [{mds}]\naccept_requests: true\nfence: nft\n\
          sip: {{ address: {own}, ports: [5060, 5061], check: udp }}\nmds: {{ mds1: {mds} }}\n\
          asterisk: {{ command: {}, name: \"{{mds}}\" }}\n{}",
         common(machine, "xivo", side(host)),

@@ -5,10 +5,12 @@
 
 mod act;
 mod ask;
+mod disk;
 mod explain;
 mod guard;
 mod machine;
 mod output;
+mod relapse;
 mod running;
 mod settings;
 mod yielding;
@@ -19,6 +21,7 @@ pub use explain::Explanation;
 pub use guard::{Guard, Surroundings, Unguarded};
 pub use machine::{Duty, Event, Found, Handover, Life, Memory, Outcome};
 pub use output::{Output, Phones, StartReason};
+pub use relapse::Relapses;
 pub use running::Why;
 pub use settings::{Alone, Choice, Failback, Mode, Requests, Settings, Window, Wishes, Witness};
 

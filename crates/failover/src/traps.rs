@@ -64,6 +64,16 @@ pub(crate) enum Trap {
     EpochForgotten,
     /// Any epoch that is told is believed.
     AnyEpoch,
+    /// A node whose activation failed is as settled as before.
+    RelapseForgiven,
+    /// Activations that fail lengthen no hold-down.
+    NoDamping,
+    /// An activation counts when it ends, and a host that dies with it counts nothing.
+    UncountedStart,
+    /// A start whose lease ended before it was verified is tried again at once.
+    AbortedStartsForgotten,
+    /// A disk that is too slow for a start is no reason not to want one.
+    SlowDiskIsWell,
     /// One node alone judges that the witness is silent.
     OneSidedSilence,
     /// A CC whose XiVO is out of sight takes it for inactive.

@@ -53,6 +53,9 @@ pub struct Metrics {
     registered: IntGaugeVec,
     conflict: IntGauge,
     persisted: IntGauge,
+    failed_activations: IntGauge,
+    hold_down: Gauge,
+    slow_disk: IntGauge,
     certificate: IntGauge,
     requests: IntCounterVec,
     round_trip: HistogramVec,
@@ -129,6 +132,15 @@ impl Metrics {
             registered: make.gauges("bascule_watchdog_registered", "1: the media server has this node.", "mds")?,
             conflict: make.gauge("bascule_watchdog_presence_conflict", "1: both XiVOs are registered here.")?,
             persisted: make.gauge("bascule_watchdog_persisted", "1: the vote's last write reached the disk.")?,
+            failed_activations: make.gauge(
+                "bascule_watchdog_failed_activations",
+                "Activations that failed, one after the other, since the node last served for hold_down_limit.",
+            )?,
+            hold_down: make.keep(Gauge::new(
+                "bascule_watchdog_hold_down_seconds",
+                "How long a Main must have been fit and in touch before Standby stops for it; doubled by each that failed.",
+            )?)?,
+            slow_disk: make.gauge("bascule_watchdog_disk_slow", "1: a write of the vote took too long for a start.")?,
             certificate: make
                 .gauge("bascule_watchdog_certificate_expiry_timestamp_seconds", "When the certificate expires.")?,
             requests: make.counters(
@@ -220,6 +232,9 @@ impl Metrics {
         ] {
             gauge.set(i64::from(is));
         }
+        self.failed_activations.set(i64::from(duty.activations.failed));
+        self.hold_down.set(Duration::from_millis(duty.activations.hold_down_ms).as_secs_f64());
+        self.slow_disk.set(i64::from(duty.slow_write_ms.is_some()));
         self.lease.set(Duration::from_millis(duty.lease_ms_left.unwrap_or(0)).as_secs_f64());
         let voters = [("peer", Some(&duty.voters.peer)), ("witness", duty.voters.witness.as_ref())];
         for (to, voter) in voters.into_iter().filter_map(|(to, voter)| Some((to, voter?))) {
@@ -325,6 +340,9 @@ mod tests {
             "bascule_watchdog_connected{to=\"witness\"} 1",
             "bascule_watchdog_registered{mds=\"mds1\"} 1",
             "bascule_watchdog_alarms 1",
+            "bascule_watchdog_failed_activations 2",
+            "bascule_watchdog_hold_down_seconds 240",
+            "bascule_watchdog_disk_slow 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }

@@ -101,6 +101,7 @@ impl Duty {
             Act::Freeze => self.wishes.frozen = true,
             Act::Resume => {
                 self.wishes.frozen = false;
+                self.relapse.forget();
                 self.wishes.choice = Choice::None;
             }
             Act::Mode(mode) => {
@@ -131,6 +132,8 @@ impl Duty {
             Phase::Inactive if self.fit_since.is_none() => return Err(Refusal::Unfit),
             _ => self.wishes.choice = Choice::Serve,
         }
+        // Who has it serve has seen to what failed.
+        self.relapse.forget();
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use super::output::Output;
 use super::settings::{Choice, Mode, Witness};
 use crate::lease::{Ask, Record, Report, Request};
 use crate::side::Side;
-use crate::time::Instant;
+use crate::time::{Instant, Span};
 use crate::traps::{Trap, made};
 use alloc::vec::Vec;
 use core::fmt;
@@ -94,6 +94,11 @@ pub enum Waiting {
         /// Until when.
         until: Instant,
     },
+    /// Its disk is too slow for a start, and its peer is there and fit.
+    SlowDisk {
+        /// How long a write took.
+        took: Duration,
+    },
     /// An operator had it step back, and its peer is there and fit.
     SteppedBack,
     /// Its own vote is not free.
@@ -107,6 +112,9 @@ impl fmt::Display for Waiting {
             Self::Manual => f.write_str("it is manual, and no operator chose it"),
             Self::Unfit => f.write_str("it cannot serve"),
             Self::Resting { .. } => f.write_str("it waits a little before it tries"),
+            Self::SlowDisk { took } => {
+                write!(f, "its disk is too slow ({} for a write), and its peer serves, or is about to", Span(*took))
+            }
             Self::SteppedBack => f.write_str("an operator had it step back, and its peer serves, or is about to"),
             Self::VoteTaken(record) => write!(f, "its own vote is not free: {record}"),
         }
@@ -124,6 +132,12 @@ impl Duty {
             Some(Waiting::Unfit)
         } else if self.wishes.choice == Choice::StepBack && self.peer_takes_over() {
             Some(Waiting::SteppedBack)
+        } else if let Some(took) = self.slow_disk()
+            && self.wishes.choice != Choice::Serve
+            && self.peer_takes_over()
+        {
+            // A slow node is better than none, and a start that is not carried out costs the other one's: the peer first.
+            Some(Waiting::SlowDisk { took })
         } else if self.now < self.rest_until {
             Some(Waiting::Resting { until: self.rest_until })
         } else if !self.vote.is_free() && !made(Trap::OwnVoteIgnored) {
@@ -196,18 +210,25 @@ impl Duty {
         self.met = Some(Met { since, last: self.now });
     }
 
-    /// Tells whether it has been fit and in touch with its peer for its hold-down, so that neither services nor a link that
-    /// come and go make telephony do so. A silence that lasts needs no look here: then it does not hear, either.
+    /// Tells whether Standby may stop for it: see [`Duty::settles_at`].
     fn is_settled(&self) -> bool {
-        let met = self.met.map(|met| met.since);
-        self.fit_since.is_some_and(|fit| self.now.since(met.map_or(fit, |met| met.max(fit))) >= self.settings.hold_down)
+        self.settles_at().is_some_and(|at| at <= self.now)
+    }
+
+    /// When it will have been fit and in touch with its peer for its hold-down, its disk proven, so that neither services, a
+    /// link, a disk nor starts that come and go make telephony do so. A silence that lasts needs no look here: then it does
+    /// not hear, either. Nothing while it is not fit.
+    pub fn settles_at(&self) -> Option<Instant> {
+        let (fit, disk) = (self.fit_since?, self.disk_is_well_since()?);
+        let since = [self.met.map(|met| met.since), self.relapse.ended_at(), Some(disk)].into_iter().flatten();
+        Some(since.fold(fit, Instant::max) + self.hold_down())
     }
 
     /// Returns what this node tells of itself.
     pub fn report(&self) -> Report {
         Report {
             status: self.status(),
-            fit: self.fit_since.is_some(),
+            fit: self.fit_since.is_some() && (self.serves() || self.slow_disk().is_none()),
             witness_out: self.witness_is_out(),
             unguarded: self.unguarded.is_some(),
         }

@@ -3,6 +3,7 @@
 use super::ask::Waiting;
 use super::guard::Guard;
 use super::machine::Duty;
+use super::relapse::Relapses;
 use super::settings::{Mode, Wishes};
 use crate::health::Status;
 use crate::lease::Record;
@@ -23,6 +24,8 @@ pub struct Explanation {
     pub guard: Option<Guard>,
     /// Why it does not want to serve, if it does not.
     pub waiting: Option<Waiting>,
+    /// Activations that failed, if any did since it last served for long.
+    pub relapses: Option<Relapses>,
     /// How long its lease lasts, if it has one.
     pub lease: Option<Duration>,
     /// Its own vote.
@@ -45,6 +48,7 @@ impl Duty {
             status: self.status(),
             guard: self.guard(),
             waiting: if self.status() == Status::Inactive { self.waiting() } else { None },
+            relapses: self.relapses(),
             lease: self.lease_until().map(|until| until.since(self.now)),
             vote: self.vote.record(),
             epoch: self.epoch(),
@@ -70,6 +74,9 @@ impl Explain for Explanation {
         write!(f, ". Epoch {}; {}", self.epoch, self.vote)?;
         f.write_str(if self.witness_out { "; the witness is out" } else { "" })?;
         f.write_str(if self.peer_silent { "; the peer is silent" } else { "" })?;
+        if let Some(relapses) = &self.relapses {
+            write!(f, "; {relapses}")?;
+        }
         f.write_str(if self.wishes.mode == Mode::Manual { "; manual" } else { "" })?;
         f.write_str(if self.wishes.frozen { "; frozen." } else { "." })
     }

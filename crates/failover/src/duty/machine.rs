@@ -2,8 +2,10 @@
 
 use super::act::Act;
 use super::ask::{Elector, Met, PerElector};
+use super::disk::Disk;
 use super::guard::{Guard, Surroundings, Unguarded};
 use super::output::{Output, Phones, StartReason};
+use super::relapse::Relapse;
 use super::running::{Fence, Stopping, Why};
 use super::settings::{Settings, Window, Wishes};
 use crate::health::Status;
@@ -70,6 +72,8 @@ pub struct Duty {
     pub(super) fence_look: Instant,
     /// Failed starts since it was last active.
     pub(super) failed_starts: u8,
+    pub(super) relapse: Relapse,
+    pub(super) disk: Disk,
     pub(super) told: (Status, Option<Guard>),
     /// Since when it serves, or is about to.
     pub(super) serves_since: Instant,
@@ -125,6 +129,11 @@ pub enum Event {
     Stopped(Outcome),
     /// No phone can reach the node.
     Fenced,
+    /// The memory was written: what was to be kept, or to prove the disk.
+    Written {
+        /// How long the write itself took.
+        took: Duration,
+    },
     /// The node looked around.
     Surroundings(Surroundings),
     /// It is time for a failback, or is no longer.
@@ -178,6 +187,8 @@ pub struct Memory {
     pub campaign: Campaign,
     /// What operators wish.
     pub wishes: Wishes,
+    /// Activations that failed since the node last served for long, the one under way among them until it has.
+    pub relapses: u8,
 }
 
 /// What tells a machine from others of its name, and from itself before its disk was lost. No disk can tell it.
@@ -233,6 +244,8 @@ impl Duty {
             yielded_at: now,
             fence_look: now,
             failed_starts: 0,
+            relapse: Relapse::new(memory.map_or(0, |memory| memory.relapses), now),
+            disk: Disk::new(now),
             told: (Status::Inactive, None),
             serves_since: now,
             active_since: now,
@@ -272,6 +285,7 @@ impl Duty {
             });
         }
         self.fit_since = Some(self.now);
+        self.relapse.goes_on(self.now, self.settings.hold_down_limit);
         outputs.push(Output::Persist(self.memory()));
         self.advance(outputs);
     }
@@ -290,6 +304,7 @@ impl Duty {
         self.advance(&mut outputs);
         match event {
             Event::Timer | Event::Fenced => {}
+            Event::Written { took } => self.wrote(took),
             Event::Asked(request) => self.answer(&request, &mut outputs),
             Event::Answered { by, sent, answer } => self.learn(by, sent.min(self.now), &answer, &mut outputs),
             Event::Fit => self.fit_since = self.fit_since.or(Some(self.now)),
@@ -318,7 +333,8 @@ impl Duty {
         let asks = Elector::BOTH.map(|voter| self.next_ask[voter]);
         let asks = if self.settings.witness == super::Witness::None { asks[0] } else { asks[0].min(asks[1]) };
         let look = (!self.is_closing()).then_some(self.fence_look);
-        [Some(asks), lease, stopping, rest, look, self.vote.deadline()].into_iter().flatten().min()
+        let disk = (self.phase == Phase::Inactive).then_some(self.disk.look);
+        [Some(asks), lease, stopping, rest, look, disk, self.vote.deadline()].into_iter().flatten().min()
     }
 
     /// Returns what it does.
@@ -337,8 +353,9 @@ impl Duty {
     }
 
     /// Returns what must survive a restart.
-    pub const fn memory(&self) -> Memory {
-        Memory { vote: self.vote.memory(), campaign: self.campaign, wishes: self.wishes }
+    pub fn memory(&self) -> Memory {
+        let relapses = self.relapse.count();
+        Memory { vote: self.vote.memory(), campaign: self.campaign, wishes: self.wishes, relapses }
     }
 
     /// Tells whether it serves, or is about to.
@@ -351,6 +368,7 @@ impl Duty {
         if self.vote.advance(self.now).iter().any(|output| matches!(output, lease::Output::Persist(_))) {
             outputs.push(Output::Persist(self.memory()));
         }
+        self.acquit(outputs);
         if self.now >= self.owed_until {
             self.owed = PerElector::both(None);
         }
@@ -384,6 +402,7 @@ impl Duty {
         }
         self.ask(outputs);
         self.watch_fence(outputs);
+        self.prove_disk(outputs);
         let two = self.two_actives();
         if two && !self.told_two {
             outputs.push(Output::TwoActives);

@@ -56,6 +56,8 @@ pub enum Output {
         /// How it should be.
         phones: Phones,
     },
+    /// Write the memory again, and report how long that took: it shows whether the disk is fast enough for a start.
+    ProveDisk,
     /// What the node does, or how it is guarded, changed.
     Changed {
         /// What it did.
@@ -127,6 +129,7 @@ impl fmt::Display for Output {
             }
             Self::VerifyFence { phones: Phones::LetIn } => f.write_str("look whether the fence still ends the lease"),
             Self::VerifyFence { phones: Phones::KeptOut } => f.write_str("look whether the fence is still closed"),
+            Self::ProveDisk => f.write_str("look whether the disk is fast enough"),
             Self::Changed { status, guard, .. } => {
                 write!(f, "{status}")?;
                 guard.map_or(Ok(()), |guard| write!(f, ", {guard}"))

@@ -35,6 +35,13 @@ pub enum Why {
     FoundRunning,
 }
 
+impl Why {
+    /// Tells whether somebody, or the other node's return, ended it: then it did not fail.
+    pub(super) const fn is_wished(self) -> bool {
+        matches!(self, Self::Operator | Self::HandedOver | Self::Failback | Self::MainServes)
+    }
+}
+
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -86,6 +93,7 @@ impl Duty {
         self.vote.epoch = self.vote.epoch.max(epoch);
         self.phase = Phase::Starting { epoch };
         self.serves_since = self.now;
+        self.relapse.begins();
         self.rival = self.rival.filter(|_| made(Trap::StaleWord));
         // Its turn has come again.
         if self.wishes.choice == Choice::StepBack {
@@ -204,11 +212,17 @@ impl Duty {
     /// disk before anybody is asked in the next one, and no earlier: until then a restart finds the old one and ends it.
     pub(super) fn step_down(&mut self, why: Why, outputs: &mut Vec<Output>) {
         let aborting = matches!(self.phase, Phase::Starting { .. });
+        // A lease that ends over a start that waits for a disk, or starves the watchdog, is a start that failed: tried again
+        // at once it would take both votes again, and the peer would never get its turn.
+        if aborting && !why.is_wished() && !made(Trap::AbortedStartsForgotten) {
+            self.failed_starts = self.failed_starts.saturating_add(1);
+        }
         let ended = self.campaign;
         let work = if aborting { Work::Aborting } else { Work::Stopping };
         self.phase =
             Phase::Stopping(Stopping { why, campaign: ended, since: self.now, fence: Fence::Awaited, work, failed: 0 });
         self.campaign = self.campaign.saturating_add(1);
+        self.relapse.ends(why);
         self.grants = PerElector::both(None);
         self.heard = PerElector::both(None);
         if made(Trap::EarlyRelease) {
@@ -256,6 +270,7 @@ impl Duty {
             (Phase::Starting { epoch }, Outcome::Done) => {
                 self.failed_starts = 0;
                 self.active_since = self.now;
+                self.relapse.serves(self.now, self.settings.hold_down_limit);
                 self.phase = Phase::Active { epoch };
             }
             (Phase::Starting { epoch }, Outcome::Failed) => {
@@ -285,15 +300,18 @@ impl Duty {
             return;
         }
         self.phase = Phase::Inactive;
+        self.relapse.is_over(self.now);
         self.yielded_at = self.now;
         self.unguarded = None;
         if stopping.fence != Fence::Overdue {
             self.owe(stopping.campaign);
         }
         match stopping.why {
-            Why::StartFailed => self.rest_until = self.now + self.settings.pause_after(self.failed_starts),
             // It stopped for Main, and lets Main speak first.
             Why::Failback | Why::MainServes => self.rest_until = self.now + self.settings.timing.promise,
+            why if self.failed_starts > 0 && !why.is_wished() => {
+                self.rest_until = self.now + self.settings.pause_after(self.failed_starts);
+            }
             _ => {}
         }
         if self.wishes.mode == Mode::Automatic && self.wishes.choice == Choice::Serve {

@@ -20,12 +20,18 @@ pub struct Settings {
     pub requests: Requests,
     /// How long Main must have been fit, and in touch with Standby, before that stops for it.
     pub hold_down: Duration,
+    /// The longest `hold_down` that activations that failed lead to, and how long one must last to be none of them. As
+    /// long as `hold_down`: they lead to nothing.
+    pub hold_down_limit: Duration,
     /// The pause before a failed start or stop is tried again; doubled each time.
     pub retry: Duration,
     /// The longest such pause.
     pub retry_limit: Duration,
     /// The fence is read back, and mended, this often: others on the node may remove it at any time.
     pub fence_watch: Duration,
+    /// While the node is inactive a write is tried this often: a disk that became slow must be known before a start hangs
+    /// on it.
+    pub disk_watch: Duration,
     /// What operators may change, as configured.
     pub wishes: Wishes,
 }
@@ -40,9 +46,11 @@ impl Settings {
             alone: Alone::Wait,
             requests: Requests::Refuse,
             hold_down: Duration::from_secs(60),
+            hold_down_limit: Duration::from_secs(3_600),
             retry: Duration::from_secs(1),
             retry_limit: Duration::from_secs(30),
             fence_watch: Duration::from_secs(1),
+            disk_watch: Duration::from_secs(10),
             wishes: Wishes { mode: Mode::Automatic, failback: Failback::Auto, frozen: false, choice: Choice::None },
         }
     }
@@ -54,14 +62,21 @@ impl Settings {
     pub fn validate(&self) -> Result<(), Vec<Violation>> {
         let mut found = self.timing.validate().err().unwrap_or_default();
         let moment = Duration::from_millis(1);
-        for (field, value, least, least_field) in
-            [("retry", self.retry, moment, "1 ms"), ("retry_limit", self.retry_limit, self.retry, "retry")]
-        {
+        for (field, value, least, least_field) in [
+            ("retry", self.retry, moment, "1 ms"),
+            ("retry_limit", self.retry_limit, self.retry, "retry"),
+            ("hold_down_limit", self.hold_down_limit, self.hold_down, "hold_down"),
+        ] {
             if value < least {
                 found.push(Violation { field, value, least, least_field });
             }
         }
         if found.is_empty() { Ok(()) } else { Err(found) }
+    }
+
+    /// Returns the longest write that is in time: a start waits for one, and the lease must last for the start's order, too.
+    pub fn slowest_write(&self) -> Duration {
+        self.timing.lease / 2
     }
 
     /// Returns the pause before an attempt after so many failed ones.

@@ -1,5 +1,6 @@
 mod namesake;
 mod pair;
+mod relapses;
 mod times;
 mod wishes;
 mod wrong;
@@ -26,6 +27,8 @@ struct Node {
     outputs: Vec<Output>,
     /// What the peer says of itself.
     settled: bool,
+    /// How long a write takes.
+    write: Duration,
 }
 
 impl Node {
@@ -34,9 +37,11 @@ impl Node {
             vote: crate::lease::Memory { record: crate::lease::Record::Free, epoch: 7 },
             campaign: 1,
             wishes: settings.wishes,
+            relapses: 0,
         };
         let (duty, outputs) = Duty::new(settings, Some(&memory), LIFE, Found::Stopped, START);
-        let mut node = Self { duty, now: START, outputs, settled: true };
+        let mut node = Self { duty, now: START, outputs, settled: true, write: Duration::ZERO };
+        node.feed(Event::Written { took: Duration::ZERO });
         node.feed(Event::Fit);
         node
     }
@@ -52,6 +57,9 @@ impl Node {
 
     fn feed(&mut self, event: Event) -> &[Output] {
         self.outputs = self.duty.handle(event, self.now);
+        if self.outputs.contains(&Output::ProveDisk) {
+            self.outputs.extend(self.duty.handle(Event::Written { took: self.write }, self.now));
+        }
         assert!(self.duty.deadline().is_none_or(|at| at > self.now), "a deadline that has passed: {:?}", self.duty);
         &self.outputs
     }
@@ -172,7 +180,7 @@ fn a_slow_disk_delays_neither_fence_nor_stop_nor_kill() {
     last_writes(starting.feed(Event::Unfit));
     // A forced node whose lost vote becomes known at the moment at which its start fails.
     let (duty, _) = Duty::new(MAIN, None, LIFE, Found::Stopped, START);
-    let mut forced = Node { duty, now: START, outputs: Vec::new(), settled: true };
+    let mut forced = Node { duty, now: START, outputs: Vec::new(), settled: true, write: Duration::ZERO };
     forced.feed(Event::Act(Act::ForceActivate));
     forced.now += TIMING.quiet;
     last_writes(&forced.duty.handle(Event::Started(Outcome::Failed), forced.now));

@@ -5,6 +5,7 @@
 
 mod campaigns;
 mod drive;
+mod flaws;
 mod heal;
 mod key;
 mod search;
@@ -17,7 +18,8 @@ use crate::side::Side;
 use crate::traps::{Trap, making};
 use crate::walked;
 use core::time::Duration;
-use heal::{BOUND, DEAF, MAIN_IS_DEAF, SCENES, Scene, Serves, heal};
+use flaws::{Flaw, share};
+use heal::{DEAF, MAIN_IS_DEAF, SCENES, Scene, Serves, bound, heal};
 use search::{search, wander};
 use std::time::Instant as Clock;
 use std::{format, println};
@@ -58,6 +60,7 @@ const PLAN: Plan = Plan {
     any_proof: false,
     operators: false,
     alarms: false,
+    relapses: false,
 };
 
 /// The rules without a majority at work, with a witness that is out after three ticks.
@@ -88,6 +91,10 @@ const fn longer(name: &'static str, side: Side, others: Timing) -> Plan {
     };
     Plan { name, timing, delay: 0, ..PLAN }
 }
+
+/// Activations that fail count, and disks are too slow for a start.
+const RELAPSES: Plan =
+    Plan { name: "activations that fail, and slow disks", delay: 0, relapses: true, slow_start: true, ..PLAN };
 
 /// Operators at work: nodes step back, and are chosen.
 const OPERATORS: Plan = Plan { name: "nodes that step back and are chosen", delay: 0, operators: true, ..PLAN };
@@ -297,8 +304,8 @@ fn epochs_repeat_if_a_voter_forgets_them() {
     caught("EpochForgotten", &kept, Some(Trap::EpochForgotten), |_, world| world.epoch_repeated);
 }
 
-/// Collects worlds with nothing on its way, and lets each scene settle from each of them.
-fn heals(promise: &str, plan: &Plan, scenes: &[Scene], limit: usize, counts: impl Fn(&World) -> bool) -> usize {
+/// Collects worlds with nothing on its way.
+fn settled(plan: &Plan, limit: usize, counts: impl Fn(&World) -> bool) -> std::vec::Vec<World> {
     let settled = std::cell::RefCell::new(std::vec::Vec::new());
     let keep = |world: &World| {
         if world.links.iter().all(|link| *link == Link::Idle) && counts(world) {
@@ -312,6 +319,12 @@ fn heals(promise: &str, plan: &Plan, scenes: &[Scene], limit: usize, counts: imp
     });
     let settled = settled.into_inner();
     assert!(!settled.is_empty(), "no world to begin with");
+    settled
+}
+
+/// Lets each scene settle from each of these worlds.
+fn heals(promise: &str, plan: &Plan, scenes: &[Scene], limit: usize, counts: impl Fn(&World) -> bool) -> usize {
+    let settled = settled(plan, limit, counts);
     let (began, mut failures, mut slowest) = (Clock::now(), 0, 0);
     for scene in scenes {
         let mut worst = 0;
@@ -325,14 +338,14 @@ fn heals(promise: &str, plan: &Plan, scenes: &[Scene], limit: usize, counts: imp
                 }
             }
         }
-        println!("{promise} within {worst} ticks of {BOUND} from {} worlds: {}", settled.len(), scene.name);
+        println!("{promise} within {worst} ticks of {} from {} worlds: {}", bound(plan), settled.len(), scene.name);
         if let Some((from, end)) = first {
             println!("{promise} broken: {}: from {:?}\nto {:?}", scene.name, statuses(&from), statuses(&end));
         }
         slowest = slowest.max(worst);
     }
     if failures == 0 {
-        let what = format!("{}, {} scenes, within {slowest} ticks of {BOUND}", plan.name, scenes.len());
+        let what = format!("{}, {} scenes, within {slowest} ticks of {}", plan.name, scenes.len(), bound(plan));
         walked::worlds(promise, settled.len() * scenes.len(), began.elapsed(), &what);
     }
     failures
@@ -407,4 +420,53 @@ fn w2_a_deaf_node_does_not_keep_the_votes_of_those_that_hear_it() {
 fn w3_without_a_witness_one_node_serves_again_after_a_cut() {
     let plan = Plan { name: "no witness", witness: Witness::None, ..UNGUARDED };
     assert_eq!(heals("W3", &plan, &SCENES[..3], limit() / 10, |_| true), 0);
+}
+
+/// Fails where somebody serves for less than the promised share of the time beside a node with a flaw; returns from how
+/// many worlds it is so.
+fn relapses(flaws: &[(usize, Flaw)], limit: usize) -> usize {
+    let worlds = settled(&RELAPSES, limit, |_| true);
+    let (began, mut failures, mut all) = (Clock::now(), 0, 0);
+    for (flawed, flaw) in flaws {
+        let mut least = 100;
+        for world in &worlds {
+            let share = share(&RELAPSES, &SCENES[0], *flawed, *flaw, world)
+                .unwrap_or_else(|end| panic!("W1 broken: {:?}", statuses(&end)));
+            least = least.min(share);
+            failures += usize::from(share < flaw.promised());
+        }
+        let side = Side::BOTH[*flawed];
+        println!("somebody serves {least} % of the time or more from {} worlds: {side}: {flaw:?}", worlds.len());
+        all += worlds.len();
+    }
+    if failures == 0 {
+        walked::worlds(
+            "W2",
+            all,
+            began.elapsed(),
+            "beside a node that cannot serve, for the promised share of the time",
+        );
+    }
+    failures
+}
+
+#[test]
+fn w1_and_w2_hold_with_activations_that_fail_and_slow_disks() {
+    holds(&RELAPSES, limit());
+    holds(&Plan { name: "the same, and a late message", late: 1, ..RELAPSES }, limit());
+    assert_eq!(heals("W2", &RELAPSES, &SCENES, limit() / 30, |_| true), 0);
+}
+
+#[test]
+fn w2_a_node_that_cannot_serve_takes_the_other_down_ever_more_rarely() {
+    let all = [0, 1].map(|side| Flaw::ALL.map(|flaw| (side, flaw))).concat();
+    assert_eq!(relapses(&all, limit() / 60), 0);
+    for (trap, flaw) in [
+        (Trap::RelapseForgiven, Flaw::StartFails),
+        (Trap::NoDamping, Flaw::DiesSoon),
+        (Trap::UncountedStart, Flaw::CrashesSoon),
+        (Trap::SlowDiskIsWell, Flaw::SlowDisk),
+    ] {
+        mistakes_fail(trap, |trap| making(trap, || relapses(&[(0, flaw)], limit() / 300)));
+    }
 }

@@ -7,6 +7,7 @@
 mod checks;
 mod drive;
 mod edge;
+mod flaws;
 mod net;
 mod node;
 mod world;
@@ -18,7 +19,7 @@ use crate::walked;
 use alloc::string::String;
 use core::time::Duration;
 use net::{EDGE, GOOD, HOSTS, Link, ms};
-use node::Gate;
+use node::{Gate, WRITE};
 use std::time::Instant as Clock;
 use world::{Happening, Note, Site};
 
@@ -48,6 +49,8 @@ enum Fault {
     TelephonyDies(Side),
     /// Somebody removes the fence of a node that may not serve.
     FenceRemoved(Side),
+    /// The disk takes so long for a write.
+    DiskSlow(Side, Duration),
     CcDies(Side),
     Operator(Side, Act),
 }
@@ -127,6 +130,10 @@ impl Site {
                     xivo.gate = Gate::Removed(self.now);
                 }
             }
+            Fault::DiskSlow(side, write) => {
+                self.xivos[side].write = write;
+                self.later(takes, Happening::DiskWell(side));
+            }
             Fault::CcDies(side) => self.cc_dies(side),
             Fault::Operator(side, act) => {
                 self.feed(side, Event::Act(act));
@@ -140,7 +147,7 @@ impl Site {
         let side = self.chance.one_of(&Side::BOTH);
         let up = self.is_up(host);
         let lost = self.lost_disks && self.chance.percent(30);
-        match self.chance.below(15) {
+        match self.chance.below(16) {
             0 | 1 if up => Fault::Crash { host, disk: if lost { Disk::Lost } else { Disk::Kept } },
             2 if up => Fault::WatchdogDies(host),
             3 => Fault::WatchdogHandsOver(side),
@@ -156,6 +163,7 @@ impl Site {
             9 => Fault::Lossy { from, to },
             10 => Fault::Slow { from, to },
             11 => Fault::FenceRemoved(side),
+            12 => Fault::DiskSlow(side, ms(self.chance.one_of(&[900, 1_800, 20_000]))),
             _ => Fault::Cut { from, to },
         }
     }
@@ -165,6 +173,7 @@ impl Site {
         self.links = [[GOOD; HOSTS]; HOSTS];
         self.paused_until = [self.now; HOSTS];
         self.failures = 0;
+        Side::BOTH.into_iter().for_each(|side| self.xivos[side].write = WRITE);
         (0..HOSTS).for_each(|host| self.boot(host));
     }
 }

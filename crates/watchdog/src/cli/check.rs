@@ -199,6 +199,7 @@ fn inequalities(xivo: &XivoConfig) -> Vec<Inequality> {
         row("quiet", timing.quiet, "promise", timing.promise),
         row("witness_out", timing.witness_out, "max(lease, witness_restart) + granularity", out),
         row("retry_limit", xivo.duty.retry_limit, "retry", xivo.duty.retry),
+        row("hold_down_limit", xivo.duty.hold_down_limit, "hold_down", xivo.duty.hold_down),
     ];
     if xivo.fence == Fence::None {
         rows.push(row("fence", timing.fence, "services.stop.time_limit", xivo.services.stop.time_limit));
@@ -220,6 +221,7 @@ fn bounds(xivo: &XivoConfig) -> Vec<Bound> {
         bound("a serving node that is cut off serves on (fence bound)", timing.fence_bound()),
         bound("a node that was frozen or whose disk was lost grants nothing (quiet)", timing.quiet),
         bound("Main has been fit for, before Standby stops for it (hold_down)", xivo.duty.hold_down),
+        bound("the same, after activations of Main that failed (hold_down_limit)", xivo.duty.hold_down_limit),
     ];
     if xivo.sip.check != SipProbe::Off {
         bounds.push(bound("telephony that answers no more is known to be dead (sip.time_limit)", dead));

@@ -8,7 +8,7 @@ use failover::Span;
 use protocol::wire::FailedStarts;
 use protocol::wire::times::seconds;
 
-use crate::control::api::{DutyView, FenceState, Link, Mode, StatusView, VoterView};
+use crate::control::api::{Activations, DutyView, FenceState, Link, Mode, StatusView, VoterView};
 use crate::state::{Entry, Time};
 
 /// A status, the sentence first.
@@ -80,6 +80,12 @@ fn duty_rows(text: &mut String, duty: &DutyView, does_not_start: bool) {
     if let Some(waiting) = &duty.waiting {
         row(text, "waits", waiting);
     }
+    if let Some(held) = activations(duty) {
+        row(text, "activations", &held);
+    }
+    if let Some(ms) = duty.slow_write_ms {
+        row(text, "disk", &format!("TOO SLOW: a write took {}", Span(Duration::from_millis(ms))));
+    }
     row(text, "peer", &voter(&duty.voters.peer));
     match &duty.voters.witness {
         Some(witness) => row(text, "witness", &voter(witness)),
@@ -123,6 +129,20 @@ fn failed_starts(failed: &FailedStarts) -> String {
     let ago = Duration::from_millis(u64::try_from(Time::now().ms_since(time(failed.newest))).unwrap_or(0));
     let times = if failed.count == 1 { "once" } else { &format!("{} times", failed.count) };
     format!("failed {times} since {}, the last time {} ago: {}", time(failed.since), Span(ago), failed.words)
+}
+
+/// What failed, and how long that keeps telephony away; nothing where nothing failed and nothing is held down.
+fn activations(duty: &DutyView) -> Option<String> {
+    let Activations { failed, why, hold_down_ms, settles_in_ms } = &duty.activations;
+    let span = |ms: u64| Span(Duration::from_millis(ms));
+    let left = settles_in_ms.filter(|ms| *ms > 0);
+    if *failed == 0 && left.is_none() {
+        return None;
+    }
+    let why = why.as_ref().map(|why| format!(" (the newest: {why})")).unwrap_or_default();
+    let failed = if *failed == 0 { String::new() } else { format!("the last {failed} failed{why}; ") };
+    let left = left.map(|ms| format!(", over in {}", span(ms))).unwrap_or_default();
+    Some(format!("{failed}hold-down {}{left}", span(*hold_down_ms)))
 }
 
 fn voter(voter: &VoterView) -> String {

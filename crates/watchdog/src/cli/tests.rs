@@ -102,7 +102,7 @@ fn a_check_shows_the_default_bounds_and_names_what_is_missing_on_the_machine() {
     let found = check::look(&config, warnings, "/nowhere".as_ref());
     let json: serde_json::Value = serde_json::to_value(&found).unwrap();
     let bounds: Vec<u64> = json["bounds"].as_array().unwrap().iter().map(|b| b["ms"].as_u64().unwrap()).collect();
-    assert_eq!(bounds, [3800, 113_800, 2300, 2500, 60_000, 1650]);
+    assert_eq!(bounds, [3800, 113_800, 2300, 2500, 60_000, 3_600_000, 1650]);
     for inequality in json["inequalities"].as_array().unwrap() {
         assert!(inequality["left_ms"].as_f64() >= inequality["right_ms"].as_f64(), "{inequality}");
     }

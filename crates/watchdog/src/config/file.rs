@@ -47,6 +47,8 @@ pub(super) struct File {
     pub(super) window: Option<WindowFile>,
     /// How long Main must have been fit and in touch before Standby stops for it.
     pub(super) hold_down: Option<Span>,
+    /// The longest hold-down that failed activations lead to.
+    pub(super) hold_down_limit: Option<Span>,
     /// What a node does that finds itself alone.
     pub(super) alone: Option<AloneName>,
     /// Hosts that answer ICMP while this node is not cut off.

@@ -24,6 +24,7 @@ const FOR_ROLES: &[(&str, &[RoleName])] = &[
     ("failback", &[RoleName::Xivo]),
     ("window", &[RoleName::Xivo]),
     ("hold_down", &[RoleName::Xivo]),
+    ("hold_down_limit", &[RoleName::Xivo]),
     ("alone", &[RoleName::Xivo]),
     ("anchors", &[RoleName::Xivo]),
     ("accept_requests", &[RoleName::Xivo]),

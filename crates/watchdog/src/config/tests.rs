@@ -289,3 +289,11 @@ fn removed(value: &Value, leaf: &str) -> Value {
     parent.as_mapping_mut().unwrap().remove(last);
     value
 }
+
+#[test]
+fn the_longest_hold_down_is_an_hour_or_the_hold_down_itself_and_never_shorter() {
+    assert_eq!(xivo(MINIMAL).duty.hold_down_limit, Duration::from_secs(3_600));
+    assert_eq!(xivo(&format!("{MINIMAL}hold_down: 2h\n")).duty.hold_down_limit, Duration::from_secs(7_200));
+    let told = errors(&format!("{MINIMAL}hold_down: 2m\nhold_down_limit: 1m\n")).join("\n");
+    assert!(told.contains("hold_down_limit") && told.contains("at least hold_down"), "{told}");
+}

@@ -106,10 +106,30 @@ pub struct DutyView {
     pub media_servers: BTreeMap<String, MediaServer>,
     /// Whether the last write of its vote reached the disk.
     pub persisted: bool,
+    /// What became of its activations, and how long Main is held down.
+    #[serde(default)]
+    pub activations: Activations,
+    /// How long a write of its vote took, if that was too long for a start; in milliseconds.
+    #[serde(default)]
+    pub slow_write_ms: Option<u64>,
     /// Whether Main's replication is held back; none if that is not configured.
     pub replication_held: Option<bool>,
     /// The state in one sentence of the machine's own.
     pub explanation: String,
+}
+
+/// What became of a node's activations since it last served for `hold_down_limit`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activations {
+    /// So many failed, one after the other.
+    pub failed: u8,
+    /// How the last one ended; none: it did not fail, or ended before this watchdog began.
+    pub why: Option<String>,
+    /// How long a Main must have been fit and in touch before Standby stops for it, in milliseconds; doubled by each that
+    /// failed.
+    pub hold_down_ms: u64,
+    /// How long that is still to last, in milliseconds; none: it does not count at present.
+    pub settles_in_ms: Option<u64>,
 }
 
 /// The other voters.

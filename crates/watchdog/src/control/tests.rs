@@ -45,6 +45,8 @@ pub(crate) fn view() -> StatusView {
         icmp: IcmpView { socket: IcmpSocket::Raw, peer: Some(true), anchors: None },
         media_servers: BTreeMap::from([("mds1".to_owned(), media)]),
         persisted: true,
+        activations: Activations { failed: 2, why: None, hold_down_ms: 240_000, settles_in_ms: Some(90_000) },
+        slow_write_ms: Some(1_800),
         replication_held: None,
         explanation: "main is active".into(),
     };

@@ -35,6 +35,8 @@ pub(super) struct Alarms {
     version: Option<String>,
     namesake: Option<String>,
     stop: Option<String>,
+    slow_disk: Option<String>,
+    relapses: Option<String>,
 }
 
 #[derive(Debug)]
@@ -48,6 +50,18 @@ impl Alarms {
     /// Each of these returns whether the alarm is another one than before.
     pub(super) fn disk(&mut self, sentence: Option<String>) -> bool {
         replace(&mut self.disk, sentence)
+    }
+
+    /// The first words stay while it lasts: each write takes another time.
+    pub(super) fn slow_disk(&mut self, sentence: Option<String>) -> bool {
+        let began = self.slow_disk.is_none() && sentence.is_some();
+        self.slow_disk = sentence.map(|now| self.slow_disk.take().unwrap_or(now));
+        began
+    }
+
+    /// Activations that failed.
+    pub(super) fn relapses(&mut self, sentence: Option<String>) -> bool {
+        replace(&mut self.relapses, sentence)
     }
 
     /// The first words stay while it lasts: each attempt fails after another time, and it is one trouble all the same.
@@ -169,8 +183,8 @@ impl Alarms {
             _ => format!("the node's certificate expires in {days} days; renew it with `bascule certs`"),
         });
         let texts = [&self.namesake, &self.alone, &self.guard, &self.disk, &self.fence, &self.rival, &self.unfit];
-        let texts =
-            texts.into_iter().chain([&self.conflict, &self.stop, &self.times, &self.version, &self.replication]);
+        let texts = texts.into_iter().chain([&self.conflict, &self.stop, &self.times, &self.version]);
+        let texts = texts.chain([&self.slow_disk, &self.relapses, &self.replication]);
         let start = self.start.as_ref().map(|failing| &failing.sentence);
         let texts = start.into_iter().chain(texts.into_iter().flatten()).cloned();
         let removed = self.fence_removed.is_some_and(|(at, _)| now.since(at) < FENCE_REMOVED);
@@ -228,6 +242,11 @@ mod tests {
         assert!(alarms.fence(Some("after 250 ms".into())) && !alarms.fence(Some("after 251 ms".into())));
         assert_eq!(alarms.sentences(at(60)), ["after 250 ms"], "one trouble, one alarm");
         assert!(!alarms.fence(None));
+        assert!(alarms.slow_disk(Some("900 ms".into())) && !alarms.slow_disk(Some("950 ms".into())));
+        assert_eq!(alarms.sentences(at(60)), ["900 ms"]);
+        assert!(!alarms.slow_disk(None) && alarms.relapses(Some("2 failed".into())));
+        assert!(alarms.relapses(Some("3 failed".into())), "each is another");
+        assert!(alarms.relapses(None));
         assert_eq!([0, 1, 2, 3].map(|second| alarms.fence_removed(at(second))), [Some(1), Some(2), None, Some(4)]);
         assert_eq!(alarms.sentences(at(600)).len(), 1);
         assert_eq!(alarms.sentences(at(603)).len(), 0);

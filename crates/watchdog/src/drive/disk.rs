@@ -21,6 +21,8 @@ const SLOW: Duration = Duration::from_secs(2);
 pub(super) struct Disk {
     wanted: watch::Sender<Option<Wanted>>,
     done: watch::Receiver<Done>,
+    /// The newest state whose time was told.
+    told: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +37,8 @@ struct Wanted {
 struct Done {
     /// The newest state that is on the disk.
     number: u64,
+    /// How long its write took.
+    took: Duration,
     /// The newest that could not be written, and why.
     failed: Option<(u64, String)>,
 }
@@ -62,15 +66,34 @@ impl Disk {
         let (wanted, told) = watch::channel(None);
         let (publish, done) = watch::channel(Done::default());
         host::spawn(keep(told, publish, metrics, write));
-        Self { wanted, done }
+        Self { wanted, done, told: 0 }
     }
 
     /// Has a state written. Never waits.
     pub(super) fn write(&self, memory: Memory) {
+        let written = self.done.borrow().number;
         self.wanted.send_modify(|wanted| {
             let number = wanted.map_or(0, |wanted| wanted.number) + 1;
-            *wanted = Some(Wanted { number, memory, since: clock::now() });
+            // A write that is overtaken has been waited for all the same.
+            let since = wanted.filter(|wanted| wanted.number > written).map_or_else(clock::now, |wanted| wanted.since);
+            *wanted = Some(Wanted { number, memory, since });
         });
+    }
+
+    /// Waits until a state is on the disk, and tells how long its write took: each once, of those written since the last
+    /// call the newest.
+    pub(super) async fn wrote(&mut self) -> Duration {
+        let told = self.told;
+        match self.done.wait_for(|done| done.number > told).await {
+            Ok(done) => {
+                let Done { number, took, .. } = *done;
+                drop(done);
+                self.told = number;
+                took
+            }
+            // The task is gone: nothing is written any more.
+            Err(_) => std::future::pending().await,
+        }
     }
 
     fn newest(&self) -> u64 {
@@ -117,9 +140,10 @@ async fn keep<W>(
             let Some(wanted) = *told.borrow_and_update() else { break };
             let began = clock::now();
             let written = host::blocking(write(wanted.memory)).await;
-            metrics.persisted(&written, clock::now().since(began));
+            let took = clock::now().since(began);
+            metrics.persisted(&written, took);
             let Err(error) = written else {
-                publish.send_replace(Done { number: wanted.number, failed: None });
+                publish.send_replace(Done { number: wanted.number, took, failed: None });
                 break;
             };
             publish.send_modify(|done| done.failed = Some((wanted.number, error.to_string())));
@@ -139,7 +163,7 @@ mod tests {
 
     fn memory(campaign: u64) -> Memory {
         let vote = lease::Memory { record: Record::Free, epoch: 1 };
-        Memory { vote, campaign, wishes: Settings::new(Side::Main).wishes }
+        Memory { vote, campaign, wishes: Settings::new(Side::Main).wishes, relapses: 0 }
     }
 
     /// A disk that is as the test says: fails, hangs, or takes it.
@@ -200,6 +224,36 @@ mod tests {
         timeout(LONG, over).await.unwrap();
         assert!(disk.written(LONG).await);
         assert_eq!(played.lock().unwrap().kept, [1]);
+    }
+
+    #[tokio::test]
+    async fn each_write_tells_how_long_it_took_once() {
+        const HANGS: Duration = Duration::from_millis(60);
+        let (mut disk, played) = played();
+        disk.write(memory(1));
+        disk.wrote().await;
+        assert!(timeout(HANGS, disk.wrote()).await.is_err(), "told already");
+        played.lock().unwrap().hangs = true;
+        disk.write(memory(2));
+        assert!(timeout(HANGS, disk.wrote()).await.is_err(), "not on the disk yet");
+        played.lock().unwrap().hangs = false;
+        let took = timeout(LONG, disk.wrote()).await.unwrap();
+        assert!(took >= HANGS, "{took:?}");
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_is_trouble_however_often_it_is_written_to() {
+        let (disk, played) = played();
+        played.lock().unwrap().hangs = true;
+        disk.write(memory(1));
+        let since = disk.wanted.borrow().unwrap().since;
+        disk.write(memory(2));
+        assert_eq!(disk.wanted.borrow().unwrap().since, since, "the first is still waited for");
+        played.lock().unwrap().hangs = false;
+        assert!(disk.written(LONG).await);
+        disk.write(memory(3));
+        assert!(disk.wanted.borrow().unwrap().since > since);
+        assert!(disk.written(LONG).await);
     }
 
     #[tokio::test]

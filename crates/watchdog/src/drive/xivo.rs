@@ -228,6 +228,7 @@ impl Xivo {
             Some(wish) = self.wishes.recv() => self.wish(wish),
             Ok(()) = self.felt.changed() => self.feel(),
             Some(looked) = ended(&mut self.fence_look) => self.saw_fence_kept(looked),
+            took = self.disk.wrote() => self.queue.push_back(Event::Written { took }.into()),
             Some(seen) = self.outside.seen() => self.saw_outside(seen),
             () = clock::sleep_until(wake) => {
                 self.look_around();

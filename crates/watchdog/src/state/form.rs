@@ -16,6 +16,9 @@ pub(super) struct MemoryForm {
     epoch: u64,
     campaign: u64,
     wishes: WishesForm,
+    /// Not in the files of versions that did not count them.
+    #[serde(default)]
+    relapses: u8,
 }
 
 /// Whose the node's vote is.
@@ -59,7 +62,7 @@ impl From<Memory> for MemoryForm {
         };
         let Wishes { mode, failback, frozen, choice } = memory.wishes;
         let wishes = WishesForm { mode: mode.into(), failback: failback.into(), frozen, choice: choice.into() };
-        Self { vote, epoch: memory.vote.epoch, campaign: memory.campaign, wishes }
+        Self { vote, epoch: memory.vote.epoch, campaign: memory.campaign, wishes, relapses: memory.relapses }
     }
 }
 
@@ -79,6 +82,7 @@ impl From<MemoryForm> for Memory {
             vote: lease::Memory { record, epoch: form.epoch },
             campaign: form.campaign,
             wishes: Wishes { mode, failback, frozen, choice },
+            relapses: form.relapses,
         }
     }
 }

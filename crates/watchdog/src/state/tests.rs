@@ -9,7 +9,7 @@ use super::{Entry, Journal, Keep, Kind, State, StateError};
 
 fn memory(record: Record) -> Memory {
     let wishes = Wishes { mode: Mode::Manual, failback: Failback::Window, frozen: true, choice: Choice::StepBack };
-    Memory { vote: lease::Memory { record, epoch: 12 }, campaign: u64::MAX, wishes }
+    Memory { vote: lease::Memory { record, epoch: 12 }, campaign: u64::MAX, wishes, relapses: 3 }
 }
 
 #[test]
@@ -23,6 +23,17 @@ fn what_was_persisted_is_read_after_a_restart() {
         drop(state);
         assert_eq!(State::open(dir.path()).unwrap().1, Some(memory(record)));
     }
+}
+
+#[test]
+fn a_state_that_counts_no_activations_is_one_of_a_node_whose_activations_never_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("watchdog.json");
+    State::open(dir.path()).unwrap().0.persist(&memory(Record::Free)).unwrap();
+    let mut written: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    assert_eq!(written.as_object_mut().unwrap().remove("relapses"), Some(3.into()));
+    fs::write(&path, written.to_string()).unwrap();
+    assert_eq!(State::open(dir.path()).unwrap().1, Some(Memory { relapses: 0, ..memory(Record::Free) }));
 }
 
 #[test]

@@ -94,7 +94,7 @@ impl Site {
     fn xivo(&mut self, side: Side, listen: SocketAddr, peer: SocketAddr) {
         let witness = self.witness.address;
         let keys = format!(
-            "role: xivo\nside: {side}\nlisten: {listen}\npeer: {peer}\nwitness: {witness}\nhold_down: 1s\n\
+            "role: xivo\nside: {side}\nlisten: {listen}\npeer: {peer}\nwitness: {witness}\nhold_down: 1s\nhold_down_limit: 1s\n\
              accept_requests: true\nfence: none\nanchors: [127.0.0.1]\nrival: /nonexistent\nsip: {{ address: 127.0.0.1, ports: [5060], check: off }}\n\
              timing: {{ witness_out: 4s, witness_restart: 3s }}"
         );
@@ -182,6 +182,14 @@ impl Node {
             .unwrap();
         self.process = Some(process);
         unread
+    }
+
+    /// Changes its configuration, for its next start.
+    pub fn configure(&self, from: &str, to: &str) {
+        let path = self.path("watchdog.yaml");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from}: {text}");
+        fs::write(path, text.replace(from, to)).unwrap();
     }
 
     pub fn start(&mut self) {

@@ -129,6 +129,38 @@ async fn a_standby_whose_start_hangs_fails_or_lies_gives_the_votes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn w2_a_main_whose_start_lies_takes_standby_down_ever_more_rarely_says_so_and_is_believed_when_it_is_mended() {
+    let mut site = Site::new().await;
+    site.get("main-xivo").configure("hold_down_limit: 1s", "hold_down_limit: 1h");
+    site.start_all();
+    site.settles_on(&ON_MAIN).await;
+    site.get("main-xivo").die();
+    site.until("standby serves", || site.nodes[1].runs()).await;
+    let before = site.get("main-xivo").starts();
+    site.get("main-xivo").touch("lie");
+    site.get("main-xivo").start();
+    let failed = |site: &Site| site.nodes[0].status()["activations"]["failed"].as_u64().unwrap_or_default();
+    // A crash and two starts: the hold-down is 20 s by now.
+    site.until("main fails twice", || failed(&site) == 3).await;
+    site.until("standby serves", || site.nodes[1].runs()).await;
+    let alarms = |site: &Site| site.nodes[0].status()["alarms"].to_string();
+    let words = "the last 3 activations of this node failed (the newest: the services did not start)";
+    site.until("main alarms", || alarms(&site).contains(words)).await;
+    // The next watchdog knows it, too.
+    site.get("main-xivo").end(Signal::KILL);
+    site.get("main-xivo").start();
+    site.until("main knows what failed", || failed(&site) == 3).await;
+    assert_eq!(site.get("main-xivo").starts() - before, 2);
+    site.get("main-xivo").remove("lie");
+    let (code, said) = site.get("main-xivo").verb(&["resume", "--reason", "mended"]);
+    assert_eq!(code, 0, "{said}");
+    let began = std::time::Instant::now();
+    site.settles_on(&ON_MAIN).await;
+    assert!(began.elapsed().as_secs() < 15, "it was held down for {:?}", began.elapsed());
+    assert!(!alarms(&site).contains("activations"), "{}", alarms(&site));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn w1b_without_the_witness_nothing_switches_and_a_main_whose_host_answers_keeps_standby_back() {
     let mut site = Site::new().await;
     site.start_all();

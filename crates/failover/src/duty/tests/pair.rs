@@ -28,7 +28,7 @@ impl Pair {
     /// Both boot at the same time.
     pub(super) fn new(main: Settings, standby: Settings) -> Self {
         let vote = lease::Memory { record: lease::Record::Free, epoch: 0 };
-        let disk = |settings: &Settings| Memory { vote, campaign: 0, wishes: settings.wishes };
+        let disk = |settings: &Settings| Memory { vote, campaign: 0, wishes: settings.wishes, relapses: 0 };
         let disks = PerSide { main: disk(&main), standby: disk(&standby) };
         let (witness, _) = Voter::new(&main.timing, Some(&vote), START);
         let settings = PerSide { main, standby };
@@ -79,6 +79,7 @@ impl Pair {
                 Output::Start { .. } => Event::Started(Outcome::Done),
                 Output::Fence(_) => Event::Fenced,
                 Output::Stop => Event::Stopped(Outcome::Done),
+                Output::ProveDisk => Event::Written { took: Duration::ZERO },
                 _ => {
                     self.done.push((side, output));
                     continue;
@@ -89,7 +90,7 @@ impl Pair {
                 queue.extend(duty.handle(follows, self.now).into_iter().map(|output| (side, output)));
             }
         }
-        self.done.retain(|(_, output)| !matches!(output, Output::Ask { .. }));
+        self.done.retain(|(_, output)| !matches!(output, Output::Ask { .. } | Output::ProveDisk));
     }
 
     fn ask(

@@ -24,7 +24,7 @@ impl World {
             }
         };
         for node in &self.nodes {
-            node.disk.iter().for_each(|disk| record(&disk.vote.record));
+            node.disk.iter().chain(&node.unwritten).for_each(|disk| record(&disk.vote.record));
             node.duty.iter().for_each(|duty| record(&duty.vote.record));
         }
         self.witness.iter().for_each(|voter| record(&voter.record));
@@ -35,7 +35,7 @@ impl World {
         }
         for (side, node) in self.nodes.iter().enumerate() {
             let side = Side::BOTH[side];
-            node.disk.iter().for_each(|disk| call(side, &disk.campaign));
+            node.disk.iter().chain(&node.unwritten).for_each(|disk| call(side, &disk.campaign));
             if let Some(duty) = &node.duty {
                 call(side, &duty.campaign);
                 [duty.owed.peer, duty.owed.witness].iter().flatten().for_each(|owed| call(side, owed));

@@ -8,6 +8,7 @@ use super::world::{Link, Plan, TICK, WITNESS, World, settings, target, ticks};
 use crate::lease::{self, Answer, Ask, Request, Ruling, Voter};
 use crate::side::Side;
 use crate::time::Instant;
+use core::time::Duration;
 
 impl World {
     /// Delivers a message; returns the answer to it, which is lost if the message was late.
@@ -108,7 +109,8 @@ impl World {
 
     fn carry_out(&mut self, plan: &Plan, side: usize, outputs: &[Output]) -> Option<Answer> {
         let mut given = None;
-        let mut started = false;
+        let (mut started, mut proven) = (false, false);
+        let slow = self.nodes[side].slow;
         // One that dies between its stop and the write is one that died before the stop, and serves less long.
         let mut writes = outputs.iter().skip_while(|output| !matches!(output, Output::Persist(_)));
         assert!(!writes.any(|output| matches!(output, Output::Fence(_))), "a fence waits for the disk: {outputs:?}");
@@ -116,8 +118,10 @@ impl World {
         for output in outputs {
             let node = &mut self.nodes[side];
             match *output {
+                Output::Persist(memory) if slow => node.unwritten = Some(memory),
                 Output::Persist(memory) => node.disk = Some(memory),
-                Output::Answer(answer) => given = Some(answer),
+                // What would have to be on the disk first is said too late.
+                Output::Answer(answer) => given = Some(answer).filter(|answer| !slow || answer.ruling != Ruling::Grant),
                 Output::Ask { voter, request, sent } => {
                     let link = 2 * side + usize::from(voter == Elector::Witness);
                     let said = (plan.reports() || request.ask != Ask::Hello) && !plan.cut[link];
@@ -126,6 +130,9 @@ impl World {
                     }
                 }
                 Output::Permit { until } => node.permit = until,
+                // It waits for the disk, and is not carried out in the end.
+                Output::Start { .. } if slow => {}
+                Output::ProveDisk => proven = true,
                 Output::Start { epoch, .. } => {
                     (node.serving, node.runs, node.removed) = (true, true, None);
                     started = !plan.slow_start;
@@ -146,6 +153,10 @@ impl World {
         }
         if started {
             self.feed(plan, side, Event::Started(Outcome::Done));
+        }
+        if proven {
+            let took = if slow { plan.timing[side].lease } else { Duration::ZERO };
+            self.feed(plan, side, Event::Written { took });
         }
         let node = &mut self.nodes[side];
         if let Some(duty) = &node.duty {

@@ -1,7 +1,7 @@
 //! W2: from any world, once what is broken stays broken and the rest works, exactly one node serves, soon and for good.
 
 use super::super::guard::Surroundings;
-use super::super::machine::{Event, Phase};
+use super::super::machine::{Event, Outcome, Phase};
 use super::world::{Action, Link, Plan, WITNESS, World, target};
 use std::boxed::Box;
 
@@ -90,13 +90,23 @@ pub(super) const DEAF: [Scene; 4] = [
 ];
 
 /// After so many ticks it must be settled, and is watched for as many more.
-pub(super) const BOUND: u32 = 24;
+const BOUND: u32 = 24;
+
+/// A Main whose activations failed comes back after its hold-down.
+pub(super) fn bound(plan: &Plan) -> u32 {
+    BOUND + plan.hold_down_limit().as_secs() as u32
+}
 
 /// Lets a scene settle; returns the ticks until the right node serves alone for good.
 pub(super) fn heal(plan: &Plan, scene: &Scene, from: &World) -> Result<u32, Box<World>> {
     let plan = &Plan { cut: scene.cut, ..*plan };
     let mut world = *from;
     world.late = [None; 2];
+    for side in 0..2 {
+        if world.nodes[side].slow {
+            world.act(plan, Action::DiskTurns(side));
+        }
+    }
     for whom in 0..3 {
         let up = if whom == WITNESS { world.witness.is_some() } else { world.nodes[whom].duty.is_some() };
         match (scene.dead[whom], up) {
@@ -116,7 +126,8 @@ pub(super) fn heal(plan: &Plan, scene: &Scene, from: &World) -> Result<u32, Box<
         world.links[link] = Link::Idle;
     }
     let mut since = None;
-    for tick in 0..2 * BOUND {
+    let bound = bound(plan);
+    for tick in 0..2 * bound {
         converse(plan, scene, &mut world);
         if world.breaks_w1() {
             return Err(Box::new(world));
@@ -144,7 +155,8 @@ pub(super) fn heal(plan: &Plan, scene: &Scene, from: &World) -> Result<u32, Box<
         for side in 0..2 {
             match world.nodes[side].duty.map(|duty| duty.phase) {
                 Some(Phase::Starting { .. }) => {
-                    world.act(plan, Action::Started(side, super::super::machine::Outcome::Done));
+                    let outcome = if world.nodes[side].runs { Outcome::Done } else { Outcome::Failed };
+                    world.act(plan, Action::Started(side, outcome));
                 }
                 Some(Phase::Stopping(_)) if world.nodes[side].fencing.is_none() => {
                     world.act(plan, Action::Stopped(side));
@@ -155,13 +167,13 @@ pub(super) fn heal(plan: &Plan, scene: &Scene, from: &World) -> Result<u32, Box<
         world.act(plan, Action::Tick);
     }
     match since {
-        Some((tick, _)) if tick <= BOUND => Ok(tick),
+        Some((tick, _)) if tick <= bound => Ok(tick),
         _ => Err(Box::new(world)),
     }
 }
 
 /// Delivers what is on its way, and what follows from it, within the tick.
-fn converse(plan: &Plan, scene: &Scene, world: &mut World) {
+pub(super) fn converse(plan: &Plan, scene: &Scene, world: &mut World) {
     for _ in 0..6 {
         for link in [1, 0, 3, 2] {
             for _ in 0..2 {

@@ -6,7 +6,7 @@
 
 use super::super::machine::{Duty, Phase};
 use super::super::running::{Fence, Work};
-use super::world::{Link, Plan, World};
+use super::world::{Link, Plan, TICK, World};
 use crate::lease::{Ask, Memory, Record, Report, Request, Voter};
 use crate::side::Side;
 use crate::time::Instant;
@@ -46,6 +46,9 @@ impl Hasher for Mixer {
         bytes.iter().for_each(|byte| self.push(*byte));
     }
 }
+
+/// More activations that failed lengthen no hold-down here any more.
+const MOST_FAILED: u8 = 6;
 
 fn whole_ticks(duration: Duration) -> u64 {
     duration.as_secs()
@@ -90,8 +93,10 @@ pub(super) fn key(world: &World, plan: &Plan) -> u64 {
         if plan.alarms {
             into.push(age(node.clock, node.served_at, plan.longest(|timing| timing.promise) * 2));
         }
-        if plan.removals {
+        if plan.removals || plan.relapses {
             into.push(u64::from(node.runs));
+        }
+        if plan.removals {
             into.push(age(node.clock, node.removed, ticks_of(255)));
             into.push(node.duty.map_or(0, |duty| left(node.clock, duty.fence_look)));
         }
@@ -102,6 +107,14 @@ pub(super) fn key(world: &World, plan: &Plan) -> u64 {
         into.push(node.disk.map_or(255, |disk| ranks.rank(Side::BOTH[side], disk.campaign)));
         if plan.operators {
             into.push(node.disk.map_or(255, |disk| disk.wishes.choice as u64));
+        }
+        if plan.relapses {
+            into.push(u64::from(node.slow));
+            disk(node.unwritten.as_ref().map(|memory| &memory.vote), world, &ranks, into);
+            for memory in [node.disk, node.unwritten] {
+                into.push(memory.map_or(255, |memory| ranks.rank(Side::BOTH[side], memory.campaign)));
+                into.push(memory.map_or(255, |memory| u64::from(memory.relapses.min(MOST_FAILED))));
+            }
         }
         if let Some(known) = &node.duty {
             duty(known, node.clock, Side::BOTH[side], plan, world, &ranks, into);
@@ -244,7 +257,21 @@ fn duty(duty: &Duty, clock: Instant, side: Side, plan: &Plan, world: &World, ran
     }
     if plan.operators {
         into.push(duty.wishes.choice as u64);
+    }
+    if plan.operators || plan.relapses {
         into.push(age(clock, Some(duty.yielded_at), timing.takeover_bound() * 2));
+    }
+    if plan.relapses {
+        let limit = plan.hold_down_limit();
+        let (failed, on_trial, good_at, ended_at) = duty.relapse.parts();
+        into.push(u64::from(failed.min(MOST_FAILED)) | u64::from(on_trial) << 7);
+        into.push(good_at.map_or(255, |at| left(clock, at)));
+        let since = [duty.fit_since, duty.met.map(|met| met.since), ended_at, duty.disk.well_since];
+        since.into_iter().for_each(|since| into.push(age(clock, since, limit)));
+        into.push(age(clock, duty.met.map(|met| met.last), timing.promise));
+        into.push(u64::from(duty.disk.slow.is_some()) | u64::from(duty.disk.in_time.min(3)) << 1);
+        into.push(age(clock, duty.disk.proven_at, TICK * 3));
+        into.push(left(clock, duty.disk.look));
     }
     if plan.reports() {
         into.push(age(clock, Some(duty.peer_silent_since()), timing.promise));

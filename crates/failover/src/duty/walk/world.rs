@@ -53,6 +53,8 @@ pub(super) struct Plan {
     pub(super) operators: bool,
     /// Whether what nodes are told of each other is looked at.
     pub(super) alarms: bool,
+    /// Whether activations that fail count, and disks may be too slow for a start.
+    pub(super) relapses: bool,
     /// Whether there is a witness.
     pub(super) witness: Witness,
     /// Whether any want may come with or without proof of a round trip: more than can happen, in far fewer states. A want
@@ -63,7 +65,12 @@ pub(super) struct Plan {
 impl Plan {
     /// Whether what nodes tell of themselves counts: then hellos are sent, too.
     pub(super) const fn reports(&self) -> bool {
-        self.unguarded || self.operators || self.alarms
+        self.unguarded || self.operators || self.alarms || self.relapses
+    }
+
+    /// The longest hold-down: none where activations that fail do not count.
+    pub(super) const fn hold_down_limit(&self) -> Duration {
+        if self.relapses { ticks(120) } else { Duration::ZERO }
     }
 
     /// The longest of a time of the nodes.
@@ -86,6 +93,10 @@ pub(super) struct Node {
     /// Another with each boot.
     pub(super) instance: lease::Instance,
     pub(super) disk: Option<Memory>,
+    /// Whether its disk is too slow for anybody to wait for.
+    pub(super) slow: bool,
+    /// What is still on its way to a slow disk: it may never get there.
+    pub(super) unwritten: Option<Memory>,
     pub(super) clock: Instant,
     /// From the start command until phones are kept out; again while somebody has removed the fence.
     pub(super) serving: bool,
@@ -145,6 +156,8 @@ pub(super) enum Action {
     Crash(usize),
     WatchdogDies(usize),
     FenceRemoved(usize),
+    /// A disk becomes slow, or is no longer.
+    DiskTurns(usize),
     Boot(usize),
     BootEmpty(usize),
     Tick,
@@ -156,10 +169,16 @@ pub(super) enum Action {
 
 pub(super) fn settings(side: Side, plan: &Plan) -> Settings {
     let settings = Settings::new(side);
-    // The pauses between stops need not grow: it is enough that there are some.
-    let retry_limit = if plan.stuck_stops { TICK } else { settings.retry_limit };
-    let timing = plan.timing[side as usize];
-    Settings { timing, hold_down: Duration::ZERO, witness: plan.witness, retry_limit, ..settings }
+    Settings {
+        timing: plan.timing[side as usize],
+        hold_down: Duration::ZERO,
+        hold_down_limit: plan.hold_down_limit(),
+        disk_watch: if plan.relapses { TICK } else { Duration::MAX },
+        witness: plan.witness,
+        // The pauses between stops need not grow: it is enough that there are some.
+        retry_limit: if plan.stuck_stops { TICK } else { settings.retry_limit },
+        ..settings
+    }
 }
 
 const CLEAN: lease::Memory = lease::Memory { record: lease::Record::Free, epoch: 0 };
@@ -172,7 +191,9 @@ impl World {
             Node {
                 duty: None,
                 instance: 0,
-                disk: Some(Memory { vote: CLEAN, campaign: 0, wishes }),
+                disk: Some(Memory { vote: CLEAN, campaign: 0, wishes, relapses: 0 }),
+                slow: false,
+                unwritten: None,
                 clock,
                 serving: false,
                 runs: false,
@@ -256,6 +277,9 @@ impl World {
             }
         }
         for (side, node) in self.nodes.iter().enumerate() {
+            if plan.relapses {
+                actions.push(Action::DiskTurns(side));
+            }
             let Some(duty) = &node.duty else {
                 actions.push(Action::Boot(side));
                 if plan.lost_disks[side] {
@@ -269,7 +293,11 @@ impl World {
             match duty.phase {
                 Phase::Inactive => {}
                 Phase::Starting { .. } => {
-                    actions.extend([Outcome::Done, Outcome::Failed].map(|outcome| Action::Started(side, outcome)));
+                    actions.push(Action::Started(side, Outcome::Failed));
+                    // On a slow disk it was not carried out.
+                    if node.runs {
+                        actions.push(Action::Started(side, Outcome::Done));
+                    }
                 }
                 Phase::Active { .. } => actions.push(Action::TelephonyDies(side)),
                 Phase::Stopping(_) => {
@@ -383,11 +411,13 @@ impl World {
             Action::Crash(WITNESS) => self.witness = None,
             Action::Crash(side) => {
                 self.die(side);
-                let Node { disk, clock, out_at, served_at, instance, .. } = self.nodes[side];
+                let Node { disk, slow, clock, out_at, served_at, instance, .. } = self.nodes[side];
                 self.nodes[side] = Node {
                     duty: None,
                     instance: instance + 1,
                     disk,
+                    slow,
+                    unwritten: None,
                     clock,
                     serving: false,
                     runs: false,
@@ -403,6 +433,12 @@ impl World {
             Action::WatchdogDies(side) => {
                 self.die(side);
                 self.nodes[side].fencing = None;
+                self.nodes[side].unwritten = None;
+            }
+            Action::DiskTurns(side) => {
+                let node = &mut self.nodes[side];
+                node.slow = !node.slow;
+                node.disk = node.unwritten.take().or(node.disk);
             }
             Action::Boot(whom) => self.boot(plan, whom),
             Action::BootEmpty(WITNESS) => {

@@ -1,14 +1,15 @@
 //! What drivers do: carry out what the machines of XiVO and CC nodes say, and report how it ended.
 
 use super::net::{EDGE, ms};
-use super::node::{Gate, Xivo};
+use super::node::{Flaw, Gate, WRITE, Xivo};
 use super::world::{Happening, Note, Site};
 use crate::Side;
 use crate::duty::{self, Duty, Elector, Found, Life, Outcome, Output, Phones, StartReason, Surroundings};
 use crate::follow::{self, Follower};
 use crate::health::Status;
-use crate::lease::Answer;
+use crate::lease::{Answer, Ruling};
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::time::Duration;
 
 const FOLLOW: follow::Settings = follow::Settings {
@@ -16,6 +17,9 @@ const FOLLOW: follow::Settings = follow::Settings {
     retry: Duration::from_secs(1),
     retry_limit: Duration::from_secs(30),
 };
+
+/// A start that nothing comes of is given up after so many milliseconds.
+const VERIFY: u64 = 20_000;
 
 impl Site {
     pub(super) fn is_up(&self, host: usize) -> bool {
@@ -150,7 +154,12 @@ impl Site {
         let now = xivo.clock.read(self.now);
         let outputs = xivo.duty.as_mut()?.handle(event, now);
         self.carry_out(side, &outputs);
-        outputs.iter().find_map(|output| if let Output::Answer(answer) = output { Some(*answer) } else { None })
+        // A promise that gets to the disk too late is none.
+        let slow = self.xivos[side].write > self.xivos[side].settings.timing.lease;
+        let kept = |answer: &Answer| !slow || answer.ruling != Ruling::Grant;
+        let given =
+            outputs.iter().find_map(|output| if let Output::Answer(answer) = output { Some(*answer) } else { None });
+        given.filter(kept)
     }
 
     fn carry_out(&mut self, side: Side, outputs: &[Output]) {
@@ -162,13 +171,26 @@ impl Site {
                     | Output::Permit { .. }
                     | Output::Persist(_)
                     | Output::VerifyFence { .. }
+                    | Output::ProveDisk
             ) {
                 self.note(Note::Xivo(side, *output));
             }
             let Xivo { life, command, .. } = self.xivos[side];
             let xivo = &mut self.xivos[side];
             match *output {
-                Output::Persist(memory) => xivo.disk = Some(memory),
+                Output::Persist(memory) => {
+                    xivo.writes += 1;
+                    let (took, number) = (xivo.write, xivo.writes);
+                    if took <= WRITE {
+                        xivo.disk = Some(memory);
+                    } else {
+                        self.later(took, Happening::Written { side, life, took, memory: Some((memory, number)) });
+                    }
+                }
+                Output::ProveDisk => {
+                    let took = xivo.write;
+                    self.later(took, Happening::Written { side, life, took, memory: None });
+                }
                 Output::Ask { voter, request, sent } => {
                     let to = if voter == Elector::Witness { EDGE } else { 1 - side as usize };
                     let asked = Happening::Asked { from: side, to: voter, request, sent, life };
@@ -181,6 +203,15 @@ impl Site {
                         self.breaks("a false alarm of two actives", (side, served));
                     }
                 }
+                // The loop waits for the disk, a lease at most.
+                Output::Start { .. } if xivo.write > xivo.settings.timing.lease => {
+                    let waits = xivo.settings.timing.lease;
+                    xivo.busy = Some(duty::Event::Started(Outcome::Failed));
+                    xivo.command += 1;
+                    let (command, event) = (xivo.command, duty::Event::Started(Outcome::Failed));
+                    self.paused_until[side as usize] = self.now + waits;
+                    self.later(waits, Happening::Ended { side, command, event });
+                }
                 Output::Start { epoch, reason } => {
                     (xivo.runs, xivo.started_at) = (true, self.now);
                     self.starts += 1;
@@ -190,12 +221,13 @@ impl Site {
                         }
                         self.epoch = self.epoch.max(epoch);
                     }
-                    let event = duty::Event::Started(self.outcome());
-                    self.command(side, 1_500, event);
+                    let fails = self.xivos[side].flaw == Some(Flaw::StartFails);
+                    let event = duty::Event::Started(if fails { Outcome::Failed } else { self.outcome() });
+                    self.command(side, if fails { VERIFY..VERIFY + 1 } else { 300..1_500 }, event);
                 }
                 Output::Stop => {
                     let event = duty::Event::Stopped(self.outcome());
-                    self.command(side, 2_000, event);
+                    self.command(side, 300..2_000, event);
                 }
                 Output::Kill => {
                     // Of a command that has ended there is nothing to kill.
@@ -227,8 +259,8 @@ impl Site {
         if self.chance.percent(self.failures) { Outcome::Failed } else { Outcome::Done }
     }
 
-    fn command(&mut self, side: Side, longest: u64, event: duty::Event) {
-        let takes = 300 + self.chance.below(longest - 300);
+    fn command(&mut self, side: Side, range: Range<u64>, event: duty::Event) {
+        let takes = range.start + self.chance.below(range.end - range.start);
         let xivo = &mut self.xivos[side];
         if xivo.busy.is_some() {
             self.breaks("W4: commands overlap", side);
@@ -250,6 +282,24 @@ impl Site {
             xivo.runs = false;
         }
         self.feed(side, event);
+        if let (Some(Flaw::DiesAfter(after) | Flaw::CrashesAfter(after)), duty::Event::Started(Outcome::Done)) =
+            (self.xivos[side].flaw, event)
+        {
+            let life = self.xivos[side].life;
+            self.later(after, Happening::Falters { side, life });
+        }
+    }
+
+    /// What a node with a flaw does a while after its start was verified.
+    pub(super) fn falters(&mut self, side: Side) {
+        match self.xivos[side].flaw {
+            Some(Flaw::DiesAfter(_)) if self.xivos[side].status() == Some(Status::Active) => self.telephony_dies(side),
+            Some(Flaw::CrashesAfter(_)) => {
+                self.kill(side as usize, false);
+                self.later(ms(5_000), Happening::Boot(side as usize));
+            }
+            _ => {}
+        }
     }
 
     pub(super) fn word(&mut self, side: Side, number: u64, status: Status) {

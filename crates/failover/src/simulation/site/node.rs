@@ -6,6 +6,7 @@ use crate::follow::Follower;
 use crate::health::Status;
 use crate::lease::Timing;
 use crate::{Instant, Side};
+use core::time::Duration;
 
 /// A XiVO node.
 pub(super) struct Xivo {
@@ -14,6 +15,8 @@ pub(super) struct Xivo {
     /// Another with each boot of the host.
     pub(super) instance: crate::lease::Instance,
     pub(super) disk: Option<Memory>,
+    /// Counts what was to be kept: a slow write that is overtaken changes nothing.
+    pub(super) writes: u64,
     pub(super) clock: Clock,
     /// Grows with each death of the watchdog: what was meant for an older one is lost.
     pub(super) life: u32,
@@ -27,7 +30,25 @@ pub(super) struct Xivo {
     pub(super) command: u64,
     /// How the command under way will end.
     pub(super) busy: Option<Event>,
+    /// How long a write of its memory takes.
+    pub(super) write: Duration,
+    /// What it does with each activation.
+    pub(super) flaw: Option<Flaw>,
 }
+
+/// What ails a node for ever.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Flaw {
+    /// Its start command says yes, and nothing answers until the limit.
+    StartFails,
+    /// Telephony dies so long after it was verified.
+    DiesAfter(Duration),
+    /// The host crashes so long after telephony was verified, and boots again.
+    CrashesAfter(Duration),
+}
+
+/// A write on a good disk.
+pub(super) const WRITE: Duration = Duration::from_millis(5);
 
 /// The kernel's fence.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,12 +66,13 @@ impl Xivo {
     pub(super) fn new(side: Side, clock: Clock, timing: Timing) -> Self {
         let settings = Settings { requests: crate::duty::Requests::Accept, timing, ..Settings::new(side) };
         let vote = crate::lease::Memory { record: crate::lease::Record::Free, epoch: 0 };
-        let disk = Some(Memory { vote, campaign: 0, wishes: settings.wishes });
+        let disk = Some(Memory { vote, campaign: 0, wishes: settings.wishes, relapses: 0 });
         Self {
             settings,
             duty: None,
             instance: 0,
             disk,
+            writes: 0,
             clock,
             life: 0,
             runs: false,
@@ -59,6 +81,8 @@ impl Xivo {
             served_at: Instant::ORIGIN,
             command: 0,
             busy: None,
+            write: WRITE,
+            flaw: None,
         }
     }
 

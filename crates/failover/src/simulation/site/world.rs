@@ -20,18 +20,75 @@ use std::format;
 pub(super) enum Happening {
     Wake(usize),
     Beat,
-    Asked { from: Side, to: Elector, request: Request, sent: Instant, life: u32 },
-    Answered { to: Side, by: Elector, sent: Instant, answer: Answer, life: u32 },
-    Told { host: usize, status: Status, number: u64 },
-    Polled { side: Side, number: u64, life: u32 },
-    Word { side: Side, number: u64, status: Status, life: u32 },
-    Ended { side: Side, command: u64, event: duty::Event },
-    Fenced { side: Side, life: u32 },
-    Fit { side: Side, life: u32 },
-    CcEnded { side: Side, command: u64, event: follow::Event },
-    Probed { check: usize, id: ProbeId, outcome: Outcome, life: u32 },
+    Asked {
+        from: Side,
+        to: Elector,
+        request: Request,
+        sent: Instant,
+        life: u32,
+    },
+    Answered {
+        to: Side,
+        by: Elector,
+        sent: Instant,
+        answer: Answer,
+        life: u32,
+    },
+    Told {
+        host: usize,
+        status: Status,
+        number: u64,
+    },
+    Polled {
+        side: Side,
+        number: u64,
+        life: u32,
+    },
+    Word {
+        side: Side,
+        number: u64,
+        status: Status,
+        life: u32,
+    },
+    Ended {
+        side: Side,
+        command: u64,
+        event: duty::Event,
+    },
+    Fenced {
+        side: Side,
+        life: u32,
+    },
+    Fit {
+        side: Side,
+        life: u32,
+    },
+    /// A write ended; `memory`: it is on the disk from now on.
+    Written {
+        side: Side,
+        life: u32,
+        took: Duration,
+        memory: Option<(duty::Memory, u64)>,
+    },
+    /// What follows from a node's flaw.
+    Falters {
+        side: Side,
+        life: u32,
+    },
+    CcEnded {
+        side: Side,
+        command: u64,
+        event: follow::Event,
+    },
+    Probed {
+        check: usize,
+        id: ProbeId,
+        outcome: Outcome,
+        life: u32,
+    },
     Lagged(Duration),
     Boot(usize),
+    DiskWell(Side),
     Mended(usize, usize),
 }
 
@@ -128,6 +185,11 @@ impl Site {
         self.notes.push((self.now, note));
     }
 
+    /// How often a node was told what this says.
+    pub(super) fn count(&self, what: impl Fn(Side, &duty::Output) -> bool) -> usize {
+        self.notes.iter().filter(|(_, note)| matches!(note, Note::Xivo(side, output) if what(*side, output))).count()
+    }
+
     /// Notes that a promise is broken, with what came before.
     pub(super) fn breaks(&mut self, promise: &str, how: impl core::fmt::Debug) {
         if self.broken.is_none() {
@@ -206,6 +268,14 @@ impl Site {
             Happening::Fit { side, life } if life == self.xivos[side].life => {
                 self.feed(side, duty::Event::Fit);
             }
+            Happening::Written { side, life, took, memory } if life == self.xivos[side].life => {
+                let xivo = &mut self.xivos[side];
+                if let Some((memory, _)) = memory.filter(|(_, number)| *number == xivo.writes) {
+                    xivo.disk = Some(memory);
+                }
+                self.feed(side, duty::Event::Written { took });
+            }
+            Happening::Falters { side, life } if life == self.xivos[side].life => self.falters(side),
             Happening::Polled { side, number, life } => {
                 if let Some(status) = self.xivos[side].status() {
                     self.send(side as usize, 2 + side as usize, Happening::Word { side, number, status, life });
@@ -219,6 +289,7 @@ impl Site {
             Happening::Probed { check, id, outcome, life } if life == self.edge.life => self.probed(check, id, outcome),
             Happening::Lagged(by) => self.lagged(by),
             Happening::Boot(host) => self.boot(host),
+            Happening::DiskWell(side) => self.xivos[side].write = super::node::WRITE,
             Happening::Mended(from, to) => self.links[from][to] = GOOD,
             // Meant for a process that is no more.
             _ => {}
@@ -257,8 +328,10 @@ const fn host_of(what: &Happening) -> Option<usize> {
         | Happening::Ended { side, .. }
         | Happening::Fenced { side, .. }
         | Happening::Fit { side, .. }
+        | Happening::Written { side, .. }
+        | Happening::Falters { side, .. }
         | Happening::Polled { side, .. } => Some(side as usize),
         Happening::Word { side, .. } | Happening::CcEnded { side, .. } => Some(2 + side as usize),
-        Happening::Beat | Happening::Boot(_) | Happening::Mended(..) => None,
+        Happening::Beat | Happening::Boot(_) | Happening::DiskWell(_) | Happening::Mended(..) => None,
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn check(settings: &duty::Settings, fenced: Fenced, findings: &mut Fi
     for violation in settings.validate().err().unwrap_or_default() {
         let Violation { field, value, least, least_field } = violation;
         let at = match field {
-            "retry" | "retry_limit" => KeyPath::top(field),
+            "retry" | "retry_limit" | "hold_down_limit" => KeyPath::top(field),
             _ => KeyPath::top("timing").key(field),
         };
         let least_text = Span(up_to_a_millisecond(least));
@@ -58,7 +58,7 @@ pub(super) fn check(settings: &duty::Settings, fenced: Fenced, findings: &mut Fi
                  Edge, or set `fence: nft`"
             ),
             ("promise" | "quiet", _) => format!("write {least_text} or more here, on the peer and on the Edge"),
-            ("retry_limit", _) => format!("write {least_text} or more"),
+            ("retry_limit" | "hold_down_limit", _) => format!("write {least_text} or more"),
             _ => format!("write {least_text} or more, or shorten the others; the three voters' times must be the same"),
         };
         findings.error(&at, message, remedy);

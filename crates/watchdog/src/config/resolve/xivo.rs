@@ -54,12 +54,14 @@ pub(super) fn resolve(file: File, findings: &mut Findings) -> Option<XivoConfig>
     let wishes = Wishes { mode: mode(file.mode), failback, frozen: false, choice: duty::Choice::None };
     let requests = if file.accept_requests == Some(true) { Requests::Accept } else { Requests::Refuse };
     let default = duty::Settings::new(side.unwrap_or(failover::Side::Main));
+    let hold_down = span(file.hold_down, default.hold_down);
     let duty = duty::Settings {
         timing,
         witness: if witness.is_some() { Witness::Configured } else { Witness::None },
         alone,
         requests,
-        hold_down: span(file.hold_down, default.hold_down),
+        hold_down,
+        hold_down_limit: span(file.hold_down_limit, default.hold_down_limit.max(hold_down)),
         retry: positive(file.retry, default.retry, &KeyPath::top("retry"), findings),
         retry_limit: span(file.retry_limit, default.retry_limit),
         wishes,

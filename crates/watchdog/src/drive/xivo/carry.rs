@@ -42,6 +42,7 @@ impl Xivo {
                 Output::Kill => self.order(Order::Kill, Event::Timer),
                 Output::HardFence { waited } => self.harden(waited).await,
                 Output::VerifyFence { phones } => self.look_at_fence(phones),
+                Output::ProveDisk => self.disk.write(self.duty.memory()),
                 Output::Changed { from, status, .. } => self.changed(from, status, &output),
                 Output::TwoActives => {
                     self.metrics.two_actives();

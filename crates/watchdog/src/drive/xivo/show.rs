@@ -1,7 +1,9 @@
 //! What a XiVO node shows of itself.
 
 use super::Xivo;
-use crate::control::api::{DutyView, FenceState, FenceView, IcmpSocket, IcmpView, Link, VoterView, Voters};
+use crate::control::api::{
+    Activations, DutyView, FenceState, FenceView, IcmpSocket, IcmpView, Link, VoterView, Voters,
+};
 use crate::drive::replication::Replicates;
 use crate::drive::show::{Line, Requested, millis, running};
 use crate::hands::clock;
@@ -9,8 +11,9 @@ use crate::hands::echo::{Answering, Socket};
 use crate::hands::fence;
 use crate::hands::pulse::Works;
 use crate::state::Kind;
-use failover::duty::{Choice, Elector, Guard, Requests, Witness};
+use failover::duty::{Choice, Elector, Guard, Relapses, Requests, Why, Witness};
 use failover::health::Status;
+use failover::{Side, Span};
 use protocol::wire::{self, Chosen, ServiceState, Times, Watched};
 use std::time::Duration;
 
@@ -41,6 +44,7 @@ impl Xivo {
         self.leave_lease();
         self.look_for_company();
         self.look_at_others();
+        self.look_for_weakness();
 
         let mut view = self.who.view(&self.doings, &self.alarms, self.acts_of_others.iter().cloned().collect());
         view.status = status;
@@ -50,7 +54,7 @@ impl Xivo {
             view.services.insert("telephony".into(), ServiceState { works, detail: felt.detail });
         }
         view.running = running(&self.worker, &mut self.doing_since);
-        view.duty = Some(self.duty_view(unfit.is_none()));
+        view.duty = Some(self.duty_view(unfit.is_none() && self.duty.report().fit));
         self.shown.show(view, Requested { wished: self.wished.clone(), chosen: self.chosen() });
     }
 
@@ -89,6 +93,41 @@ impl Xivo {
             _ => None,
         };
         self.alarms.guard(unguarded);
+    }
+
+    /// Says so when activations fail, and when the disk is too slow for one.
+    fn look_for_weakness(&mut self) {
+        let slow = self.duty.slow_disk().map(|took| {
+            let most = Span(self.settings.slowest_write());
+            format!(
+                "the disk is too slow: a write of the state took {}, and a start can wait for {most} at most; this node \
+                 serves only if its peer does not",
+                Span(took)
+            )
+        });
+        if self.alarms.slow_disk(slow.clone())
+            && let Some(slow) = slow
+        {
+            self.tell(Kind::Alarm, &slow);
+        }
+        let serves = self.duty.status() == Status::Active;
+        let relapses = self.duty.relapses().filter(|_| !serves).and_then(|all| relapses(&all, self.settings.side));
+        if self.alarms.relapses(relapses.clone())
+            && let Some(relapses) = relapses
+        {
+            self.tell(Kind::Alarm, &relapses);
+        }
+    }
+
+    fn activations(&self) -> Activations {
+        let relapses = self.duty.relapses();
+        let settles = self.duty.settles_at().filter(|_| self.duty.status() == Status::Inactive);
+        Activations {
+            failed: relapses.map_or(0, |all| all.failed),
+            why: relapses.and_then(|all| all.why).map(|why| why.to_string()),
+            hold_down_ms: millis(relapses.map_or(self.settings.hold_down, |all| all.hold_down)),
+            settles_in_ms: settles.map(|at| millis(at.since(clock::now()))),
+        }
     }
 
     fn duty_view(&self, fit: bool) -> DutyView {
@@ -133,6 +172,8 @@ impl Xivo {
             },
             media_servers: self.registrations.as_ref().map(|all| all.state().borrow().clone()).unwrap_or_default(),
             persisted: !self.alarms.has_disk(),
+            activations: self.activations(),
+            slow_write_ms: self.duty.slow_disk().map(millis),
             replication_held: self.replication.as_ref().map(|_| self.duty.status() != Status::Active),
             explanation: self.duty.explain().to_string(),
         }
@@ -179,6 +220,25 @@ impl Xivo {
     }
 }
 
+/// Activations that failed, if that needs a person: one that ended for want of votes does not, a second one does.
+fn relapses(relapses: &Relapses, side: Side) -> Option<String> {
+    let Relapses { failed, why, hold_down } = relapses;
+    let own = matches!(why, Some(Why::StartFailed | Why::Unfit));
+    if *failed < 2 && !own {
+        return None;
+    }
+    let what = if *failed == 1 { "the last activation".to_owned() } else { format!("the last {failed} activations") };
+    let why = why.map(|why| format!(" (the newest: {why})")).unwrap_or_default();
+    let then = match side {
+        Side::Main => format!(
+            ": standby does not stop for this node before it has been fit and in touch for {}, or `resume` is said here",
+            Span(*hold_down)
+        ),
+        Side::Standby => String::new(),
+    };
+    Some(format!("{what} of this node failed{why}{then}"))
+}
+
 /// How a fence is, as people read it.
 pub(in crate::drive) fn fence_state(state: &fence::State) -> (FenceState, String) {
     match state {
@@ -205,5 +265,26 @@ const fn socket(socket: &Socket) -> IcmpSocket {
         Socket::Datagram => IcmpSocket::Dgram,
         Socket::Raw => IcmpSocket::Raw,
         Socket::None(_) | Socket::Unused => IcmpSocket::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn activations_that_failed_alarm_when_they_are_the_nodes_own_fault_or_not_the_first() {
+        let told = |failed, why, side| relapses(&Relapses { failed, why, hold_down: Duration::from_secs(240) }, side);
+        assert_eq!(told(1, Some(Why::LeaseOver), Side::Main), None);
+        assert_eq!(told(1, None, Side::Main), None, "a host that crashed once");
+        assert_eq!(
+            told(2, Some(Why::StartFailed), Side::Main).unwrap(),
+            "the last 2 activations of this node failed (the newest: the services did not start): standby does not stop for \
+             this node before it has been fit and in touch for 4 min, or `resume` is said here"
+        );
+        assert_eq!(
+            told(1, Some(Why::Unfit), Side::Standby).unwrap(),
+            "the last activation of this node failed (the newest: telephony is dead)"
+        );
     }
 }
