@@ -9,6 +9,7 @@ mod phone;
 mod session;
 mod telephony;
 mod voters;
+mod weak;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -52,6 +53,8 @@ enum Need {
     /// A real phone.
     Baresip,
     Faketime,
+    /// A C compiler.
+    Compiler,
 }
 
 const SITE: &[Need] = &[Need::Asterisk, Need::Edge, Need::Watchdog];
@@ -142,6 +145,22 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         needs: &[Need::Asterisk, Need::Edge, Need::Watchdog, Need::Faketime],
         act: Act::Site(commands::clock),
     },
+    on_site(
+        "main-start-lies",
+        "Main's start command says yes and starts nothing, for ever: Standby is taken down ever more rarely",
+        weak::main_start_lies,
+    ),
+    on_site(
+        "main-dies-soon",
+        "Main's Asterisk dies 2 s after each start: Standby is taken down ever more rarely",
+        weak::main_dies_soon,
+    ),
+    Scenario {
+        name: "main-slow-disk",
+        about: "a sync of Main's disk takes 0.9 s: Standby serves on until it is well",
+        needs: &[Need::Asterisk, Need::Edge, Need::Watchdog, Need::Compiler],
+        act: Act::Site(weak::main_slow_disk),
+    },
     on_site("disk-full", "Standby cannot write its state: it never serves", commands::disk_full),
     on_site("other-version", "Standby speaks another version: Main serves on and says so", commands::version),
     on_site(
@@ -207,6 +226,7 @@ impl Stage {
             Need::Baresip => tree("phone", "baresip"),
             Need::Edge => program("bascule"),
             Need::Watchdog => program("bascule-watchdog"),
+            Need::Compiler => (!weak::compiler()).then(|| "no C compiler".to_owned()),
             Need::Faketime => commands::faketime().is_none().then(|| "no libfaketime".to_owned()),
         }
     }
