@@ -2,7 +2,9 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -79,6 +81,23 @@ impl Daemon {
 
     pub(crate) fn runs(&mut self) -> bool {
         self.program.as_mut().is_some_and(Program::runs)
+    }
+
+    /// Puts a script in the place of a program, for this daemon and what it runs alone; without one, the program is back.
+    pub(crate) fn replace(&self, program: &str, script: Option<&str>) -> Outcome {
+        let running = self.program.as_ref().ok_or_else(|| "it does not run".to_owned())?;
+        let space = format!("--mount=/proc/{}/ns/mnt", running.pid()?.as_raw_pid());
+        let file = self.machine.dir.join("replaced");
+        let command = match script {
+            Some(script) => {
+                fs::write(&file, script).map_err(because(file.display()))?;
+                fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).map_err(because(file.display()))?;
+                vec![space, "mount".into(), "--bind".into(), file.display().to_string(), program.to_owned()]
+            }
+            None => vec![space, "umount".into(), program.to_owned()],
+        };
+        let done = Command::new("nsenter").args(&command).status().map_err(because("nsenter"))?;
+        ensure(done.success(), || format!("nsenter {}: {done}", command.join(" ")))
     }
 
     pub(crate) fn kill(&mut self) -> Outcome {

@@ -102,7 +102,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    fn pid(&self) -> Outcome<Pid> {
+    pub(crate) fn pid(&self) -> Outcome<Pid> {
         i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| format!("{}: no pid", self.title))
     }
 

@@ -20,6 +20,8 @@ pub(crate) enum Trap {
     NoStepDown,
     /// A fence that was verified once is taken to stay.
     FencedOnce,
+    /// A node whose fence the kernel has closed goes on, as its lease does.
+    LapsedServes,
     /// A node starts with no vote but its own.
     ActivateAlone,
     /// A voter grants renewals in its quiet time.

@@ -110,6 +110,34 @@ pub(super) fn fence_removed(site: &mut Site) -> Outcome {
     site.serves(MAIN, Duration::from_secs(40))
 }
 
+/// `nft` hangs on Main: no renewal needs it. Then another table, which lets nobody in, is in the place of Main's: Main steps
+/// down, is unfit, says so once, and is back when `nft` works again.
+pub(super) fn fence_stuck(site: &mut Site) -> Outcome {
+    const NFT: &str = "/usr/sbin/nft";
+    const SOON: Duration = Duration::from_secs(5);
+    let since = Instant::now();
+    site.watchdog(MAIN)?.replace(NFT, Some("#!/bin/sh\nexec sleep 600\n"))?;
+    main_serves_on(site, since, Duration::from_secs(6))?;
+    site.watchdog(MAIN)?.says("alarms", "cannot be read back")?;
+    let rules = "delete table inet bascule; add table inet bascule; \
+                 add chain inet bascule input { type filter hook input priority -150; }; \
+                 add rule inet bascule input iif != lo udp dport 5060 drop";
+    let since = Instant::now();
+    site.telephony.machine(MAIN)?.must(&["nft", rules], SOON)?;
+    phases(site, STANDBY, since, Duration::from_secs(30))?;
+    let status = site.watchdog(MAIN)?.status()?;
+    ensure(status.pointer("/duty/fit").or(status.get("fit")) == Some(&false.into()), || {
+        format!("Main says that it can serve: {status}")
+    })?;
+    site.watchdog(MAIN)?.says("alarms", "the fence does not work")?;
+    let journal = site.watchdog(MAIN)?.journal()?;
+    let told = journal.iter().filter(|entry| entry.to_string().contains("cannot let phones in")).count();
+    println!("  Main's journal says {told} times that phones cannot be let in");
+    ensure(told <= 3, || format!("Main's journal repeats itself: {journal:?}"))?;
+    site.watchdog(MAIN)?.replace(NFT, None)?;
+    site.serves(MAIN, Duration::from_secs(40))
+}
+
 /// The wall clock of Main's watchdog jumps an hour ahead, then a day back: leases count on another clock.
 pub(super) fn clock(site: &mut Site) -> Outcome {
     let faketime = faketime().ok_or_else(|| "no libfaketime".to_owned())?;

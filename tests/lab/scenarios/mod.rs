@@ -118,6 +118,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "Main is fenced, its stop hangs, and somebody flushes the rule set: it is fenced again within a second",
         commands::fence_removed,
     ),
+    on_site(
+        "fence-stuck",
+        "Main's nft hangs: Main serves on; then its table lets nobody in, either: it steps down, and Standby serves",
+        commands::fence_stuck,
+    ),
     on_site("main-watchdog-killed", "Main's watchdog is killed and started again", failover::main_watchdog_killed),
     on_site(
         "main-watchdog-gone",

@@ -70,6 +70,9 @@ pub struct Duty {
     pub(super) yielded_at: Instant,
     /// When the fence is looked at next.
     pub(super) fence_look: Instant,
+    /// When the kernel keeps phones out by itself, by the last permit that was carried out; none: never. A start counts from
+    /// what it asks for.
+    pub(super) let_in_until: Option<Instant>,
     /// Failed starts since it was last active.
     pub(super) failed_starts: u8,
     pub(super) relapse: Relapse,
@@ -133,6 +136,11 @@ pub enum Event {
     Written {
         /// How long the write itself took.
         took: Duration,
+    },
+    /// Phones are let in, as [`Output::Permit`] said. One that could not be carried out is not reported.
+    Permitted {
+        /// When the kernel keeps them out by itself; none: never, by this kind of fence.
+        until: Option<Instant>,
     },
     /// The node looked around.
     Surroundings(Surroundings),
@@ -243,6 +251,7 @@ impl Duty {
             rest_until,
             yielded_at: now,
             fence_look: now,
+            let_in_until: None,
             failed_starts: 0,
             relapse: Relapse::new(memory.map_or(0, |memory| memory.relapses), now),
             disk: Disk::new(now),
@@ -284,10 +293,16 @@ impl Duty {
                 self.grants[by] = self.grants[by].map(|sent| sent.saturating_sub(longer));
             });
         }
+        // So long as a permit of the watchdog before may last. Whether one did is seen by giving it again at once.
+        let until = if self.unguarded.is_none() { self.permitted_until() } else { None };
+        self.let_in_until = until.or(Some(self.now + self.settings.timing.lease));
         self.fit_since = Some(self.now);
         self.relapse.goes_on(self.now, self.settings.hold_down_limit);
         outputs.push(Output::Persist(self.memory()));
         self.advance(outputs);
+        if self.serves() {
+            outputs.push(Output::Permit { until });
+        }
     }
 
     /// Takes in what happened and says what to do.
@@ -314,6 +329,11 @@ impl Duty {
                     self.step_down(Why::Unfit, &mut outputs);
                 }
             }
+            Event::Permitted { until } => {
+                if self.serves() {
+                    self.let_in_until = until;
+                }
+            }
             Event::Started(outcome) => self.started(outcome, &mut outputs),
             Event::Stopped(outcome) => self.stopped(outcome, &mut outputs),
             Event::Surroundings(surroundings) => self.surroundings = surroundings,
@@ -334,7 +354,8 @@ impl Duty {
         let asks = if self.settings.witness == super::Witness::None { asks[0] } else { asks[0].min(asks[1]) };
         let look = (!self.is_closing()).then_some(self.fence_look);
         let disk = (self.phase == Phase::Inactive).then_some(self.disk.look);
-        [Some(asks), lease, stopping, rest, look, disk, self.vote.deadline()].into_iter().flatten().min()
+        let lapse = if self.serves() && !made(Trap::LapsedServes) { self.let_in_until } else { None };
+        [Some(asks), lease, lapse, stopping, rest, look, disk, self.vote.deadline()].into_iter().flatten().min()
     }
 
     /// Returns what it does.
@@ -380,10 +401,15 @@ impl Duty {
             _ if self.serves() && self.unguarded.is_none() && self.lease_until().is_none_or(|end| end <= self.now) => {
                 self.unguarded = self.may_be_unguarded();
                 if self.unguarded.is_some() {
+                    self.let_in_until = Some(self.now + self.settings.timing.lease);
                     outputs.push(Output::Permit { until: None });
                 } else if !made(Trap::NoStepDown) {
                     self.step_down(Why::LeaseOver, outputs);
                 }
+            }
+            // The kernel keeps phones out of a node that keeps the votes: nobody would serve for as long as that lasts.
+            _ if self.serves() && self.has_lapsed() && !made(Trap::LapsedServes) => {
+                self.step_down(Why::Lapsed, outputs);
             }
             _ => {}
         }

@@ -27,7 +27,8 @@ pub enum Output {
         /// When, on this node's clock: a lease counts from here.
         sent: Instant,
     },
-    /// Let phones reach the node, until then at the latest: the kernel ends it even if the watchdog cannot.
+    /// Let phones reach the node, until then at the latest: the kernel ends it even if the watchdog cannot. That it was done
+    /// is reported ([`Event::Permitted`](super::Event::Permitted)).
     Permit {
         /// The end; none for an unguarded node.
         until: Option<Instant>,

@@ -23,6 +23,8 @@ pub enum Why {
     Unfit,
     /// The services did not start.
     StartFailed,
+    /// Phones could not be let in for longer, and the kernel keeps them out.
+    Lapsed,
     /// An operator said so.
     Operator,
     /// An operator's wish handed over by the Edge.
@@ -49,6 +51,7 @@ impl fmt::Display for Why {
             Self::VoteLost(by) => write!(f, "{by} says that its vote is lost, and no other is fresh"),
             Self::Unfit => f.write_str("telephony is dead"),
             Self::StartFailed => f.write_str("the services did not start"),
+            Self::Lapsed => f.write_str("phones cannot be let in any longer: the fence does not work"),
             Self::Operator => f.write_str("an operator said so"),
             Self::HandedOver => f.write_str("an operator at the Edge wished it"),
             Self::Failback => f.write_str("main is back and fit"),
@@ -107,12 +110,18 @@ impl Duty {
                 None
             }
         };
+        self.let_in_until = until.or(Some(self.now + self.settings.timing.lease));
         outputs.extend([Output::Persist(self.memory()), Output::Permit { until }, Output::Start { epoch, reason }]);
     }
 
     /// The kernel's fence may be late by what the watchdog may.
-    fn permitted_until(&self) -> Option<Instant> {
+    pub(super) fn permitted_until(&self) -> Option<Instant> {
         self.lease_until().map(|until| until + self.settings.timing.pause)
+    }
+
+    /// Tells whether phones are kept out by the kernel, although the node serves.
+    pub(super) fn has_lapsed(&self) -> bool {
+        self.let_in_until.is_some_and(|end| end <= self.now)
     }
 
     pub(super) fn granted(&mut self, by: Elector, sent: Instant, epoch: u64, outputs: &mut Vec<Output>) {

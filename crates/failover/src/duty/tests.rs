@@ -29,6 +29,8 @@ struct Node {
     settled: bool,
     /// How long a write takes.
     write: Duration,
+    /// The kernel takes no permit.
+    refuses: bool,
 }
 
 impl Node {
@@ -40,7 +42,7 @@ impl Node {
             relapses: 0,
         };
         let (duty, outputs) = Duty::new(settings, Some(&memory), LIFE, Found::Stopped, START);
-        let mut node = Self { duty, now: START, outputs, settled: true, write: Duration::ZERO };
+        let mut node = Self { duty, now: START, outputs, settled: true, write: Duration::ZERO, refuses: false };
         node.feed(Event::Written { took: Duration::ZERO });
         node.feed(Event::Fit);
         node
@@ -59,6 +61,12 @@ impl Node {
         self.outputs = self.duty.handle(event, self.now);
         if self.outputs.contains(&Output::ProveDisk) {
             self.outputs.extend(self.duty.handle(Event::Written { took: self.write }, self.now));
+        }
+        let permits: Vec<_> = self.outputs.iter().copied().filter(|_| !self.refuses).collect();
+        for output in permits {
+            if let Output::Permit { until } = output {
+                self.outputs.extend(self.duty.handle(Event::Permitted { until }, self.now));
+            }
         }
         assert!(self.duty.deadline().is_none_or(|at| at > self.now), "a deadline that has passed: {:?}", self.duty);
         &self.outputs
@@ -164,6 +172,49 @@ fn a_node_cut_off_fences_itself_when_its_lease_is_over_and_releases_after_the_st
 }
 
 #[test]
+fn a_node_whose_fence_the_kernel_has_closed_steps_down_although_its_lease_goes_on() {
+    let mut node = Node::active(MAIN);
+    let permitted = node.duty.let_in_until.unwrap();
+    assert_eq!(permitted, node.now + TIMING.lease + TIMING.pause);
+    node.refuses = true;
+    while node.now < permitted {
+        assert_eq!(node.duty.status(), Status::Active, "{}", node.now);
+        node.now = permitted.min(node.now + BEAT / 4);
+        let renewed = Elector::BOTH.map(|by| does(node.hear(by, Ruling::Grant), |o| matches!(o, Output::Fence(_))));
+        assert_eq!(renewed[0], node.now == permitted);
+    }
+    assert_eq!(node.duty.status(), Status::Stopping);
+    node.feed(Event::Fenced);
+    node.feed(Event::Unfit);
+    let outputs = node.feed(Event::Stopped(Outcome::Done));
+    assert_eq!(asks(outputs), [(Elector::Peer, Ask::Release), (Elector::Witness, Ask::Release)]);
+}
+
+#[test]
+fn a_start_that_phones_cannot_be_let_in_for_is_given_up_within_a_lease() {
+    for forced in [false, true] {
+        let mut node = Node::new(MAIN);
+        node.refuses = true;
+        if forced {
+            node.feed(Event::Act(Act::ForceActivate));
+        } else {
+            node.hear(Elector::Witness, Ruling::Grant);
+        }
+        assert_eq!(node.duty.status(), Status::Starting);
+        node.feed(Event::Started(Outcome::Done));
+        for _ in 0..5 {
+            node.pass(Duration::from_millis(300));
+            if !forced {
+                node.hear(Elector::Peer, Ruling::Grant);
+            }
+        }
+        assert_eq!(node.duty.status(), Status::Active);
+        let outputs = node.pass(BEAT);
+        assert!(does(&outputs, |o| matches!(o, Output::Fence(Why::Lapsed))), "{outputs:?}");
+    }
+}
+
+#[test]
 fn a_slow_disk_delays_neither_fence_nor_stop_nor_kill() {
     let last_writes = |outputs: &[Output]| {
         let ends = |o: &Output| matches!(o, Output::Fence(_) | Output::Stop | Output::Kill);
@@ -180,7 +231,7 @@ fn a_slow_disk_delays_neither_fence_nor_stop_nor_kill() {
     last_writes(starting.feed(Event::Unfit));
     // A forced node whose lost vote becomes known at the moment at which its start fails.
     let (duty, _) = Duty::new(MAIN, None, LIFE, Found::Stopped, START);
-    let mut forced = Node { duty, now: START, outputs: Vec::new(), settled: true, write: Duration::ZERO };
+    let mut forced = Node { duty, now: START, outputs: Vec::new(), settled: true, write: Duration::ZERO, refuses: false };
     forced.feed(Event::Act(Act::ForceActivate));
     forced.now += TIMING.quiet;
     last_writes(&forced.duty.handle(Event::Started(Outcome::Failed), forced.now));

@@ -19,7 +19,7 @@ use crate::traps::{Trap, making};
 use crate::walked;
 use core::time::Duration;
 use flaws::{Flaw, share};
-use heal::{DEAF, MAIN_IS_DEAF, SCENES, Scene, Serves, bound, heal};
+use heal::{DEAF, MAIN_IS_DEAF, REFUSED, SCENES, Scene, Serves, bound, heal};
 use search::{search, wander};
 use std::time::Instant as Clock;
 use std::{format, println};
@@ -54,6 +54,7 @@ const PLAN: Plan = Plan {
     slow_start: false,
     stuck_stops: false,
     removals: false,
+    refusals: false,
     orphans: false,
     unguarded: false,
     witness: Witness::Configured,
@@ -95,6 +96,9 @@ const fn longer(name: &'static str, side: Side, others: Timing) -> Plan {
 /// Activations that fail count, and disks are too slow for a start.
 const RELAPSES: Plan =
     Plan { name: "activations that fail, and slow disks", delay: 0, relapses: true, slow_start: true, ..PLAN };
+
+/// Kernels that take no permit, and then do again.
+const REFUSALS: Plan = Plan { name: "kernels that let nobody in", delay: 0, refusals: true, ..PLAN };
 
 /// Operators at work: nodes step back, and are chosen.
 const OPERATORS: Plan = Plan { name: "nodes that step back and are chosen", delay: 0, operators: true, ..PLAN };
@@ -150,6 +154,7 @@ fn w1_holds_with_late_messages_slow_clocks_paused_watchdogs_slow_starts_and_orph
         Plan { name: "starts that take time and fail", delay: 0, slow_start: true, ..PLAN },
         REMOVED,
         STUCK,
+        REFUSALS,
         Plan { name: "watchdogs that die alone", delay: 0, orphans: true, ..PLAN },
     ] {
         holds(&plan, limit());
@@ -407,6 +412,13 @@ fn w1_and_w2_hold_whatever_operators_wish() {
     let failures = |trap| making(trap, || heals("W2", &OPERATORS, &scenes, limit() / 10, |_| true));
     assert_eq!(failures(None), 0);
     mistakes_fail(Trap::EndlessPatience, failures);
+}
+
+#[test]
+fn w2_a_node_whose_kernel_lets_nobody_in_leaves_the_serving_to_the_other() {
+    let failures = |trap| making(trap, || heals("W2", &REFUSALS, &REFUSED, limit() / 10, |_| true));
+    assert_eq!(failures(None), 0);
+    mistakes_fail(Trap::LapsedServes, failures);
 }
 
 #[test]

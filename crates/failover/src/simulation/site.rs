@@ -51,6 +51,8 @@ enum Fault {
     FenceRemoved(Side),
     /// The disk takes so long for a write.
     DiskSlow(Side, Duration),
+    /// A node's kernel takes no permit for so long.
+    KernelRefuses(Side, Duration),
     CcDies(Side),
     Operator(Side, Act),
 }
@@ -134,6 +136,7 @@ impl Site {
                 self.xivos[side].write = write;
                 self.later(takes, Happening::DiskWell(side));
             }
+            Fault::KernelRefuses(side, time) => self.xivos[side].refuses_until = self.now + time,
             Fault::CcDies(side) => self.cc_dies(side),
             Fault::Operator(side, act) => {
                 self.feed(side, Event::Act(act));
@@ -147,7 +150,7 @@ impl Site {
         let side = self.chance.one_of(&Side::BOTH);
         let up = self.is_up(host);
         let lost = self.lost_disks && self.chance.percent(30);
-        match self.chance.below(16) {
+        match self.chance.below(17) {
             0 | 1 if up => Fault::Crash { host, disk: if lost { Disk::Lost } else { Disk::Kept } },
             2 if up => Fault::WatchdogDies(host),
             3 => Fault::WatchdogHandsOver(side),
@@ -164,6 +167,7 @@ impl Site {
             10 => Fault::Slow { from, to },
             11 => Fault::FenceRemoved(side),
             12 => Fault::DiskSlow(side, ms(self.chance.one_of(&[900, 1_800, 20_000]))),
+            13 => Fault::KernelRefuses(side, ms(500 + self.chance.below(15_000))),
             _ => Fault::Cut { from, to },
         }
     }
@@ -172,6 +176,7 @@ impl Site {
         self.note(Note::Heals);
         self.links = [[GOOD; HOSTS]; HOSTS];
         self.paused_until = [self.now; HOSTS];
+        Side::BOTH.into_iter().for_each(|side| self.xivos[side].refuses_until = self.now);
         self.failures = 0;
         Side::BOTH.into_iter().for_each(|side| self.xivos[side].write = WRITE);
         (0..HOSTS).for_each(|host| self.boot(host));
@@ -226,6 +231,7 @@ fn a_site_of_many_faults_shows_the_mistakes_in_the_rules() {
         Trap::OldAnswers,
         Trap::EpochForgotten,
         Trap::FencedOnce,
+        Trap::LapsedServes,
         Trap::StaleWord,
         Trap::SilenceIsInactive,
         Trap::StartingIsActive,

@@ -19,6 +19,7 @@ const CERTIFICATE_DAYS: i64 = 14;
 pub(super) struct Alarms {
     disk: Option<String>,
     fence: Option<String>,
+    unread: Option<String>,
     /// When somebody removed the fence last, and how often without a long pause.
     fence_removed: Option<(Instant, u32)>,
     two_actives: Option<Instant>,
@@ -66,9 +67,12 @@ impl Alarms {
 
     /// The first words stay while it lasts: each attempt fails after another time, and it is one trouble all the same.
     pub(super) fn fence(&mut self, sentence: Option<String>) -> bool {
-        let began = self.fence.is_none() && sentence.is_some();
-        self.fence = sentence.map(|now| self.fence.take().unwrap_or(now));
-        began
+        begin(&mut self.fence, sentence)
+    }
+
+    /// The fence cannot be read back. Renewals say nothing of that.
+    pub(super) fn unread(&mut self, sentence: Option<String>) -> bool {
+        begin(&mut self.unread, sentence)
     }
 
     /// Somebody removed the fence. Returns how often by now, at each power of two: who does it every second fills no journal.
@@ -199,6 +203,12 @@ impl Alarms {
             .chain(certificate)
             .collect()
     }
+}
+
+fn begin(alarm: &mut Option<String>, sentence: Option<String>) -> bool {
+    let began = alarm.is_none() && sentence.is_some();
+    *alarm = sentence.map(|now| alarm.take().unwrap_or(now));
+    began
 }
 
 fn replace(alarm: &mut Option<String>, sentence: Option<String>) -> bool {

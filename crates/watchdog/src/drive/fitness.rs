@@ -14,6 +14,7 @@ pub(super) struct Fitness {
     dead: Option<Dead>,
     rest_until: Instant,
     disk: bool,
+    fence: Option<String>,
     by_hand: Option<ByHand>,
     unready: Option<String>,
 }
@@ -43,6 +44,8 @@ pub(super) enum Unfit {
     ByHand(String),
     /// The state cannot be written.
     Disk,
+    /// The fence does not work: phones could not be let in.
+    Fence(String),
     /// The check of fitness says no.
     Unready(String),
 }
@@ -54,6 +57,7 @@ impl fmt::Display for Unfit {
             Self::Recovering => f.write_str("telephony died a moment ago"),
             Self::ByHand(what) => write!(f, "stopped from outside: {what}"),
             Self::Disk => f.write_str("the state cannot be written"),
+            Self::Fence(why) => write!(f, "the fence does not work: {why}"),
             Self::Unready(said) => write!(f, "the check of fitness says no: {said}"),
         }
     }
@@ -61,7 +65,7 @@ impl fmt::Display for Unfit {
 
 impl Fitness {
     pub(super) const fn new(recover: Duration) -> Self {
-        Self { recover, dead: None, rest_until: Instant::ORIGIN, disk: true, by_hand: None, unready: None }
+        Self { recover, dead: None, rest_until: Instant::ORIGIN, disk: true, fence: None, by_hand: None, unready: None }
     }
 
     /// Telephony of a serving node died.
@@ -79,6 +83,11 @@ impl Fitness {
     /// The state could be written, or not.
     pub(super) const fn disk(&mut self, writable: bool) {
         self.disk = writable;
+    }
+
+    /// Phones could not be let in, or the fence works. The first words stay while it lasts.
+    pub(super) fn fence(&mut self, failed: Option<String>) {
+        self.fence = failed.map(|now| self.fence.take().unwrap_or(now));
     }
 
     /// Somebody stopped the services on purpose, or started them again.
@@ -116,6 +125,8 @@ impl Fitness {
             Some(Unfit::ByHand(what.clone()))
         } else if !self.disk {
             Some(Unfit::Disk)
+        } else if let Some(why) = &self.fence {
+            Some(Unfit::Fence(why.clone()))
         } else if let Some(said) = &self.unready {
             Some(Unfit::Unready(said.clone()))
         } else if now < self.rest_until {
@@ -165,6 +176,11 @@ mod tests {
         fitness.upgrade_is_over();
         assert_eq!(fitness.unfit(at(1), false), Some(Unfit::Disk));
         fitness.disk(true);
+        fitness.fence(Some("no such set".into()));
+        fitness.fence(Some("no such table".into()));
+        assert_eq!(fitness.unfit(at(1), true), None, "a permit that lasts may still be renewed");
+        assert_eq!(fitness.unfit(at(1), false), Some(Unfit::Fence("no such set".into())));
+        fitness.fence(None);
         assert_eq!(fitness.unfit(at(1), false), Some(Unfit::Unready("no database".into())));
         fitness.unready(None);
         assert_eq!(fitness.unfit(at(1), false), None);

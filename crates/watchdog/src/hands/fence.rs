@@ -1,9 +1,10 @@
 //! The fence: makes a node unreachable for phones within milliseconds, however long a stop takes.
 //!
-//! The kernel's packet filter is driven by the `nft` program: each script is one transaction, takes some milliseconds,
-//! and what an operator reads in `nft list ruleset` is what was written here. Crates for it exist: those over netlink
-//! know no timed elements or are not looked after, the one that is (`nftables`) only makes JSON for the same program.
+//! The kernel's packet filter is told its rules by the `nft` program: each script is one transaction, and what an operator
+//! reads in `nft list ruleset` is what was written here. What a lease hangs on – that phones are let in for longer, and that
+//! they are kept out at once – is told to the kernel by this process itself.
 
+mod kernel;
 mod nft;
 mod seen;
 
@@ -115,6 +116,8 @@ pub enum Kept {
         /// What was wrong.
         was: String,
     },
+    /// The table is there, and takes permits; whether its rules are as written could not be read; why.
+    Unread(String),
     /// Something else was ordered meanwhile, or this kind cannot be read.
     Overtaken,
 }
@@ -132,6 +135,14 @@ pub enum FenceError {
         /// How it ended, and what it said.
         said: String,
     },
+    /// The kernel took no change, nor did the program make it.
+    #[error("cannot {act}: the kernel says «{cause}»")]
+    Kernel {
+        /// What was to be done.
+        act: &'static str,
+        /// Why the kernel did not, and what else was tried.
+        cause: String,
+    },
     /// It was done, but reading back shows something else.
     #[error("the fence was told to {act}, but {seen}")]
     NotVerified {
@@ -143,6 +154,16 @@ pub enum FenceError {
     /// There is no last resort.
     #[error("no last resort is configured, and this fence has no harder one")]
     NoLastResort,
+}
+
+impl FenceError {
+    /// Adds what was tried after the kernel refused.
+    fn then(self, error: &Self) -> Self {
+        match self {
+            Self::Kernel { act, cause } => Self::Kernel { act, cause: format!("{cause}», and «{error}") },
+            other => other,
+        }
+    }
 }
 
 /// A fence. Its calls are carried out one after the other, in the order they were made; closing it interrupts permits,
@@ -187,6 +208,11 @@ impl Fence {
             Kind::None => "none",
             Kind::Command { .. } => "command",
         }
+    }
+
+    /// Tells whether the kernel ends by itself what is permitted.
+    pub fn ends_by_itself(&self) -> bool {
+        matches!(self.kind, Kind::Nft(_))
     }
 
     /// Installs it, before anything else is done on the node, and verifies it.
@@ -301,7 +327,15 @@ impl Fence {
     pub fn keep(self: Arc<Self>, phones: Phones) -> impl Future<Output = Result<Kept, FenceError>> + Send + 'static {
         let ordered = Closing::of(&self.orders);
         async move {
-            let Kind::Nft(nft) = &self.kind else { return Ok(Kept::Overtaken) };
+            let nft = match &self.kind {
+                Kind::Nft(nft) => nft,
+                // What a command did is known by its own word alone.
+                Kind::Command { state, .. } => {
+                    let state = state.lock().await.clone();
+                    return Ok(if state == State::Unknown { Kept::Overtaken } else { Kept::AsItShould(state) });
+                }
+                Kind::None => return Ok(Kept::Overtaken),
+            };
             let mut nft = nft.lock().await;
             if ordered.has_come() {
                 return Ok(Kept::Overtaken);

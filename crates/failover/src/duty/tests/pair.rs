@@ -78,6 +78,7 @@ impl Pair {
                 },
                 Output::Start { .. } => Event::Started(Outcome::Done),
                 Output::Fence(_) => Event::Fenced,
+                Output::Permit { until } => Event::Permitted { until },
                 Output::Stop => Event::Stopped(Outcome::Done),
                 Output::ProveDisk => Event::Written { took: Duration::ZERO },
                 _ => {

@@ -104,13 +104,20 @@ impl World {
         let node = &mut self.nodes[side];
         node.paused = 0;
         let outputs = node.duty.as_mut()?.handle(event, node.clock);
-        self.carry_out(plan, side, &outputs)
+        let answer = self.carry_out(plan, side, &outputs);
+        // What cannot let phones in is not fit to start.
+        let node = &self.nodes[side];
+        if node.denied && node.duty.is_some_and(|duty| !duty.serves() && duty.fit_since.is_some()) {
+            self.feed(plan, side, Event::Unfit);
+        }
+        answer
     }
 
     fn carry_out(&mut self, plan: &Plan, side: usize, outputs: &[Output]) -> Option<Answer> {
         let mut given = None;
         let (mut started, mut proven) = (false, false);
         let slow = self.nodes[side].slow;
+        let mut permitted = None;
         // One that dies between its stop and the write is one that died before the stop, and serves less long.
         let mut writes = outputs.iter().skip_while(|output| !matches!(output, Output::Persist(_)));
         assert!(!writes.any(|output| matches!(output, Output::Fence(_))), "a fence waits for the disk: {outputs:?}");
@@ -129,12 +136,18 @@ impl World {
                         self.links[link] = Link::Asking { request, sent };
                     }
                 }
-                Output::Permit { until } => node.permit = until,
+                Output::Permit { .. } if node.refuses => node.denied = true,
+                Output::Permit { until } => {
+                    (node.permit, node.denied) = (until, false);
+                    node.serving |= plan.refusals && node.runs;
+                    // Elsewhere the kernel ends nothing by itself: what must stop a node is the node's own step down.
+                    permitted = Some(until.filter(|_| plan.refusals));
+                }
                 // It waits for the disk, and is not carried out in the end.
                 Output::Start { .. } if slow => {}
                 Output::ProveDisk => proven = true,
                 Output::Start { epoch, .. } => {
-                    (node.serving, node.runs, node.removed) = (true, true, None);
+                    (node.serving, node.runs, node.removed) = (!node.denied, true, None);
                     started = !plan.slow_start;
                     self.epoch_repeated |= epoch <= self.epoch;
                     self.epoch = self.epoch.max(epoch);
@@ -150,6 +163,9 @@ impl World {
                 Output::Fence(_) => node.fencing = node.serving.then_some(node.clock),
                 _ => {}
             }
+        }
+        if let Some(until) = permitted {
+            self.feed(plan, side, Event::Permitted { until });
         }
         if started {
             self.feed(plan, side, Event::Started(Outcome::Done));
@@ -174,6 +190,10 @@ impl World {
     pub(super) fn fence(&mut self, plan: &Plan, side: usize) {
         let node = &mut self.nodes[side];
         node.serving = false;
+        // Nobody verified anything: what is stopped serves nobody, and the votes are not released.
+        if node.refuses {
+            return;
+        }
         node.removed = None;
         node.fencing = None;
         node.permit = None;
@@ -194,10 +214,12 @@ impl World {
                 }
             }
             let node = &mut self.nodes[side];
-            if node.duty.is_none() && node.permit.is_some_and(|until| until <= clock) {
+            let kernel = node.duty.is_none() || plan.refusals;
+            if kernel && node.permit.is_some_and(|until| until <= clock) {
                 node.serving = false;
             }
-            if node.fencing.is_some_and(|since| clock.since(since) >= plan.timing[side].fence) {
+            // A fence that does not work is left to the kernel.
+            if !node.refuses && node.fencing.is_some_and(|since| clock.since(since) >= plan.timing[side].fence) {
                 self.fence(plan, side);
             }
         }

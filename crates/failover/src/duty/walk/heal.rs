@@ -13,6 +13,8 @@ pub(super) struct Scene {
     pub(super) cut: [bool; 4],
     /// Links on which requests arrive and answers do not.
     pub(super) deaf: [bool; 4],
+    /// Nodes whose kernel lets no phone in.
+    pub(super) refuses: [bool; 2],
     /// Who must serve in the end.
     pub(super) serves: Serves,
 }
@@ -36,8 +38,14 @@ impl Scene {
     }
 }
 
-const NONE: Scene =
-    Scene { name: "nothing", dead: [false; 3], cut: [false; 4], deaf: [false; 4], serves: Serves::Main };
+const NONE: Scene = Scene {
+    name: "nothing",
+    dead: [false; 3],
+    cut: [false; 4],
+    deaf: [false; 4],
+    refuses: [false; 2],
+    serves: Serves::Main,
+};
 
 /// Links are Main to Standby, Main to witness, Standby to Main, Standby to witness.
 pub(super) const SCENES: [Scene; 13] = [
@@ -54,6 +62,13 @@ pub(super) const SCENES: [Scene; 13] = [
     Scene { name: "Standby cut off", cut: [true, false, true, true], ..NONE },
     Scene { name: "Main and witness dead", dead: [true, false, true], serves: Serves::Nobody, ..NONE },
     Scene { name: "Standby and witness dead", dead: [false, true, true], serves: Serves::Nobody, ..NONE },
+];
+
+/// The kernel of one node lets no phone in: its votes must be free for the other.
+pub(super) const REFUSED: [Scene; 3] = [
+    NONE,
+    Scene { name: "Main's kernel lets nobody in", refuses: [true, false], serves: Serves::Standby, ..NONE },
+    Scene { name: "Standby's kernel lets nobody in", refuses: [false, true], ..NONE },
 ];
 
 /// Standby hears Main, and nobody is heard by Main.
@@ -112,6 +127,13 @@ pub(super) fn heal(plan: &Plan, scene: &Scene, from: &World) -> Result<u32, Box<
         match (scene.dead[whom], up) {
             (true, true) => world.act(plan, Action::Crash(whom)),
             (false, false) => world.act(plan, Action::Boot(whom)),
+            _ => {}
+        }
+    }
+    for side in 0..2 {
+        match (scene.refuses[side], world.nodes[side].refuses) {
+            (true, false) => world.act(plan, Action::KernelRefuses(side)),
+            (false, true) => world.act(plan, Action::KernelTakes(side)),
             _ => {}
         }
     }

@@ -101,7 +101,12 @@ pub(super) fn key(world: &World, plan: &Plan) -> u64 {
             into.push(node.duty.map_or(0, |duty| left(node.clock, duty.fence_look)));
         }
         into.push(age(node.clock, node.fencing, ticks_of(255)));
-        let permit = if plan.orphans { node.permit } else { None };
+        if plan.refusals {
+            into.push(u64::from(node.refuses) | u64::from(node.denied) << 1 | u64::from(node.runs) << 2);
+            let lapse = node.duty.filter(Duty::serves).and_then(|duty| duty.let_in_until);
+            into.push(lapse.map_or(255, |until| left(node.clock, until)));
+        }
+        let permit = if plan.orphans || plan.refusals { node.permit } else { None };
         into.push(permit.map_or(255, |until| left(node.clock, until)));
         disk(node.disk.as_ref().map(|disk| &disk.vote), world, &ranks, into);
         into.push(node.disk.map_or(255, |disk| ranks.rank(Side::BOTH[side], disk.campaign)));

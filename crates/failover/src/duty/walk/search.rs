@@ -130,9 +130,11 @@ pub(super) fn wander(
     for _ in 0..steps {
         world.actions(plan, &mut actions);
         actions.retain(|action| match action {
-            Action::Crash(_) | Action::WatchdogDies(_) | Action::BootEmpty(_) | Action::TelephonyDies(_) => {
-                chance.percent(4)
-            }
+            Action::Crash(_)
+            | Action::WatchdogDies(_)
+            | Action::BootEmpty(_)
+            | Action::TelephonyDies(_)
+            | Action::KernelRefuses(_) => chance.percent(4),
             Action::Lose(_) | Action::Boot(_) => chance.percent(20),
             _ => true,
         });

@@ -45,6 +45,8 @@ pub(super) struct Plan {
     pub(super) stuck_stops: bool,
     /// Whether somebody removes the fence of a node whose services run, and may not.
     pub(super) removals: bool,
+    /// Whether a kernel may refuse to let phones in for longer.
+    pub(super) refusals: bool,
     /// Whether a watchdog may die and leave its services running until the kernel's fence.
     pub(super) orphans: bool,
     /// Whether the rules without a majority are at work: reports count, and hellos are sent.
@@ -110,6 +112,10 @@ pub(super) struct Node {
     pub(super) fencing: Option<Instant>,
     /// When the kernel keeps phones out by itself.
     pub(super) permit: Option<Instant>,
+    /// The kernel takes no permit now.
+    pub(super) refuses: bool,
+    /// Its driver knows that: the last permit failed, and the node is not fit to start.
+    pub(super) denied: bool,
     /// When the witness was last out for it.
     pub(super) out_at: Option<Instant>,
     /// When its duty last was to serve.
@@ -158,6 +164,8 @@ pub(super) enum Action {
     FenceRemoved(usize),
     /// A disk becomes slow, or is no longer.
     DiskTurns(usize),
+    KernelRefuses(usize),
+    KernelTakes(usize),
     Boot(usize),
     BootEmpty(usize),
     Tick,
@@ -201,6 +209,8 @@ impl World {
                 unguarded: false,
                 fencing: None,
                 permit: None,
+                refuses: false,
+                denied: false,
                 out_at: None,
                 served_at: None,
                 paused: 0,
@@ -322,6 +332,9 @@ impl World {
             if plan.removals && node.runs && !node.serving {
                 actions.push(Action::FenceRemoved(side));
             }
+            if plan.refusals {
+                actions.push(if node.refuses { Action::KernelTakes(side) } else { Action::KernelRefuses(side) });
+            }
             if plan.orphans && node.serving {
                 actions.push(Action::WatchdogDies(side));
             }
@@ -402,6 +415,13 @@ impl World {
                 let node = &mut self.nodes[side];
                 (node.serving, node.removed) = (true, Some(node.clock));
             }
+            Action::KernelRefuses(side) => self.nodes[side].refuses = true,
+            Action::KernelTakes(side) => {
+                self.nodes[side].refuses = false;
+                if core::mem::take(&mut self.nodes[side].denied) {
+                    self.feed(plan, side, Event::Fit);
+                }
+            }
             Action::TelephonyDies(side) => {
                 self.feed(plan, side, Event::Unfit);
                 self.feed(plan, side, Event::Fit);
@@ -425,6 +445,8 @@ impl World {
                     unguarded: false,
                     fencing: None,
                     permit: None,
+                    refuses: false,
+                    denied: false,
                     out_at,
                     served_at,
                     paused: 0,

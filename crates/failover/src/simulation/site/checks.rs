@@ -35,6 +35,9 @@ impl Site {
             if !self.is_well(side) {
                 self.ill_at[side] = now;
             }
+            if self.is_closed_and_serves(side) {
+                self.breaks("W2: a node goes on although its kernel lets nobody in", self.xivos[side].duty);
+            }
         }
     }
 
@@ -43,6 +46,18 @@ impl Site {
         let xivo = &self.xivos[side];
         let Gate::Removed(at) = xivo.gate else { return false };
         xivo.duty.is_none() || self.now < at.max(self.paused_until[side as usize]) + LOOKED_AT
+    }
+
+    /// Whether a node's watchdog has had the time to see that the kernel has closed its fence, and goes on.
+    fn is_closed_and_serves(&self, side: Side) -> bool {
+        let xivo = &self.xivos[side];
+        let (Gate::Until(until), Some(Status::Starting | Status::Active)) = (xivo.gate, xivo.status()) else {
+            return false;
+        };
+        let awake = self.now >= self.paused_until[side as usize] + LOOKED_AT;
+        // Who takes over knows of no permit that failed before, and who becomes unguarded asks for another: so long they try.
+        let timing = xivo.settings.timing;
+        awake && xivo.clock.read(self.now) >= until + timing.lease + timing.pause + LOOKED_AT
     }
 
     /// Whether nothing at all ails a side, as seen from the Edge.

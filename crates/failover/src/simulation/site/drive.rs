@@ -154,12 +154,27 @@ impl Site {
         let now = xivo.clock.read(self.now);
         let outputs = xivo.duty.as_mut()?.handle(event, now);
         self.carry_out(side, &outputs);
+        self.judge_fence(side);
         // A promise that gets to the disk too late is none.
         let slow = self.xivos[side].write > self.xivos[side].settings.timing.lease;
         let kept = |answer: &Answer| !slow || answer.ruling != Ruling::Grant;
         let given =
             outputs.iter().find_map(|output| if let Output::Answer(answer) = output { Some(*answer) } else { None });
         given.filter(kept)
+    }
+
+    /// A node that could let nobody in last is not fit to start, until its kernel takes permits again.
+    fn judge_fence(&mut self, side: Side) {
+        let (now, xivo) = (self.now, &mut self.xivos[side]);
+        let serves = matches!(xivo.status(), Some(Status::Starting | Status::Active));
+        if serves || !xivo.denied {
+            return;
+        }
+        let event = if xivo.refuses_until <= now { duty::Event::Fit } else { duty::Event::Unfit };
+        xivo.denied = xivo.refuses_until > now;
+        if xivo.denied != xivo.duty.is_some_and(|duty| !duty.report().fit) {
+            self.feed(side, event);
+        }
     }
 
     fn carry_out(&mut self, side: Side, outputs: &[Output]) {
@@ -196,7 +211,11 @@ impl Site {
                     let asked = Happening::Asked { from: side, to: voter, request, sent, life };
                     self.send(side as usize, to, asked);
                 }
-                Output::Permit { until } => xivo.gate = until.map_or(Gate::Open, Gate::Until),
+                Output::Permit { .. } if xivo.refuses_until > self.now => xivo.denied = true,
+                Output::Permit { until } => {
+                    (xivo.gate, xivo.denied) = (until.map_or(Gate::Open, Gate::Until), false);
+                    self.feed(side, duty::Event::Permitted { until });
+                }
                 Output::TwoActives => {
                     let served = self.xivos[side.other()].served_at;
                     if served < self.xivos[side].started_at {

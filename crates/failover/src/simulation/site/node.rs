@@ -23,6 +23,9 @@ pub(super) struct Xivo {
     /// From the start command until a stop is verified.
     pub(super) runs: bool,
     pub(super) gate: Gate,
+    /// The kernel lets nobody in until then; and the watchdog knows.
+    pub(super) refuses_until: Instant,
+    pub(super) denied: bool,
     /// When its duty last was to start, and when it last served or was to.
     pub(super) started_at: Instant,
     pub(super) served_at: Instant,
@@ -77,6 +80,8 @@ impl Xivo {
             life: 0,
             runs: false,
             gate: Gate::Closed,
+            refuses_until: Instant::ORIGIN,
+            denied: false,
             started_at: Instant::ORIGIN,
             served_at: Instant::ORIGIN,
             command: 0,

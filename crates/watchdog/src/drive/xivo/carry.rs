@@ -90,6 +90,11 @@ impl Xivo {
             None => {}
             Some(why) => self.saw_fence(FenceState::Failed, why),
         }
+        self.fitness.fence(failed.clone());
+        if failed.is_none() {
+            let until = until.filter(|_| self.fence.ends_by_itself());
+            self.queue.push_front(Event::Permitted { until }.into());
+        }
         // A lease is renewed by itself; what has no end is given once, and must be given again.
         self.permit_again = failed.is_some() && until.is_none();
         if self.alarms.fence(failed.clone())
@@ -137,19 +142,41 @@ impl Xivo {
 
     /// What a look at the fence came to: the status shows what the kernel has, whatever was done to it last.
     pub(super) fn saw_fence_kept(&mut self, looked: Result<Kept, FenceError>) {
+        match &looked {
+            Ok(Kept::Unread(why)) => {
+                if !self.serves() {
+                    self.fitness.fence(None);
+                }
+                self.saw_fence(FenceState::Failed, why);
+                let text = format!("the fence takes permits, but cannot be read back: {why}");
+                if self.alarms.unread(Some(text.clone())) {
+                    self.tell(Kind::Alarm, &text);
+                }
+            }
+            Ok(Kept::AsItShould(_) | Kept::Mended { .. }) => {
+                self.alarms.unread(None);
+            }
+            Ok(Kept::Overtaken) | Err(_) => {}
+        }
         match looked {
+            Ok(Kept::Unread(_)) => {}
             Ok(Kept::Overtaken) => {}
             Ok(Kept::AsItShould(state)) => {
                 let (state, detail) = fence_state(&state);
-                // What was never verified, or could not be renewed, is not made good by a look.
+                // What was never verified, or could not be renewed, is not made good by a look; but a closed fence is not
+                // found as it should be before it would take a permit again.
                 if state == FenceState::Closed && !self.serves() {
                     self.alarms.fence(None);
+                    self.fitness.fence(None);
                 }
                 self.saw_fence(state, &detail);
             }
             Ok(Kept::Mended { state, was }) => {
                 let (state, detail) = fence_state(&state);
                 self.saw_fence(state, &detail);
+                if state == FenceState::Closed {
+                    self.fitness.fence(None);
+                }
                 self.permit_again |= self.serves() && self.duty.report().unguarded;
                 self.metrics.fence_mended();
                 if let Some(count) = self.alarms.fence_removed(clock::now()) {
@@ -160,7 +187,10 @@ impl Xivo {
                     self.tell(Kind::Alarm, &text);
                 }
             }
-            Err(error) => self.fence_failed(&error.to_string()),
+            Err(error) => {
+                self.fitness.fence(Some(error.to_string()));
+                self.fence_failed(&error.to_string());
+            }
         }
     }
 

@@ -4,11 +4,13 @@
 //! Asterisk of a frozen node cannot even refresh its registrations. Nothing on the loopback interface is touched: a
 //! node's traffic with its own addresses takes it. What is permitted ends by itself, in the kernel.
 
+use super::kernel::{Changes, Element, Kernel};
 use super::seen::{Chains, Seen};
 use super::{Closing, FenceError, Install, Kept, NftSpec, Partners, Permit, State};
 use crate::hands::command::{Ran, Run};
 use std::fmt::Write;
 use std::future::pending;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -20,17 +22,20 @@ pub(super) const HARD_TABLE: &str = "bascule_hard";
 #[derive(Debug)]
 pub(super) struct Nft {
     spec: NftSpec,
+    kernel: Kernel,
     /// Whether a hard fence may be there, of this run or of one before.
     hardened: bool,
     /// The chains as they were when the table was written last and read back.
     written: Option<Chains>,
     /// Somebody changed the table: the next permit writes the whole of it.
     changed: bool,
+    /// The last permit failed: a closed table is not enough to start behind.
+    distrusted: bool,
 }
 
 impl Nft {
     pub(super) fn new(spec: NftSpec) -> Self {
-        Self { spec, hardened: true, written: None, changed: false }
+        Self { spec, kernel: Kernel::default(), hardened: true, written: None, changed: false, distrusted: false }
     }
 
     pub(super) async fn install(&mut self, how: Install) -> Result<(), FenceError> {
@@ -49,45 +54,56 @@ impl Nft {
 
     pub(super) async fn permit(&mut self, permit: Permit, closing: &Closing) -> Result<(), FenceError> {
         const ACT: &str = "let phones in";
-        let mut renewal = flushed("permitted");
-        let timeout = match permit {
-            Permit::For(left) if left < Duration::from_millis(1) => None,
-            Permit::For(left) => Some(format!(" timeout {}ms", left.as_millis())),
-            Permit::Unlimited => Some(String::new()),
+        self.distrusted = true;
+        let renewal = self.letting_in(permit);
+        let renewed = match self.changed {
+            true => None,
+            false => Some(self.change(ACT, &renewal, || closing.came()).await),
         };
-        if let Some(timeout) = timeout {
-            renewal += &added("permitted", self.spec.ports.iter().map(|port| format!("{port}{timeout}")));
-            if self.hardened {
-                renewal += &removed(HARD_TABLE);
-            }
-        }
-        let renewed = if self.changed { None } else { Some(self.write(ACT, &renewal, closing).await) };
         match renewed {
-            Some(Ok(_)) => {}
+            Some(Ok(())) => {}
             Some(Err(error)) if closing.has_come() => return Err(error),
             // Somebody flushed the rule set, or changed the table: write the whole of it, in one transaction.
             None | Some(Err(_)) => {
-                let whole = format!("{}{}{renewal}", removed(TABLE), self.table());
-                self.write(ACT, &whole, closing).await?;
+                let whole = format!("{}{}{}", removed(TABLE), self.table(), renewal.script());
+                self.write(ACT, &whole, closing.came()).await.map_err(|error| match renewed {
+                    Some(Err(cause)) => cause.then(&error),
+                    _ => error,
+                })?;
                 self.changed = false;
             }
         }
-        self.hardened = false;
+        (self.hardened, self.distrusted) = (false, false);
         Ok(())
+    }
+
+    /// What lets phones in for so long, without a gap, of a table that is there.
+    fn letting_in(&self, permit: Permit) -> Changes {
+        let changes = Changes::default().flush("permitted");
+        let timeout = match permit {
+            Permit::For(left) if left < Duration::from_millis(1) => return changes,
+            Permit::For(left) => Some(left),
+            Permit::Unlimited => None,
+        };
+        let changes = changes.add("permitted", self.elements(timeout));
+        if self.hardened { changes.without(HARD_TABLE) } else { changes }
+    }
+
+    fn elements(&self, timeout: Option<Duration>) -> Vec<Element> {
+        self.spec.ports.iter().map(|port| Element::port(*port, timeout)).collect()
     }
 
     pub(super) async fn close(&mut self, partners: Partners) -> Result<(), FenceError> {
         const ACT: &str = "close the fence";
-        let mut script = format!("{}{}", self.table(), flushed("permitted"));
-        script += &flushed("partners4");
-        script += &flushed("partners6");
-        if let Partners::For(time) = partners {
-            let timed = |address: &IpAddr| format!("{address} timeout {}ms", time.as_millis().max(1));
-            let (v4, v6): (Vec<_>, Vec<_>) = self.spec.partners.iter().partition(|address| address.is_ipv4());
-            script += &added("partners4", v4.into_iter().map(timed));
-            script += &added("partners6", v6.into_iter().map(timed));
+        let closing = self.keeping_out(partners);
+        // Before anything that may take its time; and what was written stands, as far as can be seen: then no more is needed.
+        if self.kernel.make(&closing).is_ok() && !self.changed && self.written.is_some() {
+            let seen = self.read(ACT, TABLE).await;
+            if seen.is_ok_and(|seen| self.verify(&seen) == Ok(false)) {
+                return Ok(());
+            }
         }
-        self.run_anyhow(ACT, &script).await?;
+        self.run_anyhow(ACT, &format!("{}{}", self.table(), closing.script())).await?;
         self.changed = false;
         match self.read_written(ACT, pending()).await? {
             false => Ok(()),
@@ -95,37 +111,76 @@ impl Nft {
         }
     }
 
+    fn keeping_out(&self, partners: Partners) -> Changes {
+        let changes = Changes::default().flush("permitted").flush("partners4").flush("partners6");
+        let Partners::For(time) = partners else { return changes };
+        let element = |address: &IpAddr| Element::address(*address, Some(time));
+        let (v4, v6): (Vec<_>, Vec<_>) = self.spec.partners.iter().partition(|address| address.is_ipv4());
+        let (v4, v6) = (v4.into_iter().map(element).collect(), v6.into_iter().map(element).collect());
+        changes.add("partners4", v4).add("partners6", v6)
+    }
+
+    /// Tells whether phones would be let in if that were asked: it is, and to keep them out again, in one transaction.
+    async fn rehearse(&mut self, ordered: &Closing) -> bool {
+        let both = Changes::default().flush("permitted").add("permitted", self.elements(None)).flush("permitted");
+        let works = self.change("let phones in again", &both, || ordered.came()).await.is_ok();
+        self.distrusted &= !works;
+        works
+    }
+
     /// Reads a table back that should be closed, and writes it anew if it is not. Ends when something else is ordered; what
     /// it was at has ended then, done or not.
     pub(super) async fn keep_closed(&mut self, ordered: &Closing) -> Result<Kept, FenceError> {
         const ACT: &str = "close the fence again";
-        let was = match self.look_until(ordered).await {
-            State::Closed => return Ok(Kept::AsItShould(State::Closed)),
-            State::Open => "phones were let in".to_owned(),
-            State::Missing(why) => why,
-            State::Unknown => return Ok(Kept::Overtaken),
+        let looked = self.look_until(ordered).await;
+        if ordered.has_come() {
+            return Ok(Kept::Overtaken);
+        }
+        let was = match looked {
+            Ok(State::Closed) if !self.distrusted || self.rehearse(ordered).await => {
+                return Ok(Kept::AsItShould(State::Closed));
+            }
+            Ok(State::Closed) => "phones could not be let in".to_owned(),
+            Ok(State::Open) => "phones were let in".to_owned(),
+            Ok(State::Missing(why)) => why,
+            Ok(State::Unknown) => return Ok(Kept::Overtaken),
+            Err(error) => {
+                // The table is there, and emptied: what nobody can look at is no reason to start nowhere.
+                if self.rehearse(ordered).await {
+                    return Ok(Kept::Unread(error.to_string()));
+                }
+                error.to_string()
+            }
         };
         if ordered.has_come() {
             return Ok(Kept::Overtaken);
         }
-        self.write(ACT, &format!("{}{}", removed(TABLE), self.table()), ordered).await?;
-        match self.read_written(ACT, ordered.came()).await? {
-            false => Ok(Kept::Mended { state: State::Closed, was }),
-            true => Err(not_verified(ACT, "phones are still let in")),
+        self.write(ACT, &format!("{}{}", removed(TABLE), self.table()), ordered.came()).await?;
+        if self.read_written(ACT, ordered.came()).await? {
+            return Err(not_verified(ACT, "phones are still let in"));
         }
+        if self.distrusted && !self.rehearse(ordered).await {
+            return Err(not_verified("let phones in again", &was));
+        }
+        Ok(Kept::Mended { state: State::Closed, was })
     }
 
     /// Reads a table back that lets phones in. One that is not as it was written is written whole by the next permit: alone
     /// it would keep phones out until then.
     pub(super) async fn keep_permitting(&mut self, ordered: &Closing) -> Kept {
-        match self.look_until(ordered).await {
-            State::Missing(was) if !ordered.has_come() => {
-                self.changed = true;
-                Kept::Mended { state: State::Missing(was.clone()), was }
+        let was = match self.look_until(ordered).await {
+            _ if ordered.has_come() => return Kept::Overtaken,
+            Ok(State::Missing(was)) => was,
+            Ok(State::Unknown) => return Kept::Overtaken,
+            Ok(state) => return Kept::AsItShould(state),
+            // A program that hangs says nothing of the table, which is renewed without it.
+            Err(error) if self.kernel.make(&Changes::default().add("permitted", Vec::new())).is_ok() => {
+                return Kept::Unread(error.to_string());
             }
-            State::Missing(_) | State::Unknown => Kept::Overtaken,
-            state => Kept::AsItShould(state),
-        }
+            Err(error) => error.to_string(),
+        };
+        self.changed = true;
+        Kept::Mended { state: State::Missing(was.clone()), was }
     }
 
     pub(super) async fn harden(&mut self) -> Result<(), FenceError> {
@@ -146,27 +201,25 @@ impl Nft {
     }
 
     pub(super) async fn look(&self) -> State {
-        self.look_while(pending).await
+        self.look_while(pending).await.unwrap_or_else(|error| State::Missing(error.to_string()))
     }
 
-    async fn look_until(&self, ordered: &Closing) -> State {
+    async fn look_until(&self, ordered: &Closing) -> Result<State, FenceError> {
         self.look_while(|| ordered.came()).await
     }
 
-    async fn look_while<I: Future<Output = ()>>(&self, interrupted: impl Fn() -> I) -> State {
+    async fn look_while<I: Future<Output = ()>>(&self, interrupted: impl Fn() -> I) -> Result<State, FenceError> {
         const ACT: &str = "read the fence";
         let hard = if self.hardened { self.read_until(ACT, HARD_TABLE, interrupted()).await.ok() } else { None };
         if hard.is_some_and(|seen| seen.verify(&[], HARD_TABLE).is_ok()) {
-            return State::Closed;
+            return Ok(State::Closed);
         }
-        match self.read_until(ACT, TABLE, interrupted()).await {
-            Err(error) => State::Missing(error.to_string()),
-            Ok(seen) => match self.verify(&seen) {
-                Ok(true) => State::Open,
-                Ok(false) => State::Closed,
-                Err(seen) => State::Missing(seen),
-            },
-        }
+        let seen = self.read_until(ACT, TABLE, interrupted()).await?;
+        Ok(match self.verify(&seen) {
+            Ok(true) => State::Open,
+            Ok(false) => State::Closed,
+            Err(seen) => State::Missing(seen),
+        })
     }
 
     fn verify(&self, seen: &Seen) -> Result<bool, String> {
@@ -249,9 +302,29 @@ impl Nft {
         self.call(act, &["-f", "-"], Some(script), pending()).await
     }
 
-    /// The same, interrupted by a closing; what was interrupted has ended when this returns, done or not.
-    async fn write(&self, act: &'static str, script: &str, closing: &Closing) -> Result<Ran, FenceError> {
-        self.call(act, &["-f", "-"], Some(script), closing.came()).await
+    /// The same, interrupted; what was interrupted has ended when this returns, done or not.
+    async fn write(
+        &self,
+        act: &'static str,
+        script: &str,
+        interrupted: impl Future<Output = ()>,
+    ) -> Result<Ran, FenceError> {
+        self.call(act, &["-f", "-"], Some(script), interrupted).await
+    }
+
+    /// Has the kernel make changes of a table that is there; the program, if it is for another reason that the kernel did not.
+    async fn change<I: Future<Output = ()>>(
+        &mut self,
+        act: &'static str,
+        changes: &Changes,
+        interrupted: impl Fn() -> I,
+    ) -> Result<(), FenceError> {
+        let Err(cause) = self.kernel.make(changes) else { return Ok(()) };
+        let refused = FenceError::Kernel { act, cause: cause.to_string() };
+        if cause.kind() == ErrorKind::NotFound {
+            return Err(refused);
+        }
+        self.write(act, &changes.script(), interrupted()).await.map(drop).map_err(|error| refused.then(&error))
     }
 
     async fn read(&self, act: &'static str, table: &str) -> Result<Seen, FenceError> {

@@ -280,6 +280,8 @@ fn closing_does_not_wait_for_a_slow_permit() {
     }));
     cable.node.run(async || {
         fence.install(Install::Closed).await.unwrap();
+        // So that the kernel alone cannot renew what is permitted.
+        assert!(CommandSpec::new(["nft", "flush", "ruleset"], LONG).run().await.is_done());
         let began = Instant::now();
         let close = async {
             tokio::task::yield_now().await;
@@ -292,8 +294,93 @@ fn closing_does_not_wait_for_a_slow_permit() {
     });
 }
 
-#[tokio::test]
-async fn a_fence_that_cannot_be_worked_says_what_failed() {
+/// A fence whose program goes wrong as soon as a file is there: all of it, or only what writes.
+fn breakable(directory: &std::path::Path, broken: &str) -> Fence {
+    let flag = directory.join("broken");
+    let script = format!("test -e {} && {{ {broken}; }}; exec nft \"$@\"", flag.display());
+    Fence::new(FenceSpec::Nft(NftSpec {
+        program: ["sh", "-c", &script, "sh"].map(String::from).into(),
+        ports: vec![5060, 5061],
+        partners: vec![PHONE.parse().unwrap()],
+        time_limit: Duration::from_millis(250),
+        last_resort: None,
+    }))
+}
+
+#[test]
+fn a_permit_is_renewed_while_the_program_hangs() {
+    let Some(cable) = Cable::new() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let fence = Arc::new(breakable(directory.path(), "exec sleep 600"));
+    cable.node.run(async || {
+        fence.install(Install::Closed).await.unwrap();
+        std::fs::write(directory.path().join("broken"), "").unwrap();
+        for _ in 0..3 {
+            fence.permit(Permit::For(LONG)).await.unwrap();
+            // That nobody can look at it is no sign that somebody changed it.
+            let look = Arc::clone(&fence).keep(Phones::LetIn).await.unwrap();
+            assert!(matches!(look, Kept::Unread(_)), "{look:?}");
+        }
+    });
+    assert!(cable.answers("10.99.0.1:5060"));
+    cable.node.run(async || fence.permit(Permit::For(Duration::from_millis(300))).await.unwrap());
+    wait_for("the kernel's end of it", || !cable.answers("10.99.0.1:5060"));
+    assert!(matches!(kept(&cable, &fence, Phones::KeptOut), Kept::Unread(_)));
+    assert!(!cable.answers("10.99.0.1:5060"), "a rehearsal lets nobody in");
+    cable.node.run(async || fence.permit(Permit::Unlimited).await.unwrap());
+    assert!(cable.answers("10.99.0.1:5060"));
+}
+
+#[test]
+fn a_fence_is_closed_and_verified_while_the_program_only_reads() {
+    let Some(cable) = Cable::new() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let fence = breakable(directory.path(), "case $1 in -f) exec sleep 600;; esac");
+    cable.node.run(async || {
+        fence.install(Install::Closed).await.unwrap();
+        fence.permit(Permit::Unlimited).await.unwrap();
+        std::fs::write(directory.path().join("broken"), "").unwrap();
+        assert!(matches!(fence.close(Partners::Closed).await, Ok(Closed::Verified { .. })));
+    });
+    assert!(!cable.answers("10.99.0.1:5060"));
+    // A program that does nothing at all leaves phones out all the same, and nothing verified.
+    cable.node.run(async || fence.permit(Permit::Unlimited).await.unwrap());
+    let fence = breakable(directory.path(), "exit 1");
+    assert!(cable.answers("10.99.0.1:5060"));
+    assert!(cable.node.run(async || fence.close(Partners::Closed).await).is_err());
+    assert!(!cable.answers("10.99.0.1:5060"));
+}
+
+#[test]
+fn a_fence_that_let_nobody_in_is_trusted_again_when_it_would() {
+    let Some(cable) = Cable::new() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let fence = Arc::new(breakable(directory.path(), "exit 1"));
+    let flag = directory.path().join("broken");
+    cable.node.run(async || fence.install(Install::Closed).await.unwrap());
+    std::fs::write(&flag, "").unwrap();
+    tool(
+        &cable,
+        &["delete table inet bascule; add table inet bascule; add chain inet bascule input \
+                   { type filter hook input priority -150; policy drop; }"],
+    );
+    let failed = cable.node.run(async || fence.permit(Permit::For(LONG)).await.unwrap_err().to_string());
+    assert!(failed.contains("No such file") && failed.contains("exit code 1"), "{failed}");
+    assert!(cable.node.run(async || Arc::clone(&fence).keep(Phones::KeptOut).await).is_err());
+    std::fs::remove_file(&flag).unwrap();
+    assert!(matches!(kept(&cable, &fence, Phones::KeptOut), Kept::Mended { state: State::Closed, .. }));
+    assert_eq!(kept(&cable, &fence, Phones::KeptOut), Kept::AsItShould(State::Closed));
+    cable.node.run(async || fence.permit(Permit::For(LONG)).await.unwrap());
+    assert!(cable.answers("10.99.0.1:5060"));
+}
+
+#[test]
+fn a_fence_that_cannot_be_worked_says_what_failed() {
+    let Some(cable) = Cable::new() else { return };
+    cable.node.run(a_fence_that_cannot_be_worked);
+}
+
+async fn a_fence_that_cannot_be_worked() {
     let spec = |program: &str| {
         FenceSpec::Nft(NftSpec {
             program: vec!["sh".into(), "-c".into(), program.into()],
