@@ -53,7 +53,7 @@ pub(crate) fn xivo(machine: &Machine, asterisk: &Asterisk) -> String {
     format!(
         "{}listen: {own}:{NODE}\npeer: {peer}:{NODE}\nwitness: {edge}:{WITNESS}\nmode: automatic\nfailback: auto\n\
          hold_down: {HOLD_DOWN_SECONDS}s\nhold_down_limit: {HOLD_DOWN_SECONDS}s\nanchors: [{mds}]\naccept_requests: true\nfence: nft\n\
-         sip: {{ address: {own}, ports: [5060, 5061], check: udp }}\nmds: {{ mds1: {mds} }}\n\
+         sip: {{ address: {own}, check: udp }}\nmds: {{ mds1: {mds} }}\n\
          asterisk: {{ command: {}, name: \"{{mds}}\" }}\n{}",
         common(machine, "xivo", side(host)),
         list(&asterisk.console()),

@@ -118,6 +118,13 @@ impl Daemon {
         self.machine.must(&all, ASK)
     }
 
+    /// What `check` says, whatever comes of it.
+    pub(crate) fn checked(&self) -> Outcome<String> {
+        let (binary, config) = (self.binary.to_string_lossy(), self.config.to_string_lossy());
+        let output = self.machine.run(&[&*binary, "check", "--config", &*config], ASK)?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// The whole status.
     pub(crate) fn status(&self) -> Outcome<Value> {
         let text = self.verb(&["status", "--json"])?;

@@ -1,6 +1,6 @@
 //! Nodes that misbehave: commands, disks, clocks, versions and certificates.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -64,13 +64,28 @@ pub(super) fn start_lies(site: &mut Site) -> Outcome {
     never_starts(site, Spoiled::Lie)
 }
 
-/// Main cannot stop when it has to: it is silent all the same.
+/// Whether a node's WebSocket for phones takes connections.
+fn takes_websockets(site: &Site, node: Host) -> Outcome<bool> {
+    const WEBSOCKET: u16 = 5039;
+    let to = (node.address(), WEBSOCKET).into();
+    let dial = move || TcpStream::connect_timeout(&to, Duration::from_secs(1)).is_ok();
+    site.net().inside(Host::Phone, dial)?.join().map_err(|_| "the phone panicked".to_owned())
+}
+
+/// Main cannot stop when it has to: it is silent all the same, on the port of its WebSocket, too.
 pub(super) fn stop_hangs(site: &mut Site) -> Outcome {
+    let checked = site.watchdog(MAIN)?.checked()?;
+    let listens = checked.lines().find(|line| line.contains("Asterisk listens on"));
+    println!("  check: {}", listens.unwrap_or(&checked));
+    ensure(listens.is_some_and(|line| line.contains("5039 (WebSocket")), || format!("not asked: {checked}"))?;
+    ensure(!checked.contains("leaves ports"), || checked.clone())?;
+    ensure(takes_websockets(site, MAIN)?, || "Main's WebSocket takes nobody while it serves".to_owned())?;
     site.asterisk(MAIN).spoil(Spoiled::HangStop)?;
     let since = Instant::now();
     site.net().fault(Fault::Cut(MAIN, STANDBY))?;
     site.net().fault(Fault::Cut(MAIN, Host::Edge))?;
     phases(site, STANDBY, since, Duration::from_secs(30))?;
+    ensure(!takes_websockets(site, MAIN)?, || "Main's WebSocket takes phones, and it is fenced".to_owned())?;
     println!("  seen: {}", site.watch().story(since));
     site.asterisk(MAIN).mend();
     site.net().heal()?;

@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::{Exit, Options, WATCHDOG};
 use crate::config::{CommandSpec, Config, Fence, Role, Services, SipProbe, Warning, XivoConfig};
 use crate::control::api::StatusView;
+use crate::drive::specs;
 use crate::hands::pulse::patient;
 use crate::rival::{self, Rival};
 use crate::times::{Compared, Told, compare};
@@ -28,6 +29,8 @@ pub(super) struct Found {
     bounds: Vec<Bound>,
     /// What may surprise.
     warnings: Vec<Warning>,
+    /// Where Asterisk listens, in a sentence, or why that is not known; nothing where there is no fence of ports.
+    listens: Option<String>,
     /// What stands in the way on this machine.
     troubles: Vec<String>,
     /// How the times differ from those of the other voters, as far as the watchdog that runs here heard them.
@@ -114,9 +117,11 @@ fn json(value: &impl Serialize) -> String {
 pub(super) fn look(config: &Config, warnings: Vec<Warning>, path: &std::ffi::OsStr) -> Found {
     let mut troubles = Vec::new();
     identity(config, &mut troubles);
+    let mut listens = None;
     let (inequalities, bounds) = match &config.role {
         Role::Xivo(xivo) => {
             services(&xivo.services, path, &mut troubles);
+            listens = ports(xivo, &mut troubles);
             (inequalities(xivo), bounds(xivo))
         }
         Role::Cc(cc) => {
@@ -139,7 +144,27 @@ pub(super) fn look(config: &Config, warnings: Vec<Warning>, path: &std::ffi::OsS
     {
         troubles.push(trouble);
     }
-    Found { inequalities, bounds, warnings, troubles, times: Vec::new() }
+    Found { inequalities, bounds, warnings, listens, troubles, times: Vec::new() }
+}
+
+/// Asks the node's Asterisk where it listens, and compares that with the fence.
+fn ports(xivo: &XivoConfig, troubles: &mut Vec<String>) -> Option<String> {
+    if xivo.fence != Fence::Nft {
+        return None;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let asked = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
+        runtime.block_on(specs::asterisk(&xivo.asterisk).ports()).map_err(|error| error.to_string())
+    });
+    Some(match asked {
+        Ok(ports) => {
+            troubles.extend(ports.beyond(&xivo.sip.ports).map(|open| format!("sip.ports: {open}")));
+            format!("Asterisk listens on, or registers at, {}.", ports.sentence())
+        }
+        Err(why) => {
+            format!("Where Asterisk listens is not known, as it could not be asked; check again where it runs ({why}).")
+        }
+    })
 }
 
 fn identity(config: &Config, troubles: &mut Vec<String>) {
@@ -252,6 +277,7 @@ fn in_words(config: &Config, found: &Found) -> String {
     }
     if let Role::Xivo(xivo) = &config.role {
         lines.push(format!("\n{}", fence(xivo)));
+        lines.extend(found.listens.clone());
         if xivo.witness.is_none() {
             lines.push(
                 "No witness: this node is unguarded whenever its peer is silent; a cut can make two Actives.".into(),
@@ -272,7 +298,8 @@ fn fence(xivo: &XivoConfig) -> String {
     let stop = Span(xivo.services.stop.time_limit);
     match &xivo.fence {
         Fence::Nft => format!(
-            "fence: nft. The kernel lets phones in for one lease at a time: even a frozen watchdog serves {} at most.",
+            "fence: nft, ports {}. The kernel lets phones in for one lease at a time: even a frozen watchdog serves {} at most.",
+            xivo.sip.ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
             Span(timing.lease + timing.pause)
         ),
         Fence::None => format!(

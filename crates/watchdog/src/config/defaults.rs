@@ -11,7 +11,7 @@ pub(super) const STATE: &str = "/var/lib/bascule";
 pub(super) const CONTROL: &str = "/run/bascule/watchdog.sock";
 pub(super) const METRICS: &str = "127.0.0.1:9603";
 pub(super) const RIVAL: &str = "/etc/cron.d/xivo-ha-slave";
-pub(super) const SIP_PORTS: [u16; 2] = [5060, 5061];
+pub(super) const SIP_PORTS: [u16; 3] = [5060, 5061, 5039];
 pub(super) const SIP_PORT: u16 = 5060;
 /// An Asterisk that is well answers within milliseconds.
 pub(super) const SIP_TIME_LIMIT: Duration = Duration::from_millis(500);

@@ -30,6 +30,7 @@ pub(super) struct Alarms {
     start: Option<FailingStart>,
     conflict: Option<String>,
     replication: Option<String>,
+    unfenced: Option<String>,
     alone: Option<String>,
     guard: Option<String>,
     times: Option<String>,
@@ -152,6 +153,11 @@ impl Alarms {
         replace(&mut self.conflict, sentence)
     }
 
+    /// Asterisk listens where the fence does not reach.
+    pub(super) fn unfenced(&mut self, sentence: Option<String>) -> bool {
+        replace(&mut self.unfenced, sentence)
+    }
+
     pub(super) fn replication(&mut self, sentence: Option<String>) {
         self.replication = sentence.map(|now| self.replication.take().unwrap_or(now));
     }
@@ -188,7 +194,7 @@ impl Alarms {
         });
         let texts = [&self.namesake, &self.alone, &self.guard, &self.disk, &self.fence, &self.rival, &self.unfit];
         let texts = texts.into_iter().chain([&self.conflict, &self.stop, &self.times, &self.version]);
-        let texts = texts.chain([&self.slow_disk, &self.relapses, &self.replication]);
+        let texts = texts.chain([&self.unread, &self.unfenced, &self.slow_disk, &self.relapses, &self.replication]);
         let start = self.start.as_ref().map(|failing| &failing.sentence);
         let texts = start.into_iter().chain(texts.into_iter().flatten()).cloned();
         let removed = self.fence_removed.is_some_and(|(at, _)| now.since(at) < FENCE_REMOVED);

@@ -12,8 +12,9 @@ mod replication;
 mod reporter;
 mod serving;
 mod show;
-mod specs;
+pub(crate) mod specs;
 mod start;
+mod unfenced;
 mod voters;
 mod xivo;
 

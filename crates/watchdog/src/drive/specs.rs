@@ -93,7 +93,7 @@ pub(super) fn ready(ready: &Ready) -> Result<Arc<Check>, ReadyError> {
     Ok(Arc::new(Check::new(ready.address, ready.time_limit, Kind::Http(question))))
 }
 
-pub(super) fn asterisk(asterisk: &config::Asterisk) -> Asterisk {
+pub(crate) fn asterisk(asterisk: &config::Asterisk) -> Asterisk {
     Asterisk::new(AsteriskSpec { command: asterisk.command.clone(), time_limit: ASTERISK_LIMIT })
 }
 

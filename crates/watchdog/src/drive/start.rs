@@ -13,9 +13,10 @@ use super::reporter;
 use super::serving::Serving;
 use super::show::{self, Doings, Line, Shown, Who, note};
 use super::specs::{self, ReadyError};
+use super::unfenced;
 use super::voters::Voters;
 use super::xivo::{Xivo, show::fence_state};
-use crate::config::{CcConfig, Config, MdsConfig, Role, XivoConfig};
+use crate::config::{self, CcConfig, Config, MdsConfig, Role, XivoConfig};
 use crate::control::api::Order;
 use crate::control::{Control, ORDERS, Operators};
 use crate::hands::clock;
@@ -272,6 +273,8 @@ impl Base {
             Registrations::start(specs::asterisk(&xivo.asterisk), names.collect(), settings.retry, settings.retry_limit)
         });
         let replication = xivo.replication.as_ref();
+        let unfenced = (xivo.fence == config::Fence::Nft)
+            .then(|| unfenced::watch(specs::asterisk(&xivo.asterisk), xivo.sip.ports.clone()));
         let mut node = Xivo {
             who: self.who,
             settings,
@@ -320,6 +323,7 @@ impl Base {
             window: xivo.window,
             in_window: None,
             registrations,
+            unfenced,
             replication: replication.map(|own| Replication::start(own.hold.clone(), own.resume.clone())),
             rival: config.rival.clone(),
             watched,

@@ -110,6 +110,8 @@ pub(super) struct Xivo {
     pub(super) in_window: Option<duty::Window>,
     pub(super) registrations: Option<Registrations>,
     pub(super) replication: Option<Replication>,
+    /// Where Asterisk listens beyond the fence, in a sentence.
+    pub(super) unfenced: Option<watch::Receiver<Option<String>>>,
     pub(super) rival: Option<PathBuf>,
 
     pub(super) watched: watch::Sender<Watched>,

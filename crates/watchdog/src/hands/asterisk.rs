@@ -1,9 +1,12 @@
-//! Asterisk's command line: registers this node with media servers, and tells who is registered with one.
+//! Asterisk's command line: registers this node with media servers, tells who is registered with one, and where it listens.
 //!
 //! Its exit code says only whether Asterisk could be reached: everything else is read from what it prints. The tables
 //! are those of Asterisk 13 to 22.
 
+mod ports;
 mod table;
+
+pub use self::ports::{Port, Ports};
 
 use super::command::{CommandSpec, Ran, Run};
 use super::line::one_line;
@@ -30,6 +33,8 @@ pub struct Registration {
     pub name: String,
     /// Whether the name is longer than what is shown of it.
     pub cut: bool,
+    /// The server's port, if it is written and shown.
+    pub port: Option<u16>,
     /// How it is.
     pub state: RegistrationState,
 }
@@ -148,6 +153,26 @@ impl Asterisk {
     pub async fn contacts(&self) -> Result<Vec<Contact>, AsteriskError> {
         const ASKED: &str = "pjsip show contacts";
         table::contacts(&self.ask(ASKED).await?).map_err(|said| unreadable(ASKED, said))
+    }
+
+    /// Returns where phones and trunks reach this Asterisk, and the ports at which it reaches others.
+    ///
+    /// # Errors
+    /// Returns [`AsteriskError`] if Asterisk could not be asked. What it has no module for is not asked.
+    pub async fn ports(&self) -> Result<Ports, AsteriskError> {
+        let mut ports = Ports::default();
+        let mut failed = None;
+        for (asked, read) in ports::ASKED {
+            match self.ask(asked).await {
+                Ok(text) => ports.extend(read(&text)),
+                Err(AsteriskError::Command { said, .. }) if said.starts_with("No such command") => {}
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(ports),
+        }
     }
 
     async fn send(&self, what: &str, name: &str) -> Result<(), AsteriskError> {

@@ -255,7 +255,7 @@ fn sip(written: Option<SipFile>, listen: Option<SocketAddr>, findings: &mut Find
         findings.error(
             &at.key("ports"),
             "a port from 1 to 65535 is wanted",
-            "write the ports phones use, such as [5060, 5061]",
+            "write the ports phones use, such as [5060, 5061, 5039]",
         );
     }
     let check = match check {

@@ -159,6 +159,12 @@ impl Xivo {
             self.queue.push_back(Event::Window(window).into());
         }
         self.disk_trouble();
+        let unfenced = self.unfenced.as_ref().and_then(|seen| seen.borrow().clone());
+        if self.alarms.unfenced(unfenced.clone())
+            && let Some(unfenced) = unfenced
+        {
+            self.tell(Kind::Alarm, &unfenced);
+        }
         let rival = self.rival.as_deref().and_then(crate::rival::present);
         if self.alarms.rival(rival.clone())
             && let Some(rival) = rival

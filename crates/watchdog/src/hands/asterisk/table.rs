@@ -75,7 +75,8 @@ fn registration(row: &str) -> Option<Registration> {
         word => RegistrationState::Other(one_line(word)),
     };
     let name = first.split_once('/').map(|(name, _)| name);
-    Some(Registration { name: name.unwrap_or(first).to_owned(), cut: name.is_none(), state })
+    let port = first.split_once('/').and_then(|(_, uri)| port(uri));
+    Some(Registration { name: name.unwrap_or(first).to_owned(), cut: name.is_none(), port, state })
 }
 
 /// Reads `xivo/sip:xivo@10.0.0.11:5060   eee753d82b Avail   0.539`; older versions print no hash.
@@ -99,6 +100,16 @@ fn address(uri: &str, whole: bool) -> Option<IpAddr> {
         None if whole => rest.parse().ok(),
         None => None,
     }
+}
+
+/// Returns the port in a URI, if it is written.
+fn port(uri: &str) -> Option<u16> {
+    let rest = uri.strip_prefix("sip:").or_else(|| uri.strip_prefix("sips:"))?;
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
+    let rest = rest.split([';', '?', '>']).next()?;
+    // Behind an IPv6 address's bracket.
+    let rest = rest.rsplit_once(']').map_or(rest, |(_, rest)| rest);
+    rest.rsplit_once(':')?.1.parse().ok()
 }
 
 /// Returns the width of a column, from its heading `<Name......>`.

@@ -156,3 +156,53 @@ async fn only_plain_names_are_sent() {
         Asterisk::new(AsteriskSpec { command: vec!["asterisk".into(), "-C".into(), "/x".into()], time_limit: LIMIT });
     assert_eq!(words.unregistering("mds1").to_string(), "asterisk -C /x -rx pjsip send unregister mds1");
 }
+
+const TRANSPORTS: &str = "
+Transport:  <TransportId........>  <Type>  <cos>  <tos>  <BindAddress....................>
+==========================================================================================
+
+Transport:  own                       udp      0      0  127.0.0.1:5999
+Transport:  transport-tcp             tcp      0      0  [::]:5160
+Transport:  transport-udp             udp      0      0  0.0.0.0:5060
+Transport:  transport-wss             wss      0      0  0.0.0.0:5060
+
+Objects found: 4
+";
+const HTTP: &str = "HTTP Server Status:
+Prefix: 
+Server: Asterisk/16.28.0~dfsg-0+deb11u4
+Server Enabled and Bound to 0.0.0.0:5039
+
+HTTPS Server Enabled and Bound to [::]:8089
+
+Enabled URI's:
+/httpstatus => Asterisk HTTP General Status
+/ws => Asterisk HTTP WebSocket
+";
+const CHAN_SIP: &str = "
+
+Global Settings:
+----------------
+  UDP Bindaddress:        0.0.0.0:5070
+  TCP SIP Bindaddress:    Disabled
+  TLS SIP Bindaddress:    10.0.0.11:5071
+";
+
+#[test]
+fn where_asterisk_listens_is_read_and_what_is_its_hosts_alone_left_out() {
+    let numbers = |ports: Vec<Port>| ports.into_iter().map(|(port, _)| port).collect::<Vec<_>>();
+    assert_eq!(numbers(ports::transports(TRANSPORTS)), [5160, 5060]);
+    assert_eq!(numbers(ports::websocket(HTTP)), [5039, 8089]);
+    assert!(ports::websocket(&HTTP.replace("/ws => Asterisk HTTP WebSocket", "")).is_empty(), "no phones there");
+    assert!(ports::websocket("HTTP Server Status:\nServer Disabled\n").is_empty());
+    assert_eq!(numbers(ports::chan_sip(CHAN_SIP)), [5070, 5071]);
+    let ported: Vec<_> = registrations(REGISTRATIONS_13).unwrap().into_iter().map(|found| found.port).collect();
+    assert_eq!(ported, [None, Some(5062)]);
+    let mut all = Ports::default();
+    all.extend(ports::transports(TRANSPORTS));
+    all.extend(ports::websocket(HTTP));
+    let said = all.beyond(&[5060, 5061, 8089]).unwrap();
+    assert!(said.contains("5039 (WebSocket, http.conf), 5160 (tcp, transport transport-tcp)"), "{said}");
+    assert!(said.contains("ports: [5060, 5061, 8089, 5039, 5160]"), "{said}");
+    assert_eq!(all.beyond(&[5060, 5039, 5160, 8089]), None);
+}

@@ -254,7 +254,7 @@ impl Nft {
         }
         script += &flushed("sip");
         script += &added("sip", self.spec.ports.iter().map(ToString::to_string));
-        for (chain, interface, address, ends) in CHAINS {
+        for (chain, interface, address) in CHAINS {
             let _ = writeln!(
                 script,
                 "add chain inet {TABLE} {chain} {{ type filter hook {chain} priority -150; policy accept; }}\n\
@@ -263,7 +263,7 @@ impl Nft {
                  add rule inet {TABLE} {chain} ip {address} @partners4 accept\n\
                  add rule inet {TABLE} {chain} ip6 {address} @partners6 accept"
             );
-            for (protocol, end) in protocols(ends) {
+            for (protocol, end) in RULES {
                 let _ = writeln!(
                     script,
                     "add rule inet {TABLE} {chain} {protocol} {end} @sip {protocol} {end} != @permitted drop"
@@ -276,13 +276,13 @@ impl Nft {
     fn hard_table(&self) -> String {
         let ports = self.spec.ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let mut script = format!("add table inet {HARD_TABLE}\n");
-        for (chain, interface, _, ends) in CHAINS {
+        for (chain, interface, _) in CHAINS {
             let _ = writeln!(
                 script,
                 "add chain inet {HARD_TABLE} {chain} {{ type filter hook {chain} priority -160; policy accept; }}\n\
                  add rule inet {HARD_TABLE} {chain} {interface} lo accept"
             );
-            for (protocol, end) in protocols(ends) {
+            for (protocol, end) in RULES {
                 let _ = writeln!(script, "add rule inet {HARD_TABLE} {chain} {protocol} {end} {{ {ports} }} drop");
             }
         }
@@ -359,19 +359,16 @@ impl Nft {
     }
 }
 
-/// Of each chain: its name and hook, its interface, the far end's address, and the ports that may be SIP. A node sends
-/// from its own ports, and to those of others.
-const CHAINS: [(&str, &str, &str, &[&str]); 2] =
-    [("input", "iif", "saddr", &["dport"]), ("output", "oif", "daddr", &["sport", "dport"])];
+/// Of each chain: its name and hook, its interface, and the far end's address. A node is asked at its own ports, and asks at
+/// those of others: over a connection that it made itself, a trunk's calls come in from there.
+const CHAINS: [(&str, &str, &str); 2] = [("input", "iif", "saddr"), ("output", "oif", "daddr")];
 
-fn protocols<'a>(ends: &'a [&'a str]) -> impl Iterator<Item = (&'static str, &'a str)> {
-    ends.iter().flat_map(|end| ["udp", "tcp"].map(|protocol| (protocol, *end)))
-}
+/// Both ends of a packet may be SIP's, by either protocol.
+const RULES: [(&str, &str); 4] = [("udp", "sport"), ("tcp", "sport"), ("udp", "dport"), ("tcp", "dport")];
 
-/// Returns the number of rules that a chain of a table must have.
-pub(super) fn rules(table: &str, chain: &str) -> usize {
-    let ends = CHAINS.iter().find(|(name, ..)| *name == chain).map_or(0, |(.., ends)| ends.len());
-    ends * 2 + if table == TABLE { 3 } else { 1 }
+/// Returns the number of rules that each chain of a table must have.
+pub(super) fn rules(table: &str) -> usize {
+    RULES.len() + if table == TABLE { 3 } else { 1 }
 }
 
 fn flushed(set: &str) -> String {

@@ -196,6 +196,29 @@ fn tcp_is_fenced_as_well_even_a_connection_that_stands() {
 }
 
 #[test]
+fn a_connection_that_the_node_made_to_a_trunk_is_fenced_both_ways() {
+    let Some(cable) = Cable::new() else { return };
+    let fence = nft();
+    cable.node.run(async || {
+        fence.install(Install::Closed).await.unwrap();
+        fence.permit(Permit::Unlimited).await.unwrap();
+    });
+    let trunk = cable.phone.inside(|| TcpListener::bind((PHONE, 5060)).unwrap());
+    let mut node = cable.node.inside(|| TcpStream::connect((PHONE, 5060)).unwrap());
+    let (mut trunk, _) = trunk.accept().unwrap();
+    use std::io::{Read, Write};
+    trunk.write_all(b"INVITE").unwrap();
+    node.read_exact(&mut [0; 6]).unwrap();
+    cable.node.run(async || fence.close(Partners::Closed).await.unwrap());
+    trunk.write_all(b"INVITE").unwrap();
+    node.write_all(b"BYE").unwrap();
+    for end in [&mut node, &mut trunk] {
+        end.set_read_timeout(Some(SILENCE)).unwrap();
+        assert!(end.read(&mut [0; 64]).is_err());
+    }
+}
+
+#[test]
 fn a_watchdog_that_takes_over_keeps_what_is_permitted() {
     let Some(cable) = Cable::new() else { return };
     let (first, second) = (nft(), nft());
