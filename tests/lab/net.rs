@@ -161,6 +161,33 @@ impl Net {
         self.nft(&fault.rules().iter().map(|rule| format!("add rule bridge lab faults {rule}\n")).collect::<String>())
     }
 
+    /// Somebody on the way forgets every TCP connection that the machine has, and drops what belongs to one without a word. New
+    /// ones pass. Returns how many there were.
+    pub(crate) fn forget(&self, host: Host) -> Outcome<usize> {
+        let listed = Command::new("ip")
+            .args(["netns", "exec", &self.namespace(host), "ss", "-Htn4", "state", "established"])
+            .output()
+            .map_err(because("ss"))?;
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let mut rules = Vec::new();
+        for line in listed.lines() {
+            let ends: Vec<_> = line.split_whitespace().skip(2).filter_map(|end| end.split_once(':')).collect();
+            let [(own, own_port), (other, other_port)] = ends[..] else { continue };
+            if own == other {
+                continue;
+            }
+            for (from, from_port, to, to_port) in
+                [(own, own_port, other, other_port), (other, other_port, own, own_port)]
+            {
+                rules.push(format!(
+                    "add rule bridge lab faults ip saddr {from} ip daddr {to} tcp sport {from_port} tcp dport {to_port} drop\n"
+                ));
+            }
+        }
+        self.nft(&rules.concat())?;
+        Ok(rules.len() / 2)
+    }
+
     /// Puts an end to all faults.
     pub(crate) fn heal(&self) -> Outcome {
         self.nft("flush chain bridge lab faults\n")?;

@@ -3,6 +3,9 @@
 //! Where an answer is worth nothing when it is late, a link has several lanes, each a connection of its own: they take
 //! turns, and a vote that one has not answered at once is asked on the next as well. On a wire that loses a third of all
 //! packets one connection stands still for seconds every minute; several hardly ever do so together.
+//!
+//! A NAT or a firewall that forgot a connection drops its packets without a word, and mostly those of all lanes at once.
+//! So a lane on which nothing comes back dials afresh beside the old connection, and goes on with whichever speaks first.
 
 use crate::frames::{self, Connection};
 use crate::identity::{Expected, Keyring};
@@ -11,16 +14,18 @@ use failover::lease;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{SinkExt, StreamExt};
 use rustls::pki_types::ServerName;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU8;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 
@@ -32,6 +37,9 @@ const CALLS: usize = 32;
 pub struct Limits {
     /// For the dial and the handshake together.
     pub dial: Duration,
+    /// A connection on which a call has been unanswered for so long may be forgotten by somebody on the way: another one is
+    /// dialled beside it. For a watch it includes the time the other end holds it.
+    pub patience: Duration,
     /// A connection on which a call has been unanswered for so long is given up. For a watch it includes the time the other
     /// end holds it.
     pub silence: Duration,
@@ -158,6 +166,20 @@ fn is_asked_twice(ask: &Ask) -> bool {
     matches!(ask, Ask::Vote(request) if request.ask != lease::Ask::Release)
 }
 
+/// Whether the other end may get it twice, as nobody knows whether it did once. A release may not, for the same reason.
+fn may_be_asked_again(ask: &Ask) -> bool {
+    !matches!(ask, Ask::Vote(request) if request.ask == lease::Ask::Release)
+}
+
+fn give_up(call: Waiting, why: &str) {
+    let _ = call.answer.send(Err(LinkError::Down(why.to_owned())));
+}
+
+/// Waits for a dial under way; for ever if there is none.
+async fn ended<F: Future>(dial: &mut Option<Pin<Box<F>>>) -> Option<F::Output> {
+    Some(dial.as_mut()?.as_mut().await)
+}
+
 impl Lane {
     async fn ask(&self, ask: Ask) -> Result<Told, LinkError> {
         let (answer, told) = oneshot::channel();
@@ -180,7 +202,7 @@ struct Line {
 impl Line {
     async fn run(mut self) {
         while let Some(first) = self.queue.recv().await {
-            let why = match timeout(self.limits.dial, self.dial()).await {
+            let why = match self.dial().await {
                 Ok(Ok(connection)) => {
                     self.state.send_replace(State::Up);
                     match self.carry(connection, first).await {
@@ -209,41 +231,52 @@ impl Line {
         }
     }
 
-    async fn dial(&self) -> io::Result<Connection> {
-        #[cfg(feature = "played")]
-        if let Some(net) = crate::played::net() {
-            return Ok(frames::framed(net.dial(self.address).await?));
-        }
-        let config = self.keyring.current().client(self.expected).map_err(io::Error::other)?;
-        let stream = TcpStream::connect(self.address).await?;
-        frames::tune(&stream)?;
-        // The verifier goes by role; the name is of no meaning.
-        let name = ServerName::IpAddress(self.address.ip().into());
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-        if stream.get_ref().1.alpn_protocol() != Some(VERSION.as_bytes()) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not speak the nodes' protocol"));
-        }
-        Ok(frames::framed(stream))
+    /// Dials, within the limit.
+    fn dial(&self) -> impl Future<Output = Result<io::Result<Connection>, Elapsed>> + Send + use<> {
+        let (address, expected, keyring) = (self.address, self.expected, Arc::clone(&self.keyring));
+        timeout(self.limits.dial, async move {
+            #[cfg(feature = "played")]
+            if let Some(net) = crate::played::net() {
+                return Ok(frames::framed(net.dial(address).await?));
+            }
+            let config = keyring.current().client(expected).map_err(io::Error::other)?;
+            let stream = TcpStream::connect(address).await?;
+            frames::tune(&stream)?;
+            // The verifier goes by role; the name is of no meaning.
+            let name = ServerName::IpAddress(address.ip().into());
+            let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+            if stream.get_ref().1.alpn_protocol() != Some(VERSION.as_bytes()) {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not speak the nodes' protocol"));
+            }
+            Ok(frames::framed(stream))
+        })
     }
 
     /// Carries calls until the connection fails, and says why; nothing when nobody can call any more.
     async fn carry(&mut self, mut connection: Connection, first: Waiting) -> Option<String> {
         let mut open: BTreeMap<u64, (Instant, Waiting)> = BTreeMap::new();
-        let mut todo = Some(first);
+        let mut todo = VecDeque::from([first]);
+        // The connection that is dialled beside this one, and when one was last begun, or this one last spoke.
+        let mut fresh: Option<Pin<Box<_>>> = None;
+        let mut doubted = Instant::now();
         let why = loop {
-            if let Some(call) = todo.take()
-                && let Err(error) = self.send(&mut connection, call, &mut open).await
-            {
-                break self.explain(&error);
+            if let Some(call) = todo.pop_front() {
+                if let Err(error) = self.send(&mut connection, call, &mut open).await {
+                    break self.explain(&error);
+                }
+                continue;
             }
             // Ids grow with time: the first is the oldest.
-            let oldest = open.first_key_value().map(|(_, (since, _))| *since + self.limits.silence);
+            let oldest = open.first_key_value().map(|(_, (since, _))| *since);
+            let doubtful = oldest.filter(|_| fresh.is_none()).map(|since| since.max(doubted) + self.limits.patience);
+            let oldest = oldest.map(|since| since + self.limits.silence);
             tokio::select! {
                 // What was answered while this process stood still is no silence.
                 biased;
                 frame = connection.next() => match frame {
                     Some(Ok(frame)) => match frames::read::<Reply>(&frame) {
                         Ok(Reply { id, answer }) => {
+                            (fresh, doubted) = (None, Instant::now());
                             if let Some((_, call)) = open.remove(&id) {
                                 let _ = call.answer.send(Ok(answer));
                             }
@@ -254,16 +287,32 @@ impl Line {
                     None => break format!("{} closed the connection", self.address),
                 },
                 call = self.queue.recv() => match call {
-                    Some(call) => todo = Some(call),
+                    Some(call) => todo.push_back(call),
                     None => return None,
                 },
+                Some(dialled) = ended(&mut fresh) => {
+                    fresh = None;
+                    if let Ok(Ok(another)) = dialled {
+                        connection = another;
+                        for (_, (_, call)) in std::mem::take(&mut open) {
+                            match may_be_asked_again(&call.ask) {
+                                true => todo.push_back(call),
+                                false => give_up(call, "the connection had to be dialled afresh"),
+                            }
+                        }
+                    }
+                }
+                () = sleep_until(doubtful.unwrap_or_else(Instant::now)), if doubtful.is_some() => {
+                    doubted = Instant::now();
+                    fresh = Some(Box::pin(self.dial()));
+                }
                 () = sleep_until(oldest.unwrap_or_else(Instant::now)), if oldest.is_some() => {
                     break format!("{} has not answered for {:?}", self.address, self.limits.silence);
                 }
             }
         };
-        for (_, call) in open.into_values() {
-            let _ = call.answer.send(Err(LinkError::Down(why.clone())));
+        for call in open.into_values().map(|(_, call)| call).chain(todo) {
+            give_up(call, &why);
         }
         Some(why)
     }

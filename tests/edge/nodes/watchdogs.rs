@@ -20,8 +20,12 @@ use crate::site::{Site, free_ports};
 
 /// Played nodes report five times as often as real ones.
 const HEARTBEAT: Duration = Duration::from_millis(100);
-const LIMITS: Limits =
-    Limits { dial: Duration::from_secs(5), silence: Duration::from_secs(5), lanes: std::num::NonZeroU8::MIN };
+const LIMITS: Limits = Limits {
+    dial: Duration::from_secs(5),
+    patience: Duration::from_secs(5),
+    silence: Duration::from_secs(5),
+    lanes: std::num::NonZeroU8::MIN,
+};
 
 /// A site with a door for nodes.
 pub struct Watched {

@@ -27,6 +27,19 @@ pub(super) fn main_serves_on(site: &Site, since: Instant, time: Duration) -> Out
     ensure(lost == 0, || format!("users lose requests: {}", site.user.story(since)))
 }
 
+/// A firewall forgets all connections of Main, over and over: new ones are dialled well within the lease.
+pub(super) fn forgotten(site: &mut Site) -> Outcome {
+    for _ in 0..3 {
+        let since = Instant::now();
+        let count = site.net().forget(MAIN)?;
+        ensure(count >= 6, || format!("Main has {count} connections only"))?;
+        main_serves_on(site, since, Duration::from_secs(4))?;
+        println!("  {count} connections were forgotten");
+    }
+    site.watchdog(MAIN)?.says("duty", "guarded")?;
+    site.net().heal()
+}
+
 fn main_serves_through(site: &mut Site, faults: &[Fault]) -> Outcome {
     let since = Instant::now();
     faults.iter().try_for_each(|fault| site.net().fault(*fault))?;

@@ -101,6 +101,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     on_site("main-mute", "nobody who votes hears Main, Main hears all", cuts::main_mute),
     on_site("main-deaf", "Main hears nobody who votes, all hear Main", cuts::main_deaf),
+    on_site(
+        "forgotten",
+        "a firewall forgets all of Main's connections, new ones pass: Main serves on",
+        cuts::forgotten,
+    ),
     on_site("loss", "Main's link loses 30 % for a minute: Main serves on", cuts::loss),
     on_site("edge-then-main", "the Edge dies, both nodes agree on it, then Main dies", cuts::edge_then_main),
     on_site("edge-and-main", "the Edge and Main die together: Standby stays silent and alarms", cuts::edge_and_main),

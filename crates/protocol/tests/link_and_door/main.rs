@@ -24,8 +24,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
-const LIMITS: Limits =
-    Limits { dial: Duration::from_secs(2), silence: Duration::from_millis(600), lanes: NonZeroU8::MIN };
+/// Where a fresh connection is not what is tested.
+const NEVER: Duration = Duration::from_secs(600);
+
+const LIMITS: Limits = Limits {
+    dial: Duration::from_secs(2),
+    patience: NEVER,
+    silence: Duration::from_millis(600),
+    lanes: NonZeroU8::MIN,
+};
 
 struct Site {
     dir: TempDir,

@@ -241,7 +241,9 @@ impl Base {
         let felt = pulse.felt();
 
         // A connection is given up when no lease could come of it any more.
-        let limits = Limits { dial: timing.lease / 2, silence: timing.lease, lanes: LANES };
+        // One lost request ends no lease, so a fresh one is dialled as soon as one may be lost.
+        let patience = timing.request_limit;
+        let limits = Limits { dial: timing.lease / 2, patience, silence: timing.lease, lanes: LANES };
         let peer = self.line(xivo.peer, Expected::Xivo(settings.side.other()), limits);
         let witness = xivo.witness.map(|address| self.line(address, Expected::Edge, limits));
         let lines = PerElector { peer: Some(peer), witness: witness.clone() };
@@ -358,7 +360,12 @@ impl Base {
         let (worker, done) = services.work();
         let pulse = Pulse::start(specs::pulse(&cc.services, probe, POLICY));
         let felt = pulse.felt();
-        let limits = Limits { dial: cc.heartbeat, silence: WATCH_HOLD + cc.heartbeat * 2, lanes: NonZeroU8::MIN };
+        let limits = Limits {
+            dial: cc.heartbeat,
+            patience: WATCH_HOLD + cc.heartbeat,
+            silence: WATCH_HOLD + cc.heartbeat * 2,
+            lanes: NonZeroU8::MIN,
+        };
         let line = self.line(cc.xivo, Expected::Xivo(cc.side), limits);
         let (heard, xivo) = mpsc::channel(4);
         host::spawn(watch_xivo(line.link.clone(), heard));
@@ -391,7 +398,12 @@ impl Base {
     }
 
     async fn mds(self, config: &MdsConfig, control: impl Operators) -> Result<(), RunError> {
-        let limits = Limits { dial: config.heartbeat, silence: config.heartbeat * 4, lanes: NonZeroU8::MIN };
+        let limits = Limits {
+            dial: config.heartbeat,
+            patience: config.heartbeat * 2,
+            silence: config.heartbeat * 4,
+            lanes: NonZeroU8::MIN,
+        };
         let edge = config.edge.map(|address| self.line(address, Expected::Edge, limits));
         let doings = Doings::new(Status::Active, "the watchdog began");
         let shown = self.show(&doings, edge, config.heartbeat, None, control, None);
