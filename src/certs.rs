@@ -1,12 +1,12 @@
 //! `bascule certs`: the site's own authority and the certificates by which its nodes, Edges and operators know each other.
-//! The authority's key stays where it was made; nothing is ever overwritten.
+//! The authority's key stays where it was made; nothing but a certificate that is renewed is ever overwritten.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
 use failover::Side;
-use protocol::identity::{CA, CHAIN, Identity, IdentityError};
+use protocol::identity::{CA, CHAIN, GRACE_DAYS, Identity, IdentityError};
 use protocol::issue::{AUTHORITY_DAYS, Authority, CA_KEY, IssueError, Validity};
 use protocol::who::{NAME_BYTES, Who, is_name};
 use protocol::wire::Role;
@@ -53,6 +53,18 @@ pub enum CertsVerb {
         #[command(flatten)]
         how: Issue,
     },
+    /// Make the certificates of identities anew, where they are, expired or not: same role, side, name and key.
+    Renew {
+        /// Directories of identities; chain.pem is all that is read and replaced there.
+        #[arg(required = true, value_name = "IDENTITY")]
+        dirs: Vec<PathBuf>,
+        /// The authority's directory.
+        #[arg(long, value_name = "DIR", default_value = AUTHORITY)]
+        ca: PathBuf,
+        /// For how long they are valid.
+        #[command(flatten)]
+        valid: Valid,
+    },
     /// Say whose an identity is, until when, and whether its files belong together.
     Show {
         /// The directory of an identity, or of an authority.
@@ -73,8 +85,39 @@ pub struct Issue {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// For how long it is valid.
-    #[arg(long, default_value_t = 825, value_parser = clap::value_parser!(u32).range(1..=i64::from(AUTHORITY_DAYS)))]
-    days: u32,
+    #[command(flatten)]
+    valid: Valid,
+}
+
+/// For how long certificates are valid.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Valid {
+    /// For how many days it is valid; else for 825 on Main's XiVO, 795 on Standby's, 765 on the Edge and 676 to 735
+    /// elsewhere, so that those of one day do not end on one day.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(AUTHORITY_DAYS)))]
+    days: Option<u32>,
+}
+
+impl Valid {
+    fn days_of(&self, who: &Who) -> u32 {
+        self.days.unwrap_or_else(|| lifetime(who))
+    }
+}
+
+/// For how many days a certificate is good. The three that vote end a month apart, the spare vote's first: a site that has
+/// forgotten them loses one, and says so, while the other two go on. The rest is spread over two months by its name.
+fn lifetime(who: &Who) -> u32 {
+    const LONGEST: u32 = 825;
+    const APART: u32 = 30;
+    match who {
+        Who::Node { role: Role::Xivo, side: Some(Side::Main), .. } => LONGEST,
+        Who::Node { role: Role::Xivo, .. } => LONGEST - APART,
+        Who::Edge { .. } => LONGEST - 2 * APART,
+        Who::Node { .. } | Who::Operator { .. } => {
+            let mixed = who.uri().bytes().fold(0u32, |mixed, byte| mixed.wrapping_mul(31).wrapping_add(byte.into()));
+            LONGEST - 3 * APART - mixed % (2 * APART)
+        }
+    }
 }
 
 /// Why nothing was made or shown.
@@ -132,6 +175,7 @@ pub fn run(verb: &CertsVerb, as_json: bool) -> Result<String, CertsError> {
         CertsVerb::Node { role, side, how } => issue(&node(*role, *side, &how.name)?, how)?,
         CertsVerb::Edge { how } => issue(&Who::edge(&how.name), how)?,
         CertsVerb::Operator { how } => issue(&Who::Operator { name: how.name.clone() }, how)?,
+        CertsVerb::Renew { dirs, ca, valid } => renew(dirs, ca, valid)?,
         CertsVerb::Show { dir } => show(dir)?,
     };
     Ok(if as_json { told.1.to_string() } else { told.0 })
@@ -149,13 +193,33 @@ fn node(role: Role, on: Option<Side>, name: &str) -> Result<Who, CertsError> {
 }
 
 fn issue(who: &Who, how: &Issue) -> Result<(String, Value), CertsError> {
-    Authority::open(&how.ca)?.issue(who, &how.out, Validity::days(how.days))?;
+    let days = how.valid.days_of(who);
+    Authority::open(&how.ca)?.issue(who, &how.out, Validity::days(days))?;
     let out = how.out.display();
     let sentence = format!(
-        "made the identity of {who} in {out}, good for {} days; copy the directory there, readable by its daemon alone",
-        how.days
+        "made the identity of {who} in {out}, good for {days} days; copy the directory there, readable by its daemon alone"
     );
-    Ok((sentence, json!({ "who": who.uri(), "directory": how.out, "days": how.days })))
+    Ok((sentence, json!({ "who": who.uri(), "directory": how.out, "days": days })))
+}
+
+/// Renews one after the other; the error says which were done before.
+fn renew(dirs: &[PathBuf], ca: &Path, valid: &Valid) -> Result<(String, Value), CertsError> {
+    let authority = Authority::open(ca)?;
+    let (mut sentences, mut renewed) = (Vec::new(), Vec::new());
+    for dir in dirs {
+        let who = match authority.renew(dir, |who| Validity::days(valid.days_of(who))) {
+            Ok(who) => who,
+            Err(error) => {
+                sentences.push(format!("NOT renewed, nor what comes after it: {}", in_words(&error)));
+                return Err(CertsError::Useless(sentences.join("\n")));
+            }
+        };
+        let days = valid.days_of(&who);
+        sentences.push(format!("renewed the certificate of {who} in {}: good for {days} days", dir.display()));
+        renewed.push(json!({ "who": who.uri(), "directory": dir, "days": days }));
+    }
+    sentences.push(format!("copy each {CHAIN} there, over the old one, and reload its daemon; keys stay as they are"));
+    Ok((sentences.join("\n"), json!({ "renewed": renewed })))
 }
 
 fn show(dir: &Path) -> Result<(String, Value), CertsError> {
@@ -170,7 +234,10 @@ fn show(dir: &Path) -> Result<(String, Value), CertsError> {
     let (who, days) = (identity.who(), identity.days_left());
     let until = Time::from(identity.expires());
     if identity.expires() <= SystemTime::now() {
-        return Err(CertsError::Useless(format!("{}: {who}; EXPIRED on {until}: make another", dir.display())));
+        return Err(CertsError::Useless(format!(
+            "{}: {who}; EXPIRED on {until}; daemons take it for {GRACE_DAYS} days from then: bascule certs renew",
+            dir.display()
+        )));
     }
     let sentence = format!(
         "{}: {who} ({}); valid until {until}, {days} days; key and chain belong together, and the chain to {CA}",
@@ -188,7 +255,8 @@ mod tests {
     use super::*;
 
     fn how(dir: &Path, name: &str) -> Issue {
-        Issue { name: name.to_owned(), ca: dir.join("ca"), out: dir.join(name), days: 30 }
+        let valid = Valid { days: Some(30) };
+        Issue { name: name.to_owned(), ca: dir.join("ca"), out: dir.join(name), valid }
     }
 
     #[test]
@@ -239,11 +307,58 @@ mod tests {
     }
 
     #[test]
+    fn certificates_of_one_day_end_on_different_days_those_of_voters_a_month_apart() {
+        let node = |role, side, name| lifetime(&Who::of_side(role, side, name));
+        let voters = [
+            lifetime(&Who::edge("edge")),
+            node(Role::Xivo, Side::Standby, "standby-xivo"),
+            node(Role::Xivo, Side::Main, "main-xivo"),
+        ];
+        assert_eq!(voters, [765, 795, 825]);
+        let others = [
+            node(Role::Cc, Side::Main, "main-cc"),
+            node(Role::Cc, Side::Standby, "standby-cc"),
+            lifetime(&Who::media_server("mds1")),
+            lifetime(&Who::media_server("mds2")),
+        ];
+        assert!(others.iter().all(|days| (676..=735).contains(days)), "{others:?}");
+        let mut sorted = others;
+        sorted.sort_unstable();
+        assert!(sorted.windows(2).all(|two| two[0] < two[1]), "{others:?}");
+    }
+
+    #[test]
+    fn all_identities_of_a_site_are_renewed_by_one_command_and_a_strangers_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let authority = Authority::create(&dir.join("ca"), "lab").unwrap();
+        let dirs = ["edge", "main", "stranger", "late"].map(|name| dir.join(name));
+        for (at, who) in dirs.iter().zip([Who::edge("edge"), Who::of_side(Role::Xivo, Side::Main, "main")]) {
+            authority.issue(&who, at, Validity::ended(90)).unwrap();
+        }
+        let of = |dirs: &[PathBuf]| CertsVerb::Renew {
+            dirs: dirs.to_vec(),
+            ca: dir.join("ca"),
+            valid: Valid { days: None },
+        };
+        let said = run(&of(&dirs[..2]), false).unwrap();
+        assert!(
+            said.contains("765 days") && said.contains("825 days") && said.contains("copy each chain.pem"),
+            "{said}"
+        );
+        assert!(run(&CertsVerb::Show { dir: dirs[1].clone() }, false).unwrap().contains("824 days"));
+        Authority::create(&dir.join("ca2"), "x").unwrap().issue(&Who::edge("e"), &dirs[2], Validity::days(1)).unwrap();
+        let error = run(&of(&dirs), false).unwrap_err().to_string();
+        assert_eq!(error.lines().count(), 3, "{error}");
+        assert!(error.contains("NOT renewed") && error.contains("not issued by this authority"), "{error}");
+    }
+
+    #[test]
     fn an_expired_or_broken_identity_is_told_as_such() {
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::create(&dir.path().join("ca"), "lab").unwrap();
         let old = dir.path().join("old");
-        authority.issue(&Who::edge("edge"), &old, Validity::expired()).unwrap();
+        authority.issue(&Who::edge("edge"), &old, Validity::ended(0)).unwrap();
         let said = run(&CertsVerb::Show { dir: old.clone() }, false).unwrap_err().to_string();
         assert!(said.contains("EXPIRED"), "{said}");
         fs::remove_file(old.join("key.pem")).unwrap();

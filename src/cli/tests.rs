@@ -77,6 +77,7 @@ fn every_verb_of_the_design_is_understood() {
         "certs node --role mds --name mds1 --out /tmp/node",
         "certs edge --name edge --out /tmp/edge",
         "certs operator --name alice --ca /tmp/ca --out /tmp/alice",
+        "certs renew main-xivo standby-xivo edge --ca /tmp/ca",
         "certs show /etc/bascule/node --json",
     ] {
         assert!(parse(line).is_ok(), "{line}");

@@ -6,13 +6,13 @@ use std::time::Duration;
 use failover::health;
 use failover::lease::{Record, Timing};
 use failover::{PerSide, Side};
-use protocol::identity::Keyring;
+use protocol::identity::{Keyring, expiry};
 use protocol::wire::{Guard, NodeReport, Role, Times, Told, Wish};
 
 use super::{Engine, Work};
 use crate::control::api::{Event, NodeStatus, WitnessStatus};
 use crate::control::metrics::{Guarded, NodeLabels, NodeState, NodesMetrics};
-use crate::nodes::{Known, News, Node, Registry, expiry, takeover};
+use crate::nodes::{Known, News, Node, Registry, takeover};
 use crate::witness::{View, Witness};
 
 /// What the engine needs where there is a door for nodes.

@@ -10,4 +10,4 @@ pub mod takeover;
 
 pub use desk::Desk;
 pub use rate::Rate;
-pub use registry::{Known, News, Node, NotTaken, Registry, STALE, expiry};
+pub use registry::{Known, News, Node, NotTaken, Registry, STALE};

@@ -8,6 +8,7 @@ use doors::alike;
 use failover::health::Status;
 use failover::lease::Namesakes;
 use failover::{Instant, PerSide, Side};
+use protocol::identity::expiry;
 use protocol::who::Who;
 use protocol::wire::times::{Voter, differ};
 use protocol::wire::{Chosen, NodeReport, Role, Times};
@@ -30,8 +31,6 @@ const CHOSEN_LATELY: Duration = Duration::from_secs(600);
 const CHANGES: (u32, Duration) = (30, Duration::from_millis(500));
 /// Sentences about a node: more than it has to say in a bad night, and in a week less than the journal keeps.
 const SENTENCES: (u32, Duration) = (60, Duration::from_secs(10));
-/// A certificate's end is said from so many days on.
-const SOON_DAYS: i64 = 30;
 
 /// A node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -323,15 +322,6 @@ fn namesakes(node: &Node) -> String {
         "TWO MACHINES report as {node}, each with its certificate: one is a copy of the other; switch the copy off, and give a \
          machine that is to stay a certificate of its own"
     )
-}
-
-/// What to say of a certificate that expires in so many days.
-pub fn expiry(whose: &str, days: i64) -> Option<String> {
-    match days {
-        SOON_DAYS.. => None,
-        0.. => Some(format!("the certificate of {whose} expires in {days} days")),
-        _ => Some(format!("the certificate of {whose} has expired: its next connection will be refused")),
-    }
 }
 
 fn serves(status: Status) -> bool {

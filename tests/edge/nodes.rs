@@ -140,7 +140,8 @@ fn a_certificate_lets_its_node_ask_for_its_own_side_and_nothing_else() {
     authority.issue(&Watched::xivo(Side::Main), &foreign, Validity::days(1)).unwrap();
     assert!(watched.ask(&watched.dial(foreign), vote()).is_err());
     log("it refuses our certificate");
-    let old = watched.identity(&Who::of_side(Role::Xivo, Side::Main, "old"), Validity::expired());
+    let old =
+        watched.identity(&Who::of_side(Role::Xivo, Side::Main, "old"), Validity::ended(protocol::identity::GRACE_DAYS));
     assert!(watched.ask(&watched.dial(old), vote()).is_err());
     log("its certificate has expired");
     wait_until("all are counted", || {

@@ -53,12 +53,14 @@ impl Nodes {
         let authority = if flaw == Flaw::Foreign { &self.foreign } else { &self.authority };
         let named = if let Flaw::Role(other) = flaw { other } else { host };
         match flaw {
-            // The program makes none that is over.
+            // The program makes none that is over, and one that is not for long is taken.
             Flaw::Expired => {
                 let who = Who::of_side(Role::Xivo, Side::Standby, Host::StandbyXivo.name());
                 ensure(host == Host::StandbyXivo, || format!("an expired certificate for {}", host.name()))?;
                 let authority = Authority::open(authority).map_err(because("the authority"))?;
-                authority.issue(&who, to, Validity::expired()).map_err(because(to.display()))
+                authority
+                    .issue(&who, to, Validity::ended(protocol::identity::GRACE_DAYS))
+                    .map_err(because(to.display()))
             }
             _ => self.certs(&words(named)?, &[("--ca", authority), ("--out", to)]),
         }

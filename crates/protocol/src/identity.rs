@@ -29,6 +29,33 @@ pub const CHAIN: &str = "chain.pem";
 /// The file of the private key.
 pub const KEY: &str = "key.pem";
 
+/// For so many days after its end a certificate of the site's own authority is taken all the same, a person's apart.
+///
+/// Certificates of one site end close to each other. Nodes that were installed together would all be strangers to each
+/// other at the first blip after that day, and nobody would serve, for the sake of a date: whom the authority vouched for
+/// yesterday is not another one today. What is over is shown as loudly as can be for all that time.
+pub const GRACE_DAYS: u32 = 60;
+/// From so many days before its end on a certificate is spoken of.
+pub const SOON_DAYS: i64 = 30;
+
+/// Says what is to be said of a certificate that ends in so many days.
+pub fn expiry(whose: &str, days: i64) -> Option<String> {
+    let remedy = "renew it with `bascule certs renew`";
+    match days {
+        SOON_DAYS.. => None,
+        0.. => Some(format!("the certificate of {whose} expires in {days} days: {remedy}")),
+        _ => {
+            let over = days.saturating_neg();
+            let left = i64::from(GRACE_DAYS) - over;
+            let until = match left {
+                0.. => format!("others take it for {left} days more, and then never again"),
+                _ => "nobody takes it any more".to_owned(),
+            };
+            Some(format!("THE CERTIFICATE OF {whose} EXPIRED {over} days ago: {until}; {remedy}"))
+        }
+    }
+}
+
 /// A longer file is no certificate of ours.
 const FILE_BYTES: u64 = 256 << 10;
 
@@ -157,6 +184,7 @@ fn server(
     let clients = WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), Arc::clone(&provider))
         .build()
         .map_err(|error| rustls::Error::General(error.to_string()))?;
+    let clients = Arc::new(verify::Clients(clients));
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(clients)
@@ -228,6 +256,32 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityErr
         Ok(_) => Err(IdentityError::Content { path: path.to_owned(), problem: "no certificate in it".into() }),
         Err(error) => Err(IdentityError::Content { path: path.to_owned(), problem: error.to_string() }),
     }
+}
+
+/// Reads whose the certificate of a directory is, and its public key, whether it has expired or not; it must have been issued
+/// by that authority.
+///
+/// # Errors
+/// Names the file and what is wrong with it.
+#[cfg(feature = "issue")]
+pub(crate) fn issued(directory: &Path, authority: &str) -> Result<(Who, Vec<u8>), IdentityError> {
+    let path = directory.join(CHAIN);
+    let wrong = |problem: String| IdentityError::Content { path: path.clone(), problem };
+    let chain = certificates(&path)?;
+    let leaf = chain.first().ok_or_else(|| wrong("no certificate in it".into()))?;
+    let (who, expires) = read(leaf).map_err(|flaw| match flaw {
+        Flaw::Role(source) => IdentityError::Role { path: path.clone(), source },
+        Flaw::Certificate(problem) => wrong(problem),
+    })?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()).flatten() {
+        let _ = roots.add(certificate);
+    }
+    if let Err(error) = verify::chain_of(&chain, &roots, expires) {
+        return Err(wrong(format!("not issued by this authority: {}", explain(&error))));
+    }
+    let (_, parsed) = X509Certificate::from_der(leaf).map_err(|_| wrong("not a certificate".into()))?;
+    Ok((who, parsed.public_key().raw.to_vec()))
 }
 
 /// What is wrong with a certificate.

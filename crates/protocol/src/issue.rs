@@ -1,11 +1,11 @@
 //! Makes a site's authority and the certificates of its nodes, Edges and operators.
 
-use crate::identity::{CA, CHAIN, KEY};
+use crate::identity::{CA, CHAIN, IdentityError, KEY, issued};
 use crate::who::Who;
 use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
+    SanType, SubjectPublicKeyInfo,
 };
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -33,6 +33,9 @@ pub enum IssueError {
     /// It could not be made.
     #[error("cannot make a certificate: {0}")]
     Make(#[from] rcgen::Error),
+    /// What is to be renewed is none of this authority's.
+    #[error(transparent)]
+    Issued(#[from] IdentityError),
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     File {
@@ -58,10 +61,10 @@ impl Validity {
         Self { from: now - VALID_BEFORE, to: now + Duration::days(i64::from(days)) }
     }
 
-    /// Already over, for tests: for a day, until an hour ago.
-    pub fn expired() -> Self {
-        let now = OffsetDateTime::now_utc();
-        Self { from: now - Duration::days(1), to: now - Duration::hours(1) }
+    /// Already over, for tests: since so many days and an hour.
+    pub fn ended(days: u32) -> Self {
+        let end = OffsetDateTime::now_utc() - Duration::days(i64::from(days)) - Duration::hours(1);
+        Self { from: end - Duration::days(1), to: end }
     }
 
     /// From an hour ago, for so many seconds from now, for tests.
@@ -106,19 +109,39 @@ impl Authority {
     /// # Errors
     /// A file that exists or cannot be written.
     pub fn issue(&self, who: &Who, directory: &Path, valid: Validity) -> Result<(), IssueError> {
-        let mut parameters = CertificateParams::default();
-        parameters.distinguished_name.push(DnType::CommonName, who.name());
-        parameters.subject_alt_names = vec![SanType::URI(Ia5String::try_from(who.uri())?)];
-        parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
-        (parameters.not_before, parameters.not_after) = (valid.from, valid.to);
         let key = KeyPair::generate()?;
-        let leaf = parameters.signed_by(&key, &self.issuer)?;
+        let leaf = leaf(who, valid)?.signed_by(&key, &self.issuer)?;
         make_directory(directory)?;
         write(&directory.join(KEY), &key.serialize_pem(), 0o600)?;
         write(&directory.join(CHAIN), &leaf.pem(), 0o644)?;
         write(&directory.join(CA), &self.certificate, 0o644)
     }
+
+    /// Makes the certificate of an identity's directory anew, in one step, for who it is of and the key that it has: neither
+    /// leaves the directory. Expired or not, this authority must have issued it. Returns whose it is.
+    ///
+    /// # Errors
+    /// A certificate that is missing, no identity's, or another authority's; a file that cannot be written.
+    pub fn renew(&self, directory: &Path, valid: impl FnOnce(&Who) -> Validity) -> Result<Who, IssueError> {
+        let (who, key) = issued(directory, &self.certificate)?;
+        let key = SubjectPublicKeyInfo::from_der(&key)?;
+        let renewed = leaf(&who, valid(&who))?.signed_by(&key, &self.issuer)?;
+        let (path, fresh) = (directory.join(CHAIN), directory.join(format!("{CHAIN}.new")));
+        let _ = fs::remove_file(&fresh);
+        write(&fresh, &renewed.pem(), 0o644)?;
+        fs::rename(&fresh, &path).map_err(|source| IssueError::File { path, source })?;
+        Ok(who)
+    }
+}
+
+fn leaf(who: &Who, valid: Validity) -> Result<CertificateParams, rcgen::Error> {
+    let mut parameters = CertificateParams::default();
+    parameters.distinguished_name.push(DnType::CommonName, who.name());
+    parameters.subject_alt_names = vec![SanType::URI(Ia5String::try_from(who.uri())?)];
+    parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+    (parameters.not_before, parameters.not_after) = (valid.from, valid.to);
+    Ok(parameters)
 }
 
 fn make_directory(path: &Path) -> Result<(), IssueError> {

@@ -99,7 +99,13 @@ fn what_a_node_says_needs_a_person_is_handed_on_and_its_certificate_too() {
     ill.certificate_days = Some(3);
     let news = registry.take(node(Role::Mds, Side::Main, "mds1"), ill.clone(), at(0)).unwrap();
     assert!(news.contains(&News::Alarm("mds mds1: the disk is full".into())), "{news:?}");
-    assert_eq!(registry.alarms(at(1)), ["mds mds1: the disk is full", "the certificate of mds mds1 expires in 3 days"]);
+    assert_eq!(
+        registry.alarms(at(1)),
+        [
+            "mds mds1: the disk is full",
+            "the certificate of mds mds1 expires in 3 days: renew it with `bascule certs renew`"
+        ]
+    );
     assert_eq!(registry.alarms(at(2500)), Vec::<String>::new());
 }
 

@@ -231,7 +231,8 @@ fn a_slow_disk_delays_neither_fence_nor_stop_nor_kill() {
     last_writes(starting.feed(Event::Unfit));
     // A forced node whose lost vote becomes known at the moment at which its start fails.
     let (duty, _) = Duty::new(MAIN, None, LIFE, Found::Stopped, START);
-    let mut forced = Node { duty, now: START, outputs: Vec::new(), settled: true, write: Duration::ZERO, refuses: false };
+    let mut forced =
+        Node { duty, now: START, outputs: Vec::new(), settled: true, write: Duration::ZERO, refuses: false };
     forced.feed(Event::Act(Act::ForceActivate));
     forced.now += TIMING.quiet;
     last_writes(&forced.duty.handle(Event::Started(Outcome::Failed), forced.now));

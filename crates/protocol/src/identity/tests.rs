@@ -24,7 +24,7 @@ fn an_identity_tells_who_it_is_and_for_how_long() {
     assert!((29..=30).contains(&identity.days_left()), "{}", identity.days_left());
     let authority = Authority::open(&dir.path().join("ca")).unwrap();
     let old = dir.path().join("old");
-    authority.issue(&main_node(), &old, Validity::expired()).unwrap();
+    authority.issue(&main_node(), &old, Validity::ended(0)).unwrap();
     assert!(Identity::load(&old).unwrap().days_left() < 0);
 }
 
@@ -81,4 +81,34 @@ fn a_renewed_certificate_is_taken_and_somebody_elses_is_not() {
     let error = keyring.reload().unwrap_err().to_string();
     assert!(error.contains("is the certificate of the Edge edge"), "{error}");
     assert!(keyring.current().days_left() > 290);
+}
+
+#[test]
+fn a_renewed_certificate_keeps_who_it_is_of_and_its_key_and_is_put_in_place_in_one_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::create(&dir.path().join("ca"), "lab").unwrap();
+    let node = dir.path().join("node");
+    authority.issue(&main_node(), &node, Validity::ended(100)).unwrap();
+    let keyring = Keyring::open(&node).unwrap();
+    let key = fs::read(node.join(KEY)).unwrap();
+    let renewed = authority.renew(&node, |who| Validity::days(if *who == main_node() { 90 } else { 1 })).unwrap();
+    assert_eq!(renewed, main_node());
+    keyring.reload().unwrap();
+    assert!((89..=90).contains(&keyring.current().days_left()));
+    assert_eq!(fs::read(node.join(KEY)).unwrap(), key);
+    assert_eq!(fs::read_dir(&node).unwrap().count(), 3, "nothing is left beside it");
+    // Where only the certificate was copied to, its key is not needed.
+    fs::remove_file(node.join(KEY)).unwrap();
+    authority.renew(&node, |_| Validity::days(91)).unwrap();
+    let other = Authority::create(&dir.path().join("ca2"), "elsewhere").unwrap();
+    let refused = other.renew(&node, |_| Validity::days(9)).unwrap_err().to_string();
+    assert!(refused.contains("chain.pem") && refused.contains("not issued by this authority"), "{refused}");
+}
+
+#[test]
+fn what_is_said_of_a_certificate_grows_loud() {
+    assert_eq!(expiry("it", 30), None);
+    assert!(expiry("it", 29).unwrap().contains("expires in 29 days"));
+    assert!(expiry("it", -1).unwrap().contains("EXPIRED 1 days ago: others take it for 59 days more"));
+    assert!(expiry("it", -61).unwrap().contains("nobody takes it any more"));
 }

@@ -1,6 +1,6 @@
 //! Whether the one we dialled is the one we meant: its chain leads to the site's authority, and its role is the expected one.
 
-use super::{Flaw, read};
+use super::{Flaw, GRACE_DAYS, read};
 use crate::who::Who;
 use crate::wire::Role;
 use failover::Side;
@@ -10,10 +10,13 @@ use rustls::crypto::ring::default_provider;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore, SignatureScheme};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+const GRACE_SECONDS: u64 = GRACE_DAYS as u64 * 24 * 3600;
 
 /// Whom we expect at an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +78,9 @@ impl ServerCertVerifier for ServerRole {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let parsed = ParsedCertificate::try_from(certificate)?;
-        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, self.algorithms.all)?;
+        within_grace(certificate, now, |now| {
+            verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, self.algorithms.all)
+        })?;
         let refuse = |problem| Error::Other(OtherError(Arc::new(WrongRole(problem))));
         match read(certificate) {
             Ok((who, _)) if self.expected.is(&who) => Ok(ServerCertVerified::assertion()),
@@ -105,6 +110,65 @@ impl ServerCertVerifier for ServerRole {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+/// Checks whoever dials by rustls' own verifier, with the grace.
+#[derive(Debug)]
+pub(super) struct Clients(pub(super) Arc<dyn ClientCertVerifier>);
+
+impl ClientCertVerifier for Clients {
+    fn verify_client_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        within_grace(certificate, now, |now| self.0.verify_client_cert(certificate, intermediates, now))
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+/// Checks a certificate now; one that is over and was not for longer than the grace, as of its last second. Everything else
+/// about it is checked all the same.
+fn within_grace<T>(
+    certificate: &CertificateDer<'_>,
+    now: UnixTime,
+    verify: impl Fn(UnixTime) -> Result<T, Error>,
+) -> Result<T, Error> {
+    use rustls::CertificateError::{Expired, ExpiredContext};
+    let verified = verify(now);
+    let Err(Error::InvalidCertificate(Expired | ExpiredContext { .. })) = verified else { return verified };
+    match read(certificate) {
+        Ok((who, end)) if !matches!(who, Who::Operator { .. }) && now.as_secs() < end.saturating_add(GRACE_SECONDS) => {
+            verify(UnixTime::since_unix_epoch(Duration::from_secs(end.saturating_sub(1))))
+        }
+        _ => verified,
     }
 }
 

@@ -8,7 +8,7 @@ use failover::Side;
 use failover::health::Status;
 use failover::lease;
 use protocol::door::{Door, Handler};
-use protocol::identity::{Expected, Identity, Keyring};
+use protocol::identity::{Expected, GRACE_DAYS, Identity, Keyring};
 use protocol::issue::{Authority, Validity};
 use protocol::link::{Limits, Link, LinkError, State};
 use protocol::who::Who;
@@ -163,7 +163,7 @@ async fn who_answers_there_must_be_whom_we_meant() {
 }
 
 #[tokio::test]
-async fn expired_and_foreign_certificates_are_refused_and_both_ends_say_so() {
+async fn long_expired_and_foreign_certificates_are_refused_and_both_ends_say_so() {
     let site = Site::new();
     let (address, door, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
     let elsewhere = Site::new();
@@ -172,15 +172,43 @@ async fn expired_and_foreign_certificates_are_refused_and_both_ends_say_so() {
     assert!(told.unwrap_err().to_string().contains("foreign authority"));
     until(|| door.seen().iter().any(|why| why.contains("refuses our certificate"))).await;
 
-    let expired = site.keyring(&standby_node(), Validity::expired());
+    let expired = site.keyring(&standby_node(), Validity::ended(GRACE_DAYS));
     let told = Link::new(address, Expected::AnyXivo, expired, LIMITS).ask(Ask::Watch { seen: 0 }).await;
     assert!(told.unwrap_err().to_string().contains("our certificate has expired"));
     until(|| door.seen().iter().any(|why| why == "its certificate has expired")).await;
 
-    let (address, _, _door) = open(site.keyring(&Who::edge("old"), Validity::expired())).await;
+    let (address, _, _door) = open(site.keyring(&Who::edge("old"), Validity::ended(GRACE_DAYS))).await;
     let keyring = site.keyring(&Who::media_server("mds1"), Validity::days(1));
     let told = Link::new(address, Expected::Edge, keyring, LIMITS).ask(Ask::Watch { seen: 0 }).await;
     assert!(told.unwrap_err().to_string().contains("has expired"));
+}
+
+/// All certificates of a site end on one day: whom its authority vouched for goes on, and has weeks for it. A person does not,
+/// nor does anybody else's.
+#[tokio::test]
+async fn an_expired_certificate_of_the_sites_own_authority_is_taken_for_weeks_at_both_ends() {
+    let (site, elsewhere) = (Site::new(), Site::new());
+    let yesterday = Validity::ended(GRACE_DAYS - 1);
+    let (address, door, _door) = open(site.keyring(&main_node(), yesterday)).await;
+    let asked = |keyring| async move {
+        Link::new(address, Expected::Xivo(Side::Main), keyring, LIMITS).ask(Ask::Watch { seen: 0 }).await
+    };
+    assert_eq!(serial(asked(site.keyring(&standby_node(), yesterday)).await), 1);
+    assert_eq!(serial(asked(site.keyring(&Who::edge("edge"), Validity::ended(0))).await), 1);
+    let person = site.keyring(&Who::Operator { name: "ann".into() }, Validity::ended(0));
+    assert!(asked(person).await.unwrap_err().to_string().contains("our certificate has expired"));
+    until(|| door.seen().iter().any(|why| why == "its certificate has expired")).await;
+    // What is over is looked at as closely as what is not.
+    let foreign = elsewhere.keyring(&standby_node(), Validity::ended(0));
+    assert!(asked(foreign).await.unwrap_err().to_string().contains("foreign authority"));
+    let path = elsewhere.path(&standby_node());
+    let both = [path.join("ca.pem"), site.path(&main_node()).join("ca.pem")].map(|path| std::fs::read(path).unwrap());
+    std::fs::write(path.join("ca.pem"), both.concat()).unwrap();
+    let both = Arc::new(Keyring::open(&path).unwrap());
+    assert!(asked(both).await.unwrap_err().to_string().contains("does not know the authority"));
+    let other = site.keyring(&Who::media_server("mds1"), yesterday);
+    let told = Link::new(address, Expected::Edge, other, LIMITS).ask(Ask::Watch { seen: 0 }).await;
+    assert!(told.unwrap_err().to_string().contains("not an Edge"));
 }
 
 /// A client of ours with another authority's trust: it accepts the door, and the door must not accept it.
@@ -208,8 +236,9 @@ async fn a_connection_outlives_its_certificate() {
     assert_eq!(serial(link.ask(Ask::Watch { seen: 1 }).await), 2);
     until(|| keyring.current().days_left() < 0).await;
     assert_eq!(serial(link.ask(Ask::Watch { seen: 2 }).await), 3);
-    let told = Link::new(address, Expected::AnyXivo, keyring, LIMITS).ask(Ask::Watch { seen: 0 }).await;
-    assert!(told.unwrap_err().to_string().contains("has expired"));
+    // Anew, too, within the grace.
+    let again = Link::new(address, Expected::AnyXivo, keyring, LIMITS);
+    assert_eq!(serial(again.ask(Ask::Watch { seen: 0 }).await), 1);
 }
 
 #[tokio::test]

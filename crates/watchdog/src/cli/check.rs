@@ -177,11 +177,8 @@ fn identity(config: &Config, troubles: &mut Vec<String>) {
             if let Some(trouble) = crate::config::mismatch(config, identity.who()) {
                 troubles.push(format!("identity {}: {trouble}", config.identity.display()));
             }
-            let days = identity.days_left();
-            if days < 30 {
-                troubles
-                    .push(format!("identity: the certificate expires in {days} days; renew it with `bascule certs`"));
-            }
+            let ends = protocol::identity::expiry("this node", identity.days_left());
+            troubles.extend(ends.map(|ends| format!("identity: {ends}")));
         }
     }
 }

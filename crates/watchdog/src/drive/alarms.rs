@@ -11,8 +11,6 @@ const TWO_ACTIVES: Duration = Duration::from_secs(60);
 /// That somebody removes the fence is shown for so long after the last time: what does it may do it with every run of a
 /// timer.
 const FENCE_REMOVED: Duration = Duration::from_secs(600);
-/// A certificate is renewed well before.
-const CERTIFICATE_DAYS: i64 = 14;
 
 /// The alarms of a node.
 #[derive(Debug, Default)]
@@ -187,11 +185,7 @@ impl Alarms {
     /// Returns the sentences of now.
     pub(super) fn sentences(&self, now: Instant) -> Vec<String> {
         let two = self.two_actives.is_some_and(|at| now.since(at) < TWO_ACTIVES);
-        let certificate = self.certificate_days.filter(|days| *days < CERTIFICATE_DAYS).map(|days| match days {
-            ..0 => "the node's certificate has expired: others refuse new connections; renew it with `bascule certs`"
-                .into(),
-            _ => format!("the node's certificate expires in {days} days; renew it with `bascule certs`"),
-        });
+        let certificate = self.certificate_days.and_then(|days| protocol::identity::expiry("this node", days));
         let texts = [&self.namesake, &self.alone, &self.guard, &self.disk, &self.fence, &self.rival, &self.unfit];
         let texts = texts.into_iter().chain([&self.conflict, &self.stop, &self.times, &self.version]);
         let texts = texts.chain([&self.unread, &self.unfenced, &self.slow_disk, &self.relapses, &self.replication]);
@@ -268,7 +262,7 @@ mod tests {
         assert_eq!(alarms.sentences(at(603)).len(), 0);
         assert_eq!(alarms.fence_removed(at(700)), Some(1), "counted anew");
         let at = |seconds: u64| at(2000 + seconds);
-        for (days, count) in [(14, 0), (13, 1), (-1, 1)] {
+        for (days, count) in [(30, 0), (29, 1), (-1, 1)] {
             alarms.certificate(days);
             assert_eq!(alarms.sentences(at(60)).len(), count, "{days}");
         }
