@@ -239,7 +239,8 @@ pub(super) fn version(site: &mut Site) -> Outcome {
     let since = Instant::now();
     let server = site.net().inside(STANDBY, listen)?;
     main_serves_on(site, since, Duration::from_secs(5))?;
-    let said = site.watchdog(MAIN)?.says("voters", "version");
+    let said = site.watchdog(MAIN)?;
+    let said = said.says("voters", "version").and_then(|()| said.says("alarms", "until it has this node's version"));
     server.join().map_err(|_| "the other version panicked".to_owned())??;
     site.watchdog(STANDBY)?.start()?;
     said?;
@@ -254,7 +255,7 @@ fn other_version(identity: &std::path::Path) -> Outcome<rustls::ServerConfig> {
     let builder = rustls::ServerConfig::builder_with_provider(provider);
     let builder = builder.with_safe_default_protocol_versions().map_err(because("TLS"))?.with_no_client_auth();
     let mut config = builder.with_single_cert(chain.map_err(because(CHAIN))?, key).map_err(because("TLS"))?;
-    config.alpn_protocols = vec![b"bascule/2".to_vec()];
+    config.alpn_protocols = vec![b"bascule/1".to_vec()];
     Ok(config)
 }
 
