@@ -214,6 +214,7 @@ fn in_json(
             "silent_from_fault": ms(policy.fault_bound_silent()),
             "recovery": ms(policy.recovery_bound()),
         },
+        "memory_bound_bytes": config.memory_bound(),
         "warnings": warnings,
         "answers": answers,
         "times": times

@@ -158,6 +158,8 @@ impl Edge {
         let registers = Registers::default();
         let certificates = Arc::new(Certificates::load(&config.certificates)?);
         let site = Site::new(config, 0, &live, &registers, &metrics)?;
+        let admission = Arc::<Admission>::default();
+        admission.budget.set_most(site.config.limits.memory.get());
         Ok(Self {
             site: ArcSwap::from_pointee(site),
             generation: AtomicU32::new(0),
@@ -165,7 +167,7 @@ impl Edge {
             registers,
             sessions: Arc::default(),
             parking: Parking::default(),
-            admission: Arc::default(),
+            admission,
             drain: Drain::default(),
             certificates,
             pages: Pages { waiting: WaitingPage::new(RETRY_AFTER), errors: ErrorPages::new() },
@@ -191,6 +193,7 @@ impl Edge {
     /// Puts a prepared configuration to work; requests under way end under the old one.
     pub fn adopt(&self, prepared: Prepared) {
         self.certificates.replace(prepared.certificates);
+        self.admission.budget.set_most(prepared.site.config.limits.memory.get());
         self.site.store(prepared.site);
     }
 }

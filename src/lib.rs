@@ -1,6 +1,7 @@
 //! `bascule`: the Edge front door of a XiVO site.
 #![forbid(unsafe_code)]
 
+pub mod budget;
 pub mod certs;
 pub mod check;
 pub mod cli;

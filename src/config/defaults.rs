@@ -87,6 +87,7 @@ pub(super) mod limits {
     pub(in crate::config) const CONNECTIONS: usize = 20_000;
     pub(in crate::config) const CONNECTIONS_PER_CLIENT: usize = 4096;
     pub(in crate::config) const H2_STREAMS: u32 = 128;
+    pub(in crate::config) const MEMORY: u64 = 512 << 20;
     pub(in crate::config) const CONNECT: Duration = Duration::from_secs(2);
     pub(in crate::config) const WRITE_STALL: Duration = Duration::from_secs(30);
     pub(in crate::config) const DRAIN: Duration = Duration::from_secs(30);

@@ -444,6 +444,8 @@ pub struct Limits {
     pub connections_per_client: NonZeroUsize,
     /// Concurrent h2 streams of a connection.
     pub h2_streams: NonZeroU32,
+    /// What requests under way may hold in memory, all together, in bytes.
+    pub memory: NonZeroUsize,
     /// To connect to an upstream, TLS included.
     pub connect: Duration,
     /// How long a peer of a WebSocket may not take what is there for it.

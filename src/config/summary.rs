@@ -4,7 +4,7 @@ use std::fmt;
 
 use failover::Side;
 
-use super::file::Span;
+use super::file::{Size, Span};
 use super::{Backend, Check, CheckKind, Config, Failback, Service, SipTransport, Verify, Warning};
 
 /// What a file came to, for people: displays as lines.
@@ -110,6 +110,7 @@ fn bounds(f: &mut fmt::Formatter<'_>, config: &Config) -> fmt::Result {
         }
         None => writeln!(f, "a switch closes the sessions of all users at once, by force after {drain}")?,
     }
+    memory(f, config)?;
     let moves = if config.switch.observe { "observes only: moves nothing" } else { "moves traffic" };
     writeln!(f, "failback: {back}; at most {} automatic switches an hour; {moves}", config.switch.per_hour)?;
     match &config.nodes {
@@ -122,6 +123,35 @@ fn bounds(f: &mut fmt::Formatter<'_>, config: &Config) -> fmt::Result {
             Span(nodes.timing.quiet)
         ),
     }
+}
+
+/// What a connection costs besides the head it is reading and the requests it carries: TLS and HTTP, or a WebSocket with both
+/// its chunks full. Measured: 25 KiB idle, 80 KiB for a WebSocket whose client does not read.
+pub(crate) const CONNECTION: u64 = 96 << 10;
+/// What the Edge needs before anybody comes.
+const ALONE: u64 = 64 << 20;
+
+impl Config {
+    /// What all clients together can make the Edge hold in memory, in bytes.
+    pub fn memory_bound(&self) -> u64 {
+        let bytes = |size: std::num::NonZeroUsize| u64::try_from(size.get()).unwrap_or(u64::MAX);
+        let each = CONNECTION + bytes(self.limits.head_bytes);
+        ALONE + bytes(self.limits.memory) + each * bytes(self.limits.connections)
+    }
+}
+
+fn memory(f: &mut fmt::Formatter<'_>, config: &Config) -> fmt::Result {
+    let limits = &config.limits;
+    let mib = |bytes: u64| format!("{}MiB", bytes.div_ceil(1 << 20));
+    writeln!(
+        f,
+        "memory: {} at most, whatever clients do: {} connections of {} (limits.connections; a head of limits.head_bytes each) \
+         and {} for requests under way (limits.memory)",
+        mib(config.memory_bound()),
+        limits.connections,
+        Size(CONNECTION + limits.head_bytes.get() as u64),
+        Size(limits.memory.get() as u64),
+    )
 }
 
 fn statuses(ranges: &[(u16, u16)]) -> String {

@@ -417,6 +417,8 @@ impl Engine {
         metrics.parked.set(i64::try_from(self.means.edge.parking.parked()).unwrap_or(i64::MAX));
         let open = self.means.edge.admission.open() + self.means.edge.drain.late.open();
         metrics.connections_open.set(i64::try_from(open).unwrap_or(i64::MAX));
+        let held = self.means.edge.admission.budget.used();
+        metrics.request_memory.set(i64::try_from(held).unwrap_or(i64::MAX));
     }
 
     fn is_dead(&self, side: Side) -> bool {

@@ -10,6 +10,7 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 
 use super::client::ClientStream;
+use crate::budget::Account;
 
 tokio::task_local! {
     /// The connection whose request a task carries. Pingora makes a request's context of nothing but the application.
@@ -32,6 +33,7 @@ pub struct Activity {
     server: AtomicWaker,
     /// Tasks that carry its requests over h2.
     streams: Notify,
+    account: Arc<Account>,
     last_words: OnceLock<Vec<u8>>,
     after: AtomicU8,
     returned: Mutex<Option<Box<ClientStream>>>,
@@ -61,8 +63,13 @@ impl Drop for Awaiting {
 
 impl Activity {
     /// One that came when the Edge had begun to go away, or not.
-    pub fn new(late: bool) -> Self {
-        Self { late: AtomicBool::new(late), ..Self::default() }
+    pub fn new(late: bool, account: Arc<Account>) -> Self {
+        Self { late: AtomicBool::new(late), account, ..Self::default() }
+    }
+
+    /// What its requests hold.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// Its requests are not taken on any more.

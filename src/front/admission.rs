@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::activity::Activity;
+use crate::budget::{Account, Budget, Share};
 
 /// Shards of the per-client counts: enough that two workers seldom meet.
 const SHARDS: usize = 16;
@@ -18,11 +19,22 @@ pub struct Admission {
     open: AtomicUsize,
     next: AtomicU64,
     clients: [Mutex<Clients>; SHARDS],
+    /// What the requests on them may hold.
+    pub budget: Arc<Budget>,
     emptied: Notify,
 }
 
-/// Connections of each client, by number.
-type Clients = HashMap<IpAddr, HashMap<u64, Arc<Activity>>>;
+/// Each client.
+type Clients = HashMap<IpAddr, Client>;
+
+/// One client.
+#[derive(Debug, Default)]
+struct Client {
+    /// By number.
+    connections: HashMap<u64, Arc<Activity>>,
+    /// What the requests on them hold.
+    share: Arc<Share>,
+}
 
 /// Why a connection is turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +57,8 @@ pub struct Admitted {
 impl Default for Admission {
     fn default() -> Self {
         let clients = std::array::from_fn(|_| Mutex::default());
-        Self { open: AtomicUsize::new(0), next: AtomicU64::new(0), clients, emptied: Notify::new() }
+        let (open, next, budget) = (AtomicUsize::new(0), AtomicU64::new(0), Arc::default());
+        Self { open, next, clients, budget, emptied: Notify::new() }
     }
 }
 
@@ -65,13 +78,14 @@ impl Admission {
         }
         let mut clients = self.shard(client);
         let its = clients.entry(client).or_default();
-        if its.len() >= most_per_client {
+        if its.connections.len() >= most_per_client {
             drop(clients);
             self.left();
             return Err(TurnedAway::Greedy);
         }
-        let (number, activity) = (self.next.fetch_add(1, Ordering::Relaxed), Arc::new(Activity::new(late)));
-        its.insert(number, activity.clone());
+        let account = Arc::new(Account::new(self.budget.clone(), its.share.clone()));
+        let (number, activity) = (self.next.fetch_add(1, Ordering::Relaxed), Arc::new(Activity::new(late, account)));
+        its.connections.insert(number, activity.clone());
         drop(clients);
         Ok(Admitted { admission: self.clone(), client, number, activity })
     }
@@ -80,7 +94,7 @@ impl Admission {
     pub fn each(&self, mut look: impl FnMut(&Arc<Activity>)) {
         for shard in &self.clients {
             for its in lock(shard).values() {
-                its.values().for_each(&mut look);
+                its.connections.values().for_each(&mut look);
             }
         }
     }
@@ -132,8 +146,8 @@ impl Drop for Admitted {
     fn drop(&mut self) {
         let mut clients = self.admission.shard(self.client);
         if let Some(its) = clients.get_mut(&self.client) {
-            its.remove(&self.number);
-            if its.is_empty() {
+            its.connections.remove(&self.number);
+            if its.connections.is_empty() {
                 clients.remove(&self.client);
             }
         }

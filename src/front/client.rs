@@ -36,11 +36,15 @@ use super::body::{BrokenChunks, Rest};
 use super::h2::Frames;
 use super::head::Body;
 use super::refusals::Refusals;
+use crate::budget::Pause;
 
 /// Bytes held at most before they are written: a TLS record's worth.
 const HELD: usize = 16 * 1024;
 /// Bytes of the next requests kept back while one is carried; bytes of a body read at once.
 const KEPT_BACK: usize = 16 * 1024;
+/// Bytes of finished TLS records held at most for a client that does not read: one record, and no more than one write
+/// adds. The library's own limit is four of them.
+const RECORDS: usize = 16 * 1024;
 /// A write of this size is not worth holding.
 const LARGE: usize = 8 * 1024;
 /// How long a client may take to read what was held for it when its stream was given up: as long as it has to read on
@@ -55,6 +59,8 @@ pub struct ClientStream {
     reading: Reading,
     /// What came behind the request that is carried: the next one.
     kept_back: BytesMut,
+    /// Of reads for an upstream that does not take what was read.
+    pause: Pause,
     /// A request is under way, of whose answer something may have been written.
     carrying: bool,
     /// Something of its answer was.
@@ -92,7 +98,8 @@ struct Outgoing {
 
 impl ClientStream {
     /// Wraps a connection whose handshake is done.
-    pub fn new(tls: TlsStream<TcpStream>, peer: SocketAddr, admitted: Admitted) -> Self {
+    pub fn new(mut tls: TlsStream<TcpStream>, peer: SocketAddr, admitted: Admitted) -> Self {
+        tls.get_mut().1.set_buffer_limit(Some(RECORDS));
         let activity = admitted.activity().clone();
         let (tcp, session) = tls.get_ref();
         let socket = SocketDigest::from_raw_fd(tcp.as_raw_fd());
@@ -109,6 +116,7 @@ impl ClientStream {
             unread: Bytes::new(),
             reading: Reading::All,
             kept_back: BytesMut::new(),
+            pause: Pause::default(),
             carrying: false,
             answering: false,
             refusals: None,
@@ -200,7 +208,9 @@ impl ClientStream {
         }
         let room = buf.initialize_unfilled_to(buf.remaining().min(KEPT_BACK));
         let mut read = ReadBuf::new(room);
-        ready!(self.outgoing().poll_read(cx, &mut read))?;
+        let Self { outgoing, pause, .. } = self;
+        let outgoing = outgoing.as_mut().expect("taken by drop alone");
+        ready!(pause.read_for(|holding| &holding.body, cx, &mut read, |cx, read| outgoing.poll_read(cx, read)))?;
         let came = read.filled();
         let advanced = rest.advance(came);
         self.reading = Reading::Body(rest);
@@ -316,6 +326,7 @@ impl Drop for ClientStream {
                 unread: Bytes::new(),
                 reading: self.reading,
                 kept_back: std::mem::take(&mut self.kept_back),
+                pause: Pause::default(),
                 carrying: true,
                 answering: true,
                 refusals: None,

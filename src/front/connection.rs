@@ -5,12 +5,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::BytesMut;
 use http::{HeaderMap, Method};
-use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::H2Options;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncReadExt;
@@ -26,6 +24,8 @@ use super::drain;
 use super::h2::{self, Broken};
 use super::head::{self, HeadLimits, Kind, NoHead};
 use super::raw;
+use super::streams::Streams;
+use crate::budget::{HOLDING, Holding};
 use crate::control::metrics::{Alpn, ConnectionRefusal, Handshake, HandshakeFailure, Refusal, TlsVersion};
 use crate::edge::Edge;
 use crate::logging::access::Protocol;
@@ -37,6 +37,9 @@ use crate::waiting::ErrorPage;
 
 /// The HTTP/2 connection preface (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// An h2 connection without a stream is kept so much longer than an idle HTTP/1 one: it costs less and is worth more.
+const H2_IDLE: u32 = 4;
 
 /// What serves connections.
 pub struct Door {
@@ -188,6 +191,7 @@ impl Door {
         let site = self.edge.site();
         let limits = &site.config.limits;
         let limit = limits.request_head;
+        let idle = limits.keepalive * H2_IDLE;
         let limits = h2::Limits { idle: limits.keepalive, head: limit, streams: limits.h2_streams.get() };
         drop(site);
         let began = Instant::now();
@@ -213,8 +217,8 @@ impl Door {
         }
         let (answered, late_end) = watch::channel(false);
         let shutdown = if activity.is_late() { late_end } else { self.shutdown.clone() };
-        let app = Arc::new(Streams { proxy: self.proxy.clone(), activity, answered });
-        ServerApp::process_new(&app, Box::new(stream), &shutdown).await;
+        let streams = Streams { proxy: self.proxy.clone(), activity, answered, idle };
+        Arc::new(streams).serve(stream, shutdown).await;
         let why = match ended.get() {
             Some(Broken::HeadTooLate) => Refusal::HeadTimeout,
             Some(Broken::Flood) => Refusal::ResetFlood,
@@ -269,7 +273,7 @@ impl Door {
             let mut session = ServerSession::new_http1(stream);
             // Pingora parses the head anew, from here.
             session.set_pipelined_prefix(std::mem::take(&mut buf));
-            let carried = CURRENT.scope(activity.clone(), self.proxy.process_new_http(session, &self.shutdown)).await;
+            let carried = carried(&activity, self.proxy.process_new_http(session, &self.shutdown)).await;
             // It is the one that was handed over.
             let reused = carried.and_then(|reused| reused.consume().0.into_any().downcast::<ClientStream>().ok());
             let Some(same) = reused.or_else(|| activity.take_back()) else { return };
@@ -292,37 +296,8 @@ impl Door {
     }
 }
 
-/// Carries the requests of one h2 connection.
-struct Streams {
-    proxy: Arc<HttpProxy<Carrier, Dialing>>,
-    activity: Arc<Activity>,
-    /// Ends a late connection behind its first answer.
-    answered: watch::Sender<bool>,
-}
-
-#[async_trait]
-impl HttpServerApp for Streams {
-    async fn process_new_http(
-        self: &Arc<Self>,
-        session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
-        let carried = CURRENT.scope(self.activity.clone(), self.proxy.process_new_http(session, shutdown));
-        let carried = tokio::select! {
-            biased;
-            carried = carried => carried,
-            // Dropping it resets its stream; the connection's last GOAWAY follows when all are gone.
-            () = self.activity.streams_given_up() => None,
-        };
-        self.answered.send_replace(true);
-        carried
-    }
-
-    fn server_options(&self) -> Option<&HttpServerOptions> {
-        self.proxy.server_options()
-    }
-
-    fn h2_options(&self) -> Option<H2Options> {
-        self.proxy.h2_options()
-    }
+/// Carries a request, which knows its connection and what it holds meanwhile.
+pub(super) async fn carried<T>(activity: &Arc<Activity>, carrying: impl Future<Output = T>) -> T {
+    let holding = Arc::new(Holding::new(activity.account().clone()));
+    CURRENT.scope(activity.clone(), HOLDING.scope(holding, carrying)).await
 }

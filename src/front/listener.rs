@@ -22,6 +22,11 @@ const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration:
 /// Where this is set, keepalive ends by it and not by its count, so the two agree.
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// What the kernel holds of an answer beyond what is on its way to the client: the Edge refills it faster than any
+/// client takes it. Without a bound, the kernel holds up to 4 MiB for one that stalls (`net.ipv4.tcp_wmem`), which counts
+/// as the service's memory.
+const UNSENT: u32 = 128 * 1024;
+
 /// Opens a listener.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
@@ -77,6 +82,7 @@ fn prepare(tcp: &TcpStream) {
     let _ = socket.set_tcp_keepalive(&keepalive);
     let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
     let _ = tcp.set_nodelay(true);
+    let _ = socket.set_tcp_notsent_lowat(UNSENT);
 }
 
 fn turn_away(edge: &Edge, tcp: &TcpStream, turned_away: TurnedAway) {

@@ -12,5 +12,6 @@ pub mod listener;
 pub mod plain;
 pub mod raw;
 pub mod refusals;
+pub mod streams;
 pub mod target;
 pub mod tls;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::forward::Said;
+use crate::budget::{HOLDING, Holding};
 use crate::config::Route;
 use crate::edge::Site;
 use crate::front::activity::{self, Activity, CURRENT};
@@ -19,6 +20,8 @@ use crate::upstream::{BackendIndex, Upstream};
 pub struct Context {
     /// The connection it came on, where Pingora carries it.
     pub client: Option<Arc<Activity>>,
+    /// What it holds, where Pingora carries it.
+    pub holding: Option<Arc<Holding>>,
     /// When its head was read.
     pub began: Instant,
     /// Its identity.
@@ -96,6 +99,8 @@ pub enum Ending {
     ParkedTooLong,
     /// Too many requests were parked.
     ParkingFull,
+    /// Requests under way hold as much memory as they may, or its client's do.
+    NoMemory,
     /// The upstream broke off and the request must not be sent twice.
     Lost,
     /// What the upstream answered is not HTTP as everybody reads it.
@@ -137,6 +142,7 @@ impl Context {
         let now = Instant::now();
         Self {
             client: CURRENT.try_with(Arc::clone).ok(),
+            holding: HOLDING.try_with(Arc::clone).ok(),
             began: now,
             id: RequestId::random(),
             site,

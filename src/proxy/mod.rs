@@ -11,11 +11,12 @@ pub mod rewrite;
 pub mod select;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::Version;
-use http::header::{ACCEPT_LANGUAGE, CONTENT_LENGTH, COOKIE, HOST, HeaderValue};
+use http::header::{ACCEPT_LANGUAGE, CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -28,6 +29,7 @@ use crate::control::metrics::{AnswerFailure, ConnectFailure};
 use crate::edge::Edge;
 use crate::front::activity::After;
 use crate::front::body::BrokenChunks;
+use crate::front::streams::FIRST_WINDOW;
 use crate::route::{Asked, Refusal, path};
 use crate::upstream::connect::DEMOTED;
 use crate::upstream::signs::Sign;
@@ -98,6 +100,17 @@ fn is_well_formed(header: &RequestHeader) -> bool {
     one_length && of_the_web
 }
 
+/// Whether there is memory for the request.
+fn may_hold(session: &mut Session, ctx: &Context) -> bool {
+    let bodiless = session.downstream_session.is_body_empty();
+    let header = session.req_header();
+    let field = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+    let head = header.raw_path().len() + header.headers.iter().map(field).sum::<usize>();
+    let ahead = header.version == Version::HTTP_2 && !bodiless;
+    let ahead = if ahead { FIRST_WINDOW as usize } else { 0 };
+    ctx.holding.as_ref().is_none_or(|holding| holding.admit(head, ahead))
+}
+
 /// `Host` of HTTP/1, `:authority` of h2.
 fn host(header: &RequestHeader) -> Option<&str> {
     match header.uri.authority() {
@@ -149,6 +162,13 @@ impl ProxyHttp for Carrier {
         }
         if ctx.client.as_ref().is_some_and(|client| client.is_late()) {
             ctx.ending = Ending::Draining;
+            session.set_keepalive(None);
+            respond::ending(&self.edge, session, ctx).await;
+            return Ok(true);
+        }
+        if !may_hold(session, ctx) {
+            ctx.ending = Ending::NoMemory;
+            // A body will not be read: nothing can follow it on this connection.
             session.set_keepalive(None);
             respond::ending(&self.edge, session, ctx).await;
             return Ok(true);
@@ -254,7 +274,23 @@ impl ProxyHttp for Carrier {
             ctx.ending = Ending::BodyTooLarge;
             return Error::e_explain(ErrorType::Custom(ENDED), "request body too large");
         }
+        if let Some(holding) = &ctx.holding {
+            holding.hold_body(body);
+        }
         Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _: bool,
+        ctx: &mut Context,
+    ) -> Result<Option<Duration>> {
+        if let Some(holding) = &ctx.holding {
+            holding.hold_answer(body);
+        }
+        Ok(None)
     }
 
     async fn response_filter(

@@ -152,7 +152,7 @@ pub fn by(ctx: &Context) -> By {
         Ending::Refused(_) | Ending::Malformed | Ending::HeadTooLarge | Ending::BodyTooLarge | Ending::ClientSlow => {
             false
         }
-        Ending::Waiting | Ending::Draining | Ending::ParkingFull | Ending::Internal => false,
+        Ending::Waiting | Ending::Draining | Ending::ParkingFull | Ending::NoMemory | Ending::Internal => false,
     };
     match &ctx.upstream {
         Some(upstream) if its => upstream.side.map_or(By::Shared, By::side),
@@ -217,6 +217,7 @@ fn counted(ending: Ending) -> Option<Counted> {
         Ending::ClientSlow => Counted::BodyTimeout,
         Ending::HeadTooLarge => Counted::HeadTooLarge,
         Ending::BodyTooLarge => Counted::BodyTooLarge,
+        Ending::NoMemory => Counted::Memory,
         Ending::Waiting | Ending::ParkedTooLong | Ending::ParkingFull => Counted::NobodyWorks,
         _ => return None,
     })
@@ -225,7 +226,9 @@ fn counted(ending: Ending) -> Option<Counted> {
 fn ended(ending: Ending) -> Ended {
     match ending {
         Ending::Served => Ended::Complete,
-        Ending::Refused(_) | Ending::Malformed | Ending::HeadTooLarge | Ending::BodyTooLarge => Ended::Refused,
+        Ending::Refused(_) | Ending::Malformed | Ending::HeadTooLarge | Ending::BodyTooLarge | Ending::NoMemory => {
+            Ended::Refused
+        }
         Ending::ClientSlow => Ended::ClientTimeout,
         Ending::Draining => Ended::Drained,
         Ending::Waiting => Ended::NobodyWorks,

@@ -38,7 +38,9 @@ pub fn page_of_ending(ending: Ending) -> Option<ErrorPage> {
         Ending::Lost | Ending::BadAnswer => ErrorPage::BadGateway,
         Ending::TimedOut => ErrorPage::GatewayTimeout,
         Ending::Internal => ErrorPage::Internal,
-        Ending::Waiting | Ending::Draining | Ending::ParkedTooLong | Ending::ParkingFull => return None,
+        Ending::Waiting | Ending::Draining | Ending::ParkedTooLong | Ending::ParkingFull | Ending::NoMemory => {
+            return None;
+        }
         Ending::Served | Ending::Truncated | Ending::ClientGone => return None,
     })
 }

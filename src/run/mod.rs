@@ -42,12 +42,13 @@ use self::nodes::NodesDoor;
 
 /// A PEM file without a certificate.
 const NO_ROOTS: &str = "/dev/null";
+/// Bytes of a stream's answer that wait in the h2 connection for its client. As many are written at once; a stream whose
+/// client keeps up has them replaced as fast as they leave.
+const H2_UNSENT: usize = 8 * 1024;
 /// Connections kept open to upstreams, all together.
 const POOL: usize = 1024;
 /// Attempts of one request; `park_limit` ends them first.
 const ATTEMPTS: usize = 256;
-/// An h2 connection without a stream is kept so much longer than an idle HTTP/1 one: it costs less and is worth more.
-const H2_IDLE: u32 = 4;
 /// For the last journal entries to reach the disk.
 const FLUSH: Duration = Duration::from_secs(2);
 
@@ -109,6 +110,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         tracing::warn!("{warning}");
     }
     raise_descriptor_limit();
+    forgo_huge_pages();
     let config = Arc::new(config);
     let (state, beginning) = State::open(&config.state, metrics.journal_write_errors.clone())?;
     let state = Arc::new(state);
@@ -304,7 +306,6 @@ fn door(edge: &Arc<Edge>, shutdown: watch::Receiver<bool>) -> Result<Door, RunEr
     std::fs::File::open(NO_ROOTS).map_err(RunError::start(NO_ROOTS))?;
     let mut proxy = proxy(edge, &Arc::new(conf))?;
     let mut options = HttpServerOptions::default();
-    options.h2_idle_timeout = Some(config.limits.keepalive * H2_IDLE);
     // It would be refused with a page of Pingora's; the router refuses it with ours.
     options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
@@ -314,6 +315,8 @@ fn door(edge: &Arc<Edge>, shutdown: watch::Receiver<bool>) -> Result<Door, RunEr
     // The connection of a browser that leaves a page must not end for it: a POST under way would be sent again.
     h2.max_pending_accept_reset_streams(resets_at_once(streams) as usize);
     h2.max_header_list_size(u32::try_from(config.limits.head_bytes.get()).unwrap_or(u32::MAX));
+    // Of each stream; what is held of its answer beyond that is `budget`'s.
+    h2.max_send_buffer_size(H2_UNSENT);
     proxy.h2_options = Some(h2);
     let tls = tls::server_config(edge.certificates.clone(), config.tls_min).map_err(RunError::start("TLS"))?;
     Ok(Door { edge: edge.clone(), tls: Arc::new(tls), proxy: Arc::new(proxy), shutdown })
@@ -379,6 +382,14 @@ async fn go_away(edge: &Arc<Edge>, handle: &Handle, going: watch::Sender<bool>, 
     drain::end(&edge.admission, cut).await;
     drain::answer_last(&edge.drain.late).await;
     handle.note(Event::Stopped, format!("The Edge ended: {how}.")).await;
+}
+
+/// The allocator asks for huge pages: then of buffers that are mostly empty all is resident, twice as much for each client
+/// that stalls.
+fn forgo_huge_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::warn!(%error, "huge pages stay: the Edge needs more memory");
+    }
 }
 
 /// A connection is two descriptors: as many as the system lets us have.

@@ -9,13 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use failover::Side;
-use pingora::connectors::L4Connect;
-use pingora::protocols::l4::socket::SocketAddr as PingoraAddr;
-use pingora::protocols::l4::stream::Stream as L4Stream;
-use pingora::upstreams::peer::{Tracer, Tracing};
-use pingora::{Error as PingoraError, ErrorType, Result as PingoraResult};
+use pingora::{Error as PingoraError, ErrorType};
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
@@ -181,24 +176,6 @@ enum Opened {
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
 }
 
-#[async_trait]
-impl L4Connect for Connector {
-    /// Opens a plain connection for Pingora's pool; those with TLS are [`super::dial`]'s.
-    async fn connect(&self, _: &PingoraAddr) -> PingoraResult<L4Stream> {
-        let opened = async {
-            let registered = self.register()?;
-            let stream = self.within_limit(&registered, self.tcp()).await?;
-            let second =
-                socket2::SockRef::from(&stream).try_clone().map_err(|e| ConnectError::Local(self.address, e))?;
-            registered.cut().attach(second);
-            let mut stream = L4Stream::from(stream);
-            stream.tracer = Some(Tracer(Box::new(Held(Arc::new(registered)))));
-            Ok(stream)
-        };
-        opened.await.map_err(ConnectError::into_pingora)
-    }
-}
-
 /// What TLS with a backend fails with, said in the log once and not for each request.
 #[derive(Debug, Default)]
 pub struct Trouble {
@@ -240,18 +217,6 @@ impl Trouble {
             *said = Some((sentence.to_owned(), now));
         }
         news
-    }
-}
-
-/// Keeps a connection registered for as long as Pingora keeps its stream.
-#[derive(Debug, Clone)]
-struct Held(#[expect(dead_code, reason = "held for its Drop")] Arc<Registered>);
-
-impl Tracing for Held {
-    fn on_connected(&self) {}
-    fn on_disconnected(&self) {}
-    fn boxed_clone(&self) -> Box<dyn Tracing> {
-        Box::new(self.clone())
     }
 }
 

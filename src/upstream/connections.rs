@@ -1,13 +1,11 @@
 //! Open connections to one side, so that all of them can be cut in one act when it is demoted.
 
 use std::collections::HashMap;
-use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 
 use futures_util::task::AtomicWaker;
-use socket2::Socket;
 
 /// Connections of one side. Touched when one opens or closes, never per request.
 #[derive(Debug, Default)]
@@ -22,8 +20,6 @@ pub struct Cut {
     done: AtomicBool,
     reader: AtomicWaker,
     writer: AtomicWaker,
-    /// A second handle on the socket, for connections whose tasks are not ours to wake.
-    socket: OnceLock<Socket>,
 }
 
 /// Which half of a connection waits.
@@ -52,26 +48,8 @@ impl Cut {
         self.done.load(Ordering::SeqCst)
     }
 
-    /// Shuts `socket` down with the connection.
-    pub fn attach(&self, socket: Socket) {
-        if let Err(again) = self.socket.set(socket) {
-            drop(again);
-        }
-        if self.is_done() {
-            self.shut_down();
-        }
-    }
-
-    fn shut_down(&self) {
-        if let Some(socket) = self.socket.get() {
-            // Fails only on a socket that is closed already.
-            let _ = socket.shutdown(Shutdown::Both);
-        }
-    }
-
     fn cut(&self) {
         self.done.store(true, Ordering::SeqCst);
-        self.shut_down();
         self.reader.wake();
         self.writer.wake();
     }

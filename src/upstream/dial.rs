@@ -1,10 +1,9 @@
-//! Opens the connections of requests to backends that speak TLS, as those of WebSockets are opened: by the service's own
-//! verifier, which is also the probes'.
+//! Opens the connections of requests to backends, as those of WebSockets are opened: by our own connector.
 //!
 //! Pingora's own TLS client takes no verifier: it knows neither pinned keys nor self-signed anchors, and with
 //! verification off it still refuses an X.509v1 certificate and an RSA key of 1024 bits, which probes and WebSockets of
-//! that service accept. So Pingora gets finished streams from here, and does with them what it does with its own: HTTP,
-//! and a pool.
+//! that service accept. Its own streams read 64 KiB at once, however slowly the client takes them (see `budget`). So
+//! Pingora gets finished streams from here, and does with them what it does with its own: HTTP, and a pool.
 
 use std::any::Any;
 use std::collections::HashMap;

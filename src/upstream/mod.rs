@@ -249,7 +249,7 @@ pub struct Registers {
     pub standby: Arc<Connections>,
     /// Of shared services: never cut by a switch.
     pub shared: Arc<Connections>,
-    /// Opens those of requests to backends that speak TLS.
+    /// Opens those of requests.
     pub dialer: Arc<Dialer>,
 }
 
@@ -292,10 +292,7 @@ impl Upstreams {
             });
             let mut peer = HttpPeer::new(at.backend.address, service.tls.is_some(), String::new());
             peer.group_key = u64::from(generation) << 32 | index as u64;
-            match service.tls {
-                Some(_) => registers.dialer.enlist(&mut peer, &connector),
-                None => peer.options.custom_l4 = Some(connector.clone()),
-            }
+            registers.dialer.enlist(&mut peer, &connector);
             peer.options.connection_timeout = Some(config.limits.connect);
             peer.options.idle_timeout = Some(POOLED);
             // WebSockets are `upgrade`'s: nothing may slip by its rules, and by the register of sessions.

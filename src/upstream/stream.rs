@@ -17,12 +17,15 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::connections::{Half, Registered};
+use crate::budget::Pause;
 
 /// A connection to a backend.
 #[derive(Debug)]
 pub struct UpstreamStream {
     transport: Transport,
     registered: Option<Registered>,
+    /// Of reads for a client that does not take what was read.
+    pause: Pause,
 }
 
 #[derive(Debug)]
@@ -33,11 +36,12 @@ enum Transport {
 
 impl UpstreamStream {
     pub(super) fn plain(stream: TcpStream, registered: Registered) -> Self {
-        Self { transport: Transport::Plain(stream), registered: Some(registered) }
+        Self { transport: Transport::Plain(stream), registered: Some(registered), pause: Pause::default() }
     }
 
     pub(super) fn tls(stream: TlsStream<TcpStream>, registered: Registered) -> Self {
-        Self { transport: Transport::Tls(Box::new(stream)), registered: Some(registered) }
+        let transport = Transport::Tls(Box::new(stream));
+        Self { transport, registered: Some(registered), pause: Pause::default() }
     }
 
     /// Leaves the register: from now on somebody else sees to it that nothing stays behind.
@@ -56,10 +60,16 @@ impl UpstreamStream {
 impl AsyncRead for UpstreamStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.cut(Half::Read, cx)?;
-        match &mut self.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
+        let Self { transport, pause, .. } = &mut *self;
+        pause.read_for(
+            |holding| &holding.answer,
+            cx,
+            buf,
+            |cx, buf| match transport {
+                Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+                Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            },
+        )
     }
 }
 

@@ -1,6 +1,6 @@
 //! A client of the public door: real TLS, HTTP/1.1 or h2, trusting the site's certificate alone.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::{CertificateDer, ServerName};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -20,6 +20,8 @@ use crate::site::{FQDN, Site};
 #[derive(Clone)]
 pub struct Client {
     address: SocketAddr,
+    /// Where its connections come from; none: wherever the system likes.
+    from: Option<IpAddr>,
     tls: Arc<rustls::ClientConfig>,
 }
 
@@ -69,7 +71,13 @@ impl Client {
             roots.add(CertificateDer::from(certificate.to_vec())).unwrap();
         }
         let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        Self { address: site.https, tls: Arc::new(tls) }
+        Self { address: site.https, from: None, tls: Arc::new(tls) }
+    }
+
+    /// The same, from another address.
+    pub fn from(mut self, address: IpAddr) -> Self {
+        self.from = Some(address);
+        self
     }
 
     /// A TLS connection, as raw as it gets.
@@ -79,7 +87,11 @@ impl Client {
             Speaks::H1 => vec![b"http/1.1".to_vec()],
             Speaks::H2 => vec![b"h2".to_vec()],
         };
-        let tcp = TcpStream::connect(self.address).await?;
+        let socket = TcpSocket::new_v4()?;
+        if let Some(from) = self.from {
+            socket.bind(SocketAddr::new(from, 0))?;
+        }
+        let tcp = socket.connect(self.address).await?;
         tcp.set_nodelay(true)?;
         TlsConnector::from(Arc::new(tls)).connect(ServerName::try_from(FQDN).unwrap(), tcp).await
     }
@@ -89,7 +101,7 @@ impl Client {
         let mut tls = (*self.tls).clone();
         // A resumed session remembers the certificate of its first handshake.
         tls.resumption = rustls::client::Resumption::disabled();
-        let fresh = Self { address: self.address, tls: Arc::new(tls) };
+        let fresh = Self { address: self.address, from: self.from, tls: Arc::new(tls) };
         let tls = fresh.tls(Speaks::H1).await?;
         Ok(tls.get_ref().1.peer_certificates().unwrap()[0].to_vec())
     }

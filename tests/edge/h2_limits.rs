@@ -13,15 +13,15 @@ use crate::raw::until_closed;
 use crate::site::{FQDN, PATIENCE, Site, wait_until};
 use crate::slow_clients::frame;
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
+pub const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub const END_STREAM: u8 = 1;
+pub const END_HEADERS: u8 = 4;
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const CANCEL: &[u8] = &[0, 0, 0, 8];
 
 /// A field that is in no table (RFC 7541 section 6.2.2).
@@ -31,12 +31,12 @@ fn field(name: &str, value: &str) -> Vec<u8> {
 }
 
 /// A request's pseudo-header fields; `method` is of the static table.
-fn pseudo(method: u8, path: &str) -> Vec<u8> {
+pub fn pseudo(method: u8, path: &str) -> Vec<u8> {
     [&[method, 0x87][..], &field(":path", path), &field(":authority", FQDN)].concat()
 }
 
-const GET: u8 = 0x82;
-const POST: u8 = 0x83;
+pub const GET: u8 = 0x82;
+pub const POST: u8 = 0x83;
 
 async fn open(client: &Client) -> TlsStream<TcpStream> {
     let mut stream = client.tls(Speaks::H2).await.unwrap();

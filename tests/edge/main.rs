@@ -38,6 +38,7 @@ mod silence;
 mod site;
 mod slow_clients;
 mod socket;
+mod stalled;
 mod start;
 mod targets;
 mod telling;

@@ -138,6 +138,8 @@ pub(in crate::config) struct LimitsFile {
     pub(in crate::config) connections_per_client: Option<usize>,
     /// Concurrent h2 streams of a connection.
     pub(in crate::config) h2_streams: Option<u32>,
+    /// What requests under way may hold in memory, all together.
+    pub(in crate::config) memory: Option<Size>,
     /// To connect to an upstream, TLS included.
     pub(in crate::config) connect: Option<Span>,
     /// How long a peer of a WebSocket may not take what is there for it.

@@ -13,6 +13,12 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// What Pingora reads of a request's head at most.
 const LARGEST_HEAD: u64 = 1 << 20;
 
+/// Sizes of a request's head: least, example, most.
+const HEAD_SIZES: (u64, u64, u64) = (1 << 10, 64 << 10, LARGEST_HEAD);
+/// Sizes of what requests may hold: least, example, most. With less, one connection could not have a page with all its
+/// parts.
+const MEMORY_SIZES: (u64, u64, u64) = (64 << 20, 512 << 20, 64 << 30);
+
 /// How many fields Pingora reads at most.
 const MOST_FIELDS: usize = 256;
 
@@ -119,7 +125,8 @@ pub(super) fn limits(written: LimitsFile, findings: &mut Findings) -> Option<Lim
     let connect = time(written.connect, default::CONNECT, "connect");
     let write_stall = time(written.write_stall, default::WRITE_STALL, "write_stall");
     let drain = time(written.drain, default::DRAIN, "drain");
-    let head_bytes = head_bytes(written.head_bytes, &at.key("head_bytes"), findings);
+    let head_bytes = size(written.head_bytes, default::HEAD_BYTES, HEAD_SIZES, &at.key("head_bytes"), findings);
+    let memory = size(written.memory, default::MEMORY, MEMORY_SIZES, &at.key("memory"), findings);
     let fields_at = at.key("head_fields");
     let head_fields =
         count(written.head_fields, default::HEAD_FIELDS, &fields_at, findings).and_then(NonZeroUsize::new);
@@ -151,16 +158,25 @@ pub(super) fn limits(written: LimitsFile, findings: &mut Findings) -> Option<Lim
         connections: all?,
         connections_per_client: each?,
         h2_streams: h2_streams?,
+        memory: memory?,
         connect: connect?,
         write_stall: write_stall?,
         drain: drain?,
     })
 }
 
-fn head_bytes(written: Option<Size>, at: &KeyPath, findings: &mut Findings) -> Option<NonZeroUsize> {
-    let bytes = written.map_or(defaults::limits::HEAD_BYTES, |size| size.0);
-    if !(1024..=LARGEST_HEAD).contains(&bytes) {
-        findings.error(at, format!("{} is not between 1KiB and 1MiB", Size(bytes)), "write a size such as 64KiB");
+/// A size within bounds, of which the second is an example.
+fn size(
+    written: Option<Size>,
+    default: u64,
+    (least, example, most): (u64, u64, u64),
+    at: &KeyPath,
+    findings: &mut Findings,
+) -> Option<NonZeroUsize> {
+    let bytes = written.map_or(default, |size| size.0);
+    if !(least..=most).contains(&bytes) {
+        let bounds = format!("{} is not between {} and {}", Size(bytes), Size(least), Size(most));
+        findings.error(at, bounds, format!("write a size such as {}", Size(example)));
         return None;
     }
     usize::try_from(bytes).ok().and_then(NonZeroUsize::new)

@@ -189,6 +189,8 @@ labels! {
         Method => "method",
         /// Its zone is over its rate.
         Rate => "rate",
+        /// Requests under way hold as much memory as they may, or its client's do.
+        Memory => "memory",
         /// Neither side works: the waiting page.
         NobodyWorks => "nobody_works",
     }

@@ -68,6 +68,8 @@ pub struct Metrics {
     pub relayed_bytes: Per<Direction, IntCounter>,
     /// Client connections open now.
     pub connections_open: IntGauge,
+    /// What requests under way hold in memory.
+    pub request_memory: IntGauge,
     /// Client connections accepted.
     pub connections_accepted: IntCounter,
     /// Client connections refused.
@@ -136,6 +138,10 @@ impl Metrics {
                 "direction",
             )?,
             connections_open: make.gauge("bascule_connections_open", "Client connections open now.")?,
+            request_memory: make.gauge(
+                "bascule_request_memory_bytes",
+                "What requests under way hold in memory, of limits.memory.",
+            )?,
             connections_accepted: make.counter("bascule_connections_accepted_total", "Client connections accepted.")?,
             connections_refused: make.counter_per(
                 "bascule_connections_refused_total",

@@ -80,6 +80,7 @@ fn config(services: Vec<Service>, routes: Vec<Route>) -> Config {
             connections: n,
             connections_per_client: n,
             h2_streams: n32,
+            memory: (64 << 20).try_into().unwrap(),
             connect: s,
             write_stall: s,
             drain: s,
