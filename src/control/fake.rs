@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use failover::Side;
 
 use super::api::{
-    BackendStatus, CertificateStatus, CheckStatus, Counts, Done, DrainRequest, Event, Explain, FreezeRequest, Health,
-    JournalEntry, Moment, Next, Outcome, Phases, Report, ResumeRequest, ServiceStatus, SessionCounts, SessionRow,
-    SideStatus, Sides, Status, SwitchAnswer, SwitchKind, SwitchRequest, SwitchSummary, Time, Verdict, WalkStatus,
+    BackendStatus, CertificateStatus, CheckStatus, ConfigurationStatus, Counts, Done, DrainRequest, Event, Explain,
+    FreezeRequest, Health, JournalEntry, Moment, Next, Outcome, Phases, Report, ResumeRequest, ServiceStatus,
+    SessionCounts, SessionRow, SideStatus, Sides, Status, SwitchAnswer, SwitchKind, SwitchRequest, SwitchSummary, Time,
+    Verdict, WalkStatus,
 };
 use super::{Brain, BrainError};
 
@@ -215,6 +216,7 @@ pub(crate) fn status() -> Status {
             reason: "Standby is inactive.".into(),
         }),
         certificates: vec![CertificateStatus { name: "edge.example.org".into(), not_after: at(9 * 86400), days: 9 }],
+        configuration: ConfigurationStatus { loaded: Some(at(-7200)), broken: None },
         alarms: vec!["The certificate of edge.example.org expires in 9 days.".into()],
         nodes: vec![],
         witness: None,

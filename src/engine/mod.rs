@@ -3,6 +3,7 @@
 //! One task on a thread of its own, so that no load on the request path delays a decision.
 
 mod act;
+mod certificates;
 mod clock;
 mod nodes;
 mod order;
@@ -22,6 +23,8 @@ use failover::health::{self, CheckId, Health, State as HealthState};
 use failover::switch::{self, Standing, Switch};
 use failover::verdict::{self, Judge, Pace, ProbeId, Verdict};
 use failover::{Instant, PerSide, Side};
+use probe::FailureKind;
+use probe::tls::Term;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::sleep_until;
 
@@ -34,7 +37,7 @@ use self::clock::Clock;
 use self::nodes::Nodes;
 use self::order::Order;
 use self::walk::Walking;
-use crate::control::api::{Frozen, SwitchSummary};
+use crate::control::api::{ConfigurationStatus, Frozen, SwitchSummary, Time};
 use crate::control::metrics::{self, Metrics, VerdictState};
 use crate::edge::Edge;
 use crate::live::{Mode, View};
@@ -96,6 +99,7 @@ pub struct Engine {
     /// To be written before anything else happens.
     pending: Option<switch::Memory>,
     alarms: Vec<String>,
+    configuration: ConfigurationStatus,
     persisted: Arc<AtomicBool>,
     draining: bool,
     health_sentences: PerSide<Rate>,
@@ -107,10 +111,12 @@ pub struct Engine {
 /// What a probe last came to.
 #[derive(Debug, Clone)]
 struct LastProbe {
-    at: crate::control::api::Time,
+    at: Time,
     detail: String,
     took: Duration,
-    certificate_days: Option<i64>,
+    certificate: Option<Term>,
+    /// The handshake failed, or the certificate is not trusted.
+    failed_tls: bool,
 }
 
 struct Finished {
@@ -161,6 +167,7 @@ impl Engine {
             refusal: None,
             pending: None,
             alarms: remembered.alarms,
+            configuration: ConfigurationStatus { loaded: Some(Time::now()), broken: None },
             persisted: Arc::new(AtomicBool::new(true)),
             draining: false,
             health_sentences: PerSide { main: HEALTH_SENTENCES, standby: HEALTH_SENTENCES },
@@ -427,15 +434,16 @@ impl Engine {
 
     fn note_probe(&mut self, check: usize, report: &probe::Report) {
         self.last[check] = Some(LastProbe {
-            at: crate::control::api::Time::now(),
+            at: Time::now(),
             detail: report.detail().to_owned(),
             took: report.timings.total,
-            certificate_days: report.certificate.as_ref().map(|certificate| certificate.days_to_expiry),
+            certificate: report.certificate.as_ref().map(|certificate| certificate.term),
+            failed_tls: report.result.as_ref().is_err_and(|failure| failure.kind == FailureKind::Tls),
         });
         self.check_metrics(check, |counted| {
             counted.probed(probes::label(report), report.timings.total.as_secs_f64());
             if let Some(certificate) = &report.certificate {
-                counted.certificate_not_after(certificate.not_after);
+                counted.certificate(certificate.term);
             }
         });
     }

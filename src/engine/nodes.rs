@@ -10,7 +10,7 @@ use protocol::identity::{Keyring, expiry};
 use protocol::wire::{Guard, NodeReport, Role, Times, Told, Wish};
 
 use super::{Engine, Work};
-use crate::control::api::{Event, NodeStatus, WitnessStatus};
+use crate::control::api::{Event, NodeStatus, Time, WitnessStatus};
 use crate::control::metrics::{Guarded, NodeLabels, NodeState, NodesMetrics};
 use crate::nodes::{Known, News, Node, Registry, takeover};
 use crate::witness::{View, Witness};
@@ -125,6 +125,13 @@ impl Engine {
         let View { trouble, alarms: of_askers, .. } = nodes.means.witness.view();
         alarms.extend(trouble.map(|why| format!("{why}; nobody is granted the vote")));
         alarms.extend(of_askers);
+        alarms.extend(nodes.means.keyring.not_taken().map(|not_taken| {
+            let since = Time::from(not_taken.since);
+            format!(
+                "the certificate for nodes on the disk does not load, since {since}; the old one is shown: {}",
+                not_taken.why
+            )
+        }));
         alarms.extend(expiry("this Edge at the nodes' door", nodes.means.keyring.current().days_left()));
         alarms
     }

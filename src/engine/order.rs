@@ -15,8 +15,8 @@ use super::clock::Clock;
 use super::plan::Plan;
 use super::{Engine, Means, Work};
 use crate::control::api::{
-    Done, DrainRequest, Event, Explain, FreezeRequest, JournalEntry, Report, ResumeRequest, SessionRow, Status,
-    SwitchAnswer, SwitchRequest, Time, WalkStatus, side,
+    BrokenConfiguration, ConfigurationStatus, Done, DrainRequest, Event, Explain, FreezeRequest, JournalEntry, Report,
+    ResumeRequest, SessionRow, Status, SwitchAnswer, SwitchRequest, Time, WalkStatus, side,
 };
 use crate::control::metrics::Reload;
 use crate::control::{Brain, BrainError};
@@ -38,6 +38,7 @@ pub(super) enum Order {
     Resume(ResumeRequest, oneshot::Sender<Result<Done, BrainError>>),
     Drain(DrainRequest, oneshot::Sender<Done>),
     Reload(Arc<Site>, oneshot::Sender<Result<(), String>>),
+    Broken { error: String, more: usize, noted: oneshot::Sender<()> },
     Note(Event, String, oneshot::Sender<()>),
     Report(Node, Box<NodeReport>, oneshot::Sender<Told>),
     Walk(oneshot::Sender<Option<WalkStatus>>),
@@ -63,6 +64,12 @@ impl Handle {
     /// Puts another configuration's site before the engine.
     pub async fn reload(&self, site: Arc<Site>) -> Result<(), String> {
         self.ask(|answer| Order::Reload(site, answer)).await.map_err(|error| error.to_string())?
+    }
+
+    /// Tells that the file on the disk did not load: its first error, and how many there are besides. What is in force stays.
+    pub async fn broken(&self, error: String, more: usize) {
+        // Without an engine there is no screen either.
+        let _ = self.ask(|noted| Order::Broken { error, more, noted }).await;
     }
 
     /// Writes an entry into the journal.
@@ -238,6 +245,10 @@ impl Engine {
                 }));
             }
             Order::Reload(site, answer) => drop(answer.send(self.reload(site))),
+            Order::Broken { error, more, noted } => {
+                self.note_broken(error, more);
+                let _ = noted.send(());
+            }
             Order::Report(node, report, answer) => drop(answer.send(self.take_report(node, *report))),
             Order::Walk(answer) => {
                 drop(answer.send(self.walking.as_ref().map(|walking| walking.status.clone())));
@@ -312,6 +323,14 @@ impl Engine {
         }
     }
 
+    fn note_broken(&mut self, error: String, more: usize) {
+        self.means.metrics.reloaded(Reload::Failed);
+        let besides = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+        self.journal(Event::Alarm, format!("The configuration was not loaded, nothing has changed: {error}{besides}"));
+        let since = self.configuration.broken.take().map_or_else(Time::now, |before| before.since);
+        self.configuration.broken = Some(BrokenConfiguration { since, error, more });
+    }
+
     /// Watches another site, keeping what is known of checks that stay.
     fn reload(&mut self, site: Arc<Site>) -> Result<(), String> {
         let plan = Plan::new(site, self.clock).map_err(|error| error.to_string())?;
@@ -329,6 +348,7 @@ impl Engine {
         self.judge_anew(known);
         self.tell_wish();
         self.means.metrics.reloaded(Reload::Ok);
+        self.configuration = ConfigurationStatus { loaded: Some(Time::now()), broken: None };
         self.journal(Event::Reloaded, "The configuration was loaded anew.".to_owned());
         Ok(())
     }

@@ -7,6 +7,7 @@ use failover::health::{BackendId, CheckId, Need, NodeId, Scope, ServiceId, Topol
 use failover::{Instant, Names, Side};
 use protocol::wire::Role;
 
+use super::certificates::heeds_dates;
 use super::clock::Clock;
 use super::probes::{CheckError, probe};
 use crate::config::{self, Check, CheckKind, Config, ServiceIndex};
@@ -41,6 +42,8 @@ pub struct Planned {
     pub position: usize,
     /// Its name.
     pub name: String,
+    /// Whether an expired certificate fails it.
+    pub heeds_dates: bool,
     /// How to run it.
     pub probe: Arc<probe::Check>,
 }
@@ -145,6 +148,7 @@ impl Plan {
                     backend: backends.len(),
                     position,
                     name: check.name.clone(),
+                    heeds_dates: heeds_dates(check),
                     probe: Arc::new(probe),
                 });
             }

@@ -9,13 +9,11 @@ use failover::{Explain as _, Side};
 
 use super::Engine;
 use crate::control::api::{
-    BackendStatus, CertificateStatus, CheckStatus, Event, Explain, Health as ApiHealth, JournalEntry, Next, Outcome,
+    BackendStatus, BrokenConfiguration, CheckStatus, Event, Explain, Health as ApiHealth, JournalEntry, Next, Outcome,
     ServiceStatus, SessionCounts, SideStatus, Sides, Status, Time, Verdict,
 };
 use crate::control::metrics::HealthState as Counted;
 use crate::tunnel::Pin;
-
-const DAY: i64 = 24 * 60 * 60;
 
 impl Engine {
     /// Notes what the Edge begins with.
@@ -143,17 +141,30 @@ impl Engine {
             next: Next { sentence: format!("If {} died now: {}", told.live, told.if_live_died.named(names)), to },
             last_switch: self.last_switch.clone(),
             certificates: self.certificates(),
+            configuration: self.configuration.clone(),
             alarms: self
-                .node_alarms()
+                .expired_certificates()
                 .into_iter()
+                .chain(self.configuration_alarm())
+                .chain(self.node_alarms())
                 .chain(self.alarms.iter().cloned())
                 .chain(self.means.state.trouble())
+                .chain(self.expiring_certificates())
                 .collect(),
             nodes: self.node_rows(),
             witness: self.witness_row(),
             takeovers: self.takeovers(),
             walk: self.walking.as_ref().map(|walking| walking.status.clone()),
         }
+    }
+
+    /// Nothing is lost yet, and a restart would be the end: systemd does not try again with a wrong file.
+    fn configuration_alarm(&self) -> Option<String> {
+        let BrokenConfiguration { since, error, more } = self.configuration.broken.as_ref()?;
+        let besides = if *more > 0 { format!(" (and {more} more)") } else { String::new() };
+        Some(format!(
+            "the configuration on the disk does not load, since {since}; a restart would fail: {error}{besides}"
+        ))
     }
 
     fn side_status(&self, side: &SideHealth) -> SideStatus {
@@ -215,13 +226,17 @@ impl Engine {
                 JudgeVerdict::Down => Verdict::Down,
                 JudgeVerdict::Unknown => Verdict::Unknown,
             },
-            reason: report.reason.to_string(),
+            // Of TLS the machine knows that it failed; why is what has to be repaired.
+            reason: match last.filter(|last| last.failed_tls && report.verdict != JudgeVerdict::Up) {
+                Some(last) => format!("{}: {}", report.reason, last.detail),
+                None => report.reason.to_string(),
+            },
             last: last.map(|last| Outcome {
                 at: last.at,
                 outcome: last.detail.clone(),
                 latency_ms: last.took.as_secs_f64() * 1000.0,
             }),
-            certificate_days: last.and_then(|last| last.certificate_days),
+            certificate_days: last.and_then(|last| Some(last.certificate?.days_left(std::time::SystemTime::now()))),
         }
     }
 
@@ -236,16 +251,6 @@ impl Engine {
             }
         }
         counts
-    }
-
-    fn certificates(&self) -> Vec<CertificateStatus> {
-        let now = Time::now().unix_ms() / 1000;
-        let status = |(name, not_after): (String, i64)| CertificateStatus {
-            name,
-            not_after: Time::from_unix_ms(not_after.saturating_mul(1000)),
-            days: (not_after - now).div_euclid(DAY),
-        };
-        self.means.edge.certificates.validity().into_iter().map(status).collect()
     }
 
     /// The health machine, for orders that look before they act.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use probe::tls::Term;
 use rustls::crypto::ring;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -42,8 +43,8 @@ pub enum CertificateError {
 pub struct Served {
     /// Names it is valid for, lower case; `*.` for a wildcard.
     pub names: Vec<String>,
-    /// End of its validity, seconds since 1970.
-    pub not_after: i64,
+    /// From when until when it is good.
+    pub term: Term,
     key: Arc<CertifiedKey>,
 }
 
@@ -71,9 +72,9 @@ impl Certificates {
         self.current.store(new.current.into_inner());
     }
 
-    /// Names and end of validity of each certificate.
-    pub fn validity(&self) -> Vec<(String, i64)> {
-        let named = |served: &Served| (served.names.first().cloned().unwrap_or_default(), served.not_after);
+    /// The first name of each certificate, and from when until when it is good.
+    pub fn terms(&self) -> Vec<(String, Term)> {
+        let named = |served: &Served| (served.names.first().cloned().unwrap_or_default(), served.term);
         self.current.load().all.iter().map(named).collect()
     }
 }
@@ -126,8 +127,8 @@ fn load(files: &CertificateFiles) -> Result<Served, CertificateError> {
             san.value.general_names.iter().filter_map(dns).collect()
         })
         .unwrap_or_default();
-    let not_after = parsed.validity().not_after.timestamp();
-    Ok(Served { names, not_after, key })
+    let term = Term::of(&parsed);
+    Ok(Served { names, term, key })
 }
 
 /// TLS of the public listener: h2 and http/1.1, stateless resumption.

@@ -2,27 +2,27 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use crate::config::Config;
-use crate::control::api::Event;
-use crate::control::metrics::Reload;
 use crate::edge::Edge;
 use crate::engine::{Handle, rehearse};
 
 /// Loads the file anew. A bad one changes nothing and says why.
 pub(super) async fn reload(path: &Path, edge: &Arc<Edge>, handle: &Handle) {
-    let metrics = edge.metrics.clone();
     let failed = async |why: String| {
-        metrics.reloaded(Reload::Failed);
         tracing::error!("the configuration was not loaded, nothing has changed: {why}");
-        handle.note(Event::Alarm, format!("The configuration was not loaded, nothing has changed: {why}")).await;
+        handle.broken(why, 0).await;
     };
     let owned = path.to_owned();
     let loaded = tokio::task::spawn_blocking(move || Config::load(&owned)).await;
     let (config, warnings) = match loaded {
         Ok(Ok(loaded)) => loaded,
-        Ok(Err(errors)) => return failed(errors.to_string()).await,
+        Ok(Err(errors)) => {
+            tracing::error!("the configuration was not loaded, nothing has changed: {errors}");
+            let mut each = errors.iter().map(ToString::to_string);
+            let first = each.next().unwrap_or_default();
+            return handle.broken(first, each.len()).await;
+        }
         Err(error) => return failed(error.to_string()).await,
     };
     for warning in warnings {
@@ -66,7 +66,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
 }
 
 pub(super) fn count_certificates(edge: &Edge) {
-    let validity = edge.certificates.validity();
-    let time = |seconds: i64| SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-    edge.metrics.certificates(validity.iter().map(|(name, not_after)| (name.as_str(), time(*not_after))));
+    let terms = edge.certificates.terms();
+    // Of two for one name the first is shown.
+    edge.metrics.certificates(terms.iter().rev().map(|(name, term)| (name.as_str(), *term)));
 }

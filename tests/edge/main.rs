@@ -10,6 +10,7 @@ mod bad_input;
 mod bodies;
 mod booking;
 mod browser;
+mod certificates;
 mod check;
 mod chunks;
 mod client;

@@ -97,6 +97,7 @@ async fn a_bad_file_changes_nothing_and_says_why() {
     let good = site.config();
     let bad_key = good.replace("preset: xivo", "preset: xivo\nfailbak: sticky");
     let mut expected = 0.0;
+    let mut since = None;
     for (text, phrase) in [(bad_key.as_str(), "did you mean failback"), ("sides: [", "line"), ("", "fqdn")] {
         site.write_config(text);
         site.edge().signal(Signal::HUP);
@@ -106,6 +107,16 @@ async fn a_bad_file_changes_nothing_and_says_why() {
             || site.history().into_iter().find(|entry| entry["event"] == "alarm").unwrap()["sentence"].to_string();
         wait_until("the journal says why", || newest().contains("nothing has changed") && newest().contains(phrase));
         wait_until("the log says why", || site.log().contains(phrase));
+        // On every screen for as long as it lasts: a restart would be the end.
+        let broken = site.status()["configuration"]["broken"].clone();
+        assert!(broken["error"].as_str().unwrap().contains(phrase), "{broken}");
+        assert_eq!(*since.get_or_insert(broken["since"].clone()), broken["since"], "since the first of them");
+        let screen = site.order(&["status", "--socket", &site.path("admin.sock").display().to_string()]);
+        assert!(
+            screen.contains("the configuration on the disk does not load, since") && screen.contains(phrase),
+            "{screen}"
+        );
+        assert_eq!(site.metric("bascule_config_broken"), 1.0);
         assert_eq!(client.get("/version").await.unwrap().status, 200);
     }
     // A key that is not the certificate's.
@@ -118,6 +129,9 @@ async fn a_bad_file_changes_nothing_and_says_why() {
     fs::write(site.path("key.pem"), kept).unwrap();
     reload(&mut site);
     assert_eq!(client.get("/version").await.unwrap().status, 200);
+    let status = site.status();
+    assert!(status["configuration"]["broken"].is_null() && status["alarms"].as_array().unwrap().is_empty(), "{status}");
+    assert_eq!(site.metric("bascule_config_broken"), 0.0);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod certificate;
 mod failure;
 mod pin;
 mod signature;
+mod term;
 mod trust;
 mod verifier;
 
@@ -25,6 +26,7 @@ pub use self::certificate::CertificateInfo;
 pub use self::failure::explain;
 pub(crate) use self::failure::failure;
 pub use self::pin::{InvalidPin, Pin};
+pub use self::term::{End, SOON_DAYS, Term};
 pub use self::trust::{TlsTrust, TrustError, Verify};
 
 use crate::failure::Failure;

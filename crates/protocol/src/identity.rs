@@ -4,7 +4,7 @@ mod verify;
 
 use crate::who::{NoRole, Who};
 use crate::wire::VERSION;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use probe::tls::explain;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::{self, PemObject};
@@ -200,6 +200,16 @@ fn server(
 pub struct Keyring {
     directory: PathBuf,
     current: ArcSwap<Identity>,
+    not_taken: ArcSwapOption<NotTaken>,
+}
+
+/// What stands in the directory is not what is shown: it was to be read anew, and could not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotTaken {
+    /// Since the first of the attempts in a row that failed.
+    pub since: SystemTime,
+    /// What is wrong with it.
+    pub why: String,
 }
 
 impl Keyring {
@@ -209,7 +219,8 @@ impl Keyring {
     /// As [`Identity::load`].
     pub fn open(directory: &Path) -> Result<Self, IdentityError> {
         let identity = Identity::load(directory)?;
-        Ok(Self { directory: directory.to_owned(), current: ArcSwap::from_pointee(identity) })
+        let (current, not_taken) = (ArcSwap::from_pointee(identity), ArcSwapOption::empty());
+        Ok(Self { directory: directory.to_owned(), current, not_taken })
     }
 
     /// Returns the identity as it was read last.
@@ -222,6 +233,20 @@ impl Keyring {
     /// # Errors
     /// As [`Identity::load`]; also when the new certificate is somebody else's.
     pub fn reload(&self) -> Result<(), IdentityError> {
+        let read = self.read();
+        self.not_taken.store(read.as_ref().err().map(|error| {
+            let since = self.not_taken().map_or_else(SystemTime::now, |before| before.since);
+            Arc::new(NotTaken { since, why: error.to_string() })
+        }));
+        read
+    }
+
+    /// Returns why the last reading failed, if it did.
+    pub fn not_taken(&self) -> Option<Arc<NotTaken>> {
+        self.not_taken.load_full()
+    }
+
+    fn read(&self) -> Result<(), IdentityError> {
         let fresh = Identity::load(&self.directory)?;
         let who = self.current().who().clone();
         if *fresh.who() != who {

@@ -7,12 +7,11 @@ use failover::Side;
 
 use crate::control::api::{BackendStatus, CheckStatus, Health, ServiceStatus, SessionRow, Status, Verdict, side};
 use doors::visible;
+use probe::tls::SOON_DAYS;
 
 /// Rows of services on a screen of 24 lines beside the rest; what works is left out first.
 const MOST_BACKENDS: usize = 10;
 const MOST_ALARMS: usize = 4;
-/// A certificate's end is worth a look from so many days on.
-const SOON_DAYS: i64 = 30;
 
 /// Everything on one screen.
 pub(in crate::cli) fn status(status: &Status, paint: Paint) -> String {

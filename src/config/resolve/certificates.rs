@@ -1,8 +1,9 @@
 //! The certificates the Edge shows: they exist, parse, belong to their keys, and cover its names.
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use probe::tls::{End, Term};
 use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -13,9 +14,6 @@ use super::super::file::{CertificateFile, OneOrMany};
 use super::super::load::{Files, in_words};
 use super::{doors, item};
 use settings::{Findings, KeyPath, quoted};
-
-/// Renewal should have happened by then.
-const SOON_DAYS: i64 = 14;
 
 pub(super) fn resolve(
     written: Option<OneOrMany<CertificateFile>>,
@@ -131,7 +129,7 @@ fn inspect(
         chain.iter().filter_map(|der| X509Certificate::from_der(der).ok().map(|(_, parsed)| parsed)).collect();
     let (certificate, issuers) = parsed.split_first()?;
     order(certificate, issuers, at, findings);
-    dates(certificate, at, now, findings);
+    dates(&parsed, at, now, findings);
     let names = certificate.subject_alternative_name().ok().flatten();
     let dns = |name: &GeneralName<'_>| match name {
         GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
@@ -179,17 +177,28 @@ fn order(leaf: &X509Certificate<'_>, issuers: &[X509Certificate<'_>], at: &KeyPa
     }
 }
 
-fn dates(certificate: &X509Certificate<'_>, at: &KeyPath, now: SystemTime, findings: &mut Findings) {
-    let now = now.duration_since(UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or(0);
-    let validity = certificate.validity();
-    let days_left = (validity.not_after.timestamp() - now).div_euclid(86_400);
-    if validity.not_after.timestamp() < now {
-        findings.warn(at, format!("expired on {}", validity.not_after), "renew it: browsers refuse it");
-    } else if days_left < SOON_DAYS {
-        findings.warn(at, format!("expires on {}, in {days_left} days", validity.not_after), "renew it");
-    }
-    if validity.not_before.timestamp() > now {
-        findings.warn(at, format!("is valid from {} only", validity.not_before), "check the clock of this machine");
+/// The leaf's dates, and those of its issuers: browsers refuse a chain of which a part is over, unless they know another way.
+fn dates(chain: &[X509Certificate<'_>], at: &KeyPath, now: SystemTime, findings: &mut Findings) {
+    for (index, certificate) in chain.iter().enumerate() {
+        let (term, validity) = (Term::of(certificate), certificate.validity());
+        let (which, refuse) = match index {
+            0 => (String::new(), "browsers refuse it"),
+            _ => (format!("certificate number {} ({}) ", index + 1, certificate.subject()), "some browsers refuse it"),
+        };
+        match term.end(now) {
+            End::Far => {}
+            End::Soon(days) => {
+                findings.warn(at, format!("{which}expires on {}, in {days} days", validity.not_after), "renew it");
+            }
+            End::Past(_) => {
+                findings.warn(at, format!("{which}expired on {}", validity.not_after), format!("renew it: {refuse}"));
+            }
+        }
+        let not_before = UNIX_EPOCH + Duration::from_secs(u64::try_from(term.not_before).unwrap_or(0));
+        if not_before > now {
+            let message = format!("{which}is valid from {} only", validity.not_before);
+            findings.warn(at, message, "check the clock of this machine");
+        }
     }
 }
 

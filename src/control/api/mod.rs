@@ -14,8 +14,8 @@ pub use nodes::{NodeStatus, WalkCheck, WalkState, WalkStatus, WalkStep, WalkStep
 pub use order::{Done, DrainRequest, FreezeRequest, REASON_LIMIT, ResumeRequest, SwitchAnswer, SwitchRequest};
 pub use side::Sides;
 pub use status::{
-    BackendStatus, CertificateStatus, CheckStatus, Frozen, Health, Next, Outcome, ServiceStatus, SessionCounts,
-    SessionRow, SideStatus, Status, SwitchSummary, Verdict,
+    BackendStatus, BrokenConfiguration, CertificateStatus, CheckStatus, ConfigurationStatus, Frozen, Health, Next,
+    Outcome, ServiceStatus, SessionCounts, SessionRow, SideStatus, Status, SwitchSummary, Verdict,
 };
 
 #[cfg(test)]

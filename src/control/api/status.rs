@@ -51,6 +51,9 @@ pub struct Status {
     pub last_switch: Option<SwitchSummary>,
     /// Certificates shown to clients.
     pub certificates: Vec<CertificateStatus>,
+    /// What is in force, and whether the file on the disk is another story.
+    #[serde(default)]
+    pub configuration: ConfigurationStatus,
     /// What somebody should look at, most urgent first.
     pub alarms: Vec<String>,
     /// Nodes with a watchdog that have reported since the Edge started.
@@ -65,6 +68,26 @@ pub struct Status {
     /// The last planned switch of the whole site since the Edge started.
     #[serde(default)]
     pub walk: Option<WalkStatus>,
+}
+
+/// The configuration in force, and the file it came from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigurationStatus {
+    /// When what is in force was loaded.
+    pub loaded: Option<Time>,
+    /// The file on the disk was to be loaded since and could not be; none: it was, or nobody asked.
+    pub broken: Option<BrokenConfiguration>,
+}
+
+/// A file that does not load: a restart with it fails.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokenConfiguration {
+    /// Since the first of the attempts in a row that failed.
+    pub since: Time,
+    /// The first of its errors.
+    pub error: String,
+    /// How many there are besides.
+    pub more: usize,
 }
 
 /// An operator forbids automatic switches.

@@ -2,14 +2,13 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
 
 use failover::Side;
+use probe::tls::Term;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Result};
 
 use super::labels::{AnswerFailure, By, Class, ConnectFailure, Label, Per, ProbeOutcome, VerdictState};
 use super::make::{Family, Maker};
-use super::unix_seconds;
 use crate::config::{Backend, Config, Place, Route, Service};
 use crate::logging::Ended;
 
@@ -97,8 +96,8 @@ pub struct CheckMetrics {
     verdict: Per<VerdictState, IntGauge>,
     probes: Per<ProbeOutcome, IntCounter>,
     duration: Histogram,
-    certificate: OnceLock<IntGauge>,
-    certificates: IntGaugeVec,
+    certificate: OnceLock<Terms<IntGauge>>,
+    certificates: Terms<IntGaugeVec>,
     labels: [String; 4],
 }
 
@@ -114,9 +113,14 @@ impl CheckMetrics {
         self.verdict.only(state);
     }
 
-    /// Says until when the certificate it was shown is good. Before that there is no series: 0 would mean 1970.
-    pub fn certificate_not_after(&self, time: SystemTime) {
-        self.certificate.get_or_init(|| self.certificates.with_label_values(&self.labels)).set(unix_seconds(time));
+    /// Says from when until when the certificate it was shown is good. Before that there is no series: 0 would mean 1970.
+    pub fn certificate(&self, term: Term) {
+        let Terms { begin, end } = self.certificate.get_or_init(|| Terms {
+            begin: self.certificates.begin.with_label_values(&self.labels),
+            end: self.certificates.end.with_label_values(&self.labels),
+        });
+        begin.set(term.not_before);
+        end.set(term.not_after);
     }
 }
 
@@ -132,8 +136,15 @@ pub(super) struct Families {
     verdicts: Family<IntGaugeVec>,
     probes: Family<IntCounterVec>,
     probe_duration: Family<HistogramVec>,
-    probe_certificates: IntGaugeVec,
-    certificates: Family<IntGaugeVec>,
+    probe_certificates: Terms<IntGaugeVec>,
+    certificates: Terms<Family<IntGaugeVec>>,
+}
+
+/// Both ends of certificates' terms: what counts as soon depends on how long they live.
+#[derive(Debug, Clone)]
+struct Terms<M> {
+    begin: M,
+    end: M,
 }
 
 impl Families {
@@ -178,23 +189,38 @@ impl Families {
                 &["side", "service", "check"],
                 PROBE_SECONDS,
             )?),
-            probe_certificates: make.gauges(
-                "bascule_probe_certificate_not_after_timestamp_seconds",
-                "When the certificate a backend shows expires.",
-                &check[..4],
-            )?,
-            certificates: Family::new(make.gauges(
-                "bascule_certificate_not_after_timestamp_seconds",
-                "When a certificate shown to clients expires.",
-                &["name"],
-            )?),
+            probe_certificates: Terms {
+                begin: make.gauges(
+                    "bascule_probe_certificate_not_before_timestamp_seconds",
+                    "From when the certificate a backend shows is good.",
+                    &check[..4],
+                )?,
+                end: make.gauges(
+                    "bascule_probe_certificate_not_after_timestamp_seconds",
+                    "When the certificate a backend shows expires.",
+                    &check[..4],
+                )?,
+            },
+            certificates: Terms {
+                begin: Family::new(make.gauges(
+                    "bascule_certificate_not_before_timestamp_seconds",
+                    "From when a certificate shown to clients is good.",
+                    &["name"],
+                )?),
+                end: Family::new(make.gauges(
+                    "bascule_certificate_not_after_timestamp_seconds",
+                    "When a certificate shown to clients expires.",
+                    &["name"],
+                )?),
+            },
         })
     }
 
     pub(super) fn configure(&self, config: &Config) -> Configured {
         let number = self.configurations.fetch_add(1, Ordering::Relaxed) + 1;
         // What an old configuration's probes said of certificates is said again by the next probe.
-        self.probe_certificates.reset();
+        self.probe_certificates.begin.reset();
+        self.probe_certificates.end.reset();
         let configured = Configured {
             routes: config.routes.iter().map(|route| self.route(number, config, route)).collect(),
             services: config.services.iter().map(|service| self.service(number, service)).collect(),
@@ -210,12 +236,14 @@ impl Families {
         configured
     }
 
-    pub(super) fn certificates<'a>(&self, certificates: impl IntoIterator<Item = (&'a str, SystemTime)>) {
+    pub(super) fn certificates<'a>(&self, certificates: impl IntoIterator<Item = (&'a str, Term)>) {
         let number = self.configurations.fetch_add(1, Ordering::Relaxed) + 1;
-        for (name, not_after) in certificates {
-            self.certificates.child(number, &[name]).set(unix_seconds(not_after));
+        for (name, term) in certificates {
+            self.certificates.begin.child(number, &[name]).set(term.not_before);
+            self.certificates.end.child(number, &[name]).set(term.not_after);
         }
-        self.certificates.retire(number);
+        self.certificates.begin.retire(number);
+        self.certificates.end.retire(number);
     }
 
     fn route(&self, number: u64, config: &Config, route: &Route) -> RouteMetrics {

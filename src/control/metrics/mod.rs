@@ -10,6 +10,7 @@ mod process;
 use std::time::{Duration, SystemTime};
 
 use failover::Side;
+use probe::tls::Term;
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry, Result};
 
 pub use configured::{BackendMetrics, CheckMetrics, Configured, RouteMetrics, ServiceMetrics};
@@ -83,6 +84,8 @@ pub struct Metrics {
     pub access_lines_dropped: IntCounter,
     reloads: Per<Reload, IntCounter>,
     last_reload: IntGauge,
+    /// 1: the file on the disk was to be loaded and could not be.
+    config_broken: IntGauge,
     families: Families,
 }
 
@@ -163,6 +166,10 @@ impl Metrics {
             reloads: make.counter_per("bascule_config_reloads_total", "Loads of the configuration.", "result")?,
             last_reload: make
                 .gauge("bascule_config_last_reload_timestamp_seconds", "When the running configuration was loaded.")?,
+            config_broken: make.gauge(
+                "bascule_config_broken",
+                "1: the file on the disk did not load the last time; the old configuration is in force.",
+            )?,
             families: Families::new(&make)?,
         };
         for side in Side::BOTH {
@@ -205,13 +212,14 @@ impl Metrics {
     /// Counts a load of the configuration.
     pub fn reloaded(&self, result: Reload) {
         self.reloads.of(result).inc();
+        self.config_broken.set(i64::from(result == Reload::Failed));
         if result == Reload::Ok {
             self.last_reload.set(unix_seconds(SystemTime::now()));
         }
     }
 
-    /// Says until when the certificates shown to clients are good; those not named are forgotten.
-    pub fn certificates<'a>(&self, certificates: impl IntoIterator<Item = (&'a str, SystemTime)>) {
+    /// Says from when until when the certificates shown to clients are good; those not named are forgotten.
+    pub fn certificates<'a>(&self, certificates: impl IntoIterator<Item = (&'a str, Term)>) {
         self.families.certificates(certificates);
     }
 }

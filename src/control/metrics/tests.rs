@@ -1,9 +1,10 @@
 use std::io::Write as _;
 use std::num::{NonZeroU8, NonZeroU32, NonZeroUsize};
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use failover::Side;
+use probe::tls::Term;
 use prometheus::{Registry, TextEncoder};
 
 use super::{Alpn, By, Handshake, HealthState, Kind, Metrics, ProbeOutcome, Refusal, Reload, TlsVersion, VerdictState};
@@ -117,14 +118,15 @@ fn busy() -> (Registry, Metrics) {
     metrics.refused.of(Refusal::NoRoute).inc();
     metrics.loop_lag.set(0.002);
     metrics.request_duration.of(By::Standby).observe(0.02);
-    metrics.certificates([("edge.example.org", SystemTime::now())]);
+    let term = Term { not_before: 1, not_after: 2 };
+    metrics.certificates([("edge.example.org", term)]);
     children.routes[0].answered(By::Standby, 204);
     children.routes[1].sessions_open.of(By::Shared).inc();
     children.routes[1].sessions_ended.of(Ended::Switched).inc();
     let check = &children.services[0].backends(Side::Main)[0].checks[0];
     check.probed(ProbeOutcome::Refused, 0.001);
     check.verdict(VerdictState::Down);
-    check.certificate_not_after(SystemTime::now());
+    check.certificate(term);
     (registry, metrics)
 }
 
@@ -161,6 +163,8 @@ fn states_are_sets_of_which_one_is_true() {
         r#"bascule_requests_total{code="2xx",route="/xuc",side="standby"} 1"#,
         r#"bascule_sessions_open{route="/wssip",side="shared"} 1"#,
         r#"bascule_sessions_ended_total{reason="switched",route="/wssip"} 1"#,
+        r#"bascule_certificate_not_before_timestamp_seconds{name="edge.example.org"} 1"#,
+        r#"bascule_certificate_not_after_timestamp_seconds{name="edge.example.org"} 2"#,
         r#"bascule_tls_handshakes_total{alpn="h2",result="resumed",version="1.3"} 1"#,
     ] {
         assert!(text.lines().any(|l| l == line), "no `{line}` in\n{text}");

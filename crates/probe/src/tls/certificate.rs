@@ -6,6 +6,7 @@ use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::pin::Pin;
+use super::term::Term;
 
 /// A target's own certificate, as data: whether to trust it is decided by the verification alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct CertificateInfo {
     pub not_after: SystemTime,
     /// Whole days left at the time of the check, rounded down; negative once expired.
     pub days_to_expiry: i64,
+    /// The whole of it.
+    pub term: Term,
     /// The key, in the form in which it can be pinned.
     pub key: Pin,
 }
@@ -22,13 +25,12 @@ impl CertificateInfo {
     /// `None` for what cannot be parsed: a target may send anything.
     pub(crate) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-        let not_after = parsed.validity().not_after.timestamp();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
-        let left = not_after.checked_sub(i64::try_from(now).ok()?)?;
+        let term = Term::of(&parsed);
         Some(Self {
             // A certificate that ended before 1970 is shown as ending then.
-            not_after: UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(not_after).unwrap_or(0)))?,
-            days_to_expiry: left.div_euclid(24 * 60 * 60),
+            not_after: UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(term.not_after).unwrap_or(0)))?,
+            days_to_expiry: term.days_left(SystemTime::now()),
+            term,
             key: Pin::of_key(parsed.public_key().raw),
         })
     }

@@ -77,10 +77,21 @@ fn a_renewed_certificate_is_taken_and_somebody_elses_is_not() {
     replace(&main_node(), 300);
     keyring.reload().unwrap();
     assert!(keyring.current().days_left() > 290);
+    assert_eq!(keyring.not_taken(), None);
     replace(&Who::edge("edge"), 100);
     let error = keyring.reload().unwrap_err().to_string();
     assert!(error.contains("is the certificate of the Edge edge"), "{error}");
     assert!(keyring.current().days_left() > 290);
+    // It lasts until one is taken, since the first.
+    let first = keyring.not_taken().unwrap();
+    assert_eq!(first.why, error);
+    fs::remove_file(node.join(KEY)).unwrap();
+    keyring.reload().unwrap_err();
+    let second = keyring.not_taken().unwrap();
+    assert!(second.since == first.since && second.why.contains(KEY), "{second:?}");
+    replace(&main_node(), 200);
+    keyring.reload().unwrap();
+    assert_eq!(keyring.not_taken(), None);
 }
 
 #[test]

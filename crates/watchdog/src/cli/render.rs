@@ -54,7 +54,11 @@ pub(super) fn status(view: &StatusView) -> String {
         row(&mut text, "edge", &link(edge));
     }
     if let Some(days) = view.certificate_days {
-        row(&mut text, "identity", &format!("its certificate expires in {days} days"));
+        let told = match days {
+            ..0 => format!("its certificate EXPIRED {} days ago", days.saturating_neg() - 1),
+            _ => format!("its certificate expires in {days} days"),
+        };
+        row(&mut text, "identity", &told);
     }
     text
 }

@@ -109,3 +109,15 @@ fn a_check_shows_the_default_bounds_and_names_what_is_missing_on_the_machine() {
     let troubles = json["troubles"].to_string();
     assert!(troubles.contains("services.start.command") && troubles.contains("identity:"), "{troubles}");
 }
+
+#[test]
+fn a_certificate_that_is_over_is_said_to_be_over() {
+    let mut status = view();
+    for (days, said) in
+        [(300, "expires in 300 days"), (0, "expires in 0 days"), (-1, "EXPIRED 0 days ago"), (-4, "EXPIRED 3 days ago")]
+    {
+        status.certificate_days = Some(days);
+        let screen = super::render::status(&status);
+        assert!(screen.contains(said), "{days}: {screen}");
+    }
+}

@@ -23,6 +23,7 @@ pub(super) struct Alarms {
     two_actives: Option<Instant>,
     outside: bool,
     certificate_days: Option<i64>,
+    certificate_not_taken: Option<String>,
     rival: Option<String>,
     unfit: Option<String>,
     start: Option<FailingStart>,
@@ -178,8 +179,10 @@ impl Alarms {
         self.two_actives = Some(now);
     }
 
-    pub(super) const fn certificate(&mut self, days: i64) {
+    /// The node's own certificate: the days it is good for, and why the one on the disk was not taken, if so.
+    pub(super) fn certificate(&mut self, days: i64, not_taken: Option<String>) {
         self.certificate_days = Some(days);
+        self.certificate_not_taken = not_taken;
     }
 
     /// Returns the sentences of now.
@@ -199,6 +202,7 @@ impl Alarms {
             .into_iter()
             .chain(texts)
             .chain(removed)
+            .chain(self.certificate_not_taken.clone())
             .chain(self.outside.then(|| outside.to_owned()))
             .chain(certificate)
             .collect()
@@ -263,8 +267,10 @@ mod tests {
         assert_eq!(alarms.fence_removed(at(700)), Some(1), "counted anew");
         let at = |seconds: u64| at(2000 + seconds);
         for (days, count) in [(30, 0), (29, 1), (-1, 1)] {
-            alarms.certificate(days);
+            alarms.certificate(days, None);
             assert_eq!(alarms.sentences(at(60)).len(), count, "{days}");
         }
+        alarms.certificate(300, Some("chain.pem: no certificate in it".into()));
+        assert_eq!(alarms.sentences(at(60)), ["chain.pem: no certificate in it"]);
     }
 }

@@ -2,7 +2,9 @@
 
 use super::alarms::Alarms;
 use super::serving::Serving;
-use super::show::{Doings, Line, Requested, Shown, Who, ended, millis, note, note_start, running, settle};
+use super::show::{
+    Doings, Line, Requested, Shown, Who, ended, millis, note, note_start, own_certificate, running, settle,
+};
 use crate::control::api::Followed;
 use crate::hands::clock;
 use crate::hands::pulse::{Felt, Pulse, Watching, Works};
@@ -174,7 +176,7 @@ impl Cc {
     }
 
     fn show(&mut self) {
-        self.alarms.certificate(self.keyring.current().days_left());
+        own_certificate(&self.keyring, &mut self.alarms, &self.shown.metrics);
         let mut view = self.who.view(&self.doings, &self.alarms, Vec::new());
         let felt = self.felt.borrow().clone();
         if felt.works != Works::Unknown {

@@ -1,7 +1,7 @@
 //! Drives an MDS node: tells who is registered with it, and shouts when both nodes are.
 
 use super::alarms::Alarms;
-use super::show::{Doings, Requested, Shown, Who, note, settle};
+use super::show::{Doings, Requested, Shown, Who, note, own_certificate, settle};
 use crate::hands::asterisk::{Asterisk, Present};
 use crate::hands::clock;
 use crate::state::{Journal, Kind};
@@ -68,7 +68,7 @@ impl Mds {
     }
 
     fn show(&mut self) {
-        self.alarms.certificate(self.keyring.current().days_left());
+        own_certificate(&self.keyring, &mut self.alarms, &self.shown.metrics);
         let mut view = self.who.view(&self.doings, &self.alarms, Vec::new());
         let works = self.mute.is_none();
         let detail = self.mute.clone().unwrap_or_else(|| format!("registered: {}", self.holder.claims()));

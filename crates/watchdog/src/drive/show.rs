@@ -10,6 +10,7 @@ use failover::duty::Outcome;
 use failover::health::Status;
 use failover::lease::Instance;
 use failover::{Instant, Side};
+use protocol::identity::{Keyring, expiry};
 use protocol::link::{Link, State};
 use protocol::wire::{Chosen, NodeReport, Role, Vote, Wished};
 use std::collections::BTreeMap;
@@ -133,13 +134,15 @@ pub(super) fn report(view: &StatusView, requested: Requested) -> NodeReport {
         takeover_ms: duty.takeover_ms,
         times: duty.times,
     });
+    let own_expiry = view.certificate_days.and_then(|days| expiry("this node", days));
     NodeReport {
         status: view.status,
         since: u64::try_from(view.since.unix_ms()).unwrap_or(0),
         because: view.because.clone(),
         version: view.version.clone(),
         services: view.services.clone(),
-        alarms: view.alarms.iter().take(16).cloned().collect(),
+        // Of its certificate the Edge is told the days, and says the rest itself.
+        alarms: view.alarms.iter().filter(|alarm| own_expiry.as_ref() != Some(alarm)).take(16).cloned().collect(),
         failed_starts: view.failed_starts.clone(),
         certificate_days: view.certificate_days,
         vote,
@@ -167,6 +170,17 @@ pub(super) fn note_failed_start(journal: &Journal, alarms: &mut Alarms, why: &st
     if let Some(sentence) = alarms.start_failed(why, Time::now()) {
         note(journal, Kind::Alarm, sentence);
     }
+}
+
+/// Tells alarms and metrics of the node's own certificate. One that is renewed is taken by the next look.
+pub(super) fn own_certificate(keyring: &Keyring, alarms: &mut Alarms, metrics: &Metrics) {
+    let identity = keyring.current();
+    metrics.certificate(identity.expires());
+    let not_taken = keyring.not_taken().map(|not_taken| {
+        let since = Time::from(not_taken.since);
+        format!("the certificate on the disk does not load, since {since}; the old one is shown: {}", not_taken.why)
+    });
+    alarms.certificate(identity.days_left(), not_taken);
 }
 
 /// The command that runs, if one does.
@@ -211,4 +225,26 @@ pub(super) fn note(journal: &Journal, kind: Kind, text: &str) {
 pub(super) async fn settle(journal: &Journal) {
     let journal = journal.clone();
     let _ = host::blocking(move || Ok(journal.flush(Duration::from_millis(100)))).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::tests::view;
+
+    #[test]
+    fn the_edge_is_told_the_days_of_a_certificate_and_no_second_alarm_of_them() {
+        let mut shown = view();
+        let mut alarms = Alarms::default();
+        alarms.disk(Some("the state cannot be written".into()));
+        alarms.certificate(9, None);
+        shown.alarms = alarms.sentences(clock::now());
+        shown.certificate_days = alarms.certificate_days();
+        assert_eq!(shown.alarms.len(), 2, "{:?}", shown.alarms);
+        let report = report(&shown, Requested::default());
+        assert_eq!(
+            (report.alarms.as_slice(), report.certificate_days),
+            (&["the state cannot be written".to_owned()][..], Some(9))
+        );
+    }
 }

@@ -5,7 +5,7 @@ use crate::control::api::{
     Activations, DutyView, FenceState, FenceView, IcmpSocket, IcmpView, Link, VoterView, Voters,
 };
 use crate::drive::replication::Replicates;
-use crate::drive::show::{Line, Requested, millis, running};
+use crate::drive::show::{Line, Requested, millis, own_certificate, running};
 use crate::hands::clock;
 use crate::hands::echo::{Answering, Socket};
 use crate::hands::fence;
@@ -38,7 +38,7 @@ impl Xivo {
             replication.tell(if status == Status::Active { Replicates::Yes } else { Replicates::No });
             self.alarms.replication(replication.failed());
         }
-        self.alarms.certificate(self.keyring.current().days_left());
+        own_certificate(&self.keyring, &mut self.alarms, &self.shown.metrics);
         let unfit = self.fitness.unfit(clock::now(), self.serves()).map(|why| why.to_string());
         self.alarms.unfit(unfit.as_ref().map(|why| format!("cannot serve: {why}")));
         self.leave_lease();

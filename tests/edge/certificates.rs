@@ -1,0 +1,172 @@
+//! The certificates that browsers see: whatever stands in their files is read in one way by `check`, at the start and on a
+//! reload, and their end is on every screen before it comes.
+
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use rcgen::{BasicConstraints, CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair};
+use rustix::process::Signal;
+
+use crate::client::Client;
+use crate::site::{FQDN, Site, wait_until};
+
+const RELOADED: &str = "bascule_config_reloads_total{result=\"ok\"}";
+const REFUSED: &str = "bascule_config_reloads_total{result=\"failed\"}";
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A root, an intermediate, and a leaf of that.
+struct Chain {
+    root: Vec<u8>,
+    intermediate: String,
+    leaf: String,
+    key: String,
+    request: String,
+    revoked: String,
+}
+
+impl Chain {
+    fn make() -> Self {
+        let authority = |name: &str| {
+            let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+            parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
+            parameters.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
+            (parameters, KeyPair::generate().unwrap())
+        };
+        let (root, root_key) = authority("the root");
+        let root_certificate = root.self_signed(&root_key).unwrap();
+        let root = Issuer::new(root, root_key);
+        let (between, between_key) = authority("the intermediate");
+        let intermediate = between.signed_by(&between_key, &root).unwrap();
+        let between = Issuer::new(between, between_key);
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new([FQDN.to_owned()]).unwrap();
+        let request = leaf.serialize_request(&key).unwrap().pem().unwrap();
+        assert!(CertificateSigningRequestParams::from_pem(&request).is_ok());
+        let now = time::OffsetDateTime::now_utc();
+        let revoked = rcgen::CertificateRevocationListParams {
+            this_update: now,
+            next_update: now + DAY,
+            crl_number: rcgen::SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        Self {
+            root: root_certificate.der().to_vec(),
+            intermediate: intermediate.pem(),
+            leaf: leaf.signed_by(&key, &between).unwrap().pem(),
+            key: key.serialize_pem(),
+            request,
+            revoked: revoked.signed_by(&between).unwrap().pem().unwrap(),
+        }
+    }
+}
+
+/// Writes a certificate's files and has it loaded anew; whether it was taken.
+fn reload(site: &mut Site, chain: &str, key: &str) -> bool {
+    fs::write(site.path("chain.pem"), chain).unwrap();
+    fs::write(site.path("key.pem"), key).unwrap();
+    let (taken, refused) = (site.metric(RELOADED), site.metric(REFUSED));
+    site.edge().signal(Signal::HUP);
+    wait_until("it is loaded anew, or not", || site.metric(RELOADED) + site.metric(REFUSED) > taken + refused);
+    site.metric(RELOADED) > taken
+}
+
+#[tokio::test]
+async fn a_chain_file_with_key_request_or_revocations_is_served_after_check_start_and_reload() {
+    let Chain { root, intermediate, leaf, key, request, revoked } = Chain::make();
+    let mut site = Site::prepare("");
+    site.certificate = root;
+    let all = format!("{leaf}{intermediate}{key}");
+    let table = [
+        ("one file for all", all.clone(), all),
+        ("a key between", format!("{leaf}{key}{intermediate}"), key.clone()),
+        ("a request", format!("{request}{leaf}{intermediate}"), key.clone()),
+        ("a list of revocations", format!("{leaf}{intermediate}{revoked}"), key.clone()),
+        ("words", format!("Bag Attributes\n{leaf}# the intermediate\n{intermediate}"), format!("# mine\n{key}")),
+    ];
+    for (what, chain, key) in &table {
+        fs::write(site.path("chain.pem"), chain).unwrap();
+        fs::write(site.path("key.pem"), key).unwrap();
+        let told = site.order(&["check"]);
+        assert!(!told.contains("chain.pem"), "{what}: {told}");
+        site.start_edge();
+        assert_eq!(Client::of(&site).get("/version").await.unwrap().status, 200, "{what}");
+        site.stop_edge();
+    }
+    site.start_edge();
+    for (what, chain, key) in &table {
+        assert!(reload(&mut site, chain, key), "{what}: {}", site.log());
+        assert_eq!(Client::of(&site).get("/version").await.unwrap().status, 200, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_chain_file_that_cannot_be_served_is_refused_by_check_start_and_reload_alike() {
+    let Chain { root, intermediate, leaf, key, request, revoked } = Chain::make();
+    let mut site = Site::prepare("");
+    site.certificate = root;
+    let well = format!("{leaf}{intermediate}");
+    fs::write(site.path("chain.pem"), &well).unwrap();
+    fs::write(site.path("key.pem"), &key).unwrap();
+    site.start_edge();
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAAAAAA\n-----END CERTIFICATE-----\n";
+    let other = KeyPair::generate().unwrap().serialize_pem();
+    let table = [
+        (format!("{leaf}{broken}"), key.clone(), "number 2"),
+        (format!("{leaf}{}", &intermediate[..200]), key.clone(), "number 2"),
+        (format!("{request}{revoked}{key}"), key.clone(), "holds no certificate"),
+        (well.clone(), other, "do not belong together"),
+        (well.clone(), request, "holds no private key"),
+    ];
+    for (chain, other_key, said) in &table {
+        assert!(!reload(&mut site, chain, other_key), "{said}");
+        assert_eq!(Client::of(&site).get("/version").await.unwrap().status, 200, "{said}: the old one serves on");
+        for verb in ["check", "run"] {
+            let (code, told) = site.verb(&[verb]);
+            assert!(code == Some(2) && told.contains(said) && !told.contains("panic"), "{verb}: {told}");
+            assert!(told.contains("certificate"), "{told}");
+        }
+    }
+    assert!(reload(&mut site, &well, &key), "{}", site.log());
+}
+
+/// A certificate of a year that ends then.
+fn ending(site: &mut Site, end: SystemTime) -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    let mut parameters = CertificateParams::new([FQDN.to_owned()]).unwrap();
+    parameters.not_before = (end - DAY * 365).into();
+    parameters.not_after = end.into();
+    let made = parameters.self_signed(&key).unwrap();
+    site.certificate = made.der().to_vec();
+    (made.pem(), key.serialize_pem())
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_is_on_every_screen_before_and_after() {
+    let mut site = Site::start();
+    let alarms = |site: &Site| site.status()["alarms"].to_string();
+    assert!(!alarms(&site).contains("certificate"), "{}", alarms(&site));
+    for (end, alarm, warning) in [
+        (SystemTime::now() + DAY * 31, "", ""),
+        (SystemTime::now() + DAY * 10, "expires in 9 days", "in 9 days"),
+        (SystemTime::now() - DAY * 3, "EXPIRED 3 days ago, browsers refuse it", "expired on"),
+    ] {
+        let (chain, key) = ending(&mut site, end);
+        assert!(reload(&mut site, &chain, &key), "{}", site.log());
+        let (told, screen, check) = (alarms(&site), site.order(&["status"]), site.order(&["check"]));
+        let seconds = end.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let metric = site.metric(&format!("bascule_certificate_not_after_timestamp_seconds{{name=\"{FQDN}\"}}"));
+        assert_eq!(metric, seconds as f64);
+        if alarm.is_empty() {
+            assert!(!told.contains("certificate") && !check.contains("expire"), "{told} {check}");
+            continue;
+        }
+        let sentence = format!("the certificate of {FQDN} {alarm}");
+        assert!(told.contains(&sentence) && screen.contains(&sentence), "{told}\n{screen}");
+        assert!(screen.contains("systemctl reload bascule"), "{screen}");
+        assert!(check.contains("chain.pem") || check.contains("certificate.chain"), "{check}");
+        assert!(check.contains(warning), "{check}");
+    }
+}
