@@ -166,6 +166,7 @@ pub(crate) fn status() -> Status {
     let side = |health, reason: &str| SideStatus { health, reason: reason.into(), since: Some(at(-3600)) };
     let check = CheckStatus {
         name: "http".into(),
+        port: None,
         verdict: Verdict::Up,
         reason: "200 in 3 ms".into(),
         last: Some(Outcome { at: at(0), outcome: "ok".into(), latency_ms: 3.25 }),

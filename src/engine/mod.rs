@@ -30,7 +30,7 @@ use tokio::time::sleep_until;
 
 pub use self::nodes::NodesMeans;
 pub use self::order::Handle;
-pub use self::plan::{Plan, PlanError, checks_of, rehearse};
+pub use self::plan::{Plan, PlanError, checks_of, rehearse, title};
 pub use self::probes::{CheckError, probe as probe_of};
 
 use self::clock::Clock;
@@ -470,9 +470,9 @@ impl Engine {
         let side = place.side.map_or("shared", Side::name);
         let (backend, check) = (&place.name, &planned.name);
         if report.verdict == Verdict::Down {
-            tracing::warn!(side, %service, %backend, %check, %from, "{report}");
+            tracing::warn!(side, %service, %backend, %check, port = planned.port, %from, "{report}");
         } else {
-            tracing::info!(side, %service, %backend, %check, %from, "{report}");
+            tracing::info!(side, %service, %backend, %check, port = planned.port, %from, "{report}");
         }
     }
 

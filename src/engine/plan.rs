@@ -42,6 +42,8 @@ pub struct Planned {
     pub position: usize,
     /// Its name.
     pub name: String,
+    /// Its port, where that is not the backend's.
+    pub port: Option<u16>,
     /// Whether an expired certificate fails it.
     pub heeds_dates: bool,
     /// How to run it.
@@ -143,11 +145,12 @@ impl Plan {
             for (position, check) in checks_of(service).iter().enumerate() {
                 let probe = planned_probe(&config, service, &at, check)?;
                 place.checks.push(topology.check(backend_id));
-                names.checks.push(check.name.clone());
+                names.checks.push(title(check, at.backend));
                 checks.push(Planned {
                     backend: backends.len(),
                     position,
                     name: check.name.clone(),
+                    port: own_port(check, at.backend),
                     heeds_dates: heeds_dates(check),
                     probe: Arc::new(probe),
                 });
@@ -194,6 +197,18 @@ fn voices(config: &Config, topology: &mut Topology) -> Vec<Voice> {
 
 fn number(index: usize) -> u16 {
     u16::try_from(index).unwrap_or(u16::MAX)
+}
+
+/// A check's name for sentences. The port they name otherwise is the service's: of another one, nobody would look at it.
+pub fn title(check: &Check, backend: &config::Backend) -> String {
+    match own_port(check, backend) {
+        Some(port) => format!("{} on port {port}", check.name),
+        None => check.name.clone(),
+    }
+}
+
+fn own_port(check: &Check, backend: &config::Backend) -> Option<u16> {
+    check.port.filter(|port| *port != backend.address.port())
 }
 
 /// A service's checks; without any, that it accepts connections. Of a service that speaks TLS this takes a handshake: by

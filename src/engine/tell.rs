@@ -221,6 +221,7 @@ impl Engine {
         let last = self.last[check].as_ref();
         CheckStatus {
             name: self.plan.checks[check].name.clone(),
+            port: self.plan.checks[check].port,
             verdict: match report.verdict {
                 JudgeVerdict::Up => Verdict::Up,
                 JudgeVerdict::Down => Verdict::Down,

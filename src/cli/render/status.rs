@@ -115,10 +115,11 @@ fn services(status: &Status, paint: Paint, text: &mut String) {
 
 /// What works is told in two words, what does not with its reason.
 fn check(check: &CheckStatus) -> String {
-    let mut text = match (check.verdict, &check.last) {
-        (Verdict::Up, Some(last)) => format!("{} {:.1} ms", check.name, last.latency_ms),
-        (Verdict::Up, None) => check.name.clone(),
-        _ => format!("{}: {}", check.name, check.reason),
+    let mut text = match (check.verdict, &check.last, check.port) {
+        (Verdict::Up, Some(last), _) => format!("{} {:.1} ms", check.name, last.latency_ms),
+        (Verdict::Up, None, _) => check.name.clone(),
+        (_, _, Some(port)) => format!("{} on port {port}: {}", check.name, check.reason),
+        (_, _, None) => format!("{}: {}", check.name, check.reason),
     };
     match check.certificate_days {
         Some(days) if days < 0 => text.push_str(" CERTIFICATE EXPIRED"),

@@ -172,6 +172,9 @@ pub struct BackendStatus {
 pub struct CheckStatus {
     /// Its name.
     pub name: String,
+    /// Its port; none: the backend's.
+    #[serde(default)]
+    pub port: Option<u16>,
     /// Its verdict.
     pub verdict: Verdict,
     /// Why, in one sentence.
