@@ -32,9 +32,10 @@ fn main() -> ExitCode {
                 }
             }
         }
-        Verb::Check { live } => {
+        Verb::Check { live, user } => {
             let ask = if live { Ask::Backends } else { Ask::Nobody };
-            block_on(check::check(&options.config, options.admin_socket(), ask, options.json))
+            let socket = options.admin_socket();
+            block_on(check::check(&options.config, socket, ask, user.as_deref(), options.json))
                 .map_or(Exit::Failed, show)
         }
         Verb::Certs(verb) => match certs::run(&verb, options.json) {

@@ -81,6 +81,10 @@ pub enum Verb {
         /// Probe every backend too.
         #[arg(long)]
         live: bool,
+        /// As root: look at all files as this user would. By default that of bascule.service, or `bascule`, for a file that
+        /// the unit names or that is in /etc/bascule.
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
     },
     /// Make and show the certificates by which nodes, Edges and operators know each other.
     #[command(subcommand)]

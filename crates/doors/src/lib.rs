@@ -1,6 +1,7 @@
 //! Local doors of both programs: HTTP and JSON over a unix socket or an address of their own, with limits for everything,
 //! and the client that the command lines use. What is asked and answered is left to the programs.
 
+mod account;
 mod alike;
 mod client;
 mod door;
@@ -9,6 +10,7 @@ mod people;
 mod socket;
 mod time;
 
+pub use account::{Account, NoAccount, Service};
 pub use alike::alike;
 pub use client::{AskError, Client, Program};
 pub use door::{

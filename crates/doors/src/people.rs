@@ -26,7 +26,7 @@ pub fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect::<String>().trim().to_owned()
 }
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
@@ -37,6 +37,13 @@ fn rows(file: &str) -> impl Iterator<Item = (&str, u32)> {
         let name = fields.next().filter(|name| !name.is_empty())?;
         Some((name, fields.nth(1)?.parse().ok()?))
     })
+}
+
+/// The fields of the line that names, or numbers, that user or group.
+pub(crate) fn row_of<'f>(file: &'f str, name: &str) -> Option<Vec<&'f str>> {
+    let fields = file.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let mut rows = fields.filter(|row| row.len() > 3 && !row[0].is_empty());
+    rows.find(|row| row[0] == name || row[2] == name)
 }
 
 fn name_of(file: &str, number: u32) -> Option<String> {

@@ -63,7 +63,11 @@ pub enum Verb {
     /// Watch over this node until told to end.
     Run,
     /// Check the configuration and this machine, and print every bound that follows.
-    Check,
+    Check {
+        /// As root: look at all files as this user would. By default that of bascule-watchdog.service, which is root.
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
+    },
     /// Take XiVO's own failover (a cron table) out of the way, reversibly.
     Takeover,
     /// Put XiVO's own failover back; stop the watchdog first.

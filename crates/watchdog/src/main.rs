@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     let Cli { verb, options } = Cli::parse();
     let exit = match verb {
         Verb::Run => run(&options),
-        Verb::Check => cli::check(&options),
+        Verb::Check { user } => cli::check(&options, user.as_deref()),
         Verb::Takeover => cli::take_over(&options),
         Verb::Release => cli::release(&options),
         Verb::Ask(question) => cli::ask(&options, &question),

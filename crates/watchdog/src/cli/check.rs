@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use doors::{AskError, Client};
+use doors::{Account, AskError, Client, Service};
 use failover::Span;
 use http::Method;
 use protocol::identity::Identity;
@@ -53,25 +53,48 @@ struct Bound {
     ms: u64,
 }
 
-/// Checks, and prints what was found.
-pub fn check(options: &Options) -> Exit {
-    let (config, warnings) = match Config::load(&options.config) {
-        Ok(loaded) => loaded,
-        Err(errors) => {
-            let _ = match options.json {
-                true => writeln!(io::stdout(), "{}", json(&errors.iter().collect::<Vec<_>>())),
-                false => writeln!(io::stderr(), "{errors}"),
+/// Checks, and prints what was found; what is read, as the service would read it, or the user of that name.
+pub fn check(options: &Options, user: Option<&str>) -> Exit {
+    let service = Service { unit: "bascule-watchdog.service", user: None, home: Path::new("/etc/bascule") };
+    let account = match Account::of_service(service, user, &options.config) {
+        Ok(account) => account,
+        Err(error) => return usage(&error),
+    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let load_and_look =
+        || Config::load(&options.config).map(|(config, warnings)| (look(&config, warnings, &path), config));
+    let looked = match &account {
+        None => Ok(load_and_look()),
+        Some(account) => account.looks(load_and_look),
+    };
+    let eyes = account.as_ref().map(|account| format!("(looked at as the user {}, as the service does)", account.name));
+    let (found, config) = match looked {
+        Ok(Ok(looked)) => looked,
+        Ok(Err(errors)) => {
+            let _ = match (options.json, eyes) {
+                (true, _) => writeln!(io::stdout(), "{}", json(&errors.iter().collect::<Vec<_>>())),
+                (false, Some(eyes)) => writeln!(io::stderr(), "{errors}\n{eyes}"),
+                (false, None) => writeln!(io::stderr(), "{errors}"),
             };
             return Exit::Usage;
         }
+        Err(error) => return usage(&error),
     };
-    let mut found = look(&config, warnings, std::env::var_os("PATH").as_deref().unwrap_or_default());
+    if let (false, Some(eyes)) = (options.json, eyes) {
+        let _ = writeln!(io::stdout(), "{eyes}");
+    }
+    let mut found = found;
     if let Role::Xivo(xivo) = &config.role {
         found.compare_times(xivo, others(&config));
     }
     let text = if options.json { json(&found) } else { in_words(&config, &found) };
     let _ = writeln!(io::stdout(), "{}", text.trim_end());
     if found.troubles.is_empty() { Exit::Done } else { Exit::Failed }
+}
+
+fn usage(error: &impl std::fmt::Display) -> Exit {
+    let _ = writeln!(io::stderr(), "{error}");
+    Exit::Usage
 }
 
 /// Asks the watchdog that runs here what the other voters told of their times; the error says why it cannot.
