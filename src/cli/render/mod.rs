@@ -3,6 +3,7 @@
 mod history;
 mod nodes;
 mod status;
+mod tone;
 pub(super) mod walk;
 
 pub(super) use history::{done, explain, history, report, switched};
@@ -12,6 +13,7 @@ use std::borrow::Cow;
 
 use crate::control::api::Time;
 use doors::visible;
+use tone::Tone;
 
 /// Colours, or none.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +33,24 @@ impl Paint {
 
     fn bold(self, text: &str) -> Cow<'_, str> {
         self.with("1", text)
+    }
+
+    fn tone(self, tone: Tone, text: &str) -> Cow<'_, str> {
+        match tone {
+            Tone::Good => self.good(text),
+            Tone::Calm => Cow::Borrowed(text),
+            Tone::Odd => self.odd(text),
+            Tone::Bad => self.bad(text),
+        }
+    }
+
+    /// The sentence above all others.
+    fn headline(self, tone: Tone, text: &str) -> Cow<'_, str> {
+        match tone {
+            Tone::Good | Tone::Calm => self.bold(text),
+            Tone::Odd => self.with("1;33", text),
+            Tone::Bad => self.bad(text),
+        }
     }
 
     fn good(self, text: &str) -> Cow<'_, str> {

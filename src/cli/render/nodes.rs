@@ -7,7 +7,7 @@ use failover::Side;
 use failover::health::Status as Does;
 use protocol::wire::{Guard, Role};
 
-use super::{Paint, Table, minute, span};
+use super::{Paint, Table, minute, span, tone};
 use crate::control::api::side::title;
 use crate::control::api::{NodeStatus, Status, Time, WalkState, WalkStatus};
 
@@ -77,12 +77,9 @@ fn table(status: &Status, paint: Paint, text: &mut String) {
             remark(status, node),
         ]);
     }
-    text.push_str(&table.draw(|row, line| match shown.get(row).map(|node| (node.fresh, node.report.status)) {
-        _ if shown.get(row).is_some_and(|node| node.report.failed_starts.is_some()) => paint.bad(&line).into_owned(),
-        Some((false, _)) | Some((_, Does::Starting | Does::Stopping)) => paint.odd(&line).into_owned(),
-        Some((_, Does::Faulty)) => paint.bad(&line).into_owned(),
-        Some((_, Does::Active)) => paint.good(&line).into_owned(),
-        _ => line,
+    text.push_str(&table.draw(|row, line| match shown.get(row) {
+        Some(node) => paint.tone(tone::of_node(status, node), &line).into_owned(),
+        None => line,
     }));
     if status.nodes.len() > MOST_NODES {
         let _ = writeln!(text, "  and {} more nodes (bascule status --json)", status.nodes.len() - MOST_NODES);

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::tone::{self, Tone};
 use super::{Paint, Table, bytes, span};
 use failover::Side;
 
@@ -15,7 +16,7 @@ const MOST_ALARMS: usize = 4;
 
 /// Everything on one screen.
 pub(in crate::cli) fn status(status: &Status, paint: Paint) -> String {
-    let mut text = format!("{}\n\n", paint.bold(&visible(&status.sentence)));
+    let mut text = format!("{}\n\n", paint.headline(tone::of_site(status), &visible(&status.sentence)));
     sides(status, paint, &mut text);
     let _ = writeln!(text, "\n  next  {}", visible(&status.next.sentence));
     if let Some(last) = &status.last_switch {
@@ -24,7 +25,7 @@ pub(in crate::cli) fn status(status: &Status, paint: Paint) -> String {
         let _ = writeln!(text, "  last  #{} {ago} ago, {from} → {to}: {}", last.epoch, visible(&last.reason));
     }
     for warning in warnings(status) {
-        let _ = writeln!(text, "  {}", paint.odd(&format!("!     {}", visible(&warning))));
+        let _ = writeln!(text, "  {}", paint.tone(tone::of_alarm(&warning), &format!("!     {}", visible(&warning))));
     }
     super::nodes::nodes(status, paint, &mut text);
     text.push('\n');
@@ -51,9 +52,11 @@ fn sides(status: &Status, paint: Paint, text: &mut String) {
         let its = status.sides.of(one);
         let live = if status.live == one { "LIVE" } else { "" };
         let since = its.since.map(|since| format!(" for {}", span(status.now.ms_since(since)))).unwrap_or_default();
-        let health = format!("{}{since}", health(its.health));
+        let word =
+            if tone::rests(status, one) && its.health == Health::NotWorking { "rests" } else { health(its.health) };
+        let health = format!("{word}{since}");
         let row = format!("  {:<8} {live:<5} {health:<26} {}", side::title(one), visible(&its.reason));
-        let _ = writeln!(text, "{}", painted(its.health, row.trim_end(), paint));
+        let _ = writeln!(text, "{}", paint.tone(tone::of_side(status, one), row.trim_end()));
     }
 }
 
@@ -87,13 +90,8 @@ fn services(status: &Status, paint: Paint, text: &mut String) {
     for service in &status.services {
         backends.extend(service.backends.iter().map(|backend| (service, backend)));
     }
-    // What does not work comes first and is never left out before what does.
-    let rank = |verdict| match verdict {
-        Verdict::Down => 0,
-        Verdict::Unknown => 1,
-        Verdict::Up => 2,
-    };
-    backends.sort_by_key(|(_, backend)| rank(backend.verdict));
+    // What hurts comes first and is never left out before what does not.
+    backends.sort_by_key(|(service, backend)| std::cmp::Reverse(tone::of_backend(status, service, backend)));
     let hidden = backends.split_off(backends.len().min(MOST_BACKENDS));
     let mut table = Table::new(["service", "side", "backend", "", "checks"]);
     for (service, backend) in &backends {
@@ -102,10 +100,13 @@ fn services(status: &Status, paint: Paint, text: &mut String) {
         let place = service.side.map_or("shared", Side::name).to_owned();
         table.row([name, place, backend.name.clone(), verdict(backend.verdict).to_owned(), checks.join("; ")]);
     }
-    text.push_str(&table.draw(|row, line| match backends.get(row).map(|(_, backend)| backend.verdict) {
-        Some(Verdict::Down) => paint.bad(&line).into_owned(),
-        Some(Verdict::Unknown) => paint.odd(&line).into_owned(),
-        _ => line,
+    text.push_str(&table.draw(|row, line| match backends.get(row) {
+        Some((service, backend)) => match tone::of_backend(status, service, backend) {
+            // A screen of green rows shows nothing.
+            Tone::Good | Tone::Calm => line,
+            tone => paint.tone(tone, &line).into_owned(),
+        },
+        None => line,
     }));
     if !hidden.is_empty() {
         let down = hidden.iter().filter(|(_, backend)| backend.verdict != Verdict::Up).count();
@@ -143,15 +144,6 @@ fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Down => "DOWN",
         Verdict::Unknown => "unknown",
     }
-}
-
-fn painted(health: Health, text: &str, paint: Paint) -> String {
-    match health {
-        Health::Working => paint.good(text),
-        Health::NotWorking => paint.bad(text),
-        Health::Unknown => paint.odd(text),
-    }
-    .into_owned()
 }
 
 /// Sessions in a table.
