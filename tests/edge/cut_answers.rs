@@ -166,3 +166,56 @@ async fn e5_a_client_that_still_sends_gets_what_came_of_an_answer_that_breaks_of
         sending.abort();
     }
 }
+
+#[tokio::test]
+async fn e5_what_came_of_an_answer_reaches_the_client_when_a_planned_switch_cuts_it() {
+    let upstream = Upstream::answering(&[CUT[0]], Duration::ZERO, Leaves::Stays);
+    let mut site = Site::prepare("switch: { drain_limit: 300ms }\nroutes: [ { path: /cut, service: odd } ]");
+    let (main, standby) = (upstream.address, site.standby.address);
+    let config = site.config().replace("main: {", &format!("main: {{ odd: 'http://{main}',"));
+    site.write_config(&config.replace("standby: {", &format!("standby: {{ odd: 'http://{standby}',")));
+    site.start_edge();
+    site.wait_ready_to_switch();
+    let client = Client::of(&site);
+    let mut stream = client.tls(Speaks::H1).await.unwrap();
+    stream.write_all(post().as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    wait_until("it is under way", || upstream.requests() == 1);
+    site.order(&["switch", "--to", "standby", "--reason", "a test"]);
+    let said = until_closed(&mut stream).await;
+    assert!(said.starts_with("HTTP/1.1 200 OK\r\n") && said.ends_with("hello, world"), "{said:?}");
+    assert_eq!((site.live().0, upstream.requests()), ("standby".to_owned(), 1), "sent once");
+}
+
+#[tokio::test]
+async fn e5_an_old_client_gets_what_came_of_an_answer_that_breaks_off() {
+    for leaves in [Leaves::Closes, Leaves::Resets] {
+        for cut in CUT {
+            let upstream = Upstream::answering(&[cut], Duration::from_millis(50), leaves);
+            let site = upstream.site("");
+            let asked = format!("POST /cut HTTP/1.0\r\nHost: {FQDN}\r\nContent-Length: 1\r\n\r\n7");
+            let said = say(&Client::of(&site), asked.as_bytes()).await;
+            let (head, body) = said.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{cut:?} {leaves:?}: {said:?}"));
+            assert!(head.contains(" 200 ") && body == "hello, world", "{cut:?} {leaves:?}: {said:?}");
+            assert_eq!(upstream.requests(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_head_request_wants_no_body_and_a_head_that_breaks_off_is_no_answer_to_it() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n";
+    let asked = format!("HEAD /cut HTTP/1.1\r\nHost: {FQDN}\r\nConnection: close\r\n\r\n");
+    for leaves in [Leaves::Closes, Leaves::Resets] {
+        let upstream = Upstream::answering(&[head], Duration::from_millis(50), leaves);
+        let site = upstream.site("");
+        let said = say(&Client::of(&site), asked.as_bytes()).await;
+        assert!(said.starts_with("HTTP/1.1 200 OK\r\n") && said.ends_with("\r\n\r\n"), "{leaves:?}: {said:?}");
+        assert!(said.to_ascii_lowercase().contains("content-length: 100\r\n"), "{said:?}");
+        assert_eq!(upstream.requests(), 1, "{leaves:?}");
+        let upstream = Upstream::answering(&[&head[..30]], Duration::from_millis(50), leaves);
+        let site = upstream.site("");
+        let said = say(&Client::of(&site), asked.as_bytes()).await;
+        assert!(said.starts_with("HTTP/1.1 502 ") && said.ends_with("\r\n\r\n"), "{leaves:?}: {said:?}");
+    }
+}

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use http::Method;
 use http_body_util::BodyExt;
 use rustix::process::Signal;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::client::{Answer, Client, Speaks};
 use crate::cut_answers::{Leaves, Upstream};
+use crate::h2_heads::{block, frame};
 use crate::raw::{say, status, until_closed};
 use crate::site::{FQDN, PATIENCE, Site, wait_until};
 use crate::slow_clients::{Stalled, h2, request};
@@ -186,5 +187,42 @@ async fn an_answer_that_outlasts_the_drain_over_h2_is_reset() {
     };
     assert_eq!(String::from_utf8_lossy(&came), "hello, world");
     assert!(ended.contains("Reset"), "{ended}");
+    assert_eq!(site.edge().wait(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_goaway_names_the_last_request_and_leaves_behind_its_answer() {
+    const GOAWAY: u8 = 7;
+    let mut site = Site::start_with("limits: { drain: 500ms }");
+    let client = Client::of(&site);
+    let mut stream = client.tls(Speaks::H2).await.unwrap();
+    let fields: [(&str, &[u8]); 4] =
+        [(":method", b"POST"), (":scheme", b"https"), (":path", b"/xuc/lab/hang"), (":authority", FQDN.as_bytes())];
+    let (headers, ends) = (1, 1 | 4);
+    let asked = [frame(4, 0, 0, b""), frame(headers, ends, 1, &block(&fields))].concat();
+    stream.write_all(&[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &asked].concat()).await.unwrap();
+    stream.flush().await.unwrap();
+    wait_until("it is under way", || site.main.requests() == 1);
+    site.edge().signal(Signal::TERM);
+    // Kind, stream, and of a GOAWAY the last stream it takes.
+    let mut frames: Vec<(u8, u32, u32)> = Vec::new();
+    let reading = async {
+        let mut head = [0; 9];
+        while stream.read_exact(&mut head).await.is_ok() {
+            let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+            if stream.read_exact(&mut payload).await.is_err() {
+                return;
+            }
+            let number = |bytes: &[u8]| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) & 0x7fff_ffff;
+            let last = if head[3] == GOAWAY { number(&payload) } else { 0 };
+            frames.push((head[3], number(&head[5..]), last));
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.expect("the connection ends");
+    let goaways: Vec<u32> = frames.iter().filter(|frame| frame.0 == GOAWAY).map(|frame| frame.2).collect();
+    assert_eq!(goaways.last(), Some(&1), "{frames:?}");
+    assert!(goaways[..goaways.len() - 1].iter().all(|last| *last == 0x7fff_ffff), "announced first: {frames:?}");
+    assert!(goaways.len() > 1, "announced first: {frames:?}");
+    assert!(frames.iter().any(|(kind, stream, _)| (*kind, *stream) == (headers, 1)), "told 503: {frames:?}");
     assert_eq!(site.edge().wait(), Some(0));
 }

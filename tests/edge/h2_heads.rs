@@ -19,13 +19,13 @@ const END_HEADERS: u8 = 4;
 
 type Fields<'a> = Vec<(&'a str, &'a [u8])>;
 
-fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
 }
 
 /// A header block of literals that are never indexed (RFC 7541 section 6.2.3).
-fn block(fields: &[(&str, &[u8])]) -> Vec<u8> {
+pub fn block(fields: &[(&str, &[u8])]) -> Vec<u8> {
     let text = |bytes: &[u8]| [&[u8::try_from(bytes.len()).unwrap()], bytes].concat();
     fields.iter().flat_map(|(name, value)| [vec![0x10], text(name.as_bytes()), text(value)].concat()).collect()
 }

@@ -44,4 +44,5 @@ mod start;
 mod targets;
 mod telling;
 mod upgrades;
+mod warnings;
 mod websocket;
