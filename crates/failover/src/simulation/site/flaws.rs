@@ -38,9 +38,12 @@ const ILLS: [Ill; 5] = [
     Ill::Disk(Duration::from_millis(900)),
 ];
 
+/// Of those whose voters all have the default times: whether a write of 0.9 s is too slow hangs on the lease.
+const SEED: u64 = 9;
+
 /// Main serves, falls ill, and its host crashes once, so that it has to begin anew.
-fn day(seed: u64, ill: Ill, hours: u32) -> Day {
-    let mut site = Site::new(seed);
+fn day(ill: Ill, hours: u32) -> Day {
+    let mut site = Site::new(SEED);
     site.run(Duration::from_secs(20));
     let main = &mut site.xivos[Side::Main];
     match ill {
@@ -73,7 +76,7 @@ fn day(seed: u64, ill: Ill, hours: u32) -> Day {
 fn w2_a_main_that_cannot_serve_leaves_telephony_to_standby_for_nearly_all_of_the_day() {
     let began = Clock::now();
     for ill in ILLS {
-        let day = day(7, ill, 4);
+        let day = day(ill, 4);
         println!("somebody serves {} of 1000 s, failbacks each hour {:?}: {ill:?}", day.served, day.failbacks);
         let (least, most) = match ill {
             Ill::Flaw(_) => (950, 6),
@@ -99,7 +102,7 @@ fn a_main_that_cannot_serve_shows_the_mistakes_in_the_rules() {
         (Trap::UncountedStart, ILLS[2]),
         (Trap::SlowDiskIsWell, ILLS[3]),
     ] {
-        let day = making(Some(trap), || day(7, ill, 2));
+        let day = making(Some(trap), || day(ill, 2));
         let (first, second) = (day.failbacks[0], day.failbacks[1]);
         let caught = first > 6 || second > 2 || matches!(ill, Ill::Disk(_)) && first > 0;
         let how = format!("{} of 1000 s served, {first} and {second} failbacks in an hour", day.served);
