@@ -36,7 +36,7 @@ pub(super) fn forgotten(site: &mut Site) -> Outcome {
         main_serves_on(site, since, Duration::from_secs(4))?;
         println!("  {count} connections were forgotten");
     }
-    site.watchdog(MAIN)?.says("duty", "guarded")?;
+    site.watchdog(MAIN)?.says("because", "guarded by a majority")?;
     site.net().heal()
 }
 
