@@ -12,7 +12,7 @@ use std::fmt::Write;
 use std::future::pending;
 use std::io::ErrorKind;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Room for the read-back of a table with a thousand ports.
 const READ_BACK: usize = 256 * 1024;
@@ -168,7 +168,12 @@ impl Nft {
     /// Reads a table back that lets phones in. One that is not as it was written is written whole by the next permit: alone
     /// it would keep phones out until then.
     pub(super) async fn keep_permitting(&mut self, ordered: &Closing) -> Kept {
+        let (began, patience) = (Instant::now(), self.spec.time_limit * 4 / 5);
         let was = match self.look_until(ordered).await {
+            // Renewals do not wait for a look: one that had its time all the same is as good as one that ran out of it.
+            _ if ordered.has_come() && began.elapsed() >= patience => {
+                return Kept::Unread(format!("it does not answer within {patience:?}"));
+            }
             _ if ordered.has_come() => return Kept::Overtaken,
             Ok(State::Missing(was)) => was,
             Ok(State::Unknown) => return Kept::Overtaken,
