@@ -466,7 +466,7 @@ mod tests {
                 let rest = filtered(9 * LEAST);
                 let began = tokio::time::Instant::now();
                 let (count, ()) = tokio::join!(read(), async { drop((first, rest)) });
-                // The one that waited is still a small one; it knows nothing of what comes behind.
+                // At once, and large again: all that was read before has left.
                 assert_eq!((count, began.elapsed().as_millis()), (WINDOW, 0));
                 // Framing that no filter sees is not waited for.
                 assert_eq!(read().await, LEAST);
