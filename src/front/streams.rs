@@ -30,6 +30,9 @@ const WIDEST_WINDOW: u32 = 2 << 20;
 const WIDER: u32 = 8;
 /// Malformed requests of one connection: more are abuse. Pingora's own figure, which it keeps to itself.
 const MOST_MALFORMED: usize = 32;
+/// A client that does not acknowledge the first GOAWAY gets the last one so long behind its last answer: less than a
+/// connection has that is given up at the end of a drain.
+const UNACKNOWLEDGED: Duration = Duration::from_millis(300);
 
 /// Carries the requests of one h2 connection.
 pub struct Streams {
@@ -86,7 +89,7 @@ impl Streams {
         let carried = Arc::new(Carried::default());
         let account = self.activity.account().clone();
         let (mut window, mut widen_at) = (FIRST_WINDOW, FIRST_WINDOW as usize);
-        let (mut told, mut malformed) = (false, 0);
+        let (mut told, mut closing, mut malformed) = (false, false, 0);
         loop {
             let next = tokio::select! {
                 biased;
@@ -106,7 +109,12 @@ impl Streams {
                     continue;
                 }
                 next = HttpSession::from_h2_conn(&mut connection, digest.clone()) => next,
-                () = carried.idle_for(self.idle), if !told => return,
+                () = carried.idle_for(if told { UNACKNOWLEDGED } else { self.idle }), if !closing => {
+                    // Names the last stream that was taken: what the client sends meanwhile it may send again elsewhere.
+                    connection.abrupt_shutdown(h2::Reason::NO_ERROR);
+                    (told, closing) = (true, true);
+                    continue;
+                }
             };
             match next {
                 Ok(Some(H2Accept::Session(session))) => {
