@@ -34,7 +34,9 @@ pub(super) fn of_site(status: &Status) -> Tone {
     let live = of_side(status, status.live);
     let held = status.frozen.is_some() || status.damped || status.observe || status.doubt.is_some() || status.draining;
     let alarms = status.alarms.iter().map(|alarm| of_alarm(alarm)).max().unwrap_or(Tone::Good);
-    let nodes = status.nodes.iter().map(|node| of_node(status, node)).max().unwrap_or(Tone::Good);
+    // One that rests as it should makes no site less well.
+    let nodes = status.nodes.iter().map(|node| of_node(status, node)).filter(|tone| *tone != Tone::Calm).max();
+    let nodes = nodes.unwrap_or(Tone::Good);
     let held = if held { Tone::Odd } else { Tone::Good };
     live.max(held).max(alarms).max(nodes)
 }
