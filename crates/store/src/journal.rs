@@ -48,8 +48,13 @@ impl Journal {
     pub fn open<E: Entry>(directory: &Path, name: &str, recent: usize, limit: u64) -> io::Result<(Self, VecDeque<E>)> {
         let (path, older) = (directory.join(format!("{name}.jsonl")), directory.join(format!("{name}.1.jsonl")));
         let journal = Self { path, older, limit, open: None };
-        let mut entries = tail(&journal.path, recent)?;
-        let mut older = tail(&journal.older, recent - entries.len())?;
+        // Which of the two is at fault, nobody could tell.
+        let named = |path: &Path| {
+            let path = path.display().to_string();
+            move |error: io::Error| io::Error::new(error.kind(), format!("{path}: {error}"))
+        };
+        let mut entries = tail(&journal.path, recent).map_err(named(&journal.path))?;
+        let mut older = tail(&journal.older, recent - entries.len()).map_err(named(&journal.older))?;
         older.append(&mut entries);
         Ok((journal, older))
     }
