@@ -40,7 +40,8 @@ fn misbehave(mut stream: &TcpStream) {
         "head" => b"HTTP/1.1 200 OK\r\nContent-Le",
         "body" => b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello",
         "wrong" => b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-        _ => b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        // Kept, it would end under the next request.
+        _ => b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
     };
     let _ = stream.write_all(said);
     // What was written arrives before the reset does.

@@ -244,12 +244,17 @@ fn a_planned_switch_of_the_whole_site_is_booked_as_planned_by_whom_it_was_asked_
 fn what_an_operator_does_at_a_node_is_booked_as_planned_and_theirs_and_uses_up_no_budget() {
     let stage = Stage::new(Status::Active, Status::Inactive);
     let mut watched = Watched::full(&stage);
+    let switched =
+        |site: &crate::site::Site| site.history().iter().filter(|entry| entry["event"] == "switched").count();
     for turn in 0..3 {
-        for from in Side::BOTH {
+        for (from, before) in [(Side::Main, 2 * turn), (Side::Standby, 2 * turn + 1)] {
+            wait_until("the last move is in the journal", || switched(&watched.site) == before);
+            // An Edge that comes back in the middle of it knows no less.
+            if turn == 1 {
+                watched.site.edge().kill();
+            }
             stage.deactivate(from, "alice", "new kernel");
             if turn == 1 {
-                // An Edge that comes back in the middle of it knows no less.
-                watched.site.edge().kill();
                 watched.site.start_edge();
             }
             wait_until("traffic follows", || watched.site.live().0 == from.other().name());
@@ -257,7 +262,7 @@ fn what_an_operator_does_at_a_node_is_booked_as_planned_and_theirs_and_uses_up_n
     }
     // What the node does by itself afterwards is nobody's wish.
     stage.fail_over(Side::Main);
-    wait_until("traffic follows", || watched.site.live().0 == "standby");
+    wait_until("traffic follows", || switched(&watched.site) == 7);
     let history = watched.site.history();
     let mut switched: Vec<_> = history.iter().filter(|entry| entry["event"] == "switched").collect();
     switched.sort_by_key(|entry| entry["at"].as_str().map(str::to_owned));

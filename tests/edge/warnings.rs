@@ -62,7 +62,7 @@ fn a_chain_that_browsers_may_refuse_is_warned_of_with_what_to_do() {
         ("without its intermediate", good.clone(), &key, "the leaf alone", "append the intermediate"),
         ("a stranger", format!("{good}{}", strange.pem), &key, "has a stranger", "alone"),
         ("wrong order", format!("{good}{}{}", strange.pem, mine.pem), &key, "wrong order", "leaf first"),
-        ("soon", format!("{soon}{}", mine.pem), &soon_key, "in 19 days", "renew"),
+        ("soon", format!("{soon}{}", mine.pem), &soon_key, "expires on", "days; renew it"),
         ("expired", format!("{past}{}", mine.pem), &past_key, "expired on", "browsers refuse it"),
         (
             "its issuer has",
