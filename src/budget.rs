@@ -33,6 +33,11 @@ pub const REQUEST: usize = 48 * 1024;
 const KEPT_FOR_REPLAY: usize = 64 * 1024;
 /// Bytes on their way through one request in one direction: a TLS record's worth.
 const WINDOW: usize = 16 * 1024;
+/// The same once [`WARM`] bytes have left without anybody waiting for them: reads of a record each make a download cost half
+/// as much again.
+const WIDE: usize = 64 * 1024;
+/// More than the kernels on both ends take of what is sent to a client that reads nothing (Linux: 4 MiB and 6 MiB).
+const WARM: usize = 12 << 20;
 /// Bytes on their way through all requests of one connection, while there is a choice.
 const CROWD: usize = 512 * 1024;
 /// Reads are never smaller: Pingora's queues take nine of them.
@@ -187,6 +192,8 @@ pub struct Way {
     fresh: AtomicUsize,
     /// Seen, and not written yet.
     held: AtomicUsize,
+    /// Written since somebody last waited in vain.
+    flowed: AtomicUsize,
     /// The filter had its turn since the last read.
     yielded: AtomicBool,
     /// Waits until what is held has been written.
@@ -228,7 +235,8 @@ impl Holding {
 
     fn turn(&self, way: &Way) -> Turn {
         let (fresh, held) = (way.fresh.load(Ordering::Relaxed), way.held.load(Ordering::Relaxed));
-        let window = WINDOW.saturating_sub(fresh + held);
+        let window = if way.flowed.load(Ordering::Relaxed) < WARM { WINDOW } else { WIDE };
+        let window = window.saturating_sub(fresh + held);
         // What is read may be framing that no filter ever sees: it is waited for once.
         if held == 0 && fresh > 0 && !way.yielded.swap(true, Ordering::Relaxed) {
             return Turn::Yield;
@@ -307,6 +315,7 @@ impl Pause {
                 // It may have been written in between.
                 if way.held.load(Ordering::Acquire) > 0 {
                     ready!(self.0.get_or_insert_with(|| Box::pin(sleep(PAUSE))).as_mut().poll(cx));
+                    way.flowed.store(0, Ordering::Relaxed);
                 }
                 LEAST
             }
@@ -348,6 +357,7 @@ impl Drop for Held {
         if let Direction::Body = self.direction {
             self.holding.account.note_went_on(self.bytes.len());
         }
+        way.flowed.fetch_add(self.bytes.len(), Ordering::Relaxed);
         if way.held.fetch_sub(self.bytes.len(), Ordering::AcqRel) == self.bytes.len() {
             way.reader.wake();
         }
