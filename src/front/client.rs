@@ -341,7 +341,9 @@ impl Drop for ClientStream {
             outgoing.held = words.to_vec();
         }
         let held = !outgoing.held.is_empty();
-        if !held && !self.carrying {
+        // An h2 connection that we end: what the client still says would reset it, and take back what it has not read yet.
+        let ends = self.activity.after() == After::Ends;
+        if !held && !self.carrying && !ends {
             return;
         }
         // At once, as the Edge itself may be about to end; a client that reads has room for it.

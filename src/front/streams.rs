@@ -16,7 +16,7 @@ use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use tokio::sync::{Notify, watch};
 
-use super::activity::Activity;
+use super::activity::{Activity, After};
 use super::client::ClientStream;
 use super::connection::carried;
 use crate::proxy::Carrier;
@@ -112,6 +112,7 @@ impl Streams {
                 () = carried.idle_for(if told { UNACKNOWLEDGED } else { self.idle }), if !closing => {
                     // Names the last stream that was taken: what the client sends meanwhile it may send again elsewhere.
                     connection.abrupt_shutdown(h2::Reason::NO_ERROR);
+                    self.activity.set_after(After::Ends);
                     (told, closing) = (true, true);
                     continue;
                 }
