@@ -56,7 +56,8 @@ fn site() -> Site {
     let mut site = Site::prepare("");
     let (odd, [gone], well) = (misbehaving(), free_ports::<1>(), site.main.address.port());
     let check = format!("{{ checks: [ {{ http: {{ path: /version, port: {well} }} }} ] }}");
-    site.extra = "switch: { park_limit: 400ms }\n\
+    // On a busy machine a probe may fail: nothing moves for it.
+    site.extra = "observe: true\nswitch: { park_limit: 400ms }\n\
         routes:\n  - { path: /odd, service: odd, response_limit: 500ms, websocket: true }\n  \
         - { path: /gone, service: gone }\n"
         .to_owned();

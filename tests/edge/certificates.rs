@@ -12,6 +12,7 @@ use crate::site::{FQDN, Site, wait_until};
 
 const RELOADED: &str = "bascule_config_reloads_total{result=\"ok\"}";
 const REFUSED: &str = "bascule_config_reloads_total{result=\"failed\"}";
+const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A root, an intermediate, and a leaf of that.
@@ -150,8 +151,8 @@ async fn a_certificate_that_ends_is_on_every_screen_before_and_after() {
     assert!(!alarms(&site).contains("certificate"), "{}", alarms(&site));
     for (end, alarm, warning) in [
         (SystemTime::now() + DAY * 31, "", ""),
-        (SystemTime::now() + DAY * 10, "expires in 9 days", "in 9 days"),
-        (SystemTime::now() - DAY * 3, "EXPIRED 3 days ago, browsers refuse it", "expired on"),
+        (SystemTime::now() + DAY * 10 + HOUR, "expires in 10 days", "in 10 days"),
+        (SystemTime::now() - DAY * 3 - HOUR, "EXPIRED 3 days ago, browsers refuse it", "expired on"),
     ] {
         let (chain, key) = ending(&mut site, end);
         assert!(reload(&mut site, &chain, &key), "{}", site.log());

@@ -190,6 +190,7 @@ async fn an_answer_that_outlasts_the_drain_over_h2_is_reset() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_goaway_names_the_last_request_and_leaves_behind_its_answer() {
+    const PING: u8 = 6;
     const GOAWAY: u8 = 7;
     let mut site = Site::start_with("limits: { drain: 500ms }");
     let client = Client::of(&site);
@@ -214,6 +215,11 @@ async fn the_last_goaway_names_the_last_request_and_leaves_behind_its_answer() {
             let number = |bytes: &[u8]| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) & 0x7fff_ffff;
             let last = if head[3] == GOAWAY { number(&payload) } else { 0 };
             frames.push((head[3], number(&head[5..]), last));
+            if (head[3], head[4]) == (PING, 0) {
+                // Answered, as the last GOAWAY waits for it (RFC 9113 section 6.8).
+                stream.write_all(&frame(PING, 1, 0, &payload)).await.unwrap();
+                stream.flush().await.unwrap();
+            }
         }
     };
     tokio::time::timeout(PATIENCE, reading).await.expect("the connection ends");
