@@ -26,8 +26,8 @@ tokio::task_local! {
     pub static HOLDING: Arc<Holding>;
 }
 
-/// What a request holds at least, its head apart, which counts twice: as it came and as it goes on. Measured: task,
-/// session, buffers of a connection to an upstream, Pingora's queues full of reads of [`LEAST`].
+/// What a request holds at least, its head apart, which counts twice: as it came and as it goes on. Estimated: task,
+/// session, buffers of a connection to an upstream, Pingora's queues full of the smallest reads.
 pub const REQUEST: usize = 48 * 1024;
 /// What Pingora keeps of a request's body, to send it again (its `BODY_BUF_LIMIT`).
 const KEPT_FOR_REPLAY: usize = 64 * 1024;

@@ -126,7 +126,7 @@ fn bounds(f: &mut fmt::Formatter<'_>, config: &Config) -> fmt::Result {
 }
 
 /// What a connection costs besides the head it is reading and the requests it carries: TLS and HTTP, or a WebSocket with both
-/// its chunks full. Measured: 25 KiB idle, 80 KiB for a WebSocket whose client does not read.
+/// its chunks full. Measured in a debug build: 25 KiB idle, 50 KiB for a WebSocket whose client does not read.
 pub(crate) const CONNECTION: u64 = 96 << 10;
 /// What the Edge needs before anybody comes.
 const ALONE: u64 = 64 << 20;
