@@ -6,6 +6,7 @@
 
 mod kernel;
 mod nft;
+mod program;
 mod seen;
 
 use self::nft::Nft;
@@ -171,9 +172,9 @@ impl FenceError {
 #[derive(Debug)]
 pub struct Fence {
     kind: Kind,
-    /// Counts the closings.
+    /// Counts the closings, and what else a renewal is not.
     closings: watch::Sender<u64>,
-    /// Counts everything that is ordered: a look that was begun before changes nothing any more.
+    /// Counts everything that is ordered: a look at a closed fence that was begun before changes nothing any more.
     orders: watch::Sender<u64>,
     last_resort: Option<CommandSpec>,
 }
@@ -312,6 +313,7 @@ impl Fence {
     /// Returns [`FenceError`] if it could not be removed.
     pub async fn remove(&self) -> Result<(), FenceError> {
         self.order();
+        self.closings.send_modify(|closings| *closings += 1);
         match &self.kind {
             Kind::Nft(nft) => nft.lock().await.remove().await,
             Kind::Command { .. } => self.permit(Permit::Unlimited).await.map(|_| ()),
@@ -319,32 +321,29 @@ impl Fence {
         }
     }
 
-    /// Looks whether it is as it was written, and writes it anew if it should be closed. Counts from the call: whatever is
-    /// ordered later, while the future waits or runs, ends it.
+    /// Looks whether it is as it was written, and writes it anew if it should be closed. Counts from the call: what is ordered
+    /// later, while the future waits or runs, ends it. But renewals do not end a look at a fence that lets phones in: they
+    /// come faster than a slow kernel's tools answer, for as long as the node serves.
     ///
     /// # Errors
     /// The future returns [`FenceError`] if it is not certain to be closed.
     pub fn keep(self: Arc<Self>, phones: Phones) -> impl Future<Output = Result<Kept, FenceError>> + Send + 'static {
-        let ordered = Closing::of(&self.orders);
+        let (closing, ordered) = (Closing::of(&self.closings), Closing::of(&self.orders));
         async move {
-            let nft = match &self.kind {
-                Kind::Nft(nft) => nft,
-                // What a command did is known by its own word alone.
-                Kind::Command { state, .. } => {
-                    let state = state.lock().await.clone();
-                    return Ok(if state == State::Unknown { Kept::Overtaken } else { Kept::AsItShould(state) });
+            match (&self.kind, phones) {
+                (Kind::Nft(nft), Phones::LetIn) => Ok(nft::keep_permitting(nft, &closing, &ordered).await),
+                (Kind::Nft(nft), Phones::KeptOut) => {
+                    let mut nft = nft.lock().await;
+                    let kept = nft.keep_closed(&ordered).await;
+                    if ordered.has_come() && kept.is_err() { Ok(Kept::Overtaken) } else { kept }
                 }
-                Kind::None => return Ok(Kept::Overtaken),
-            };
-            let mut nft = nft.lock().await;
-            if ordered.has_come() {
-                return Ok(Kept::Overtaken);
+                // What a command did is known by its own word alone.
+                (Kind::Command { state, .. }, _) => {
+                    let state = state.lock().await.clone();
+                    Ok(if state == State::Unknown { Kept::Overtaken } else { Kept::AsItShould(state) })
+                }
+                (Kind::None, _) => Ok(Kept::Overtaken),
             }
-            let kept = match phones {
-                Phones::KeptOut => nft.keep_closed(&ordered).await,
-                Phones::LetIn => Ok(nft.keep_permitting(&ordered).await),
-            };
-            if ordered.has_come() && kept.is_err() { Ok(Kept::Overtaken) } else { kept }
         }
     }
 

@@ -22,6 +22,9 @@ pub(crate) trait Stage: Send + Sync {
     /// Begins a command.
     fn command(&self, argv: &[String], input: Option<&str>) -> Process;
 
+    /// Changes the kernel's packet filter, without a command.
+    fn change(&self, script: &str) -> std::io::Result<()>;
+
     /// Asks services over the network.
     fn ask(&self, check: &probe::Check) -> Boxed<probe::Report>;
 
@@ -53,7 +56,6 @@ impl Drop for Process {
 }
 
 /// Has this thread's hands work on a stage, or on the system again.
-#[expect(dead_code, reason = "the simulation comes with the next commit")]
 pub(crate) fn play(stage: Option<Arc<dyn Stage>>) {
     STAGE.set(stage);
 }

@@ -5,23 +5,24 @@
 //! node's traffic with its own addresses takes it. What is permitted ends by itself, in the kernel.
 
 use super::kernel::{Changes, Element, Kernel};
+use super::program::{Looked, Program};
 use super::seen::{Chains, Seen};
 use super::{Closing, FenceError, Install, Kept, NftSpec, Partners, Permit, State};
-use crate::hands::command::{Ran, Run};
+use crate::hands::command::Ran;
 use std::fmt::Write;
 use std::future::pending;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::sync::Mutex;
 
-/// Room for the read-back of a table with a thousand ports.
-const READ_BACK: usize = 256 * 1024;
 pub(super) const TABLE: &str = "bascule";
 pub(super) const HARD_TABLE: &str = "bascule_hard";
 
 #[derive(Debug)]
 pub(super) struct Nft {
     spec: NftSpec,
+    program: Program,
     kernel: Kernel,
     /// Whether a hard fence may be there, of this run or of one before.
     hardened: bool,
@@ -31,11 +32,27 @@ pub(super) struct Nft {
     changed: bool,
     /// The last permit failed: a closed table is not enough to start behind.
     distrusted: bool,
+    /// What was wrong with the table when a permit or a closing found it so, and wrote it anew: the next look tells it.
+    found: Option<String>,
+    /// Counts the permits that wrote the whole table: what was read before tells nothing of it.
+    rewritten: u64,
 }
 
 impl Nft {
     pub(super) fn new(spec: NftSpec) -> Self {
-        Self { spec, kernel: Kernel::default(), hardened: true, written: None, changed: false, distrusted: false }
+        let program = Program { argv: spec.program.clone(), time_limit: spec.time_limit };
+        let kernel = Kernel::default();
+        Self {
+            spec,
+            program,
+            kernel,
+            hardened: true,
+            written: None,
+            changed: false,
+            distrusted: false,
+            found: None,
+            rewritten: 0,
+        }
     }
 
     pub(super) async fn install(&mut self, how: Install) -> Result<(), FenceError> {
@@ -65,8 +82,9 @@ impl Nft {
             Some(Err(error)) if closing.has_come() => return Err(error),
             // Somebody flushed the rule set, or changed the table: write the whole of it, in one transaction.
             None | Some(Err(_)) => {
+                self.rewritten += 1;
                 let whole = format!("{}{}{}", removed(TABLE), self.table(), renewal.script());
-                self.write(ACT, &whole, closing.came()).await.map_err(|error| match renewed {
+                self.program.write(ACT, &whole, closing.came()).await.map_err(|error| match renewed {
                     Some(Err(cause)) => cause.then(&error),
                     _ => error,
                 })?;
@@ -97,10 +115,13 @@ impl Nft {
         const ACT: &str = "close the fence";
         let closing = self.keeping_out(partners);
         // Before anything that may take its time; and what was written stands, as far as can be seen: then no more is needed.
-        if self.kernel.make(&closing).is_ok() && !self.changed && self.written.is_some() {
-            let seen = self.read(ACT, TABLE).await;
-            if seen.is_ok_and(|seen| self.verify(&seen) == Ok(false)) {
-                return Ok(());
+        let made = self.made(&closing).is_ok();
+        if made && !self.changed && self.written.is_some() {
+            let seen = self.program.read(ACT, TABLE).await;
+            match seen.map(|seen| self.verify(&seen)) {
+                Ok(Ok(false)) => return Ok(()),
+                Ok(Err(was)) => self.found = Some(was),
+                Ok(Ok(true)) | Err(_) => {}
             }
         }
         self.run_anyhow(ACT, &format!("{}{}", self.table(), closing.script())).await?;
@@ -132,17 +153,21 @@ impl Nft {
     /// it was at has ended then, done or not.
     pub(super) async fn keep_closed(&mut self, ordered: &Closing) -> Result<Kept, FenceError> {
         const ACT: &str = "close the fence again";
-        let looked = self.look_until(ordered).await;
+        if ordered.has_come() {
+            return Ok(Kept::Overtaken);
+        }
+        let looked = self.look_while(|| ordered.came()).await;
         if ordered.has_come() {
             return Ok(Kept::Overtaken);
         }
         let was = match looked {
             Ok(State::Closed) if !self.distrusted || self.rehearse(ordered).await => {
-                return Ok(Kept::AsItShould(State::Closed));
+                return Ok(self.found_as(State::Closed));
             }
             Ok(State::Closed) => "phones could not be let in".to_owned(),
             Ok(State::Open) => "phones were let in".to_owned(),
             Ok(State::Missing(why)) => why,
+            // Nobody reads that of a table.
             Ok(State::Unknown) => return Ok(Kept::Overtaken),
             Err(error) => {
                 // The table is there, and emptied: what nobody can look at is no reason to start nowhere.
@@ -155,52 +180,56 @@ impl Nft {
         if ordered.has_come() {
             return Ok(Kept::Overtaken);
         }
-        self.write(ACT, &format!("{}{}", removed(TABLE), self.table()), ordered.came()).await?;
+        self.program.write(ACT, &format!("{}{}", removed(TABLE), self.table()), ordered.came()).await?;
         if self.read_written(ACT, ordered.came()).await? {
             return Err(not_verified(ACT, "phones are still let in"));
         }
         if self.distrusted && !self.rehearse(ordered).await {
             return Err(not_verified("let phones in again", &was));
         }
+        self.found = None;
         Ok(Kept::Mended { state: State::Closed, was })
     }
 
-    /// Reads a table back that lets phones in. One that is not as it was written is written whole by the next permit: alone
-    /// it would keep phones out until then.
-    pub(super) async fn keep_permitting(&mut self, ordered: &Closing) -> Kept {
-        let (began, patience) = (Instant::now(), self.spec.time_limit * 4 / 5);
-        let was = match self.look_until(ordered).await {
-            // Renewals do not wait for a look: one that had its time all the same is as good as one that ran out of it.
-            _ if ordered.has_come() && began.elapsed() >= patience => {
-                return Kept::Unread(format!("it does not answer within {patience:?}"));
-            }
-            _ if ordered.has_come() => return Kept::Overtaken,
+    /// It is as it should be; and before?
+    fn found_as(&mut self, state: State) -> Kept {
+        match self.found.take() {
+            Some(was) => Kept::Mended { state, was },
+            None => Kept::AsItShould(state),
+        }
+    }
+
+    /// Judges what was read of a table that lets phones in. One that is not as it was written is written whole by the next
+    /// permit: alone it would keep phones out until then.
+    fn judge_permitting(&mut self, looked: Result<Looked, FenceError>, renewed: bool) -> Kept {
+        let was = match looked.map(|looked| self.state(looked)) {
+            // It was, before the permit that came meanwhile.
+            Ok(State::Closed) if renewed => return Kept::Overtaken,
             Ok(State::Missing(was)) => was,
-            Ok(State::Unknown) => return Kept::Overtaken,
-            Ok(state) => return Kept::AsItShould(state),
+            Ok(state) => return self.found_as(state),
             // A program that hangs says nothing of the table, which is renewed without it.
             Err(error) if self.kernel.make(&Changes::default().add("permitted", Vec::new())).is_ok() => {
                 return Kept::Unread(error.to_string());
             }
             Err(error) => error.to_string(),
         };
-        self.changed = true;
+        (self.changed, self.found) = (true, None);
         Kept::Mended { state: State::Missing(was.clone()), was }
     }
 
     pub(super) async fn harden(&mut self) -> Result<(), FenceError> {
         const ACT: &str = "close the hard fence";
         self.hardened = true;
-        self.run(ACT, &format!("{}{}", removed(HARD_TABLE), self.hard_table())).await?;
-        match self.read(ACT, HARD_TABLE).await?.verify(&[], HARD_TABLE) {
+        self.program.run(ACT, &format!("{}{}", removed(HARD_TABLE), self.hard_table())).await?;
+        match self.program.read(ACT, HARD_TABLE).await?.verify(&[], HARD_TABLE) {
             Ok(_) => Ok(()),
             Err(seen) => Err(not_verified(ACT, &seen)),
         }
     }
 
     pub(super) async fn remove(&mut self) -> Result<(), FenceError> {
-        self.written = None;
-        self.run("remove the fence", &format!("{}{}", removed(TABLE), removed(HARD_TABLE))).await?;
+        (self.written, self.found) = (None, None);
+        self.program.run("remove the fence", &format!("{}{}", removed(TABLE), removed(HARD_TABLE))).await?;
         self.hardened = false;
         Ok(())
     }
@@ -209,22 +238,19 @@ impl Nft {
         self.look_while(pending).await.unwrap_or_else(|error| State::Missing(error.to_string()))
     }
 
-    async fn look_until(&self, ordered: &Closing) -> Result<State, FenceError> {
-        self.look_while(|| ordered.came()).await
+    async fn look_while<I: Future<Output = ()>>(&self, interrupted: impl Fn() -> I) -> Result<State, FenceError> {
+        Ok(self.state(self.program.look(self.hardened, interrupted).await?))
     }
 
-    async fn look_while<I: Future<Output = ()>>(&self, interrupted: impl Fn() -> I) -> Result<State, FenceError> {
-        const ACT: &str = "read the fence";
-        let hard = if self.hardened { self.read_until(ACT, HARD_TABLE, interrupted()).await.ok() } else { None };
-        if hard.is_some_and(|seen| seen.verify(&[], HARD_TABLE).is_ok()) {
-            return Ok(State::Closed);
+    fn state(&self, looked: Looked) -> State {
+        match looked {
+            Looked::Hard => State::Closed,
+            Looked::Table(seen) => match self.verify(&seen) {
+                Ok(true) => State::Open,
+                Ok(false) => State::Closed,
+                Err(seen) => State::Missing(seen),
+            },
         }
-        let seen = self.read_until(ACT, TABLE, interrupted()).await?;
-        Ok(match self.verify(&seen) {
-            Ok(true) => State::Open,
-            Ok(false) => State::Closed,
-            Err(seen) => State::Missing(seen),
-        })
     }
 
     fn verify(&self, seen: &Seen) -> Result<bool, String> {
@@ -239,7 +265,7 @@ impl Nft {
         act: &'static str,
         interrupted: impl Future<Output = ()>,
     ) -> Result<bool, FenceError> {
-        let seen = self.read_until(act, TABLE, interrupted).await?;
+        let seen = self.program.read_until(act, TABLE, interrupted).await?;
         let permitted = seen.verify(&self.spec.ports, TABLE).map_err(|seen| not_verified(act, &seen))?;
         self.written = Some(seen.into_chains());
         Ok(permitted)
@@ -297,71 +323,54 @@ impl Nft {
     /// Runs a script that writes the whole table; over one of another shape (of another version of this program, say)
     /// anew.
     async fn run_anyhow(&self, act: &'static str, script: &str) -> Result<Ran, FenceError> {
-        match self.run(act, script).await {
+        match self.program.run(act, script).await {
             Ok(ran) => Ok(ran),
-            Err(_) => self.run(act, &format!("{}{script}", removed(TABLE))).await,
+            Err(_) => self.program.run(act, &format!("{}{script}", removed(TABLE))).await,
         }
     }
 
-    async fn run(&self, act: &'static str, script: &str) -> Result<Ran, FenceError> {
-        self.call(act, &["-f", "-"], Some(script), pending()).await
+    /// Has the kernel make changes of a table that is there, and notes when it was there and is no more.
+    fn made(&mut self, changes: &Changes) -> io::Result<()> {
+        let made = self.kernel.make(changes);
+        let gone = made.as_ref().is_err_and(|cause| cause.kind() == ErrorKind::NotFound);
+        if gone && self.written.is_some() && !self.changed {
+            self.found = Some("it was gone".to_owned());
+        }
+        made
     }
 
-    /// The same, interrupted; what was interrupted has ended when this returns, done or not.
-    async fn write(
-        &self,
-        act: &'static str,
-        script: &str,
-        interrupted: impl Future<Output = ()>,
-    ) -> Result<Ran, FenceError> {
-        self.call(act, &["-f", "-"], Some(script), interrupted).await
-    }
-
-    /// Has the kernel make changes of a table that is there; the program, if it is for another reason that the kernel did not.
+    /// The same; the program, if it is for another reason that the kernel did not.
     async fn change<I: Future<Output = ()>>(
         &mut self,
         act: &'static str,
         changes: &Changes,
         interrupted: impl Fn() -> I,
     ) -> Result<(), FenceError> {
-        let Err(cause) = self.kernel.make(changes) else { return Ok(()) };
+        let Err(cause) = self.made(changes) else { return Ok(()) };
         let refused = FenceError::Kernel { act, cause: cause.to_string() };
         if cause.kind() == ErrorKind::NotFound {
             return Err(refused);
         }
-        self.write(act, &changes.script(), interrupted()).await.map(drop).map_err(|error| refused.then(&error))
+        self.program.write(act, &changes.script(), interrupted()).await.map(drop).map_err(|error| refused.then(&error))
     }
+}
 
-    async fn read(&self, act: &'static str, table: &str) -> Result<Seen, FenceError> {
-        self.read_until(act, table, pending()).await
+/// Reads a table back that lets phones in, beside whatever renews it: nothing waits for the reading but a closing, which
+/// ends it.
+pub(super) async fn keep_permitting(nft: &Mutex<Nft>, closing: &Closing, ordered: &Closing) -> Kept {
+    let (program, hardened, rewritten) = {
+        let nft = nft.lock().await;
+        (nft.program.clone(), nft.hardened, nft.rewritten)
+    };
+    if closing.has_come() {
+        return Kept::Overtaken;
     }
-
-    async fn read_until(
-        &self,
-        act: &'static str,
-        table: &str,
-        interrupted: impl Future<Output = ()>,
-    ) -> Result<Seen, FenceError> {
-        let ran = self.call(act, &["-j", "list", "table", "inet", table], None, interrupted).await?;
-        Seen::read(&ran.output).map_err(|cause| not_verified(act, &cause))
+    let looked = program.look(hardened, || closing.came()).await;
+    let mut nft = nft.lock().await;
+    if closing.has_come() || nft.rewritten != rewritten {
+        return Kept::Overtaken;
     }
-
-    async fn call(
-        &self,
-        act: &'static str,
-        arguments: &[&str],
-        input: Option<&str>,
-        interrupted: impl Future<Output = ()>,
-    ) -> Result<Ran, FenceError> {
-        let argv: Vec<_> = self.spec.program.iter().cloned().chain(arguments.iter().map(ToString::to_string)).collect();
-        let (time_limit, grace) = (self.spec.time_limit, Duration::ZERO);
-        let run = Run { argv: &argv, time_limit, input, grace, keep: READ_BACK, record: None };
-        let ran = run.until(interrupted).await;
-        if ran.is_done() {
-            return Ok(ran);
-        }
-        Err(FenceError::Command { act, command: argv.join(" "), said: ran.to_string() })
-    }
+    nft.judge_permitting(looked, ordered.has_come())
 }
 
 /// Of each chain: its name and hook, its interface, and the far end's address. A node is asked at its own ports, and asks at
@@ -393,6 +402,6 @@ fn removed(table: &str) -> String {
     format!("add table inet {table}\ndelete table inet {table}\n")
 }
 
-fn not_verified(act: &'static str, seen: &str) -> FenceError {
+pub(super) fn not_verified(act: &'static str, seen: &str) -> FenceError {
     FenceError::NotVerified { act, seen: seen.to_owned() }
 }

@@ -1,3 +1,5 @@
+mod looks;
+
 use super::super::namespace::{Host, two_hosts};
 use super::*;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -528,6 +530,31 @@ fn a_serving_nodes_table_that_somebody_changed_is_written_whole_by_the_next_perm
         cable.node.run(async || fence.permit(Permit::For(LONG)).await.unwrap());
         assert_eq!(kept(&cable, &fence, Phones::LetIn), Kept::AsItShould(State::Open), "{changed:?}");
         assert!(cable.answers("10.99.0.1:5060"), "{changed:?}");
+    }
+}
+
+/// A renewal comes sooner than a look, and a closing at any time: what they mended is told all the same.
+#[test]
+fn a_table_that_somebody_removed_and_a_permit_or_a_closing_wrote_again_is_told_once() {
+    let Some(cable) = Cable::new() else { return };
+    let fence = Arc::new(nft());
+    cable.node.run(async || {
+        fence.install(Install::Closed).await.unwrap();
+        fence.permit(Permit::For(LONG)).await.unwrap();
+    });
+    for removed in [OPENED[0], OPENED[1]] {
+        tool(&cable, removed);
+        cable.node.run(async || fence.permit(Permit::For(LONG)).await.unwrap());
+        let told = kept(&cable, &fence, Phones::LetIn);
+        assert!(matches!(told, Kept::Mended { state: State::Open, .. }), "{removed:?}: {told:?}");
+        assert_eq!(kept(&cable, &fence, Phones::LetIn), Kept::AsItShould(State::Open));
+    }
+    for removed in [OPENED[0], OPENED[2], OPENED[5]] {
+        tool(&cable, removed);
+        cable.node.run(async || fence.close(Partners::Closed).await.unwrap());
+        let told = kept(&cable, &fence, Phones::KeptOut);
+        assert!(matches!(told, Kept::Mended { state: State::Closed, .. }), "{removed:?}: {told:?}");
+        assert_eq!(kept(&cable, &fence, Phones::KeptOut), Kept::AsItShould(State::Closed));
     }
 }
 
