@@ -44,7 +44,7 @@ async fn tcp(address: SocketAddr, bytes: &[u8]) -> TcpStream {
 
 #[tokio::test]
 async fn a_handshake_that_never_ends_is_ended() {
-    let mut site = Site::start_with(SMALL);
+    let mut site = Site::start_with("limits: { client_hello: 2s, handshake: 2s }");
     // A hello of which only the beginning comes.
     let mut stream = tcp(site.https, &client_hello()[..20]).await;
     until_closed(&mut stream).await;

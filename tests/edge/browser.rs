@@ -19,7 +19,7 @@ use crate::site::{FQDN, Site};
 use crate::socket::token;
 
 /// Longer than the driver's own limit.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 const CHROMIUM: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 /// Where the driver and what it needs are put, and the pictures.
 const HOME: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/browser");

@@ -115,7 +115,7 @@ async fn a_flood_of_given_up_streams_ends_however_it_is_cut() {
 
 #[tokio::test]
 async fn a_head_over_h2_has_its_time_and_so_has_a_connection_that_never_asks() {
-    let mut site = Site::start_with("limits: { request_head: 700ms, keepalive: 1s }");
+    let mut site = Site::start_with("limits: { request_head: 2s, keepalive: 2s }");
     let client = Client::of(&site);
     let open_head = frame(HEADERS, END_STREAM, 1, &pseudo(GET, "/version"));
     // Cut inside a frame header, inside a head's frame, and behind it; and one that only says that it is alive.
@@ -150,7 +150,7 @@ async fn a_head_over_h2_has_its_time_and_so_has_a_connection_that_never_asks() {
         stream.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, id, &pseudo(GET, "/version"))).await.unwrap();
         stream.flush().await.unwrap();
         read_until(&mut stream, |_, flags, got| got == id && flags & END_STREAM != 0).await;
-        tokio::time::sleep(Duration::from_millis(1200)).await;
+        tokio::time::sleep(Duration::from_millis(2500)).await;
     }
     assert_alive(&mut site).await;
 }

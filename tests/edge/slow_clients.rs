@@ -19,8 +19,8 @@ use crate::client::{Client, Speaks};
 use crate::raw::{say, status, until_closed};
 use crate::site::{FQDN, PATIENCE, Site, wait_until};
 
-const IMPATIENT: &str = "limits: { request_head: 500ms, request_body: 500ms, keepalive: 1s, write_stall: 1s }\n\
-                         routes: [ { path: /xuc, response_limit: 2s } ]";
+const IMPATIENT: &str = "limits: { request_head: 2s, request_body: 2s, keepalive: 2s, write_stall: 1s }\n\
+                         routes: [ { path: /xuc, response_limit: 4s } ]";
 
 /// A beginning, and never an end.
 pub struct Stalled(pub Option<Bytes>);

@@ -3,7 +3,7 @@ use super::*;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use tokio::time::{sleep, timeout};
 
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(60);
 const HOSTS: [&str; 2] = ["10.99.0.2", "fd99::2"];
 
 fn start(targets: &[&str]) -> Echo {

@@ -3,7 +3,7 @@ use super::*;
 use std::sync::atomic::Ordering;
 use tokio::time::timeout;
 
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(60);
 
 fn spec(telephone: Option<&Telephone>, check: Option<&str>) -> PulseSpec {
     PulseSpec {
@@ -54,7 +54,7 @@ async fn a_frozen_telephone_is_felt() {
 
 #[tokio::test]
 async fn a_stall_that_the_configuration_allows_is_no_death() {
-    for (time_limit, felt_dead) in [(POLICY.time_limit, true), (Duration::from_millis(1500), false)] {
+    for (time_limit, felt_dead) in [(POLICY.time_limit, true), (Duration::from_secs(3), false)] {
         patient(time_limit).validate().unwrap();
         let telephone = Telephone::start().await;
         let pulse = Pulse::start(PulseSpec { policy: patient(time_limit), ..spec(Some(&telephone), None) });
@@ -62,11 +62,9 @@ async fn a_stall_that_the_configuration_allows_is_no_death() {
         pulse.watch(Watching::On);
         until(&mut felt, Works::Yes).await;
         telephone.stall.store(true, Ordering::Relaxed);
-        let died = timeout(Duration::from_millis(2200), felt.wait_for(|felt| felt.works == Works::No)).await.is_ok();
+        let watched = if felt_dead { LONG } else { Duration::from_millis(2200) };
+        let died = timeout(watched, felt.wait_for(|felt| felt.works == Works::No)).await.is_ok();
         assert_eq!(died, felt_dead, "{time_limit:?}");
-        telephone.stall.store(false, Ordering::Relaxed);
-        let dies = timeout(Duration::from_secs(3), felt.wait_for(|felt| felt.works == Works::No)).await.is_ok();
-        assert_eq!(dies, felt_dead, "{time_limit:?}, later");
     }
 }
 
@@ -106,7 +104,8 @@ async fn a_contact_centre_is_felt_by_its_readiness() {
 #[tokio::test]
 async fn lost_packets_are_no_death() {
     let telephone = Telephone::start().await;
-    let pulse = Pulse::start(spec(Some(&telephone), None));
+    // A machine that is busy for a moment loses nothing, but may answer late.
+    let pulse = Pulse::start(PulseSpec { policy: patient(Duration::from_secs(3)), ..spec(Some(&telephone), None) });
     let mut felt = pulse.felt();
     pulse.watch(Watching::On);
     until(&mut felt, Works::Yes).await;
