@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use failover::Side;
 use http::{Method, StatusCode};
@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::client::{Client, Speaks};
 use crate::failover::BRISK;
+use crate::shared::{InTime, in_time, measure};
 use crate::site::{PATIENCE, Site, wait_until};
 
 /// Who posts at once.
@@ -204,6 +205,10 @@ async fn e5_what_hangs_in_a_dying_side_is_repeated_only_if_it_may_be() {
 /// There and back within `drain_limit`: what Main is answering belongs to the side that is live, and nobody cuts it.
 #[tokio::test]
 async fn e1_a_planned_switch_there_and_back_cuts_nothing_on_the_side_that_is_live_again() {
+    measure(there_and_back).await;
+}
+
+async fn there_and_back() -> InTime {
     let site = Site::start_with(&format!("{BRISK}\nswitch: {{ drain_limit: 1s }}"));
     site.wait_ready_to_switch();
     let client = Client::of(&site);
@@ -219,10 +224,13 @@ async fn e1_a_planned_switch_there_and_back_cuts_nothing_on_the_side_that_is_liv
         assert!(tokio::time::Instant::now() < limit);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    let gone = Instant::now();
     site.order(&["switch", "--to", "standby"]);
     site.order(&["switch", "--to", "main"]);
+    in_time("there and back", gone.elapsed(), Duration::from_millis(900))?;
     for task in waiting {
         let answer = task.await.unwrap().unwrap();
         assert_eq!((answer.status.as_u16(), answer.side()), (200, "main"));
     }
+    Ok(())
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::client::{Answer, Client, Speaks};
 use crate::load::{Load, Tally};
+use crate::shared::{InTime, in_time, measure_blocking};
 use crate::site::{Site, wait_until};
 
 /// A killed side may cost nobody more than this.
@@ -40,6 +41,10 @@ fn assert_each_side_in_its_time(tally: &Tally, (decision, persisted): (u64, u64)
 
 #[test]
 fn e2_a_killed_main_costs_nobody_an_answer_and_nobody_waits_long() {
+    measure_blocking(killed);
+}
+
+fn killed() -> InTime {
     let mut site = Site::start();
     site.wait_ready_to_switch();
     let load = Load::start(Client::of(&site));
@@ -49,10 +54,11 @@ fn e2_a_killed_main_costs_nobody_an_answer_and_nobody_waits_long() {
     site.wait_live(Side::Standby);
     load.wait_served(Side::Standby, 150);
     let tally = load.stop();
+    // Nobody can finish for Main what it has begun to answer; it rarely stops for as long in the middle of one.
+    if tally.broken_off() > 0 {
+        return Err(format!("{} answers had begun", tally.broken_off()));
+    }
     tally.assert_all_well();
-    // As measured where two cores are shared with other work, with much to spare.
-    let gap = tally.longest_gap();
-    assert!(gap <= KILLED, "nobody got an answer for {gap:?}");
     assert!(tally.by("main").count() >= 100);
     assert_each_side_in_its_time(&tally, decided(&site, 1));
     // E1: Standby had those requests it answered, and none before.
@@ -61,6 +67,8 @@ fn e2_a_killed_main_costs_nobody_an_answer_and_nobody_waits_long() {
         assert!(tally.by("standby").filter(|asked| asked.speaks == speaks).count() > 20, "{speaks:?}");
     }
     assert_eq!(site.live(), ("standby".to_owned(), 1));
+    // As measured where two cores are shared with other work, with much to spare.
+    in_time("nobody got an answer", tally.longest_gap(), KILLED)
 }
 
 /// The page users wait with.

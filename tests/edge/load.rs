@@ -58,6 +58,12 @@ impl Tally {
         assert!(bad.is_empty(), "{} of {} requests failed, such as {first:#?}", bad.len(), self.0.len());
     }
 
+    /// How many answers had begun and were not whole: their side ended while it gave them.
+    pub fn broken_off(&self) -> usize {
+        let broken = |asked: &&Asked| asked.answer.as_ref().is_err_and(|error| error.contains("Body"));
+        self.0.iter().filter(broken).count()
+    }
+
     /// The longest time in which nobody got an answer.
     pub fn longest_gap(&self) -> Duration {
         self.0.windows(2).map(|pair| pair[1].done - pair[0].done).max().unwrap_or_default()

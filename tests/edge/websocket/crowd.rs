@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::{LAB, REASON, switch};
 use crate::client::Client;
-use crate::shared::{alone, blocking, decided, descriptors, memory, open_at};
+use crate::shared::{InTime, alone, blocking, decided, descriptors, in_time, measure, memory, open_at};
 use crate::site::{Site, wait_until};
 use crate::socket::{Ending, Socket, soon, token};
 
@@ -24,9 +24,9 @@ const FRAGMENTS: &str = "/xuc/lab/ws/fragmented?bytes=8388608&chunk=65536&pause_
 const OPENING: usize = 32;
 /// From the decision to the last Close, as a thousand clients see it that share two cores with the Edge, both sides and
 /// other tests: 50 to 90 ms with an optimised Edge, 130 without; each run prints its own. Limits of the tunnel begin at 1 s.
-const PROMPT_MS: f64 = 500.0;
+const PROMPT: Duration = Duration::from_millis(500);
 /// From the decision to the end of what is stuck within a frame: the frame limit, and the same allowance.
-const CUT_MS: f64 = 1000.0 + PROMPT_MS;
+const CUT: Duration = Duration::from_secs(1).saturating_add(PROMPT);
 /// The second thousand reuses the memory of the first: what it may add, in MiB. Sessions that leaked would add more.
 const MEMORY_KEPT: f64 = 5.0;
 /// Probes under way, connections kept for the next request, and this test's own questions.
@@ -146,34 +146,40 @@ fn watch(crowd: Vec<(Kind, Socket)>) -> JoinSet<(Kind, Ending)> {
     crowd.into_iter().map(|(kind, socket)| async move { (kind, socket.ended().await) }).collect()
 }
 
-/// Who was told was told in time with the route's words; who was not was stuck within a frame. Returns how many those are.
-fn judge(how: &str, endings: &[(Kind, Ending)], decision: SystemTime) -> usize {
+/// Who was told was told with the route's words; who was not was stuck within a frame. Returns how many those are, and
+/// whether all of it was in time.
+fn judge(how: &str, endings: &[(Kind, Ending)], decision: SystemTime) -> (usize, InTime) {
     let (told, cut): (Vec<_>, Vec<_>) = endings.iter().partition(|(_, ending)| ending.close.is_some());
     for (kind, ending) in &told {
         assert!(ending.is_told(1012, REASON), "{kind:?} {ending:?}");
     }
     for (kind, ending) in &cut {
         assert!(matches!(kind, Kind::Fragmented | Kind::Stalled) && ending.inside_frame, "{kind:?} {ending:?}");
-        assert!(ending.ms_after(decision) < CUT_MS, "{kind:?} {:.1}", ending.ms_after(decision));
     }
     assert!(told.iter().any(|(kind, ending)| *kind == Kind::Fragmented && ending.inside_message));
     let mut after: Vec<f64> = told.iter().map(|(_, ending)| ending.ms_after(decision)).collect();
     after.sort_by(f64::total_cmp);
     let at = |share: f64| after[((after.len() - 1) as f64 * share) as usize];
     let [first, half, most, last] = [0.0, 0.5, 0.99, 1.0].map(at);
+    let freed = cut.iter().map(|(_, ending)| ending.ms_after(decision)).fold(0.0, f64::max);
     let cut = cut.len();
     println!(
         "{how}: {} told after {first:.1} ms, half {half:.1}, 99 % {most:.1}, last {last:.1}; {cut} cut",
         after.len()
     );
     assert!(first > -5.0, "told before the decision: {first:.1} ms");
-    assert!(last < PROMPT_MS, "the last one was told after {last:.1} ms");
-    cut
+    let milliseconds = |ms: f64| Duration::from_secs_f64(ms.max(0.0) / 1000.0);
+    let told = in_time("the last one was told", milliseconds(last), PROMPT);
+    (cut, told.and_then(|()| in_time("the last one was cut", milliseconds(freed), CUT)))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e6_a_planned_switch_tells_a_thousand_websockets_at_once_and_strands_none() {
     let _alone = alone().await;
+    measure(planned).await;
+}
+
+async fn planned() -> InTime {
     let stage = Stage::set();
     let mut crowd = watch(stage.fill(Side::Main, Kind::of).await);
     blocking(|| wait_until("everybody is counted", || open_at(stage.site.main.address) == CROWD as u64));
@@ -181,17 +187,22 @@ async fn e6_a_planned_switch_tells_a_thousand_websockets_at_once_and_strands_non
     assert!(crowd.try_join_next().is_none(), "somebody left too early");
     switch(&stage.site, Side::Standby);
     let endings = stage.empty_out(crowd).await;
-    let cut = judge("planned", &endings, decided(&stage.site, 1));
+    let (cut, in_time) = judge("planned", &endings, decided(&stage.site, 1));
     assert_eq!(cut, STALLED, "whoever can be told is told");
     blocking(|| wait_until("nobody is left on Main", || open_at(stage.site.main.address) == 0));
     stage.return_to(Side::Standby, full).await;
     let counts = &stage.site.report(1)["counts"];
     assert_eq!((&counts["sessions_closed"], &counts["sessions_cut"]), (&(CROWD - cut).into(), &cut.into()));
+    in_time
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e6_when_a_side_is_killed_a_thousand_websockets_are_told_with_the_decision() {
     let _alone = alone().await;
+    measure(killed).await;
+}
+
+async fn killed() -> InTime {
     let mut stage = Stage::set();
     let mut crowd = watch(stage.fill(Side::Main, Kind::of).await);
     let full = memory(&stage.site);
@@ -201,13 +212,18 @@ async fn e6_when_a_side_is_killed_a_thousand_websockets_are_told_with_the_decisi
         stage.site.wait_live(Side::Standby);
     });
     let endings = stage.empty_out(crowd).await;
-    judge("killed", &endings, decided(&stage.site, 1));
+    let (_, in_time) = judge("killed", &endings, decided(&stage.site, 1));
     stage.return_to(Side::Standby, full).await;
+    in_time
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e6_when_a_side_goes_silent_a_thousand_websockets_are_told_with_the_decision() {
     let _alone = alone().await;
+    measure(silenced).await;
+}
+
+async fn silenced() -> InTime {
     let stage = Stage::set();
     let mut crowd = watch(stage.fill(Side::Main, Kind::of).await);
     let full = memory(&stage.site);
@@ -219,8 +235,9 @@ async fn e6_when_a_side_goes_silent_a_thousand_websockets_are_told_with_the_deci
     let decision = decided(&stage.site, 1);
     let sought = decision.duration_since(silent).unwrap_or(Duration::ZERO);
     println!("silent: decided after {:.0} ms; {}", sought.as_secs_f64() * 1000.0, stage.site.report(1)["phases"]);
-    judge("silent", &endings, decision);
+    let (_, in_time) = judge("silent", &endings, decision);
     stage.return_to(Side::Standby, full).await;
     stage.site.main.signal(Signal::CONT);
     blocking(|| wait_until("nobody is left on Main", || open_at(stage.site.main.address) == 0));
+    in_time
 }

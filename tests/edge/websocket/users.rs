@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::{REASON, site, switch};
 use crate::client::Client;
-use crate::shared::{Shared, alone, behave, blocking, decided, open_at};
+use crate::shared::{InTime, Shared, alone, behave, blocking, decided, in_time, measure, open_at};
 use crate::site::{Site, wait_until};
 use crate::socket::{Ending, Socket, soon, token};
 
@@ -37,8 +37,8 @@ async fn open_pairs(site: &Site, side: Side) -> Pairs {
     pairs
 }
 
-/// Everybody's ends, each user's first one in order; fails if any user was split.
-async fn ends_of(how: &str, pairs: Pairs) -> Vec<Ending> {
+/// Everybody's ends, each user's first one in order, and whether no user was split.
+async fn ends_of(how: &str, pairs: Pairs) -> (Vec<Ending>, InTime) {
     let pairs = soon("everybody's end", pairs.join_all()).await;
     let mut firsts = Vec::new();
     let mut gaps = Vec::new();
@@ -50,82 +50,109 @@ async fn ends_of(how: &str, pairs: Pairs) -> Vec<Ending> {
     }
     gaps.sort();
     println!("{how}: a user's sockets ended {:?} apart, at most {:?}", gaps[USERS / 2], gaps[USERS - 1]);
-    assert!(gaps[USERS - 1 - FEW] <= TOGETHER && gaps[USERS - 1] <= SPLIT, "{gaps:?}");
+    let together = in_time("between most users' ends", gaps[USERS - 1 - FEW], TOGETHER);
     firsts.sort_by_key(|ending| ending.at);
-    firsts
+    (firsts, together.and_then(|()| in_time("between a user's ends", gaps[USERS - 1], SPLIT)))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e6_on_a_planned_switch_a_users_cti_and_sip_sockets_end_together() {
     let _alone = alone().await;
+    measure(planned).await;
+}
+
+async fn planned() -> InTime {
     let shared = Shared::start();
     let site = site(&shared, AT_ONCE);
     let pairs = open_pairs(&site, Side::Main).await;
     switch(&site, Side::Standby);
-    let firsts = ends_of("planned", pairs).await;
+    let (firsts, together) = ends_of("planned", pairs).await;
     let last = firsts.last().unwrap().ms_after(decided(&site, 1));
     println!("planned: the last user left {last:.1} ms after the decision");
     blocking(|| {
         wait_until("nothing is left", || open_at(site.main.address) == 0 && open_at(shared.address) == 0);
     });
+    together
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e6_when_main_is_killed_a_users_cti_and_sip_sockets_end_together() {
     let _alone = alone().await;
+    measure(killed).await;
+}
+
+async fn killed() -> InTime {
     let shared = Shared::start();
     let mut site = site(&shared, AT_ONCE);
     let pairs = open_pairs(&site, Side::Main).await;
     blocking(|| site.main.kill());
-    let firsts = ends_of("killed", pairs).await;
+    let (firsts, together) = ends_of("killed", pairs).await;
     blocking(|| site.wait_live(Side::Standby));
     let (first, decision) = (&firsts[0], decided(&site, 1));
     assert!(first.ms_after(decision) > -5.0, "a CTI socket ended before the decision that ends its SIP socket");
     blocking(|| wait_until("nothing is left", || open_at(shared.address) == 0));
     open_pairs(&site, Side::Standby).await.abort_all();
+    together
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e6_when_main_falls_silent_a_users_cti_and_sip_sockets_end_together() {
     let _alone = alone().await;
+    measure(silent).await;
+}
+
+async fn silent() -> InTime {
     let shared = Shared::start();
     let site = site(&shared, AT_ONCE);
     let pairs = open_pairs(&site, Side::Main).await;
     blocking(|| behave(site.main.address, "mute"));
-    let firsts = ends_of("silent", pairs).await;
+    let (firsts, together) = ends_of("silent", pairs).await;
     blocking(|| site.wait_live(Side::Standby));
     assert!(firsts[0].ms_after(decided(&site, 1)) > -5.0, "ended before the decision");
     blocking(|| {
         behave(site.main.address, "ok");
         wait_until("nothing is left", || open_at(site.main.address) == 0 && open_at(shared.address) == 0);
     });
+    together
 }
 
-async fn spread(how: &str, site: &Site, pairs: Pairs) {
-    let firsts = ends_of(how, pairs).await;
+async fn spread(how: &str, site: &Site, pairs: Pairs) -> InTime {
+    let (firsts, together) = ends_of(how, pairs).await;
     let decision = decided(site, 1);
     let (first, last) = (firsts[0].ms_after(decision), firsts[USERS - 1].ms_after(decision));
     println!("{how} and paced: the first of {USERS} users left after {first:.0} ms, the last after {last:.0}");
     let due = (USERS - 1) as f64 / RATE * 1000.0;
     assert!(last > due - 50.0, "{USERS} users left within {last:.0} ms, {RATE} a second are asked for");
-    assert!(last < due + 2000.0, "the last of {USERS} users left after {last:.0} ms");
     let most = firsts.windows(5).map(|five| five[4].at.duration_since(five[0].at).unwrap()).min().unwrap();
-    assert!(most > Duration::from_millis(200), "five users left within {most:?}");
+    together?;
+    // These were late, and then quick: as one who was kept off the processor is.
+    if most <= Duration::from_millis(200) {
+        return Err(format!("five users left within {most:?}"));
+    }
+    in_time("the last user left", Duration::from_secs_f64(last / 1000.0), Duration::from_secs_f64(due / 1000.0 + 2.0))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e6_a_paced_switch_spreads_users_over_time_and_splits_none() {
     let _alone = alone().await;
+    measure(paced_switch).await;
+}
+
+async fn paced_switch() -> InTime {
     let shared = Shared::start();
     let site = site(&shared, PACED);
     let pairs = open_pairs(&site, Side::Main).await;
     switch(&site, Side::Standby);
-    spread("planned", &site, pairs).await;
+    spread("planned", &site, pairs).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e6_a_paced_failover_spreads_users_over_time_and_splits_none() {
     let _alone = alone().await;
+    measure(paced_failover).await;
+}
+
+async fn paced_failover() -> InTime {
     let shared = Shared::start();
     let mut site = site(&shared, PACED);
     let pairs = open_pairs(&site, Side::Main).await;
@@ -133,5 +160,5 @@ async fn e6_a_paced_failover_spreads_users_over_time_and_splits_none() {
         site.main.kill();
         site.wait_live(Side::Standby);
     });
-    spread("killed", &site, pairs).await;
+    spread("killed", &site, pairs).await
 }
