@@ -5,7 +5,8 @@ use super::table;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-/// Ports by number, each with what it is there for.
+/// Ports by number, each with all that it is there for: who looks for UDP must not read of TCP alone. The fence itself holds
+/// for both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ports {
     of: BTreeMap<u16, String>,
@@ -28,7 +29,12 @@ pub(super) const ASKED: [(&str, Read); 4] = [
 impl Ports {
     pub(super) fn extend(&mut self, found: impl IntoIterator<Item = Port>) {
         for (port, what) in found {
-            self.of.entry(port).or_insert(what);
+            let all = self.of.entry(port).or_default();
+            if !all.split("; ").any(|known| known == what) {
+                let between = if all.is_empty() { "" } else { "; " };
+                all.push_str(between);
+                all.push_str(&what);
+            }
         }
     }
 

@@ -206,3 +206,13 @@ fn where_asterisk_listens_is_read_and_what_is_its_hosts_alone_left_out() {
     assert!(said.contains("ports: [5060, 5061, 8089, 5039, 5160]"), "{said}");
     assert_eq!(all.beyond(&[5060, 5039, 5160, 8089]), None);
 }
+
+#[test]
+fn a_port_that_is_there_for_udp_and_for_tcp_is_told_with_both() {
+    let mut all = Ports::default();
+    for _ in 0..2 {
+        all.extend(ports::transports(&TRANSPORTS.replace("[::]:5160", "0.0.0.0:5060")));
+    }
+    assert_eq!(all.sentence(), "5060 (tcp, transport transport-tcp; udp, transport transport-udp)");
+    assert_eq!(all.beyond(&[5060]), None);
+}
