@@ -93,6 +93,21 @@ fn the_journal_survives_a_restart_and_knows_the_newest_first() {
 }
 
 #[test]
+fn the_operators_book_names_the_journal_as_it_is_on_the_disk() {
+    let book = include_str!("../../../../docs/OPERATIONS.md");
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(dir.path()).unwrap();
+    journal.append(Entry::new(Kind::Run, "The watchdog began."));
+    assert!(journal.flush(Duration::from_secs(30)));
+    let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!names.is_empty());
+    for name in names.iter().map(|name| name.to_string_lossy()) {
+        let older = name.replace(".jsonl", ".1.jsonl");
+        assert!(book.contains(&format!("| `/var/lib/bascule/{name}`, `{older}` |")), "{name}");
+    }
+}
+
+#[test]
 fn a_disk_that_takes_nothing_blocks_nobody_and_is_written_when_it_is_well_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("watchdog.journal.jsonl");
