@@ -66,6 +66,8 @@ pub(crate) enum Trap {
     EpochForgotten,
     /// Any epoch that is told is believed.
     AnyEpoch,
+    /// A watchdog counts its campaigns on from what is on the disk, although one may have begun and not been written.
+    CampaignOfTheDisk,
     /// A node whose activation failed is as settled as before.
     RelapseForgiven,
     /// Activations that fail lengthen no hold-down.

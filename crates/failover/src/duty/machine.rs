@@ -204,8 +204,12 @@ pub struct Memory {
 pub struct Life {
     /// Made up at random with each boot: a copy of the disk that runs elsewhere has another.
     pub instance: lease::Instance,
-    /// With nothing on the disk campaigns begin after this, which must be above any that the node ever had: the wall clock in
-    /// milliseconds serves.
+    /// Campaigns begin after this, or after what is on the disk if that is more. It must be above any that the node ever had:
+    /// the wall clock in milliseconds serves.
+    ///
+    /// The disk alone does not tell, even one that was never lost: a want waits for no write. A watchdog that wanted while
+    /// its disk hung, released, and died leaves a release on its way that frees whatever campaign has that number; the next
+    /// watchdog of the same boot, which counted on from its disk, would serve in it.
     pub campaign_base: Campaign,
 }
 
@@ -224,6 +228,9 @@ impl Duty {
             Side::Main => now,
             Side::Standby => now + settings.timing.promise,
         };
+        let last = memory.map_or(0, |memory| memory.campaign);
+        let forgetful = memory.is_some() && made(Trap::CampaignOfTheDisk);
+        let base = if forgetful { last } else { last.max(life.campaign_base) };
         let mut duty = Self {
             settings,
             wishes: memory.map_or(settings.wishes, |memory| memory.wishes),
@@ -231,7 +238,7 @@ impl Duty {
             now,
             awake_since: now,
             vote,
-            campaign: memory.map_or(life.campaign_base, |memory| memory.campaign).saturating_add(1),
+            campaign: base.saturating_add(1),
             phase: Phase::Inactive,
             grants: PerElector::both(None),
             heard: PerElector::both(None),

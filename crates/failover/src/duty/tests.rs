@@ -125,6 +125,17 @@ const MAIN: Settings = Settings::new(Side::Main);
 const STANDBY: Settings = Settings::new(Side::Standby);
 
 #[test]
+fn campaigns_begin_above_what_the_disk_has_and_above_all_that_the_node_may_have_had() {
+    let vote = crate::lease::Memory { record: crate::lease::Record::Free, epoch: 7 };
+    for (disk, campaign_base, first) in [(Some(4), 0, 5), (Some(4), 9, 10), (Some(9), 4, 10), (None, 9, 10)] {
+        let memory = disk.map(|campaign| Memory { vote, campaign, wishes: MAIN.wishes, relapses: 0 });
+        let life = Life { campaign_base, ..LIFE };
+        let (duty, _) = Duty::new(MAIN, memory.as_ref(), life, Found::Stopped, START);
+        assert_eq!(duty.memory().campaign, first);
+    }
+}
+
+#[test]
 fn main_wants_at_once_and_starts_with_its_own_vote_and_one_other_written_down_first() {
     let mut node = Node::new(MAIN);
     assert_eq!(asks(&node.outputs), [(Elector::Peer, Ask::Want), (Elector::Witness, Ask::Want)]);

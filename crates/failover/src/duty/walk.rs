@@ -56,6 +56,7 @@ const PLAN: Plan = Plan {
     removals: false,
     refusals: false,
     orphans: false,
+    sudden: [false; 2],
     unguarded: false,
     witness: Witness::Configured,
     any_proof: false,
@@ -96,6 +97,18 @@ const fn longer(name: &'static str, side: Side, others: Timing) -> Plan {
 /// Activations that fail count, and disks are too slow for a start.
 const RELAPSES: Plan =
     Plan { name: "activations that fail, and slow disks", delay: 0, relapses: true, slow_start: true, ..PLAN };
+
+/// A watchdog that dies alone while its disk is slow, so that what it asked for is not on the disk, and a late message.
+const FORGETFUL: Plan = Plan {
+    name: "watchdogs that die before their campaign is written",
+    delay: 0,
+    late: 1,
+    cut: [true, false, true, false],
+    crashes: [false; 3],
+    sudden: [true, false],
+    any_proof: true,
+    ..PLAN
+};
 
 /// Kernels that take no permit, and then do again.
 const REFUSALS: Plan = Plan { name: "kernels that let nobody in", delay: 0, refusals: true, ..PLAN };
@@ -194,7 +207,7 @@ fn w2_holds_with_times_that_the_others_can_promise() {
 }
 
 /// How many mistakes' worlds are looked at: more than any needs.
-const MISTAKES: usize = 1_000_000;
+const MISTAKES: usize = 2_000_000;
 
 fn w1(_: &World, next: &World) -> bool {
     next.breaks_w1()
@@ -467,6 +480,12 @@ fn w1_and_w2_hold_with_activations_that_fail_and_slow_disks() {
     holds(&RELAPSES, limit());
     holds(&Plan { name: "the same, and a late message", late: 1, ..RELAPSES }, limit());
     assert_eq!(heals("W2", &RELAPSES, &SCENES, limit() / 30, |_| true), 0);
+}
+
+#[test]
+fn w1_holds_though_a_watchdog_dies_before_its_campaign_is_written() {
+    holds(&FORGETFUL, limit());
+    caught("CampaignOfTheDisk", &FORGETFUL, Some(Trap::CampaignOfTheDisk), w1);
 }
 
 #[test]

@@ -52,7 +52,8 @@ impl World {
         }
         let side = Side::BOTH[whom];
         let node = &mut self.nodes[whom];
-        let found = if node.serving || node.permit.is_some() { Found::Running } else { Found::Stopped };
+        let runs = node.serving || node.permit.is_some() || plan.sudden[whom] && node.runs;
+        let found = if runs { Found::Running } else { Found::Stopped };
         // Above all it had: real drivers take the wall clock.
         let base = self.newest_campaign(side);
         let node = &mut self.nodes[whom];

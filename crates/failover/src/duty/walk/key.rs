@@ -93,7 +93,7 @@ pub(super) fn key(world: &World, plan: &Plan) -> u64 {
         if plan.alarms {
             into.push(age(node.clock, node.served_at, plan.longest(|timing| timing.promise) * 2));
         }
-        if plan.removals || plan.relapses {
+        if plan.removals || plan.relapses || plan.sudden[side] {
             into.push(u64::from(node.runs));
         }
         if plan.removals {
@@ -106,14 +106,14 @@ pub(super) fn key(world: &World, plan: &Plan) -> u64 {
             let lapse = node.duty.filter(Duty::serves).and_then(|duty| duty.let_in_until);
             into.push(lapse.map_or(255, |until| left(node.clock, until)));
         }
-        let permit = if plan.orphans || plan.refusals { node.permit } else { None };
+        let permit = if plan.orphans || plan.refusals || plan.sudden[side] { node.permit } else { None };
         into.push(permit.map_or(255, |until| left(node.clock, until)));
         disk(node.disk.as_ref().map(|disk| &disk.vote), world, &ranks, into);
         into.push(node.disk.map_or(255, |disk| ranks.rank(Side::BOTH[side], disk.campaign)));
         if plan.operators {
             into.push(node.disk.map_or(255, |disk| disk.wishes.choice as u64));
         }
-        if plan.relapses {
+        if plan.relapses || plan.sudden[side] {
             into.push(u64::from(node.slow));
             disk(node.unwritten.as_ref().map(|memory| &memory.vote), world, &ranks, into);
             for memory in [node.disk, node.unwritten] {

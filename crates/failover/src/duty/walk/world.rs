@@ -49,6 +49,8 @@ pub(super) struct Plan {
     pub(super) refusals: bool,
     /// Whether a watchdog may die and leave its services running until the kernel's fence.
     pub(super) orphans: bool,
+    /// Whose watchdog may die at any time, also while its disk is slow: then what it began is not on the disk.
+    pub(super) sudden: [bool; 2],
     /// Whether the rules without a majority are at work: reports count, and hellos are sent.
     pub(super) unguarded: bool,
     /// Whether operators have nodes step back, and choose them.
@@ -287,7 +289,7 @@ impl World {
             }
         }
         for (side, node) in self.nodes.iter().enumerate() {
-            if plan.relapses {
+            if plan.relapses || plan.sudden[side] {
                 actions.push(Action::DiskTurns(side));
             }
             let Some(duty) = &node.duty else {
@@ -335,7 +337,7 @@ impl World {
             if plan.refusals {
                 actions.push(if node.refuses { Action::KernelTakes(side) } else { Action::KernelRefuses(side) });
             }
-            if plan.orphans && node.serving {
+            if plan.orphans && node.serving || plan.sudden[side] {
                 actions.push(Action::WatchdogDies(side));
             }
         }
