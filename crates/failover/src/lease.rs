@@ -9,7 +9,9 @@ mod namesakes;
 mod timing;
 mod voter;
 
-pub(crate) use epoch::believed;
+#[cfg(test)]
+pub(crate) use epoch::LEAP;
+pub(crate) use epoch::{believed, tellable};
 pub use message::{Answer, Ask, Campaign, Instance, Report, Request, Ruling};
 pub use namesakes::Namesakes;
 pub use timing::{Timing, Violation};

@@ -66,6 +66,12 @@ pub(crate) enum Trap {
     EpochForgotten,
     /// Any epoch that is told is believed.
     AnyEpoch,
+    /// An epoch that anybody told since a want makes its grant one of an older want.
+    HearsayOutranks,
+    /// A grant counts although the own vote was another's since it was asked for.
+    VoteLostSince,
+    /// A voter tells an epoch that the asker cannot believe.
+    BeyondBelief,
     /// A watchdog counts its campaigns on from what is on the disk, although one may have begun and not been written.
     CampaignOfTheDisk,
     /// A node whose activation failed is as settled as before.

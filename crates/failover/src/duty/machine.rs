@@ -38,6 +38,8 @@ pub struct Duty {
     /// Since when it has been turning: before that it slept, and what it has not heard proves nothing.
     pub(super) awake_since: Instant,
     pub(super) vote: Voter,
+    /// When the own vote was last another's.
+    pub(super) taken_at: Option<Instant>,
     /// The campaign that wants or serves; grows when it ends.
     pub(super) campaign: Campaign,
     pub(super) phase: Phase,
@@ -238,6 +240,7 @@ impl Duty {
             now,
             awake_since: now,
             vote,
+            taken_at: None,
             campaign: base.saturating_add(1),
             phase: Phase::Inactive,
             grants: PerElector::both(None),
@@ -319,6 +322,7 @@ impl Duty {
             self.awake_since = now;
         }
         self.now = self.now.max(now);
+        self.note_whose_vote();
         // In time is in time: before the deadline is looked at.
         if event == Event::Fenced {
             self.fenced();
@@ -424,6 +428,7 @@ impl Duty {
 
     /// What follows from any event.
     fn settle(&mut self, outputs: &mut Vec<Output>) {
+        self.note_whose_vote();
         if self.phase == Phase::Inactive && self.waiting().is_none() {
             if let Some(why) = self.may_start_unguarded() {
                 let epoch = self.epoch().saturating_add(1);
@@ -495,15 +500,23 @@ impl Duty {
         self.agreed = report.witness_out && self.witness_is_out();
     }
 
+    /// Notes that the own vote is another's. It lapses unseen: then it was so until this machine turned again.
+    fn note_whose_vote(&mut self) {
+        if !self.vote.is_free() {
+            self.taken_at = Some(self.now);
+        }
+    }
+
     /// Answers the peer: by its duty if it serves or is stopping, else as a voter.
     fn answer(&mut self, request: &Request, outputs: &mut Vec<Output>) {
+        let known = request.epoch;
         let request = &request.with_believed_epoch(self.epoch());
         self.meet(request.report, request.epoch, None, outputs);
         let running = self.serving_answer(request, outputs);
         let report = self.report();
         let answer = if let Some(ruling) = running {
             self.vote.epoch = self.vote.epoch.max(request.epoch);
-            let (epoch, promises) = (self.epoch(), self.vote.longest());
+            let (epoch, promises) = (lease::tellable(self.epoch(), known), self.vote.longest());
             Answer { to: request.ask, campaign: request.campaign, ruling, epoch, promises, report: Some(report) }
         } else {
             let was = self.vote.record();

@@ -132,9 +132,8 @@ impl Duty {
         match self.phase {
             Phase::Stopping(_) => {}
             Phase::Inactive => {
-                // An epoch not above all it knows is of an older want.
-                let newest = epoch > self.epoch() || made(Trap::EpochForgotten) || made(Trap::OldAnswers);
-                if self.waiting().is_none() && newest {
+                let current = self.is_current(sent, epoch) || made(Trap::EpochForgotten) || made(Trap::OldAnswers);
+                if self.waiting().is_none() && current {
                     self.grants[by] = Some(from);
                     self.start(epoch, StartReason::Granted { by }, outputs);
                 }
@@ -151,6 +150,14 @@ impl Duty {
                 }
             }
         }
+    }
+
+    /// Tells whether nobody can have started on the own vote since this grant was asked for, in an epoch that its voter did
+    /// not know of. That the epoch is above all that this node knows is proof, and not needed: a peer that tells ever
+    /// higher ones would else make each grant look like one of an older want.
+    fn is_current(&self, sent: Instant, epoch: u64) -> bool {
+        let own_since = self.taken_at.is_none_or(|taken| sent > taken) && !made(Trap::HearsayOutranks);
+        epoch > self.epoch() || own_since || made(Trap::VoteLostSince)
     }
 
     /// A vote that is lost ends the lease only if the other one does not carry it. A forced node obeys its operator.

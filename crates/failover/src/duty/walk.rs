@@ -19,7 +19,7 @@ use crate::traps::{Trap, making};
 use crate::walked;
 use core::time::Duration;
 use flaws::{Flaw, share};
-use heal::{DEAF, MAIN_IS_DEAF, REFUSED, SCENES, Scene, Serves, bound, heal};
+use heal::{BOASTS, DEAF, MAIN_IS_DEAF, REFUSED, SCENES, Scene, Serves, bound, heal};
 use search::{search, wander};
 use std::time::Instant as Clock;
 use std::{format, println};
@@ -320,6 +320,8 @@ fn epochs_repeat_if_a_voter_forgets_them() {
     assert!(found.broken.is_none(), "an epoch repeats: {:#?}", found.broken);
     walked::states("epochs", found.states, began.elapsed(), "none repeats without lost disks");
     caught("EpochForgotten", &kept, Some(Trap::EpochForgotten), |_, world| world.epoch_repeated);
+    let prompt = Plan { delay: 0, crashes: [false; 3], any_proof: true, ..kept };
+    caught("VoteLostSince", &prompt, Some(Trap::VoteLostSince), |_, world| world.epoch_repeated);
 }
 
 /// Collects worlds with nothing on its way.
@@ -439,6 +441,14 @@ fn w2_a_deaf_node_does_not_keep_the_votes_of_those_that_hear_it() {
     let failures = |trap| making(trap, || heals("W2", &PLAN, &DEAF, limit() / 10, |_| true));
     assert_eq!(failures(None), 0);
     mistakes_fail(Trap::DeafWants, failures);
+}
+
+#[test]
+fn w2_a_node_that_tells_ever_higher_epochs_keeps_nobody_from_serving() {
+    let failures = |trap| making(trap, || heals("W2", &PLAN, &BOASTS, limit() / 10, |_| true));
+    assert_eq!(failures(None), 0);
+    mistakes_fail(Trap::HearsayOutranks, failures);
+    mistakes_fail(Trap::BeyondBelief, failures);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The machine that keeps a promise.
 
+use super::epoch::tellable;
 use super::message::{Answer, Ask, Campaign, Instance, Report, Request, Ruling};
 use super::timing::Timing;
 use crate::side::{PerSide, Side};
@@ -181,6 +182,7 @@ impl Voter {
 
     /// Rules over a request of now, as a voter that does not serve.
     pub(crate) fn rule(&mut self, request: &Request, report: Option<Report>, outputs: &mut Vec<Output>) -> Answer {
+        let known = request.epoch;
         let request = &request.with_believed_epoch(self.epoch);
         let before = self.record;
         let ruling = match request.ask {
@@ -200,6 +202,7 @@ impl Voter {
             (Ruling::Grant, Record::Promised(promise)) => (promise.epoch, promise.length),
             _ => (self.epoch, self.quiet),
         };
+        let epoch = tellable(epoch, known);
         Answer { to: request.ask, campaign: request.campaign, ruling, epoch, promises, report }
     }
 

@@ -1,8 +1,11 @@
 //! W2: from any world, once what is broken stays broken and the rest works, exactly one node serves, soon and for good.
 
+use super::super::ask::Elector;
 use super::super::guard::Surroundings;
 use super::super::machine::{Event, Outcome, Phase};
 use super::world::{Action, Link, Plan, WITNESS, World, target};
+use crate::lease::{self, Ask, LEAP, Request};
+use crate::side::Side;
 use std::boxed::Box;
 
 /// What stays broken.
@@ -13,6 +16,8 @@ pub(super) struct Scene {
     pub(super) cut: [bool; 4],
     /// Links on which requests arrive and answers do not.
     pub(super) deaf: [bool; 4],
+    /// A node that tells ever higher epochs, each believed, and whom.
+    pub(super) boasts: Option<(usize, Elector)>,
     /// Nodes whose kernel lets no phone in.
     pub(super) refuses: [bool; 2],
     /// Who must serve in the end.
@@ -43,9 +48,13 @@ const NONE: Scene = Scene {
     dead: [false; 3],
     cut: [false; 4],
     deaf: [false; 4],
+    boasts: None,
     refuses: [false; 2],
     serves: Serves::Main,
 };
+
+const NODES_CUT: Scene =
+    Scene { name: "Main and Standby cut", cut: [true, false, true, false], serves: Serves::Either, ..NONE };
 
 /// Links are Main to Standby, Main to witness, Standby to Main, Standby to witness.
 pub(super) const SCENES: [Scene; 13] = [
@@ -53,7 +62,7 @@ pub(super) const SCENES: [Scene; 13] = [
     Scene { name: "Main dead", dead: [true, false, false], serves: Serves::Standby, ..NONE },
     Scene { name: "Standby dead", dead: [false, true, false], ..NONE },
     Scene { name: "witness dead", dead: [false, false, true], ..NONE },
-    Scene { name: "Main and Standby cut", cut: [true, false, true, false], serves: Serves::Either, ..NONE },
+    NODES_CUT,
     Scene { name: "Main's requests to Standby lost", cut: [true, false, false, false], serves: Serves::Either, ..NONE },
     Scene { name: "Standby's requests to Main lost", cut: [false, false, true, false], serves: Serves::Either, ..NONE },
     Scene { name: "Main and witness cut", cut: [false, true, false, false], serves: Serves::Main, ..NONE },
@@ -102,6 +111,16 @@ pub(super) const DEAF: [Scene; 4] = [
         deaf: [false, false, false, true],
         ..NONE
     },
+];
+
+/// One node tells epochs that no start had, and is well otherwise: that must keep nobody from starting.
+pub(super) const BOASTS: [Scene; 6] = [
+    Scene { name: "Standby boasts to Main", boasts: Some((1, Elector::Peer)), ..NONE },
+    Scene { name: "Standby boasts to the witness", boasts: Some((1, Elector::Witness)), ..NONE },
+    Scene { name: "Main boasts to Standby", boasts: Some((0, Elector::Peer)), ..NONE },
+    Scene { name: "Main boasts to the witness", boasts: Some((0, Elector::Witness)), ..NONE },
+    Scene { name: "Standby boasts to the witness, cut from Main", boasts: Some((1, Elector::Witness)), ..NODES_CUT },
+    Scene { name: "Main boasts to the witness, cut from Standby", boasts: Some((0, Elector::Witness)), ..NODES_CUT },
 ];
 
 /// After so many ticks it must be settled, and is watched for as many more.
@@ -199,6 +218,7 @@ pub(super) fn converse(plan: &Plan, scene: &Scene, world: &mut World) {
     for _ in 0..6 {
         for link in [1, 0, 3, 2] {
             for _ in 0..2 {
+                boast(plan, scene, world);
                 let asks = matches!(world.links[link], Link::Asking { .. });
                 let up = match target(link) {
                     WITNESS => world.witness.is_some(),
@@ -206,6 +226,37 @@ pub(super) fn converse(plan: &Plan, scene: &Scene, world: &mut World) {
                 };
                 let lost = if asks { !up } else { scene.deaf[link] };
                 world.act(plan, if lost { Action::Lose(link) } else { Action::Deliver(link) });
+            }
+        }
+    }
+}
+
+/// Tells a higher epoch, between any two other messages.
+fn boast(plan: &Plan, scene: &Scene, world: &mut World) {
+    let Some((boaster, to)) = scene.boasts else { return };
+    let Some(duty) = world.nodes[boaster].duty else { return };
+    let hello = |epoch: u64| Request {
+        from: Side::BOTH[boaster],
+        ask: Ask::Hello,
+        campaign: duty.campaign,
+        epoch: epoch.saturating_add(LEAP),
+        report: duty.report(),
+        settled: false,
+        hears: false,
+        instance: world.nodes[boaster].instance,
+        needs: duty.needs(),
+    };
+    match to {
+        Elector::Peer => {
+            if let Some(peer) = world.nodes[1 - boaster].duty {
+                let asked = Event::Asked(hello(peer.epoch()));
+                world.feed(plan, 1 - boaster, asked);
+            }
+        }
+        Elector::Witness => {
+            if let Some(witness) = &mut world.witness {
+                let asked = lease::Event::Asked(hello(witness.epoch()));
+                witness.handle(asked, world.witness_clock);
             }
         }
     }

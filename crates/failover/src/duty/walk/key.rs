@@ -1,7 +1,8 @@
 //! A number for all that matters of a world: two worlds that behave alike have the same.
 //!
-//! Times count from now and as far as they matter, campaigns by their order. Epochs are left out: they decide nothing but
-//! whether an old grant starts a node; so of two worlds that differ in them, the first one found is explored. The number is
+//! Times count from now and as far as they matter, campaigns by their order. Epochs, and since when a node's own vote is
+//! free, are left out: they decide nothing but whether an old grant starts a node; so of two worlds that differ in them, the
+//! first one found is explored. The number is
 //! a 64-bit hash: among ten million worlds two have the same by chance once in a few hundred thousand walks.
 
 use super::super::machine::{Duty, Phase};
