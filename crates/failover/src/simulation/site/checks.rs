@@ -13,6 +13,11 @@ use core::time::Duration;
 /// A fence that somebody removed is back within so long: the look, and the delay of a busy machine.
 const LOOKED_AT: Duration = Duration::from_millis(1_100);
 
+/// Seconds without service that a failback costs at most: the stop, the start and their verifications.
+const UNSERVED: u64 = 10;
+/// Starts once a node is active and all is mended: the other one's at a failback, and what a wish of before is worth.
+const STARTS: usize = 2;
+
 impl Site {
     pub(super) fn check(&mut self) {
         let now = self.now;
@@ -104,6 +109,23 @@ impl Site {
         }
         if !seen {
             self.breaks("W2: not exactly one node is active", self.explanations());
+        }
+    }
+
+    /// W2: while nothing is broken any more somebody serves, but for a failback, and no node starts again and again.
+    pub(super) fn expect_calm(&mut self, time: Duration) {
+        let (starts, mut unserved) = (self.starts, 0);
+        for _ in 0..time.as_secs() {
+            self.run(Duration::from_secs(1));
+            unserved += u64::from(self.one_active().is_none());
+        }
+        let starts = self.starts - starts;
+        self.calm = (self.calm.0.max(unserved), self.calm.1.max(starts));
+        if unserved > UNSERVED {
+            self.breaks("W2: nobody serves for too long beside nodes that can", (unserved, self.explanations()));
+        }
+        if starts > STARTS {
+            self.breaks("W2: nodes start again and again", (starts, self.explanations()));
         }
     }
 

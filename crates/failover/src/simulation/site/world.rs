@@ -126,6 +126,8 @@ pub(super) struct Site {
     pub(super) numbers: u64,
     pub(super) starts: usize,
     pub(super) moves: usize,
+    /// The most seconds without service, and the most starts, in any time after healing.
+    pub(super) calm: (u64, usize),
     notes: Vec<(Instant, Note)>,
     pub(super) broken: Option<String>,
 }
@@ -173,6 +175,7 @@ impl Site {
             numbers: 0,
             starts: 0,
             moves: 0,
+            calm: (0, 0),
             notes: Vec::new(),
             broken: None,
         };
@@ -185,9 +188,13 @@ impl Site {
         self.notes.push((self.now, note));
     }
 
-    /// How often a node was told what this says.
-    pub(super) fn count(&self, what: impl Fn(Side, &duty::Output) -> bool) -> usize {
-        self.notes.iter().filter(|(_, note)| matches!(note, Note::Xivo(side, output) if what(*side, output))).count()
+    /// When a node was told what this says, from then on.
+    pub(super) fn outputs_of(&self, from: Instant, what: impl Fn(Side, &duty::Output) -> bool) -> Vec<Instant> {
+        let told = self
+            .notes
+            .iter()
+            .filter(|(at, note)| *at >= from && matches!(note, Note::Xivo(side, output) if what(*side, output)));
+        told.map(|(at, _)| *at).collect()
     }
 
     /// Notes that a promise is broken, with what came before.
