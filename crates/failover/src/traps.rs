@@ -135,3 +135,24 @@ mod making {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_architecture_says_what_each_rule_protects_from() {
+        let told = include_str!("../../../docs/ARCHITECTURE.md");
+        let (_, rest) = told.split_once("### What each rule protects from").unwrap();
+        let (rows, _) = rest.split_once("\n### ").unwrap();
+        let (_, list) = include_str!("traps.rs").split_once("enum Trap {").unwrap();
+        let (list, _) = list.split_once("\n}").unwrap();
+        let names: alloc::vec::Vec<_> = list
+            .lines()
+            .filter_map(|line| line.trim().strip_suffix(','))
+            .filter(|line| !line.starts_with('/'))
+            .collect();
+        assert!(names.len() > 40);
+        for name in names {
+            assert!(rows.contains(&alloc::format!("`{name}`")), "{name} has no row");
+        }
+    }
+}
