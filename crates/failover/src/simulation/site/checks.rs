@@ -8,7 +8,9 @@ use crate::duty::Explanation;
 use crate::health::Status;
 use crate::switch::{Kind, Move};
 use crate::{Side, switch};
+use alloc::string::String;
 use core::time::Duration;
+use std::format;
 
 /// A fence that somebody removed is back within so long: the look, and the delay of a busy machine.
 const LOOKED_AT: Duration = Duration::from_millis(1_100);
@@ -133,23 +135,32 @@ impl Site {
         Side::BOTH.map(|side| self.xivos[side].duty.map(|duty| duty.explain()))
     }
 
-    /// The whole site follows the node that is active.
-    pub(super) fn expect_all_follow(&mut self) {
+    /// The whole site follows the node that is active: at once, or, if a failback is under way, when that is over. Whose
+    /// activations failed may come back at any time.
+    pub(super) fn expect_all_follow(&mut self, within: Duration) {
+        let end = self.now + within;
+        while self.what_does_not_follow().is_some() && self.now < end && self.broken.is_none() {
+            self.run(Duration::from_secs(1));
+        }
+        if let Some((promise, how)) = self.what_does_not_follow() {
+            self.breaks(promise, how);
+        }
+    }
+
+    fn what_does_not_follow(&self) -> Option<(&'static str, String)> {
         let Some(active) = self.one_active() else {
-            self.breaks("W2: not exactly one node is active", self.explanations());
-            return;
+            return Some(("W2: not exactly one node is active", format!("{:?}", self.explanations())));
         };
         for side in Side::BOTH {
             let expected = if side == active { Status::Active } else { Status::Inactive };
             let cc = self.ccs[side].follower.map(|cc| cc.status());
             if cc != Some(expected) {
-                self.breaks("W5: a CC does not follow its XiVO", (side, active, self.ccs[side].follower));
+                let how = format!("{:?}", (side, active, self.ccs[side].follower));
+                return Some(("W5: a CC does not follow its XiVO", how));
             }
         }
         let switch: &switch::Switch = &self.edge.switch;
-        if switch.live() != active {
-            let how = (active, switch.explain(self.edge.clock.read(self.now)));
-            self.breaks("E2: the Edge is not live where the site works", how);
-        }
+        let how = || format!("{active}, {}", switch.explain(self.edge.clock.read(self.now)));
+        (switch.live() != active).then(|| ("E2: the Edge is not live where the site works", how()))
     }
 }

@@ -60,6 +60,10 @@ impl Site {
 
     pub(super) fn boot_xivo(&mut self, side: Side, found: Found) {
         let (now, xivo) = (self.now, &mut self.xivos[side]);
+        // The fence is put up before anything else, closed unless a lease goes on.
+        if !matches!(found, Found::HandedOver(_)) {
+            xivo.gate = Gate::Closed;
+        }
         let base = now.as_micros() / 1_000 + 1;
         let life = Life { instance: xivo.instance, campaign_base: base };
         let (duty, outputs) = Duty::new(xivo.settings, xivo.disk.as_ref(), life, found, xivo.clock.read(now));
@@ -223,26 +227,19 @@ impl Site {
                     }
                 }
                 // The loop waits for the disk, a lease at most.
-                Output::Start { .. } if xivo.write > xivo.settings.timing.lease => {
-                    let waits = xivo.settings.timing.lease;
+                Output::Start { epoch, reason } if xivo.write > WRITE => {
+                    let waits = xivo.write.min(xivo.settings.timing.lease);
+                    let written = xivo.write <= waits;
                     xivo.busy = Some(duty::Event::Started(Outcome::Failed));
                     xivo.command += 1;
-                    let (command, event) = (xivo.command, duty::Event::Started(Outcome::Failed));
+                    xivo.started_at = self.now;
+                    let command = xivo.command;
                     self.paused_until[side as usize] = self.now + waits;
-                    self.later(waits, Happening::Ended { side, command, event });
+                    self.later(waits, Happening::DiskDecides { side, command, epoch, reason, written });
                 }
                 Output::Start { epoch, reason } => {
-                    (xivo.runs, xivo.started_at) = (true, self.now);
-                    self.starts += 1;
-                    if matches!(reason, StartReason::Granted { .. }) {
-                        if epoch <= self.epoch && !self.lost_disks {
-                            self.breaks("a duty epoch repeats", epoch);
-                        }
-                        self.epoch = self.epoch.max(epoch);
-                    }
-                    let fails = self.xivos[side].flaw == Some(Flaw::StartFails);
-                    let event = duty::Event::Started(if fails { Outcome::Failed } else { self.outcome() });
-                    self.command(side, if fails { VERIFY..VERIFY + 1 } else { 300..1_500 }, event);
+                    xivo.started_at = self.now;
+                    self.starts(side, epoch, reason);
                 }
                 Output::Stop => {
                     let event = duty::Event::Stopped(self.outcome());
@@ -272,6 +269,38 @@ impl Site {
             }
         }
         self.expect_wake(side as usize);
+    }
+
+    /// What becomes of a start that waited for the disk.
+    pub(super) fn disk_decides(&mut self, side: Side, command: u64, epoch: u64, reason: StartReason, written: bool) {
+        let xivo = &mut self.xivos[side];
+        if command != xivo.command || xivo.busy.is_none() {
+            return;
+        }
+        xivo.busy = None;
+        let now = xivo.clock.read(self.now);
+        let guarded = matches!(reason, StartReason::Granted { .. });
+        let over = xivo.duty.and_then(|duty| duty.lease_until()).is_none_or(|until| until <= now);
+        if !written || guarded && over {
+            self.feed(side, duty::Event::Started(Outcome::Failed));
+        } else {
+            self.starts(side, epoch, reason);
+        }
+    }
+
+    fn starts(&mut self, side: Side, epoch: u64, reason: StartReason) {
+        let xivo = &mut self.xivos[side];
+        xivo.runs = true;
+        self.starts += 1;
+        if matches!(reason, StartReason::Granted { .. }) {
+            if epoch <= self.epoch && !self.lost_disks {
+                self.breaks("a duty epoch repeats", epoch);
+            }
+            self.epoch = self.epoch.max(epoch);
+        }
+        let fails = self.xivos[side].flaw == Some(Flaw::StartFails);
+        let event = duty::Event::Started(if fails { Outcome::Failed } else { self.outcome() });
+        self.command(side, if fails { VERIFY..VERIFY + 1 } else { 300..1_500 }, event);
     }
 
     fn outcome(&mut self) -> Outcome {

@@ -1,6 +1,7 @@
 //! The Edge's process: the witness's vote, judges, health and switch.
 
 use super::net::{Clock, EDGE, ms};
+use super::node::WRITE;
 use super::world::{Happening, Note, Site};
 use crate::health::{self, CheckId, Health, Need, NodeId, Scope, Status, Topology};
 use crate::lease::{self, Answer, Request, Timing, Voter};
@@ -20,6 +21,11 @@ pub(super) struct Edge {
     pub(super) life: u32,
     voter: Option<Voter>,
     pub(super) vote_disk: Option<lease::Memory>,
+    /// How long a write of its vote takes; it rules over nothing meanwhile.
+    pub(super) write: Duration,
+    pub(super) writes_until: Instant,
+    /// A mistake: it answers before it has written.
+    pub(super) answers_first: bool,
     judges: Vec<Judge>,
     health: Health,
     pub(super) switch: Switch,
@@ -38,6 +44,9 @@ impl Edge {
             life: 0,
             voter: None,
             vote_disk: Some(clean),
+            write: WRITE,
+            writes_until: Instant::ORIGIN,
+            answers_first: false,
             judges: Vec::new(),
             health: Health::new(topology(), ms(5_000), now),
             switch: Switch::new(POLICY, None, now),
@@ -49,6 +58,7 @@ impl Edge {
     pub(super) fn die(&mut self) {
         self.voter = None;
         self.judges.clear();
+        self.writes_until = Instant::ORIGIN;
         self.life += 1;
     }
 
@@ -62,10 +72,14 @@ impl Edge {
         self.switch = Switch::new(POLICY, self.disk.as_ref(), now);
     }
 
-    pub(super) fn vote(&mut self, request: Request, now: Instant) -> Option<Answer> {
+    /// Rules over a request, and says what is to be on the disk before the answer goes.
+    pub(super) fn vote(&mut self, request: Request, now: Instant) -> Option<(Answer, Option<lease::Memory>)> {
         let outputs = self.voter.as_mut()?.handle(lease::Event::Asked(request), self.clock.read(now));
-        self.keep(&outputs);
-        outputs.iter().find_map(|o| if let lease::Output::Answer(answer) = o { Some(*answer) } else { None })
+        let answer =
+            outputs.iter().find_map(|o| if let lease::Output::Answer(answer) = o { Some(*answer) } else { None });
+        let kept =
+            outputs.iter().find_map(|o| if let lease::Output::Persist(memory) = o { Some(*memory) } else { None });
+        Some((answer?, kept))
     }
 
     fn keep(&mut self, outputs: &[lease::Output]) {
@@ -79,7 +93,8 @@ impl Edge {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let voter = self.voter.as_ref()?;
         let judges = self.judges.iter().filter_map(Judge::deadline);
-        judges.chain(voter.deadline()).chain(self.health.deadline()).chain(self.switch.deadline()).min()
+        let voter = voter.deadline().map(|at| at.max(self.clock.read(self.writes_until)));
+        judges.chain(voter).chain(self.health.deadline()).chain(self.switch.deadline()).min()
     }
 }
 
@@ -103,8 +118,10 @@ impl Site {
     pub(super) fn wake_edge(&mut self) {
         let now = self.edge.clock.read(self.now);
         if let Some(voter) = self.edge.voter.as_mut() {
-            let outputs = voter.handle(lease::Event::Timer, now);
-            self.edge.keep(&outputs);
+            if self.edge.writes_until <= self.now {
+                let outputs = voter.handle(lease::Event::Timer, now);
+                self.edge.keep(&outputs);
+            }
             (0..self.edge.judges.len()).for_each(|check| self.judge(check, verdict::Event::Timer));
             self.tell_health(health::Event::Timer);
             self.tell_switch(switch::Event::Timer);

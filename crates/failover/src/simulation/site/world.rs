@@ -2,11 +2,11 @@
 
 use super::edge::Edge;
 use super::net::{Clock, EDGE, GOOD, HOSTS, Links, ms};
-use super::node::{Cc, Xivo};
+use super::node::{Cc, WRITE, Xivo};
 use crate::chance::Chance;
 use crate::duty::{self, Elector};
 use crate::health::Status;
-use crate::lease::{Answer, Request, Timing};
+use crate::lease::{self, Answer, Request, Timing};
 use crate::verdict::{Outcome, ProbeId};
 use crate::{Instant, PerSide, Side, follow, switch};
 use alloc::collections::BTreeMap;
@@ -32,6 +32,12 @@ pub(super) enum Happening {
         by: Elector,
         sent: Instant,
         answer: Answer,
+        life: u32,
+    },
+    /// The witness's vote is on its disk: now the answer may go.
+    VoteKept {
+        memory: lease::Memory,
+        back: Option<Reply>,
         life: u32,
     },
     Told {
@@ -70,6 +76,14 @@ pub(super) enum Happening {
         took: Duration,
         memory: Option<(duty::Memory, u64)>,
     },
+    /// A start has waited for the disk.
+    DiskDecides {
+        side: Side,
+        command: u64,
+        epoch: u64,
+        reason: duty::StartReason,
+        written: bool,
+    },
     /// What follows from a node's flaw.
     Falters {
         side: Side,
@@ -89,7 +103,17 @@ pub(super) enum Happening {
     Lagged(Duration),
     Boot(usize),
     DiskWell(Side),
+    WitnessDiskWell,
     Mended(usize, usize),
+}
+
+/// The witness's answer to a node.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reply {
+    to: Side,
+    sent: Instant,
+    answer: Answer,
+    life: u32,
 }
 
 /// What a trace shows.
@@ -241,6 +265,12 @@ impl Site {
         self.now = self.now.max(end);
     }
 
+    /// Sends it; nothing is left to be sent then.
+    fn reply(&mut self, Reply { to, sent, answer, life }: Reply) -> Option<Reply> {
+        self.send(EDGE, to as usize, Happening::Answered { to, by: Elector::Witness, sent, answer, life });
+        None
+    }
+
     fn happen(&mut self, what: Happening) {
         match what {
             Happening::Wake(host) => {
@@ -258,10 +288,28 @@ impl Site {
                 }
             }
             Happening::Asked { from, to: Elector::Witness, request, sent, life } => {
-                if let Some(answer) = self.edge.vote(request, self.now) {
-                    let back = Happening::Answered { to: from, by: Elector::Witness, sent, answer, life };
-                    self.send(EDGE, from as usize, back);
+                if self.edge.writes_until > self.now {
+                    self.at(self.edge.writes_until, what);
+                    return;
                 }
+                if let Some((answer, kept)) = self.edge.vote(request, self.now) {
+                    let back = Reply { to: from, sent, answer, life };
+                    match kept {
+                        Some(memory) => {
+                            let back = if self.edge.answers_first { self.reply(back) } else { Some(back) };
+                            self.edge.writes_until = self.now + self.edge.write;
+                            self.later(self.edge.write, Happening::VoteKept { memory, back, life: self.edge.life });
+                        }
+                        None => {
+                            self.reply(back);
+                        }
+                    }
+                }
+                self.expect_wake(EDGE);
+            }
+            Happening::VoteKept { memory, back, life } if life == self.edge.life => {
+                self.edge.vote_disk = Some(memory);
+                back.and_then(|back| self.reply(back));
                 self.expect_wake(EDGE);
             }
             Happening::Answered { to, by, sent, answer, life } if life == self.xivos[to].life => {
@@ -283,6 +331,9 @@ impl Site {
                 self.feed(side, duty::Event::Written { took });
             }
             Happening::Falters { side, life } if life == self.xivos[side].life => self.falters(side),
+            Happening::DiskDecides { side, command, epoch, reason, written } => {
+                self.disk_decides(side, command, epoch, reason, written);
+            }
             Happening::Polled { side, number, life } => {
                 if let Some(status) = self.xivos[side].status() {
                     self.send(side as usize, 2 + side as usize, Happening::Word { side, number, status, life });
@@ -296,7 +347,8 @@ impl Site {
             Happening::Probed { check, id, outcome, life } if life == self.edge.life => self.probed(check, id, outcome),
             Happening::Lagged(by) => self.lagged(by),
             Happening::Boot(host) => self.boot(host),
-            Happening::DiskWell(side) => self.xivos[side].write = super::node::WRITE,
+            Happening::DiskWell(side) => self.xivos[side].write = WRITE,
+            Happening::WitnessDiskWell => self.edge.write = WRITE,
             Happening::Mended(from, to) => self.links[from][to] = GOOD,
             // Meant for a process that is no more.
             _ => {}
@@ -327,6 +379,7 @@ const fn host_of(what: &Happening) -> Option<usize> {
     match *what {
         Happening::Wake(host) => Some(host),
         Happening::Asked { to: Elector::Witness, .. }
+        | Happening::VoteKept { .. }
         | Happening::Told { .. }
         | Happening::Probed { .. }
         | Happening::Lagged(_) => Some(EDGE),
@@ -336,9 +389,14 @@ const fn host_of(what: &Happening) -> Option<usize> {
         | Happening::Fenced { side, .. }
         | Happening::Fit { side, .. }
         | Happening::Written { side, .. }
+        | Happening::DiskDecides { side, .. }
         | Happening::Falters { side, .. }
         | Happening::Polled { side, .. } => Some(side as usize),
         Happening::Word { side, .. } | Happening::CcEnded { side, .. } => Some(2 + side as usize),
-        Happening::Beat | Happening::Boot(_) | Happening::DiskWell(_) | Happening::Mended(..) => None,
+        Happening::Beat
+        | Happening::Boot(_)
+        | Happening::DiskWell(_)
+        | Happening::WitnessDiskWell
+        | Happening::Mended(..) => None,
     }
 }
