@@ -29,6 +29,7 @@ mod load;
 mod metrics;
 mod nodes;
 mod odd;
+mod odd_files;
 mod old_certificates;
 mod orders;
 mod raw;

@@ -11,6 +11,9 @@ use crate::read::Kind;
 /// Deeper nesting has no meaning in any of our files.
 const DEEPEST: usize = 32;
 
+/// Longer lists have no meaning either, and whatever compares each item with all others needs a bound.
+const LONGEST: usize = 4096;
+
 /// One document.
 #[derive(Debug)]
 pub struct Tree {
@@ -306,7 +309,13 @@ impl Builder {
         if self.flaws.len() >= MOST_ERRORS {
             return Err(Flaw::new(line, "there are more mistakes", "mend these first"));
         }
-        Ok(())
+        match self.open.last() {
+            Some(Open { collection: Collection::List(items), .. }) if items.len() > LONGEST => Err(Flaw {
+                key: self.path().to_string(),
+                ..Flaw::new(line, format!("more than {LONGEST} items are listed here"), "list fewer")
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn open(&mut self, line: usize, collection: Collection) -> Result<(), Flaw> {

@@ -15,6 +15,15 @@ use settings::{Findings, KeyPath, nearest, quoted};
 /// In `services`, settings of every media server.
 const MDS: &str = "mds";
 
+/// More backends than a site has, and fewer than the balancer and the machines have numbers for.
+const MOST_BACKENDS: usize = 1024;
+
+/// Checks of all backends together: each is asked once in `probe.interval`.
+const MOST_CHECKS: usize = 4096;
+
+/// Shares among siblings, as HAProxy's: the balancer keeps an entry for each share.
+const MOST_SHARES: u16 = 256;
+
 /// How a service is spoken to.
 pub(super) struct Spoken {
     pub(super) scheme: Scheme,
@@ -42,6 +51,9 @@ pub(super) fn resolve(
     files: &dyn Files,
     findings: &mut Findings,
 ) -> Vec<Service> {
+    if refuse_crowds(user, findings) {
+        return Vec::new();
+    }
     let written = written(user, findings);
     let known: Vec<&str> = written.iter().map(|service| service.name.as_str()).collect();
     refuse_settings_of_nothing(user, &known, findings);
@@ -49,7 +61,37 @@ pub(super) fn resolve(
     let upstream_tls =
         tls::resolve(&user.upstream_tls.clone().unwrap_or_default(), &KeyPath::top("upstream_tls"), files, findings);
     let site = Site { user, beneath, fqdn, upstream_tls, files };
-    written.iter().map(|service| site.service(service, required.contains(&service.name), findings)).collect()
+    let services: Vec<Service> =
+        written.iter().map(|service| site.service(service, required.contains(&service.name), findings)).collect();
+    let checks: usize = services.iter().map(|service| service.checks.len() * count(&service.place)).sum();
+    if checks > MOST_CHECKS {
+        let found = format!("{checks} checks of backends are more than {MOST_CHECKS}");
+        findings.error(&KeyPath::top("services"), found, "write fewer checks for each service");
+    }
+    services
+}
+
+fn count(place: &Place) -> usize {
+    match place {
+        Place::Sides { main, standby } => main.len() + standby.len(),
+        Place::Shared(backends) => backends.len(),
+    }
+}
+
+/// Whether there are more backends than anybody has: they are not looked at one by one.
+fn refuse_crowds(user: &File, findings: &mut Findings) -> bool {
+    let sides = user.sides.iter().flat_map(|sides| [&sides.main, &sides.standby]).flatten().flat_map(|side| &side.0);
+    let shared = user.shared.iter().flat_map(|shared| {
+        let media_servers = shared.mds.iter().flat_map(|mds| &mds.0);
+        shared.services.0.iter().chain(media_servers)
+    });
+    let backends: usize = sides.chain(shared).map(|(_, backends)| backends.0.len().max(1)).sum();
+    let crowded = backends > MOST_BACKENDS;
+    if crowded {
+        let found = format!("{backends} backends, shared ones among them, are more than {MOST_BACKENDS}");
+        findings.error(&KeyPath::top("sides"), found, "write fewer");
+    }
+    crowded
 }
 
 /// A service as the file lists it.
@@ -349,8 +391,12 @@ fn backends(list: &BackendsFile, at: &KeyPath, scheme: Scheme, ports: &Ports, fi
                 continue;
             }
         };
-        let weight = NonZeroUsize::new(backend.weight.unwrap_or(defaults::WEIGHT).into());
-        let Some(weight) = weight else {
+        let weight = backend.weight.unwrap_or(defaults::WEIGHT);
+        if weight > MOST_SHARES {
+            let remedy = format!("write at most {MOST_SHARES}: only the relation to its siblings counts");
+            findings.error(&at.key("weight"), format!("{weight} shares are too many"), remedy);
+        }
+        let Some(weight) = NonZeroUsize::new(weight.into()) else {
             findings.error(&at.key("weight"), "0 is no share", "write at least 1, or remove the backend");
             continue;
         };

@@ -22,6 +22,12 @@ const MEMORY_SIZES: (u64, u64, u64) = (64 << 20, 512 << 20, 64 << 30);
 /// How many fields Pingora reads at most.
 const MOST_FIELDS: usize = 256;
 
+/// No machine has descriptors for more; whatever is multiplied by it stays a number.
+const MOST_CONNECTIONS: usize = 1 << 24;
+
+/// Forty times what browsers use. Each stream costs something before its request is admitted.
+const MOST_STREAMS: u32 = 4096;
+
 pub(super) fn failback(written: Option<Short<FailbackFile>>, findings: &mut Findings) -> Option<Failback> {
     let Some(prefer) = written.and_then(|short| short.0.prefer_main) else { return Some(Failback::Sticky) };
     let at = KeyPath::top("failback").key("prefer-main");
@@ -139,14 +145,16 @@ pub(super) fn limits(written: LimitsFile, findings: &mut Findings) -> Option<Lim
     }
     let all =
         count(written.connections, default::CONNECTIONS, &at.key("connections"), findings).and_then(NonZeroUsize::new);
+    at_most(all, MOST_CONNECTIONS, &at.key("connections"), findings);
     let each_at = at.key("connections_per_client");
     let each_default = default::CONNECTIONS_PER_CLIENT.min(written.connections.unwrap_or(usize::MAX));
     let each = count(written.connections_per_client, each_default, &each_at, findings).and_then(NonZeroUsize::new);
-    if each > all && all.is_some() {
+    if each > all && all.is_some_and(|all| all.get() <= MOST_CONNECTIONS) {
         findings.error(&each_at, "is more than limits.connections", "make it smaller: one client is part of all");
     }
     let h2_streams =
         count(written.h2_streams, default::H2_STREAMS, &at.key("h2_streams"), findings).and_then(NonZeroU32::new);
+    at_most(h2_streams, MOST_STREAMS, &at.key("h2_streams"), findings);
     Some(Limits {
         client_hello: client_hello?,
         handshake: handshake?,
@@ -163,6 +171,18 @@ pub(super) fn limits(written: LimitsFile, findings: &mut Findings) -> Option<Lim
         write_stall: write_stall?,
         drain: drain?,
     })
+}
+
+/// Notes a number that is greater than any that makes sense.
+fn at_most<W: Copy + Into<N>, N: PartialOrd + std::fmt::Display>(
+    number: Option<W>,
+    most: N,
+    at: &KeyPath,
+    findings: &mut Findings,
+) {
+    if number.is_some_and(|number| number.into() > most) {
+        findings.error(at, format!("is more than {most}"), format!("write at most {most}"));
+    }
 }
 
 /// A size within bounds, of which the second is an example.

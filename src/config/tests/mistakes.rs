@@ -97,6 +97,9 @@ const ADDED: &[(&str, usize, &str, &str)] = &[
     ("shared: { sip: [10.0.0.9, 10.0.0.9] }", 7, "shared.sip[1]", "in the list already"),
     ("shared: { sip: [http://10.0.0.9, https://10.0.0.8] }", 7, "shared.sip[1]", "another scheme than shared.sip[0]"),
     ("shared: { sip: [{ address: 10.0.0.9, weight: 0 }] }", 7, "shared.sip[0].weight", "0 is no share"),
+    ("shared: { sip: [{ address: 10.0.0.9, weight: 257 }] }", 7, "shared.sip[0].weight", "are too many"),
+    ("limits: { connections: 18446744073709551615 }", 7, "limits.connections", "is more than 16777216"),
+    ("limits: { h2_streams: 4097 }", 7, "limits.h2_streams", "is more than 4096"),
     ("shared: { sip: [{ addres: 10.0.0.9 }] }", 7, "shared.sip[0].addres", "did you mean address"),
     ("shared: { sip: { weight: 2 } }", 7, "shared.sip.address", "is missing"),
     ("shared: { sip: { address: 10.0.0.9, name: 'a b' } }", 7, "shared.sip.name", "no host"),
@@ -321,6 +324,30 @@ fn hostile_texts_are_refused_in_bounded_time() {
     let keys: String = (0..5000).map(|number| format!("key{number}: 1\n")).collect();
     assert_eq!(errors(&keys).len(), 101, "a hundred, and that there are more");
     assert_eq!(errors(&"a:\n".repeat(5000)).len(), 101);
+}
+
+#[test]
+fn crowds_are_refused_before_anything_is_made_of_them() {
+    let address = |number: usize| format!("10.{}.{}.{}", number >> 16, number >> 8 & 0xff, number & 0xff);
+    let list = |count| (1..=count).map(address).collect::<Vec<_>>().join(",");
+    let named = |count| (1..=count).map(|n| format!("s{n}: {}", address(n))).collect::<Vec<_>>().join(", ");
+    let checks = "{ tcp: 1 }, { tcp: 2 }, { tcp: 3 }, { tcp: 4 }, { tcp: 5 }";
+    for (added, words) in [
+        // More than the balancer can number, and more than the machines can.
+        (format!("shared: {{ sip: [{}] }}", list(65_536)), "shared.sip[4097]: more than 4096 items"),
+        (format!("shared: {{ sip: [{}] }}", list(1021)), "sides: 1025 backends"),
+        (format!("shared: {{ {} }}", named(30_000)), "sides: 30004 backends"),
+        (format!("shared: {{ mds: {{ {} }} }}", named(1021)), "sides: 1025 backends"),
+        (
+            format!("shared: {{ sip: [{}] }}\nservices: {{ sip: {{ checks: [{checks}] }} }}", list(1000)),
+            "services: 5004 checks",
+        ),
+        (format!("aliases: [{}]", "a.example.org, ".repeat(5000)), "aliases[4097]: more than 4096 items"),
+    ] {
+        let found = errors(&format!("{MINIMAL}{added}\n"));
+        assert!(found.len() == 1 && found[0].contains(words), "{words}: {found:?}");
+    }
+    assert_eq!(errors(&format!("{MINIMAL}shared: {{ sip: [{}] }}\n", list(1020))), [""; 0]);
 }
 
 #[test]
