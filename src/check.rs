@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::cli::EDGE;
 use crate::config::{Config, Errors, Warning};
 use crate::control::api::{NodeStatus, Status};
-use crate::engine::{checks_of, probe_of, title};
+use crate::engine::{carriage_of, checks_of, probe_of, title};
 use crate::upstream::placed;
 
 /// What there is to print, and whether all is well.
@@ -222,9 +222,11 @@ async fn ask_backends(config: &Config) -> Vec<Answer> {
     let mut asked = Vec::new();
     for at in placed(config) {
         let service = &config.services[at.service.0];
-        for check in checks_of(service) {
+        let judged = checks_of(service).into_iter().map(|check| (title(&check, at.backend), check));
+        let carriage = carriage_of(config, &at).map(|check| (format!("{}, as requests need it", check.name), check));
+        for (title, check) in judged.chain(carriage) {
             let side = at.side.map_or("shared", |side| side.name());
-            let titles = (check.name.clone(), title(&check, at.backend));
+            let titles = (check.name.clone(), title);
             let named = (side, service.name.clone(), at.backend.name.clone(), titles);
             let probe = probe_of(&check, at.backend, config.probe.time_limit);
             asked.push(tokio::spawn(async move {

@@ -30,7 +30,7 @@ use tokio::time::sleep_until;
 
 pub use self::nodes::NodesMeans;
 pub use self::order::Handle;
-pub use self::plan::{Plan, PlanError, checks_of, rehearse, title};
+pub use self::plan::{Plan, PlanError, carriage_of, checks_of, rehearse, title};
 pub use self::probes::{CheckError, probe as probe_of};
 
 use self::clock::Clock;

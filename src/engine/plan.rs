@@ -214,20 +214,46 @@ fn own_port(check: &Check, backend: &config::Backend) -> Option<u16> {
 /// A service's checks; without any, that it accepts connections. Of a service that speaks TLS this takes a handshake: by
 /// TCP alone a side would work whose every request fails on its certificate.
 pub fn checks_of(service: &config::Service) -> Vec<Check> {
-    let basic = match &service.tls {
-        Some(tls) => CheckKind::Tls(tls.clone()),
-        None => CheckKind::Tcp,
-    };
+    let basic = basic(service);
     if service.checks.is_empty() {
-        let name = if service.tls.is_some() { "tls" } else { "tcp" };
-        return vec![Check { name: name.to_owned(), port: None, kind: basic }];
+        return vec![basic];
     }
     let mut checks = service.checks.clone();
     // A port of its own may speak something else.
     for check in checks.iter_mut().filter(|check| check.port.is_none() && check.kind == CheckKind::Tcp) {
-        check.kind = basic.clone();
+        check.kind = basic.kind.clone();
     }
     checks
+}
+
+/// Accepts connections as requests open them.
+fn basic(service: &config::Service) -> Check {
+    let (name, kind) = match &service.tls {
+        Some(tls) => ("tls", CheckKind::Tls(tls.clone())),
+        None => ("tcp", CheckKind::Tcp),
+    };
+    Check { name: name.to_owned(), port: None, kind }
+}
+
+/// What carrying a request to this backend needs and none of its checks looks at, if routes lead there: telephony that
+/// answers says nothing of the web server beside it.
+///
+/// This is told, and decides nothing. The administrator chose by what the service is judged, and a site of which neither
+/// side works serves a page: a certificate that expired on one route would take all others with it.
+pub fn carriage_of(config: &Config, at: &Placed<'_>) -> Option<Check> {
+    let service = &config.services[at.service.0];
+    let is_led_to = config.routes.iter().any(|route| route.service == at.service);
+    let opens = |check: &Check| {
+        let tls = match &check.kind {
+            CheckKind::Sip(_) => return false,
+            CheckKind::Tcp => &None,
+            CheckKind::Tls(tls) => return own_port(check, at.backend).is_none() && service.tls.as_ref() == Some(tls),
+            CheckKind::Http(http) => &http.tls,
+            CheckKind::WebSocket(socket) => &socket.tls,
+        };
+        own_port(check, at.backend).is_none() && *tls == service.tls
+    };
+    (is_led_to && !checks_of(service).iter().any(opens)).then(|| basic(service))
 }
 
 /// Names by number, and times on the wall clock.

@@ -1,5 +1,6 @@
 //! What the engine says of itself: journal entries, the status, and why things are as they are.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use failover::health::{self, Health, Reason, SideHealth, State as HealthState};
@@ -14,6 +15,7 @@ use crate::control::api::{
 };
 use crate::control::metrics::HealthState as Counted;
 use crate::tunnel::Pin;
+use crate::upstream::Upstream;
 
 impl Engine {
     /// Notes what the Edge begins with.
@@ -145,6 +147,7 @@ impl Engine {
             alarms: self
                 .expired_certificates()
                 .into_iter()
+                .chain(self.carriage_alarms())
                 .chain(self.configuration_alarm())
                 .chain(self.node_alarms())
                 .chain(self.alarms.iter().cloned())
@@ -165,6 +168,25 @@ impl Engine {
         Some(format!(
             "the configuration on the disk does not load, since {since}; a restart would fail: {error}{besides}"
         ))
+    }
+
+    /// What live requests meet and no check looks at. A backend that is down is told of by its checks.
+    fn carriage_alarms(&self) -> Vec<String> {
+        let now = std::time::Instant::now();
+        let live = self.switch.live();
+        let serving = |upstream: &&Arc<Upstream>| {
+            upstream.side.is_none_or(|side| side == live) && !upstream.down.load(Ordering::Acquire)
+        };
+        let told = |upstream: &Arc<Upstream>| {
+            let (sentence, since) = upstream.connector.trouble.standing(now)?;
+            let place = self.plan.backends.get(upstream.index)?;
+            let service = &self.plan.site.config.services[place.service.0].name;
+            let (side, since) = (place.side.map_or("shared", Side::name), Time::from(since));
+            Some(format!(
+                "requests to {service} ({side}) cannot be carried, since {since}, and none of its checks looks at that: {sentence}"
+            ))
+        };
+        self.plan.site.upstreams.all().filter(serving).filter_map(told).collect()
     }
 
     fn side_status(&self, side: &SideHealth) -> SideStatus {

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use failover::Side;
 use pingora::{Error as PingoraError, ErrorType};
@@ -181,10 +181,23 @@ enum Opened {
 pub struct Trouble {
     /// Looked at by each connection that opens; the lock is taken only while there is trouble.
     any: AtomicBool,
-    said: Mutex<Option<(String, Instant)>>,
+    said: Mutex<Option<Said>>,
 }
 
-/// The same trouble is said again after so long; reasons that alternate are said no faster.
+/// What a backend's TLS failed with.
+#[derive(Debug)]
+struct Said {
+    sentence: String,
+    /// When the log had it last.
+    at: Instant,
+    /// Since when nothing but failures came.
+    began: SystemTime,
+    /// When it failed last.
+    failed: Instant,
+}
+
+/// The same trouble is said again after so long; reasons that alternate are said no faster. Where nobody asked for anything
+/// for so long, nothing is known any more.
 const SAID_AGAIN: Duration = Duration::from_secs(600);
 /// Another reason is news, but a backend may have a new one for each connection.
 const NEWS: Duration = Duration::from_secs(10);
@@ -209,14 +222,31 @@ impl Trouble {
     fn is_news(&self, sentence: &str, now: Instant) -> bool {
         let began = !self.any.swap(true, Ordering::AcqRel);
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = said.as_ref().is_none_or(|(last, at)| {
-            let silence = if last == sentence && !began { SAID_AGAIN } else { NEWS };
-            now.saturating_duration_since(*at) >= silence
-        });
-        if news {
-            *said = Some((sentence.to_owned(), now));
+        let Some(said) = said.as_mut() else {
+            let (sentence, began) = (sentence.to_owned(), SystemTime::now());
+            *said = Some(Said { sentence, at: now, began, failed: now });
+            return true;
+        };
+        let silence = if said.sentence == sentence && !began { SAID_AGAIN } else { NEWS };
+        let news = now.saturating_duration_since(said.at) >= silence;
+        if began {
+            said.began = SystemTime::now();
         }
+        if news {
+            (said.sentence, said.at) = (sentence.to_owned(), now);
+        }
+        said.failed = now;
         news
+    }
+
+    /// What it fails with, and since when, if it failed not long ago and has not worked since.
+    pub fn standing(&self, now: Instant) -> Option<(String, SystemTime)> {
+        if !self.any.load(Ordering::Acquire) {
+            return None;
+        }
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = |said: &&Said| now.saturating_duration_since(said.failed) < SAID_AGAIN;
+        said.as_ref().filter(recent).map(|said| (said.sentence.clone(), said.began))
     }
 }
 
@@ -241,6 +271,21 @@ mod tests {
         for (after, sentence, said) in table {
             assert_eq!(trouble.is_news(sentence, began + Duration::from_secs(after)), said, "{after}: {sentence}");
         }
+    }
+
+    #[test]
+    fn trouble_stands_until_a_connection_opens_or_nobody_has_tried_for_long() {
+        let (trouble, began) = (Trouble::default(), Instant::now());
+        let address = SocketAddr::from(([192, 0, 2, 1], 443));
+        assert_eq!(trouble.standing(began), None);
+        trouble.note(address, Some(&ConnectError::Refused(address)));
+        assert_eq!(trouble.standing(began), None, "probes tell of it");
+        assert!(trouble.is_news("expired", began));
+        trouble.is_news("expired", began + SAID_AGAIN / 2);
+        assert_eq!(trouble.standing(began + SAID_AGAIN).unwrap().0, "expired");
+        assert_eq!(trouble.standing(began + SAID_AGAIN * 2), None);
+        trouble.note(address, None);
+        assert_eq!(trouble.standing(began + SAID_AGAIN), None);
     }
 
     #[tokio::test]

@@ -339,7 +339,8 @@ impl Upstreams {
         }
     }
 
-    fn all(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+    /// All backends.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         self.pools.iter().flatten().flat_map(|pool| &pool.backends)
     }
 

@@ -175,6 +175,47 @@ async fn a_wrong_pin_is_named_once_with_the_pin_to_write() {
 }
 
 #[tokio::test]
+async fn requests_that_no_check_looks_at_are_an_alarm_while_they_cannot_be_carried() {
+    let old = Old::start();
+    let mut site = planned_before(old.address, &format!("pin: '{}'", "00".repeat(32)));
+    let [_, sip] = free_ports::<2>();
+    let telephony = std::net::UdpSocket::bind(sip).unwrap();
+    std::thread::spawn(move || {
+        let mut datagram = [0; 2048];
+        while let Ok((length, from)) = telephony.recv_from(&mut datagram) {
+            let asked = String::from_utf8_lossy(&datagram[..length]).into_owned();
+            let kept = |line: &&str| ["Via", "From", "To", "Call-ID", "CSeq"].iter().any(|name| line.starts_with(name));
+            let fields: Vec<&str> = asked.lines().filter(kept).collect();
+            let answer = format!("SIP/2.0 200 OK\r\n{}\r\nContent-Length: 0\r\n\r\n", fields.join("\r\n"));
+            let _ = telephony.send_to(answer.as_bytes(), from);
+        }
+    });
+    let check = format!("checks: [ {{ sip: {{ transport: udp, port: {} }} }} ]", sip.port());
+    let config = site.config().replace("services:\n", &format!("services:\n  cc: {{ {check} }}\n"));
+    let config = config.replace("checks: [ { http: { path: /version } } ]", &check);
+    site.write_config(&config);
+    let said = format!("the server's key {} is not one of the pinned keys", old.pin);
+    let (code, told) = site.verb(&["check", "--live"]);
+    let asked: Vec<_> =
+        told.lines().filter(|line| line.contains("(tls, as requests need it): DOES NOT WORK")).collect();
+    assert!(code == Some(1) && asked.len() == 4 && asked[0].contains(&said), "{told}");
+    site.start_edge();
+    site.wait_health(Side::Main, "working");
+    assert!(!site.order(&["status"]).contains("cannot be carried"));
+    let client = Client::of(&site);
+    assert_eq!(client.get("/version").await.unwrap().status.as_u16(), 503);
+    let screen = site.order(&["status"]);
+    assert!(screen.contains("requests to cc (main) cannot be carried, since 2") && screen.contains(&said), "{screen}");
+    assert!(screen.contains("which works"), "nothing moves for that: {screen}");
+    // What is right is carried, and no alarm any more.
+    site.write_config(&config.replace(&"00".repeat(32), &old.pin.to_string()));
+    site.edge().signal(rustix::process::Signal::HUP);
+    wait_until("it is carried", || site.metric("bascule_config_reloads_total{result=\"ok\"}") > 1.0);
+    assert_eq!(client.get("/version").await.unwrap().status.as_u16(), 200);
+    assert!(!site.order(&["status"]).contains("cannot be carried"));
+}
+
+#[tokio::test]
 async fn an_rsa_key_of_1024_bits_is_carried_to_when_unverified_or_pinned() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name).display().to_string();
