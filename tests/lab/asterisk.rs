@@ -24,6 +24,8 @@ pub(crate) enum Spoiled {
     HangStart,
     /// Stopping never ends.
     HangStop,
+    /// Asking whether it runs never ends.
+    HangCheck,
     /// Starting fails so many times, then works.
     FailStart(u32),
     /// Starting says yes and starts nothing.
@@ -123,12 +125,19 @@ impl Asterisk {
         let (name, text) = match how {
             Spoiled::HangStart => ("hang-start", String::new()),
             Spoiled::HangStop => ("hang-stop", String::new()),
+            Spoiled::HangCheck => ("hang-check", String::new()),
             Spoiled::FailStart(times) => ("fail-start", times.to_string()),
             Spoiled::Lie => ("lie", String::new()),
         };
         let dir = self.switches();
         fs::create_dir_all(&dir).map_err(because(dir.display()))?;
         write(&dir.join(name), &text)
+    }
+
+    /// How many starts failed because they were told to, ever.
+    pub(crate) fn failed_starts(&self) -> usize {
+        let log = fs::read_to_string(self.machine.dir.join("log/xivo-service.log")).unwrap_or_default();
+        log.lines().filter(|line| line.ends_with("start fails, as told")).count()
     }
 
     pub(crate) fn mend(&self) {

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -25,6 +25,7 @@ pub(crate) struct Daemon {
     /// The configuration as it was laid out.
     text: String,
     program: Option<Program>,
+    started: Instant,
     /// `NAME=VALUE` for its environment.
     variables: Vec<String>,
 }
@@ -41,6 +42,7 @@ impl Daemon {
             config: path,
             text: config.to_owned(),
             program: None,
+            started: Instant::now(),
             variables: Vec::new(),
         })
     }
@@ -57,8 +59,14 @@ impl Daemon {
         let mut arguments: Vec<&OsStr> = vec![OsStr::new("env")];
         arguments.extend(self.variables.iter().map(OsStr::new));
         arguments.extend([self.binary.as_os_str(), OsStr::new("run"), OsStr::new("--config"), self.config.as_os_str()]);
+        self.started = Instant::now();
         self.program = Some(self.machine.start(&self.name(), &arguments)?);
         Ok(())
+    }
+
+    /// When it was started last.
+    pub(crate) const fn started(&self) -> Instant {
+        self.started
     }
 
     /// Starts it anew with these variables in its environment.

@@ -4,6 +4,7 @@
 #![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, reason = "everything here is a test")]
 
+mod alarms;
 mod asterisk;
 mod certs;
 mod config;

@@ -72,6 +72,12 @@ pub(crate) struct Site {
     pub(crate) nodes: Nodes,
     pub(crate) web: Web,
     contact_centres: BTreeMap<Host, Vec<String>>,
+    /// When somebody removed whose fence.
+    pub(crate) removed: Vec<(Host, Instant)>,
+    /// When somebody changed whose fence, where nobody need tell it: `nft` hangs.
+    pub(crate) touched: Vec<(Host, Instant)>,
+    /// Words of alarms that the scenario brings about: nobody who looks on could tell whether they are true.
+    pub(crate) meant: Vec<&'static str>,
     pub(crate) telephony: Telephony,
 }
 
@@ -116,7 +122,18 @@ impl Site {
         let edge = Daemon::lay_out(machine, &bascule, &config::edge(machine, &shown, &web.ca, watched))?;
         relay::start(&telephony.net, machine.dir.clone())?;
         let user = User::start(&telephony.net, web.client()?)?;
-        Ok(Self { user, edge, watchdogs, nodes, web, contact_centres, telephony })
+        Ok(Self {
+            user,
+            edge,
+            watchdogs,
+            nodes,
+            web,
+            contact_centres,
+            removed: Vec::new(),
+            touched: Vec::new(),
+            meant: Vec::new(),
+            telephony,
+        })
     }
 
     pub(crate) fn watchdog(&mut self, host: Host) -> Outcome<&mut Daemon> {
@@ -171,6 +188,23 @@ impl Site {
             }
         }
         self.serves(Host::MainXivo, limit)
+    }
+
+    /// The scenario brings about an alarm with these words.
+    pub(crate) fn mean(&mut self, words: &'static str) {
+        self.meant.push(words);
+    }
+
+    /// When somebody changed a node's fence.
+    pub(crate) fn touches(&self, host: Host) -> impl Iterator<Item = Instant> {
+        let all = self.removed.iter().chain(&self.touched);
+        all.filter(move |(of, _)| *of == host).map(|(_, at)| *at)
+    }
+
+    /// Somebody removes a node's fence, by this command; the alarms are held to it.
+    pub(crate) fn remove_fence(&mut self, host: Host, command: &[&str]) -> Outcome {
+        self.removed.push((host, Instant::now()));
+        self.telephony.machine(host)?.must(command, Duration::from_secs(10)).map(drop)
     }
 
     /// Switches a machine off, as by its power cord, and forgets its watchdog.

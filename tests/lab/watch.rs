@@ -134,6 +134,12 @@ impl Watch {
         Ok(())
     }
 
+    /// Longest time in which both nodes answered, since then, whether somebody meant them to or not.
+    pub(crate) fn longest_both(&self, since: Instant) -> Duration {
+        let both = |slots: Vec<Slot>| crate::alarms::longest_run(slots.iter().map(|slot| slot.serving() == [true; 2]));
+        both(self.slots(since)).max(both(over(&lock(&self.seen).beside, since)))
+    }
+
     /// When this node last answered somebody beside it a question asked since then.
     pub(crate) fn fell_silent(&self, node: Host, since: Instant) -> Option<Instant> {
         let index = usize::from(node == NODES[1]);

@@ -80,6 +80,7 @@ pub(super) fn stop_hangs(site: &mut Site) -> Outcome {
     ensure(listens.is_some_and(|line| line.contains("5039 (WebSocket")), || format!("not asked: {checked}"))?;
     ensure(!checked.contains("leaves ports"), || checked.clone())?;
     ensure(takes_websockets(site, MAIN)?, || "Main's WebSocket takes nobody while it serves".to_owned())?;
+    site.mean("the stop could not be verified");
     site.asterisk(MAIN).spoil(Spoiled::HangStop)?;
     let since = Instant::now();
     site.net().fault(Fault::Cut(MAIN, STANDBY))?;
@@ -97,6 +98,7 @@ pub(super) fn stop_hangs(site: &mut Site) -> Outcome {
 pub(super) fn fence_removed(site: &mut Site) -> Outcome {
     /// A look each second, and a busy machine.
     const MENDED: Duration = Duration::from_millis(1_800);
+    site.mean("the stop could not be verified");
     site.asterisk(MAIN).spoil(Spoiled::HangStop)?;
     let since = Instant::now();
     site.net().fault(Fault::Cut(MAIN, STANDBY))?;
@@ -104,7 +106,7 @@ pub(super) fn fence_removed(site: &mut Site) -> Outcome {
     phases(site, STANDBY, since, Duration::from_secs(30))?;
     for _ in 0..3 {
         let flushed = Instant::now();
-        site.telephony.machine(MAIN)?.must(&["nft", "flush", "ruleset"], Duration::from_secs(5))?;
+        site.remove_fence(MAIN, &["nft", "flush", "ruleset"])?;
         std::thread::sleep(MENDED);
         let until = Instant::now();
         site.telephony.watch.allow_two(flushed, until);
@@ -133,10 +135,12 @@ pub(super) fn fence_stuck(site: &mut Site) -> Outcome {
     let since = Instant::now();
     site.watchdog(MAIN)?.replace(NFT, Some("#!/bin/sh\nexec sleep 600\n"))?;
     main_serves_on(site, since, Duration::from_secs(6))?;
+    wait_for("Main says so", SOON * 2, || site.watchdog(MAIN)?.says("alarms", "cannot be read back"))?;
     let rules = "delete table inet bascule; add table inet bascule; \
                  add chain inet bascule input { type filter hook input priority -150; }; \
                  add rule inet bascule input iif != lo udp dport 5060 drop";
     let since = Instant::now();
+    site.touched.push((MAIN, Instant::now()));
     site.telephony.machine(MAIN)?.must(&["nft", rules], SOON)?;
     phases(site, STANDBY, since, Duration::from_secs(30))?;
     let status = site.watchdog(MAIN)?.status()?;
@@ -149,7 +153,33 @@ pub(super) fn fence_stuck(site: &mut Site) -> Outcome {
     println!("  Main's journal says {told} times that phones cannot be let in");
     ensure(told <= 3, || format!("Main's journal repeats itself: {journal:?}"))?;
     site.watchdog(MAIN)?.replace(NFT, None)?;
-    site.serves(MAIN, Duration::from_secs(40))
+    site.serves(MAIN, Duration::from_secs(40))?;
+    wait_for("Main reads its fence back", SOON * 2, || {
+        let status = site.watchdog(MAIN)?.status()?.to_string();
+        ensure(!status.contains("cannot be read back"), || status)
+    })
+}
+
+/// Main's telephony dies, and the check that would verify its stop hangs. Standby sees nobody but Main, so that no other
+/// vote than Main's lets it serve: it gets that as soon as Main's fence is verified, and Main says what hangs.
+pub(super) fn check_hangs(site: &mut Site) -> Outcome {
+    site.mean("the stop could not be verified");
+    site.net().fault(Fault::Cut(STANDBY, Host::Edge))?;
+    main_serves_on(site, Instant::now(), Duration::from_secs(2))?;
+    site.asterisk(MAIN).spoil(Spoiled::HangCheck)?;
+    let since = Instant::now();
+    site.asterisk(MAIN).kill()?;
+    wait_for("Standby serves by Main's vote", Duration::from_secs(40), || {
+        ensure(site.watch().serving() == [false, true], || site.watch().story(since))
+    })?;
+    let first = site.watch().first_answer(STANDBY, since).map_or(0.0, |at| at.duration_since(since).as_secs_f64());
+    println!("  Standby serves after {first:.2} s");
+    site.watchdog(MAIN)?.says("alarms", "the stop could not be verified")?;
+    site.watchdog(STANDBY)?.says("guard", "exposed")?;
+    site.call(STANDBY)?;
+    site.asterisk(MAIN).mend();
+    site.net().heal()?;
+    site.serves(MAIN, Duration::from_secs(60))
 }
 
 /// The wall clock of Main's watchdog jumps an hour ahead, then a day back: leases count on another clock.
@@ -185,6 +215,8 @@ pub(crate) fn faketime() -> Option<String> {
 /// The disk of Standby's state is full: it never becomes active, and says so; Main serves on.
 pub(super) fn disk_full(site: &mut Site) -> Outcome {
     let state = site.telephony.machine(STANDBY)?.dir.join("state");
+    site.mean("cannot be written");
+    site.mean("has not been written for");
     site.watchdog(STANDBY)?.end()?;
     let mount = ["-t", "tmpfs", "-o", "size=16k,nr_inodes=16", "tmpfs"];
     let mounted = Command::new("mount").args(mount).arg(&state).status().map_err(because("mount"))?;
@@ -217,6 +249,7 @@ fn full(site: &mut Site, state: &std::path::Path) -> Outcome {
 
 /// Somebody who speaks another version stands where Standby was: Main serves on and says what it sees.
 pub(super) fn version(site: &mut Site) -> Outcome {
+    site.mean("until it has this node's version");
     site.watchdog(STANDBY)?.end()?;
     let identity = site.telephony.machine(STANDBY)?.dir.join("node");
     let config = Arc::new(other_version(&identity)?);
@@ -262,6 +295,7 @@ fn other_version(identity: &std::path::Path) -> Outcome<rustls::ServerConfig> {
 pub(super) fn certificates(site: &mut Site) -> Outcome {
     let identity = site.telephony.machine(STANDBY)?.dir.join("node");
     ensure(identity.join(CA).is_file(), || format!("{}: no certificates", identity.display()))?;
+    site.mean("EXPIRED");
     for flaw in [Flaw::Expired, Flaw::Role(Host::StandbyCc), Flaw::Foreign] {
         site.watchdog(STANDBY)?.end()?;
         site.nodes.issue(STANDBY, flaw, &identity)?;

@@ -184,6 +184,25 @@ pub(super) fn main_watchdog_frozen(site: &mut Site) -> Outcome {
     failback(site, thawed)
 }
 
+/// A Main that would serve alone (`alone: serve`) stands still until it has heard nobody for longer than a witness is waited
+/// for, and wakes: the silence was its own. Standby serves meanwhile, and Main is not heard beside it for a slot.
+pub(super) fn alone_frozen(site: &mut Site) -> Outcome {
+    // The witness is out after 15 s.
+    const LONG: Duration = Duration::from_secs(18);
+    let main = site.watchdog(MAIN)?;
+    main.reconfigure(|text| format!("{text}alone: serve\n"))?;
+    site.serves(MAIN, BACK)?;
+    let since = Instant::now();
+    site.watchdog(MAIN)?.signal(Signal::STOP)?;
+    phases(site, STANDBY, since, Duration::from_secs(20))?;
+    std::thread::sleep(LONG.saturating_sub(since.elapsed()));
+    let thawed = Instant::now();
+    site.watchdog(MAIN)?.signal(Signal::CONT)?;
+    failback(site, thawed)?;
+    site.watchdog(MAIN)?.reconfigure(str::to_owned)?;
+    site.serves(MAIN, BACK)
+}
+
 pub(super) fn standby_watchdog_frozen(site: &mut Site) -> Outcome {
     let since = Instant::now();
     site.watchdog(STANDBY)?.signal(Signal::STOP)?;

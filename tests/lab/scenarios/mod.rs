@@ -15,6 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::alarms::Before;
 use crate::outcome::Outcome;
 use crate::site::{Place, Site};
 
@@ -128,6 +129,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "Main's nft hangs: Main serves on; then its table lets nobody in, either: it steps down, and Standby serves",
         commands::fence_stuck,
     ),
+    on_site(
+        "check-hangs",
+        "Main's telephony dies and its check hangs: it gives Standby its vote once its fence is verified, and says so",
+        commands::check_hangs,
+    ),
     on_site("main-watchdog-killed", "Main's watchdog is killed and started again", failover::main_watchdog_killed),
     on_site(
         "main-watchdog-gone",
@@ -143,6 +149,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "main-watchdog-frozen",
         "Main's watchdog stands still: the kernel closes its fence",
         failover::main_watchdog_frozen,
+    ),
+    on_site(
+        "alone-frozen",
+        "a Main that would serve alone stands still for 18 s, and wakes: it does not take its own silence for the others'",
+        failover::alone_frozen,
     ),
     on_site(
         "standby-watchdog-frozen",
@@ -269,20 +280,24 @@ impl Stage {
     fn act(&mut self, act: &Act) -> Outcome {
         match act {
             Act::Alone(act) => act(self),
-            Act::Site(act) => {
-                let site = self.site()?;
-                let since = Instant::now();
-                let played = act(site);
-                let safe = site.watch().never_two_serving(since);
-                if let Err(why) = played.as_ref().and(safe.as_ref()) {
-                    let all = format!("{why}\n{}", site.account(since));
-                    // Whatever is left of it, the next scenario gets another.
-                    self.site = None;
-                    return Err(all);
-                }
-                Ok(())
-            }
+            Act::Site(act) => self.play(act),
         }
+    }
+
+    fn play(&mut self, act: impl FnOnce(&mut Site) -> Outcome) -> Outcome {
+        let site = self.site()?;
+        let since = Instant::now();
+        let before = Before::of(site)?;
+        let played = act(site);
+        let safe = site.watch().never_two_serving(since);
+        let played = played.and(safe).and_then(|()| before.judge(site, since));
+        if let Err(why) = played {
+            let all = format!("{why}\n{}", site.account(since));
+            // Whatever is left of it, the next scenario gets another.
+            self.site = None;
+            return Err(all);
+        }
+        Ok(())
     }
 }
 

@@ -23,6 +23,7 @@ const PATIENT: &str = "timing: { quiet: 4s }";
 
 /// With the times of the others alone both would serve for two seconds, and call it guarded.
 pub(super) fn longer_times(site: &mut Site) -> Outcome {
+    site.mean("promises its own for");
     let since = Instant::now();
     site.watchdog(MAIN)?.reconfigure(|text| format!("{text}{LONGER}"))?;
     phases(site, STANDBY, since, SOON)?;
@@ -75,6 +76,7 @@ pub(super) fn restored(site: &mut Site) -> Outcome {
     );
     let config = copy.join("watchdog.yaml");
     fs::write(&config, text).map_err(because(config.display()))?;
+    site.mean("TWO MACHINES");
     let since = Instant::now();
     let binary = site.watchdog(MAIN)?.binary().to_owned();
     let arguments = [binary.as_os_str(), OsStr::new("run"), OsStr::new("--config"), config.as_os_str()];

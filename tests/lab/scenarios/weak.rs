@@ -114,13 +114,38 @@ pub(super) fn main_dies_soon(site: &mut Site) -> Outcome {
     strengthen(site)
 }
 
+/// A disk that can be made slow.
+#[derive(Debug, Clone)]
+pub(super) struct SlowDisk {
+    /// Says how many milliseconds each sync takes longer.
+    delay: std::path::PathBuf,
+    /// What its watchdog has in its environment.
+    pub(super) variables: Vec<String>,
+}
+
+impl SlowDisk {
+    /// Of a machine whose watchdog has yet to be started with these variables.
+    pub(super) fn of(site: &Site, host: Host) -> Outcome<Self> {
+        let dir = site.telephony.machine(host)?.dir.clone();
+        let (library, delay) = (dir.join("slow-sync.so"), dir.join("slow-sync"));
+        compile(&library)?;
+        let variables = vec![format!("LD_PRELOAD={}", library.display()), format!("SLOW_SYNC={}", delay.display())];
+        Ok(Self { delay, variables })
+    }
+
+    pub(super) fn slow(&self, by: Duration) -> Outcome {
+        std::fs::write(&self.delay, by.as_millis().to_string()).map_err(because(self.delay.display()))
+    }
+
+    pub(super) fn well(&self) {
+        let _ = std::fs::remove_file(&self.delay);
+    }
+}
+
 /// A sync of Main's disk takes 0.9 s: it asks for nothing while Standby serves, says why, and comes back when it is well.
 pub(super) fn main_slow_disk(site: &mut Site) -> Outcome {
-    let dir = site.telephony.machine(MAIN)?.dir.clone();
-    let (library, delay) = (dir.join("slow-sync.so"), dir.join("slow-sync"));
-    compile(&library)?;
-    let variables = vec![format!("LD_PRELOAD={}", library.display()), format!("SLOW_SYNC={}", delay.display())];
-    let since = weaken(site, variables, |_| std::fs::write(&delay, "900").map_err(because(delay.display())))?;
+    let disk = SlowDisk::of(site, MAIN)?;
+    let since = weaken(site, disk.variables.clone(), |_| disk.slow(Duration::from_millis(900)))?;
     let stopped = failbacks(site)?;
     std::thread::sleep(Duration::from_secs(30));
     served(site, since, 0.95, stopped, 0)?;
@@ -128,9 +153,9 @@ pub(super) fn main_slow_disk(site: &mut Site) -> Outcome {
     let fit = site.watchdog(MAIN)?.status()?["fit"].clone();
     ensure(fit == false, || format!("fit: {fit}"))?;
     let well = Instant::now();
-    std::fs::remove_file(&delay).map_err(because(delay.display()))?;
-    // Three writes, ten seconds from one to the next, and the hold-down.
-    site.serves(MAIN, Duration::from_secs(60))?;
+    disk.well();
+    // Three writes, ten seconds from one to the next, and the hold-down, which doubles with what failed.
+    site.serves(MAIN, Duration::from_secs(120))?;
     println!("  Main serves {:.1} s after its disk is well", well.elapsed().as_secs_f64());
     strengthen(site)
 }
