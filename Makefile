@@ -75,8 +75,8 @@ bench-smoke: ## Run each benchmark once, measuring nothing.
 		set -x; $(CARGO) test $(LOCKED) --workspace --bench '*'; \
 	else echo "skipped: benchmarks (there are none)"; fi
 
-# A quarter of an hour and more; without root, or parts it needs, it says so and is skipped. `tests/lab/run --list` says what it plays, and
-# it takes names.
+# Twenty minutes and more; without root, or parts it needs, it says so and is skipped. `tests/lab/run --list` says what it plays, and
+# it takes names, and `--random SEED`.
 lab: ## As root: whole sites in network namespaces, broken in every way.
 	tests/lab/run
 

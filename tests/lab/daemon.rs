@@ -76,6 +76,16 @@ impl Daemon {
         self.start()
     }
 
+    /// The next start has these variables; what runs keeps its own.
+    pub(crate) fn set_variables(&mut self, variables: Vec<String>) {
+        self.variables = variables;
+    }
+
+    /// Whether it stands still.
+    pub(crate) fn stands_still(&self) -> bool {
+        self.program.as_ref().is_some_and(Program::stands_still)
+    }
+
     /// Starts it anew with its first configuration changed like this.
     pub(crate) fn reconfigure(&mut self, change: impl Fn(&str) -> String) -> Outcome {
         fs::write(&self.config, change(&self.text)).map_err(because(self.config.display()))?;

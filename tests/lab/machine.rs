@@ -111,6 +111,11 @@ impl Program {
         kill_process(self.pid()?, signal).map_err(because(&self.title))
     }
 
+    /// Whether a signal stopped it.
+    pub(crate) const fn stands_still(&self) -> bool {
+        self.stopped
+    }
+
     pub(crate) fn runs(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }

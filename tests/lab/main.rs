@@ -35,12 +35,19 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    let (seeds, arguments) = match seeds(arguments) {
+        Ok(both) => both,
+        Err(why) => {
+            eprintln!("lab: {why}");
+            return ExitCode::from(2);
+        }
+    };
     let unknown: Vec<_> = arguments.iter().filter(|name| !SCENARIOS.iter().any(|known| known.name == **name)).collect();
     if let Some(name) = unknown.first() {
         eprintln!("lab: there is no scenario {name}; --list shows all");
         return ExitCode::from(2);
     }
-    match run(&arguments) {
+    match run(&arguments, &seeds) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(why) => {
@@ -50,10 +57,28 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the scenarios with these names, or all; false: one failed.
-fn run(names: &[String]) -> outcome::Outcome<bool> {
+/// Takes each `--random SEED` out of the arguments.
+fn seeds(arguments: Vec<String>) -> outcome::Outcome<(Vec<u64>, Vec<String>)> {
+    let (mut seeds, mut names) = (Vec::new(), Vec::new());
+    let mut arguments = arguments.into_iter();
+    while let Some(argument) = arguments.next() {
+        if argument == "--random" {
+            let seed = arguments.next().unwrap_or_default();
+            seeds.push(seed.parse().map_err(|_| format!("--random wants a number, not {seed:?}"))?);
+        } else {
+            names.push(argument);
+        }
+    }
+    Ok((seeds, names))
+}
+
+/// Runs the scenarios with these names and random days of these seeds, or all scenarios; false: one failed.
+fn run(names: &[String], seeds: &[u64]) -> outcome::Outcome<bool> {
     let place = place()?;
-    let chosen = SCENARIOS.iter().filter(|scenario| names.is_empty() || names.iter().any(|name| name == scenario.name));
+    let all = names.is_empty() && seeds.is_empty();
+    let days: Vec<_> = seeds.iter().map(|seed| scenarios::random_day(*seed)).collect();
+    let chosen = SCENARIOS.iter().filter(|scenario| all || names.iter().any(|name| name == scenario.name));
+    let chosen = chosen.chain(&days);
     let start = Instant::now();
     let (mut passed, mut skipped, mut failed) = (0, 0, Vec::new());
     let mut stage = scenarios::Stage::new(place);

@@ -6,6 +6,7 @@ mod edge;
 mod failover;
 mod operator;
 mod phone;
+mod random;
 mod session;
 mod telephony;
 mod voters;
@@ -41,6 +42,8 @@ enum Act {
     Alone(fn(&mut Stage) -> Outcome),
     /// On the running site, where Main serves before and after. No two nodes may serve at any time.
     Site(fn(&mut Site) -> Outcome),
+    /// The same, with faults drawn by this seed.
+    Random(u64),
 }
 
 /// What a scenario cannot do without.
@@ -62,6 +65,16 @@ const SITE: &[Need] = &[Need::Asterisk, Need::Edge, Need::Watchdog];
 
 const fn on_site(name: &'static str, about: &'static str, act: fn(&mut Site) -> Outcome) -> Scenario {
     Scenario { name, about, needs: SITE, act: Act::Site(act) }
+}
+
+/// A day of random faults.
+pub(crate) const fn random_day(seed: u64) -> Scenario {
+    Scenario {
+        name: "random",
+        about: "random faults, several at once: never two serve, each alarm is true, and Main serves in the end",
+        needs: SITE,
+        act: Act::Random(seed),
+    }
 }
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -128,6 +141,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "fence-stuck",
         "Main's nft hangs: Main serves on; then its table lets nobody in, either: it steps down, and Standby serves",
         commands::fence_stuck,
+    ),
+    on_site(
+        "fence-fuzzed",
+        "Main is fenced, its stop hangs, and its rules are flushed, emptied and crowded at random: it is fenced again",
+        random::fence,
     ),
     on_site(
         "check-hangs",
@@ -210,6 +228,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     on_site("mds-replaced", "the media server is replaced: Main is registered there again", operator::mds_replaced),
     on_site("power-cut", "all lose power and boot: Main serves in the end", operator::power_cut),
+    Scenario { name: "random-1", ..random_day(1) },
+    Scenario { name: "random-3", ..random_day(3) },
+    Scenario { name: "random-5", ..random_day(5) },
 ];
 
 /// What scenarios are played on.
@@ -281,6 +302,7 @@ impl Stage {
         match act {
             Act::Alone(act) => act(self),
             Act::Site(act) => self.play(act),
+            Act::Random(seed) => self.play(|site| random::day(site, *seed)),
         }
     }
 
