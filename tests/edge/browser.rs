@@ -14,9 +14,10 @@ use failover::Side;
 use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::shared::{alone, blocking};
+use crate::shared::blocking;
 use crate::site::{FQDN, Site};
 use crate::socket::token;
+use crate::turns::alone;
 
 /// Longer than the driver's own limit.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -139,7 +140,7 @@ fn assert_seen(seen: &Value, side: Option<Side>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e2_after_f5_a_browser_is_served_by_the_other_side_at_the_same_address_there_and_back() {
-    let _alone = alone().await;
+    let _alone = alone();
     blocking(|| {
         let mut site = Site::start_with("switch: { reconnect_rate: all }\n");
         let Some(mut browser) = Browser::at(&site) else { return };
@@ -160,7 +161,7 @@ async fn e2_after_f5_a_browser_is_served_by_the_other_side_at_the_same_address_t
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e3_the_waiting_page_is_shown_in_the_users_language_and_goes_by_itself() {
-    let _alone = alone().await;
+    let _alone = alone();
     blocking(|| {
         let mut site = Site::start();
         let Some(mut browser) = Browser::at(&site) else { return };

@@ -16,6 +16,7 @@ use crate::client::{Client, Speaks};
 use crate::failover::BRISK;
 use crate::shared::{InTime, in_time, measure};
 use crate::site::{PATIENCE, Site, wait_until};
+use crate::turns::alone;
 
 /// Who posts at once.
 const CLIENTS: u64 = 8;
@@ -205,6 +206,7 @@ async fn e5_what_hangs_in_a_dying_side_is_repeated_only_if_it_may_be() {
 /// There and back within `drain_limit`: what Main is answering belongs to the side that is live, and nobody cuts it.
 #[tokio::test]
 async fn e1_a_planned_switch_there_and_back_cuts_nothing_on_the_side_that_is_live_again() {
+    let _alone = alone();
     measure(there_and_back).await;
 }
 

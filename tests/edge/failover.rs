@@ -10,6 +10,7 @@ use crate::client::{Answer, Client, Speaks};
 use crate::load::{Load, Tally};
 use crate::shared::{InTime, in_time, measure_blocking};
 use crate::site::{Site, wait_until};
+use crate::turns::alone;
 
 /// A killed side may cost nobody more than this.
 const KILLED: Duration = Duration::from_millis(300);
@@ -41,6 +42,7 @@ fn assert_each_side_in_its_time(tally: &Tally, (decision, persisted): (u64, u64)
 
 #[test]
 fn e2_a_killed_main_costs_nobody_an_answer_and_nobody_waits_long() {
+    let _alone = alone();
     measure_blocking(killed);
 }
 

@@ -15,6 +15,7 @@ use crate::raw::{say, status, until_closed};
 use crate::shared::{InTime, in_time, measure};
 use crate::site::{FQDN, PATIENCE, Site, wait_until};
 use crate::slow_clients::{Stalled, h2, request};
+use crate::turns::alone;
 
 fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: {FQDN}\r\n\r\n")
@@ -33,6 +34,7 @@ fn tell_to_end(site: &mut Site) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_refused_before_the_process_ends_whatever_uses_the_drain_up() {
+    let _alone = alone();
     measure(drained).await;
 }
 

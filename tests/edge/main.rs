@@ -44,6 +44,7 @@ mod stalled;
 mod start;
 mod targets;
 mod telling;
+mod turns;
 mod upgrades;
 mod warnings;
 mod websocket;

@@ -303,8 +303,13 @@ fn a_planned_switch_that_cannot_work_does_not_begin_and_names_all_that_is_in_the
         let sentences = watched.site.status()["takeovers"].clone();
         sentences[0].as_str().is_some_and(|said| said.contains("nobody would take over: Standby was not heard of"))
     });
-    let (code, shown) = watched.site.verb(&["switch", "--to", "standby"]);
-    assert_eq!(code, Some(3), "{shown}");
+    // Its contact centre fell silent with it, and was heard last by itself.
+    wait_until("so is its contact centre", || {
+        let (code, shown) = watched.site.verb(&["switch", "--to", "standby"]);
+        assert_eq!(code, Some(3), "{shown}");
+        shown.contains("NO  the target's CC reports")
+    });
+    let (_, shown) = watched.site.verb(&["switch", "--to", "standby"]);
     for words in ["NO  both XiVO nodes report", "accept_requests is off", "NO  the target's CC reports"] {
         assert!(shown.contains(words), "{words}: {shown}");
     }

@@ -4,19 +4,11 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Stdio;
-use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
-use tokio::sync::{Mutex, MutexGuard};
 
 use crate::site::{PATIENCE, Process, Site, bascule, wait_until};
-
-/// Tests that fill the machine run one after the other, so that they measure the Edge and not each other.
-pub async fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: LazyLock<Mutex<()>> = LazyLock::new(Mutex::default);
-    ALONE.lock().await
-}
 
 /// What a measurement found too late, in words.
 pub type InTime = Result<(), String>;

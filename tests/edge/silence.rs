@@ -10,6 +10,7 @@ use crate::client::Client;
 use crate::load::{Load, Tally};
 use crate::shared::{InTime, in_time, measure_blocking};
 use crate::site::{Place, Site, wait_until};
+use crate::turns::alone;
 
 /// For the decision, and for the requests that waited to be answered by the new side.
 const SWITCH: Duration = Duration::from_millis(500);
@@ -27,6 +28,7 @@ fn within(tally: &Tally, bound: Duration) -> InTime {
 
 #[test]
 fn e2_a_main_that_takes_everything_and_says_nothing_is_left_in_time() {
+    let _alone = alone();
     measure_blocking(mute);
 }
 
@@ -132,6 +134,7 @@ fn e2_a_main_behind_a_wire_that_swallows_everything_is_left_in_time() {
         Ok(wire) => wire,
         Err(why) => return println!("skipped: {why}"),
     };
+    let _alone = alone();
     measure_blocking(|| swallowed(&wire));
 }
 

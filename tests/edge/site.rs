@@ -14,6 +14,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::turns::Beside;
+
 /// The name all tests browse.
 pub const FQDN: &str = "edge.example.org";
 /// How long anything may take that has no bound of its own: generous, for busy machines.
@@ -200,6 +202,8 @@ pub struct Site {
     /// More lines of its configuration.
     pub extra: String,
     directory: TempDir,
+    // Last: what the site ran has ended.
+    _turn: Beside,
 }
 
 impl Site {
@@ -251,6 +255,7 @@ impl Site {
             place: Place::Here,
             extra: extra.to_owned(),
             directory,
+            _turn: Beside::others(),
         };
         site.renew_certificate();
         site.write_config(&site.config());

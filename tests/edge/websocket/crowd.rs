@@ -10,9 +10,10 @@ use tokio::task::JoinSet;
 
 use super::{LAB, REASON, switch};
 use crate::client::Client;
-use crate::shared::{InTime, alone, blocking, decided, descriptors, in_time, measure, memory, open_at};
+use crate::shared::{InTime, blocking, decided, descriptors, in_time, measure, memory, open_at};
 use crate::site::{Site, wait_until};
 use crate::socket::{Ending, Socket, soon, token};
+use crate::turns::alone;
 
 const CROWD: usize = 1000;
 const CTI: usize = 200;
@@ -175,7 +176,7 @@ fn judge(how: &str, endings: &[(Kind, Ending)], decision: SystemTime) -> (usize,
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e6_a_planned_switch_tells_a_thousand_websockets_at_once_and_strands_none() {
-    let _alone = alone().await;
+    let _alone = alone();
     measure(planned).await;
 }
 
@@ -198,7 +199,7 @@ async fn planned() -> InTime {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e6_when_a_side_is_killed_a_thousand_websockets_are_told_with_the_decision() {
-    let _alone = alone().await;
+    let _alone = alone();
     measure(killed).await;
 }
 
@@ -219,7 +220,7 @@ async fn killed() -> InTime {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e6_when_a_side_goes_silent_a_thousand_websockets_are_told_with_the_decision() {
-    let _alone = alone().await;
+    let _alone = alone();
     measure(silenced).await;
 }
 

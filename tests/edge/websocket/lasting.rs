@@ -16,9 +16,10 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::{site, switch};
 use crate::client::{Client, Speaks};
-use crate::shared::{Shared, alone, blocking, memory, open_at, session_lines};
+use crate::shared::{Shared, blocking, memory, open_at, session_lines};
 use crate::site::{FQDN, Site, wait_until};
 use crate::socket::{BINARY, CLOSE, Reader, Socket, Writer, soon, token};
+use crate::turns::alone;
 
 /// Each time limit there is, short.
 const ONE_SECOND: &str = "limits: { client_hello: 1s, handshake: 1s, request_head: 1s, keepalive: 1s, \
@@ -32,7 +33,7 @@ const IDLE: Duration = Duration::from_secs(4);
 const BUSY: usize = 4;
 const LARGEST: usize = 64 << 10;
 /// Nothing for so long is a stall, hogs or not.
-const STALL: Duration = Duration::from_secs(5);
+const STALL: Duration = Duration::from_secs(10);
 /// What may be added under load, in MiB: buffers of so many sockets, not what passed through them.
 const MEMORY_GROWTH: f64 = 16.0;
 
@@ -170,7 +171,7 @@ async fn listen(mut receiver: Receiver) -> (u64, usize, Duration) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_directions_at_full_load_neither_stall_nor_corrupt_nor_leak() {
-    let _alone = alone().await;
+    let _alone = alone();
     let seconds = std::env::var("BASCULE_SOAK").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
     let shared = Shared::start();
     let site = site(&shared, "");

@@ -7,9 +7,10 @@ use tokio::task::JoinSet;
 
 use super::{REASON, site, switch};
 use crate::client::Client;
-use crate::shared::{InTime, Shared, alone, behave, blocking, decided, in_time, measure, open_at};
+use crate::shared::{InTime, Shared, behave, blocking, decided, in_time, measure, open_at};
 use crate::site::{Site, wait_until};
 use crate::socket::{Ending, Socket, soon, token};
+use crate::turns::alone;
 
 const USERS: usize = 20;
 /// Between the two ends of one user's sockets. On a busy machine the Edge or this process is not on a processor for
@@ -57,7 +58,7 @@ async fn ends_of(how: &str, pairs: Pairs) -> (Vec<Ending>, InTime) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e6_on_a_planned_switch_a_users_cti_and_sip_sockets_end_together() {
-    let _alone = alone().await;
+    let _alone = alone();
     measure(planned).await;
 }
 
@@ -77,7 +78,7 @@ async fn planned() -> InTime {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e6_when_main_is_killed_a_users_cti_and_sip_sockets_end_together() {
-    let _alone = alone().await;
+    let _alone = alone();
     measure(killed).await;
 }
 
@@ -97,7 +98,7 @@ async fn killed() -> InTime {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e6_when_main_falls_silent_a_users_cti_and_sip_sockets_end_together() {
-    let _alone = alone().await;
+    let _alone = alone();
     measure(silent).await;
 }
 
@@ -134,7 +135,7 @@ async fn spread(how: &str, site: &Site, pairs: Pairs) -> InTime {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e6_a_paced_switch_spreads_users_over_time_and_splits_none() {
-    let _alone = alone().await;
+    let _alone = alone();
     measure(paced_switch).await;
 }
 
@@ -148,7 +149,7 @@ async fn paced_switch() -> InTime {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e6_a_paced_failover_spreads_users_over_time_and_splits_none() {
-    let _alone = alone().await;
+    let _alone = alone();
     measure(paced_failover).await;
 }
 
