@@ -18,7 +18,8 @@ const WINDOW_UPDATE: u8 = 8;
 const BIG: usize = 20 << 20;
 /// What a client is read at most until it stalls: the kernel's buffers take less.
 const TARGET: &str = "/xuc/lab/big?bytes=20971520";
-const PATIENT: &str = "limits: { write_stall: 60s, request_body: 60s }\n\
+/// A side as busy as this machine is no dead one, and its answers are not cut.
+const PATIENT: &str = "limits: { write_stall: 60s, request_body: 60s }\nprobe: { fall: 200 }\n\
                        routes: [ { path: /xuc/lab/ws, service: cc, websocket: true } ]";
 
 /// Resident KiB of the Edge.
@@ -155,7 +156,7 @@ async fn a6_websockets_whose_clients_do_not_read_hold_little() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a6_requests_beyond_their_memory_are_refused_and_other_addresses_are_served() {
-    let (mut site, client) = warmed("limits: { memory: 64MiB, write_stall: 60s }").await;
+    let (mut site, client) = warmed("limits: { memory: 64MiB, write_stall: 60s }\nprobe: { fall: 200 }").await;
     let before = resident(&mut site);
     let mut stalled = Vec::new();
     for _ in 0..30 {
