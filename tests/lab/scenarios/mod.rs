@@ -26,6 +26,9 @@ pub(crate) enum End {
     Passed,
     /// Something it needs is not here.
     Skipped(String),
+    /// What was expected did not come about, or came too late.
+    Missed(String),
+    /// Two served, or the scenario itself is broken: on no machine may that be.
     Failed(String),
 }
 
@@ -241,6 +244,8 @@ pub(crate) struct Stage {
     /// The site that scenarios share, until one leaves it broken.
     site: Option<Site>,
     sites: usize,
+    /// In the scenario that was played last.
+    two_served: bool,
 }
 
 impl Stage {
@@ -248,7 +253,7 @@ impl Stage {
         let binaries = std::env::var_os("BASCULE_LAB_BINARIES").map(PathBuf::from);
         // Tests are built into `deps`, beside which programs are.
         let beside = || Some(std::env::current_exe().ok()?.parent()?.parent()?.to_owned());
-        Self { place, binaries: binaries.or_else(beside), site: None, sites: 0 }
+        Self { place, binaries: binaries.or_else(beside), site: None, sites: 0, two_served: false }
     }
 
     fn binaries(&self) -> Outcome<&Path> {
@@ -312,7 +317,8 @@ impl Stage {
         let before = Before::of(site)?;
         let played = act(site);
         let safe = site.watch().never_two_serving(since);
-        let played = played.and(safe).and_then(|()| before.judge(site, since));
+        self.two_served |= safe.is_err();
+        let played = safe.and(played).and_then(|()| before.judge(site, since));
         if let Err(why) = played {
             let all = format!("{why}\n{}", site.account(since));
             // Whatever is left of it, the next scenario gets another.
@@ -328,9 +334,11 @@ pub(crate) fn play(scenario: &Scenario, stage: &mut Stage) -> End {
     if let Some(why) = scenario.needs.iter().find_map(|need| stage.lacks(*need)) {
         return End::Skipped(why);
     }
+    stage.two_served = false;
     match catch_unwind(AssertUnwindSafe(|| stage.act(&scenario.act))) {
         Ok(Ok(())) => End::Passed,
-        Ok(Err(why)) => End::Failed(why),
+        Ok(Err(why)) if stage.two_served => End::Failed(why),
+        Ok(Err(why)) => End::Missed(why),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             End::Failed(text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panicked").to_owned())
