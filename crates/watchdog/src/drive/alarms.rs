@@ -20,6 +20,8 @@ pub(super) struct Alarms {
     unread: Option<String>,
     /// When somebody removed the fence last, and how often without a long pause.
     fence_removed: Option<(Instant, u32)>,
+    /// Who wrote to the packet filter last then.
+    fence_remover: Option<String>,
     two_actives: Option<Instant>,
     outside: bool,
     certificate_days: Option<i64>,
@@ -76,7 +78,8 @@ impl Alarms {
     }
 
     /// Somebody removed the fence. Returns how often by now, at each power of two: who does it every second fills no journal.
-    pub(super) fn fence_removed(&mut self, now: Instant) -> Option<u32> {
+    pub(super) fn fence_removed(&mut self, now: Instant, by: Option<String>) -> Option<u32> {
+        self.fence_remover = by;
         let again = self.fence_removed.filter(|(at, _)| now.since(*at) < FENCE_REMOVED);
         let count = again.map_or(0, |(_, count)| count).saturating_add(1);
         self.fence_removed = Some((now, count));
@@ -195,8 +198,10 @@ impl Alarms {
         let start = self.start.as_ref().map(|failing| &failing.sentence);
         let texts = start.into_iter().chain(texts.into_iter().flatten()).cloned();
         let removed = self.fence_removed.is_some_and(|(at, _)| now.since(at) < FENCE_REMOVED);
+        let by =
+            self.fence_remover.as_ref().map(|by| format!("; {by} wrote to the packet filter last")).unwrap_or_default();
         let removed =
-            removed.then(|| "somebody on this node removes the fence: it is written anew each second".to_owned());
+            removed.then(|| format!("somebody on this node removes the fence: it is written anew each second{by}"));
         let outside = "somebody else started the services of this inactive node";
         two.then(|| "TWO ACTIVES: the peer serves too, or did a moment ago".to_owned())
             .into_iter()
@@ -261,10 +266,14 @@ mod tests {
         assert!(!alarms.slow_disk(None) && alarms.relapses(Some("2 failed".into())));
         assert!(alarms.relapses(Some("3 failed".into())), "each is another");
         assert!(alarms.relapses(None));
-        assert_eq!([0, 1, 2, 3].map(|second| alarms.fence_removed(at(second))), [Some(1), Some(2), None, Some(4)]);
+        assert_eq!(
+            [0, 1, 2, 3].map(|second| alarms.fence_removed(at(second), None)),
+            [Some(1), Some(2), None, Some(4)]
+        );
         assert_eq!(alarms.sentences(at(600)).len(), 1);
         assert_eq!(alarms.sentences(at(603)).len(), 0);
-        assert_eq!(alarms.fence_removed(at(700)), Some(1), "counted anew");
+        assert_eq!(alarms.fence_removed(at(700), Some("nft (process 7)".into())), Some(1), "counted anew");
+        assert!(alarms.sentences(at(700))[0].ends_with("; nft (process 7) wrote to the packet filter last"));
         let at = |seconds: u64| at(2000 + seconds);
         for (days, count) in [(30, 0), (29, 1), (-1, 1)] {
             alarms.certificate(days, None);

@@ -8,6 +8,7 @@ mod kernel;
 mod nft;
 mod program;
 mod seen;
+mod writers;
 
 use self::nft::Nft;
 use super::command::{CommandSpec, Ran};
@@ -116,6 +117,8 @@ pub enum Kept {
         state: State,
         /// What was wrong.
         was: String,
+        /// The process of somebody else's that had changed the kernel's packet filter last, if the kernel told.
+        by: Option<String>,
     },
     /// The table is there, and takes permits; whether its rules are as written could not be read; why.
     Unread(String),

@@ -171,7 +171,7 @@ impl Xivo {
                 }
                 self.saw_fence(state, &detail);
             }
-            Ok(Kept::Mended { state, was }) => {
+            Ok(Kept::Mended { state, was, by }) => {
                 let (state, detail) = fence_state(&state);
                 self.saw_fence(state, &detail);
                 if state == FenceState::Closed {
@@ -179,10 +179,11 @@ impl Xivo {
                 }
                 self.permit_again |= self.serves() && self.duty.report().unguarded;
                 self.metrics.fence_mended();
-                if let Some(count) = self.alarms.fence_removed(clock::now()) {
+                let last = by.as_ref().map(|by| format!("; {by} wrote to the packet filter last")).unwrap_or_default();
+                if let Some(count) = self.alarms.fence_removed(clock::now(), by) {
                     let text = format!(
                         "the fence was not as the watchdog wrote it ({was}), {count} times by now: it is written anew, but \
-                         somebody on this node removes it"
+                         somebody on this node removes it{last}"
                     );
                     self.tell(Kind::Alarm, &text);
                 }

@@ -10,13 +10,16 @@
 
 use super::nft::TABLE;
 use rustix::io::Errno;
+use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink::NETFILTER, recv, send, socket_with,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, getsockname, recv, send, socket_with,
 };
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// `NFNL_SUBSYS_NFTABLES`, the high byte of each message's type.
@@ -141,6 +144,8 @@ pub(super) struct Kernel {
     /// Kept, as to close it waits for what the kernel has still to tear down: some ten milliseconds. None after an error, so
     /// that no answer of before is taken for one of now.
     socket: Option<OwnedFd>,
+    /// The socket's address, by which this process's changes are known among those that the kernel tells of.
+    port: Arc<AtomicU32>,
 }
 
 impl Kernel {
@@ -155,11 +160,25 @@ impl Kernel {
         }
         let socket = match self.socket.take() {
             Some(socket) => socket,
-            None => socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(NETFILTER))?,
+            None => self.open()?,
         };
         Batch::of(changes).commit(&socket)?;
         self.socket = Some(socket);
         Ok(())
+    }
+
+    fn open(&self) -> io::Result<OwnedFd> {
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(NETFILTER))?;
+        bind(&socket, &SocketAddrNetlink::new(0, 0))?;
+        if let Ok(address) = SocketAddrNetlink::try_from(getsockname(&socket)?) {
+            self.port.store(address.pid(), Ordering::Relaxed);
+        }
+        Ok(socket)
+    }
+
+    /// Returns where its socket's address stands.
+    pub(super) fn port(&self) -> Arc<AtomicU32> {
+        Arc::clone(&self.port)
     }
 }
 

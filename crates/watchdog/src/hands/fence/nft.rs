@@ -7,6 +7,7 @@
 use super::kernel::{Changes, Element, Kernel};
 use super::program::{Looked, Program};
 use super::seen::{Chains, Seen};
+use super::writers::Writers;
 use super::{Closing, FenceError, Install, Kept, NftSpec, Partners, Permit, State};
 use crate::hands::command::Ran;
 use std::fmt::Write;
@@ -33,9 +34,18 @@ pub(super) struct Nft {
     /// The last permit failed: a closed table is not enough to start behind.
     distrusted: bool,
     /// What was wrong with the table when a permit or a closing found it so, and wrote it anew: the next look tells it.
-    found: Option<String>,
+    found: Option<Found>,
+    /// Who else writes to the packet filter, since the fence was installed.
+    writers: Option<Writers>,
     /// Counts the permits that wrote the whole table: what was read before tells nothing of it.
     rewritten: u64,
+}
+
+/// What was wrong with the table, and who had written last.
+#[derive(Debug)]
+struct Found {
+    was: String,
+    by: Option<String>,
 }
 
 impl Nft {
@@ -51,6 +61,7 @@ impl Nft {
             changed: false,
             distrusted: false,
             found: None,
+            writers: None,
             rewritten: 0,
         }
     }
@@ -61,6 +72,7 @@ impl Nft {
             Install::Closed => format!("{}{}", self.table(), flushed("permitted")),
             Install::Keeping => self.table(),
         };
+        self.writers.get_or_insert_with(|| Writers::listen(self.kernel.port()));
         self.run_anyhow(ACT, &script).await?;
         let permitted = self.read_written(ACT, pending()).await?;
         if permitted && how == Install::Closed {
@@ -120,7 +132,7 @@ impl Nft {
             let seen = self.program.read(ACT, TABLE).await;
             match seen.map(|seen| self.verify(&seen)) {
                 Ok(Ok(false)) => return Ok(()),
-                Ok(Err(was)) => self.found = Some(was),
+                Ok(Err(was)) => self.found = Some(self.find(was)),
                 Ok(Ok(true)) | Err(_) => {}
             }
         }
@@ -180,6 +192,8 @@ impl Nft {
         if ordered.has_come() {
             return Ok(Kept::Overtaken);
         }
+        // Before this process writes.
+        let Found { was, by } = self.find(was);
         self.program.write(ACT, &format!("{}{}", removed(TABLE), self.table()), ordered.came()).await?;
         if self.read_written(ACT, ordered.came()).await? {
             return Err(not_verified(ACT, "phones are still let in"));
@@ -188,13 +202,18 @@ impl Nft {
             return Err(not_verified("let phones in again", &was));
         }
         self.found = None;
-        Ok(Kept::Mended { state: State::Closed, was })
+        Ok(Kept::Mended { state: State::Closed, was, by })
+    }
+
+    /// Somebody changed the table, and nobody wrote it anew yet.
+    fn find(&self, was: String) -> Found {
+        Found { was, by: self.writers.as_ref().and_then(Writers::newest) }
     }
 
     /// It is as it should be; and before?
     fn found_as(&mut self, state: State) -> Kept {
         match self.found.take() {
-            Some(was) => Kept::Mended { state, was },
+            Some(Found { was, by }) => Kept::Mended { state, was, by },
             None => Kept::AsItShould(state),
         }
     }
@@ -214,7 +233,8 @@ impl Nft {
             Err(error) => error.to_string(),
         };
         (self.changed, self.found) = (true, None);
-        Kept::Mended { state: State::Missing(was.clone()), was }
+        let Found { was, by } = self.find(was);
+        Kept::Mended { state: State::Missing(was.clone()), was, by }
     }
 
     pub(super) async fn harden(&mut self) -> Result<(), FenceError> {
@@ -334,7 +354,7 @@ impl Nft {
         let made = self.kernel.make(changes);
         let gone = made.as_ref().is_err_and(|cause| cause.kind() == ErrorKind::NotFound);
         if gone && self.written.is_some() && !self.changed {
-            self.found = Some("it was gone".to_owned());
+            self.found = Some(self.find("it was gone".to_owned()));
         }
         made
     }

@@ -262,6 +262,23 @@ fn a_rule_set_flushed_by_somebody_is_noticed_and_written_again() {
 }
 
 #[test]
+fn whoever_removed_the_fence_is_named() {
+    let Some(cable) = Cable::new() else { return };
+    let fence = Arc::new(nft());
+    cable.node.run(async || fence.install(Install::Closed).await.unwrap());
+    // By way of a shell: what this process runs is its own doing.
+    let flush = || std::process::Command::new("sh").args(["-c", "nft flush ruleset; true"]).status().unwrap();
+    let mut named = None;
+    wait_for("a name", || {
+        assert!(cable.node.inside(flush).success());
+        let Kept::Mended { by, .. } = kept(&cable, &fence, Phones::KeptOut) else { panic!("a flush is seen") };
+        named = by;
+        named.is_some()
+    });
+    assert!(named.as_ref().unwrap().starts_with("nft (process "), "{named:?}");
+}
+
+#[test]
 fn a_table_of_another_shape_is_replaced() {
     let Some(cable) = Cable::new() else { return };
     let fence = nft();
