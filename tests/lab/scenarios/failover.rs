@@ -191,6 +191,8 @@ pub(super) fn alone_frozen(site: &mut Site) -> Outcome {
     const LONG: Duration = Duration::from_secs(18);
     let main = site.watchdog(MAIN)?;
     main.reconfigure(|text| format!("{text}alone: serve\n"))?;
+    // Phones are served while one watchdog follows another: not before this one has begun is it Main's.
+    wait_for("Main's watchdog has begun", BACK, || site.watchdog(MAIN)?.says("status", "active"))?;
     site.serves(MAIN, BACK)?;
     let since = Instant::now();
     site.watchdog(MAIN)?.signal(Signal::STOP)?;
