@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::cuts::main_serves_on;
 use super::failover::{BACK, failback, phases};
+use super::random::closed_again;
 use crate::asterisk::Spoiled;
 use crate::certs::Flaw;
 use crate::config::NODE;
@@ -96,8 +97,8 @@ pub(super) fn stop_hangs(site: &mut Site) -> Outcome {
 /// Main is fenced and cannot stop, and somebody flushes the kernel's rules: it answers for a second at most each time, says
 /// so, and its status tells what the kernel has.
 pub(super) fn fence_removed(site: &mut Site) -> Outcome {
-    /// A look each second, and a busy machine.
-    const MENDED: Duration = Duration::from_millis(1_800);
+    /// A look each second, and what that needs.
+    const OPEN: Duration = Duration::from_millis(1_800);
     site.mean("the stop could not be verified");
     site.asterisk(MAIN).spoil(Spoiled::HangStop)?;
     let since = Instant::now();
@@ -107,13 +108,14 @@ pub(super) fn fence_removed(site: &mut Site) -> Outcome {
     for _ in 0..3 {
         let flushed = Instant::now();
         site.remove_fence(MAIN, &["nft", "flush", "ruleset"])?;
-        std::thread::sleep(MENDED);
+        let closed = closed_again(site, flushed);
         let until = Instant::now();
         site.telephony.watch.allow_two(flushed, until);
+        closed?;
         let last = site.watch().last_answer(MAIN, flushed);
         let open = last.map_or(Duration::ZERO, |last| last.duration_since(flushed));
         println!("  Main answered for {:.2} s after the flush", open.as_secs_f64());
-        ensure(open < MENDED, || format!("Main serves on: {}", site.watch().story(flushed)))?;
+        ensure(open < OPEN, || format!("Main serves on: {}", site.watch().story(flushed)))?;
         std::thread::sleep(Duration::from_secs(1));
         let again = site.watch().first_answer(MAIN, until);
         ensure(again.is_none(), || format!("Main serves again: {}", site.watch().story(flushed)))?;

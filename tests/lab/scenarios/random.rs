@@ -241,7 +241,7 @@ pub(super) fn fence(site: &mut Site) -> Outcome {
 }
 
 /// Waits until Main has not been heard for half a second, and its table is there.
-fn closed_again(site: &Site, begin: Instant) -> Outcome {
+pub(super) fn closed_again(site: &Site, begin: Instant) -> Outcome {
     const QUIET: Duration = Duration::from_millis(500);
     wait_for("Main is closed again", MENDED, || {
         ensure(begin.elapsed() > QUIET, || "a moment".to_owned())?;
