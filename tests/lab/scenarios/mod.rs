@@ -317,15 +317,15 @@ impl Stage {
         let before = Before::of(site)?;
         let played = act(site);
         let safe = site.watch().never_two_serving(since);
-        self.two_served |= safe.is_err();
+        let two_served = safe.is_err();
         let played = safe.and(played).and_then(|()| before.judge(site, since));
-        if let Err(why) = played {
-            let all = format!("{why}\n{}", site.account(since));
+        let told = played.map_err(|why| format!("{why}\n{}", site.account(since)));
+        self.two_served |= two_served;
+        if told.is_err() {
             // Whatever is left of it, the next scenario gets another.
             self.site = None;
-            return Err(all);
         }
-        Ok(())
+        told
     }
 }
 
