@@ -26,8 +26,12 @@ tokio::task_local! {
     pub static HOLDING: Arc<Holding>;
 }
 
-/// What a request holds at least, its head apart, which counts twice: as it came and as it goes on. Estimated: task,
-/// session, buffers of a connection to an upstream, Pingora's queues full of the smallest reads.
+/// What a request holds at least, its head apart, which counts twice: as it came and as it goes on.
+///
+/// Measured in a release build as what was resident beyond an Edge at rest, by 480 streams on 4 h2 connections: 70 KiB each
+/// where the client lets nothing be sent, of which 26 KiB count as on their way; 61 KiB where it does not read; 29 KiB for an
+/// upload that stops. It is the task (15 KiB), a head's buffer and queue each way, and a connection to an upstream, whose
+/// buffer of 64 KiB Pingora makes for each answer, and of which a quarter is ever touched.
 pub const REQUEST: usize = 48 * 1024;
 /// What Pingora keeps of a request's body, to send it again (its `BODY_BUF_LIMIT`).
 const KEPT_FOR_REPLAY: usize = 64 * 1024;
