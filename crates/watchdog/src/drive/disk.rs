@@ -5,6 +5,7 @@ use crate::metrics::Metrics;
 use crate::state::Keep;
 use failover::Instant;
 use failover::duty::Memory;
+use failover::lease::{Campaign, Record};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,10 +85,10 @@ impl Disk {
     /// call the newest.
     pub(super) async fn wrote(&mut self) -> Duration {
         let told = self.told;
-        match self.done.wait_for(|done| done.number > told).await {
-            Ok(done) => {
-                let Done { number, took, .. } = *done;
-                drop(done);
+        // Nothing borrowed is held across the wait below: the loop could not run beside others then.
+        let written = self.done.wait_for(|done| done.number > told).await.map(|done| (done.number, done.took));
+        match written {
+            Ok((number, took)) => {
                 self.told = number;
                 took
             }
@@ -107,6 +108,19 @@ impl Disk {
         async move {
             let decided = timeout(limit, done.wait_for(|done| done.is_decided(number))).await;
             matches!(decided, Ok(Ok(done)) if done.number >= number)
+        }
+    }
+
+    /// Waits until the node's promise for a campaign is on the disk, `limit` at most, and tells whether it is, and holds still:
+    /// one that is over by then is told to nobody.
+    pub(super) fn promised(&self, campaign: Campaign, limit: Duration) -> impl Future<Output = bool> + Send + 'static {
+        let (written, newest) = (self.written(limit), self.wanted.subscribe());
+        async move {
+            written.await
+                && newest.borrow().is_some_and(|wanted| match wanted.memory.vote.record {
+                    Record::Promised(promise) => promise.campaign == campaign,
+                    Record::Free | Record::Unknown => false,
+                })
         }
     }
 
@@ -158,7 +172,7 @@ mod tests {
     use super::*;
     use failover::Side;
     use failover::duty::Settings;
-    use failover::lease::{self, Record};
+    use failover::lease::{self, Promise};
     use std::sync::Mutex;
 
     fn memory(campaign: u64) -> Memory {
@@ -268,5 +282,30 @@ mod tests {
         assert!(disk.written(LONG).await);
         let kept = played.lock().unwrap().kept.clone();
         assert_eq!(kept.last(), Some(&3), "the newest counts: {kept:?}");
+    }
+
+    #[tokio::test]
+    async fn a_promise_is_told_when_it_is_on_the_disk_and_not_if_it_is_over_by_then() {
+        let promised = |campaign| {
+            let length = Duration::from_secs(2);
+            let promise = Promise { holder: Side::Standby, campaign, epoch: 1, length, instance: None };
+            let mut memory = memory(campaign);
+            memory.vote.record = Record::Promised(promise);
+            memory
+        };
+        let (disk, played) = played();
+        disk.write(promised(7));
+        assert!(disk.promised(7, LONG).await);
+        played.lock().unwrap().hangs = true;
+        disk.write(promised(8));
+        let over = disk.promised(8, LONG);
+        disk.write(promised(9));
+        let holds = disk.promised(9, LONG);
+        played.lock().unwrap().hangs = false;
+        assert!(holds.await);
+        assert!(!over.await, "the peer has released it since");
+        played.lock().unwrap().full = true;
+        disk.write(promised(10));
+        assert!(!disk.promised(10, LONG).await);
     }
 }

@@ -30,7 +30,7 @@ impl Xivo {
             tracing::debug!("{output}");
             match output {
                 Output::Persist(memory) => self.disk.write(memory),
-                Output::Answer(answer) => self.answer(answer).await,
+                Output::Answer(answer) => self.answer(answer),
                 Output::Ask { voter, request, sent } => self.voters.ask(voter, request, sent),
                 Output::Permit { until } => self.permit(until).await,
                 Output::Start { epoch, reason } => self.start(epoch, reason).await,
@@ -55,13 +55,22 @@ impl Xivo {
         }
     }
 
-    /// Answers the peer. A promise that is not on the disk is not given: after a restart nobody would know of it.
-    async fn answer(&mut self, answer: Answer) {
+    /// Answers the peer. A promise that is not on the disk is not given: after a restart nobody would know of it. The disk is
+    /// waited for beside the loop: else a peer that asks again and again keeps a node with a slow one from everything else,
+    /// from saying so above all.
+    fn answer(&mut self, answer: Answer) {
         let Some(asker) = self.asker.take() else { return };
-        // Later, no lease could come of it any more.
-        if answer.ruling != Ruling::Grant || self.disk.written(self.settings.timing.lease).await {
+        if answer.ruling != Ruling::Grant {
             let _ = asker.send(answer);
+            return;
         }
+        // Later, no lease could come of it any more.
+        let promised = self.disk.promised(answer.campaign, self.settings.timing.lease);
+        host::spawn(async move {
+            if promised.await {
+                let _ = asker.send(answer);
+            }
+        });
     }
 
     /// Starts, if the campaign and the epoch are on the disk, and the lease did not end while they were written.
