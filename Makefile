@@ -8,7 +8,7 @@ LOCKED := --locked
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test build release fmt lint fmt-check clippy doc deny pure alerts unit bench-smoke bench lab clean
+.PHONY: help demo test build release fmt lint fmt-check clippy doc deny pure alerts unit soak bench-smoke bench lab clean
 
 help: ## Say what there is.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -68,6 +68,13 @@ unit: ## All tests; at the end, how far the models were walked.
 	@mkdir -p $(dir $(WALKED)) && rm -f $(WALKED)
 	BASCULE_WALK_REPORT=$(WALKED) $(CARGO) test $(LOCKED) --workspace
 	@scripts/walked $(WALKED)
+
+# A hundred times the seeds of `make test`. `make soak SEEDS=50000` plays fewer; `make soak SEED=days:4711` plays the one, and
+# shows everything that happens in it. The whole workspace is named so that what `make unit` has built is used again.
+SEEDS ?= 1000000
+soak: ## A million days of simulated faults, for a night.
+	@scripts/need build
+	$(if $(SEED),BASCULE_SEED=$(SEED)) BASCULE_SEEDS=$(SEEDS) $(CARGO) test $(LOCKED) --workspace --lib drive::simulation:: -- --nocapture
 
 # Once through every benchmark, without measuring: in the profile of the tests, so that nothing is built twice.
 bench-smoke: ## Run each benchmark once, measuring nothing.

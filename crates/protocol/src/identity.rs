@@ -145,7 +145,7 @@ impl Identity {
 
     /// Returns the days until the certificate expires, rounded down; negative once it has.
     pub fn days_left(&self) -> i64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = host::unix_ms() / 1_000;
         let left = i64::try_from(self.expires).unwrap_or(i64::MAX) - i64::try_from(now).unwrap_or(i64::MAX);
         left.div_euclid(24 * 3600)
     }

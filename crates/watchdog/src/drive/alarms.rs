@@ -1,5 +1,6 @@
 //! What needs a person, one sentence each: shown while it lasts.
 
+use super::mistakes::{Mistake, made};
 use crate::state::Time;
 use doors::alike;
 use failover::Instant;
@@ -69,6 +70,9 @@ impl Alarms {
 
     /// The first words stay while it lasts: each attempt fails after another time, and it is one trouble all the same.
     pub(super) fn fence(&mut self, sentence: Option<String>) -> bool {
+        if sentence.is_none() && made(Mistake::AlarmStays) {
+            return false;
+        }
         begin(&mut self.fence, sentence)
     }
 

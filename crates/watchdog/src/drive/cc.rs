@@ -10,7 +10,7 @@ use crate::hands::clock;
 use crate::hands::pulse::{Felt, Pulse, Watching, Works};
 use crate::hands::services::{self, Doing, Order, Worker};
 use crate::metrics::Metrics;
-use crate::state::{Journal, Kind, Time};
+use crate::state::{Journal, Kind};
 use failover::Instant;
 use failover::duty::Outcome;
 use failover::follow::{Event, Follower, Output};
@@ -144,7 +144,7 @@ impl Cc {
                 self.order(Order::Stop { before: Vec::new() }, Event::Stopped(Outcome::Failed), &text, queue)
             }
             Output::Changed(status) => {
-                self.doings = Doings { status, since: Time::now(), because: text.clone() };
+                self.doings = Doings { status, since: clock::wall(), because: text.clone() };
                 self.pulse.watch(if status == Status::Active { Watching::On } else { Watching::Off });
                 self.permit(status);
                 note(&self.journal, Kind::Changed, &text);

@@ -6,12 +6,15 @@ mod disk;
 mod door;
 mod fitness;
 mod mds;
+mod mistakes;
 mod outside;
 mod registrations;
 mod replication;
 mod reporter;
 mod serving;
 mod show;
+#[cfg(test)]
+mod simulation;
 pub(crate) mod specs;
 mod start;
 mod unfenced;

@@ -72,7 +72,7 @@ impl Line {
 
 impl Doings {
     pub(super) fn new(status: Status, because: &str) -> Self {
-        Self { status, since: Time::now(), because: because.to_owned() }
+        Self { status, since: clock::wall(), because: because.to_owned() }
     }
 }
 
@@ -167,7 +167,7 @@ pub(super) fn note_start(journal: &Journal, alarms: &mut Alarms, report: &servic
 
 /// Notes that a start failed, or could not even begin.
 pub(super) fn note_failed_start(journal: &Journal, alarms: &mut Alarms, why: &str) {
-    if let Some(sentence) = alarms.start_failed(why, Time::now()) {
+    if let Some(sentence) = alarms.start_failed(why, clock::wall()) {
         note(journal, Kind::Alarm, sentence);
     }
 }

@@ -112,12 +112,12 @@ impl From<ReadyError> for RunError {
 }
 
 /// What every role needs.
-struct Base {
-    who: Who,
-    keyring: Arc<Keyring>,
-    journal: Journal,
-    metrics: Arc<Metrics>,
-    end: watch::Receiver<bool>,
+pub(super) struct Base {
+    pub(super) who: Who,
+    pub(super) keyring: Arc<Keyring>,
+    pub(super) journal: Journal,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) end: watch::Receiver<bool>,
 }
 
 /// Runs the node's watchdog until it is told to end.
@@ -203,7 +203,7 @@ impl Base {
         Shown { view, reports, edge, metrics: Arc::clone(&self.metrics) }
     }
 
-    async fn xivo(
+    pub(super) async fn xivo(
         self,
         config: &Config,
         xivo: &XivoConfig,

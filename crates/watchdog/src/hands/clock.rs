@@ -1,5 +1,6 @@
 //! The node's clock: it goes on while the machine is suspended, as the promises of others do.
 
+use doors::Time;
 use failover::Instant;
 use std::time::Duration;
 
@@ -7,6 +8,11 @@ pub use host::now;
 
 /// Longest sleep at a time: a suspended machine's timers stand still, its clock does not.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// Returns what the node's wall clock shows.
+pub fn wall() -> Time {
+    Time::from_unix_ms(i64::try_from(host::unix_ms()).unwrap_or(i64::MAX))
+}
 
 /// Sleeps until `at`, and no longer than a suspended machine's awakening plus a second.
 pub async fn sleep_until(at: Instant) {

@@ -4,6 +4,7 @@ use super::clock;
 use super::command::{Ending, Ran, Run};
 use super::echo::{Answers, Echo, EchoSpec, Socket};
 use failover::duty::Handover;
+use failover::lease::Answer;
 use host::played::{Boxed, current};
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -22,8 +23,8 @@ pub(crate) trait Stage: Send + Sync {
     /// Begins a command.
     fn command(&self, argv: &[String], input: Option<&str>) -> Process;
 
-    /// Changes the kernel's packet filter, without a command.
-    fn change(&self, script: &str) -> std::io::Result<()>;
+    /// Changes the kernel's packet filter, without a command. The sets of the fence that are named must be there.
+    fn change(&self, script: &str, sets: &[&str]) -> std::io::Result<()>;
 
     /// Asks services over the network.
     fn ask(&self, check: &probe::Check) -> Boxed<probe::Report>;
@@ -39,6 +40,9 @@ pub(crate) trait Stage: Send + Sync {
 
     /// Learns that the driver's loop turned.
     fn turned(&self);
+
+    /// Learns that a node tells its peer how its vote is ruled.
+    fn answers(&self, answer: &Answer);
 }
 
 /// A command that runs. It goes on when the watchdog is killed; whoever drops it otherwise ends it.
@@ -67,6 +71,12 @@ pub(crate) fn stage() -> Option<Arc<dyn Stage>> {
 pub(crate) fn turned() {
     if let Some(stage) = stage() {
         stage.turned();
+    }
+}
+
+pub(crate) fn answers(answer: &Answer) {
+    if let Some(stage) = stage() {
+        stage.answers(answer);
     }
 }
 

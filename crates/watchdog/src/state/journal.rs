@@ -163,7 +163,6 @@ impl Journal {
 
     /// One that is in memory alone.
     #[cfg(test)]
-    #[expect(dead_code, reason = "the simulation comes with the next commit")]
     pub(crate) fn in_memory() -> Self {
         let shared = Arc::new(Shared::default());
         shared.desk().ended = true;

@@ -3,12 +3,13 @@
 use super::show::fence_state;
 use super::{Input, Waits, Xivo};
 use crate::control::api::FenceState;
+use crate::drive::mistakes::{Mistake, made};
 use crate::drive::show::{note, note_failed_start};
 use crate::hands::clock;
 use crate::hands::fence::{Closed, FenceError, Kept, Partners, Permit};
 use crate::hands::pulse::Watching;
 use crate::hands::services::Order;
-use crate::state::{Entry, Kind, Time};
+use crate::state::{Entry, Kind};
 use failover::Instant;
 use failover::duty::{Act, Event, Outcome, Output, Phones, StartReason, Why};
 use failover::health::Status;
@@ -17,6 +18,7 @@ use failover::register::Service;
 use protocol::wire::{Chosen, WishOutcome};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// For how long an orderly stop may reach the media servers, to take its registrations back.
 const PARTNERS: Duration = Duration::from_secs(2);
@@ -29,7 +31,12 @@ impl Xivo {
         for output in outputs {
             tracing::debug!("{output}");
             match output {
-                Output::Persist(memory) => self.disk.write(memory),
+                Output::Persist(memory) => {
+                    self.disk.write(memory);
+                    if made(Mistake::WaitsForDisk) {
+                        self.disk.written(ACT_LIMIT).await;
+                    }
+                }
                 Output::Answer(answer) => self.answer(answer),
                 Output::Ask { voter, request, sent } => self.voters.ask(voter, request, sent),
                 Output::Permit { until } => self.permit(until).await,
@@ -60,15 +67,15 @@ impl Xivo {
     /// from saying so above all.
     fn answer(&mut self, answer: Answer) {
         let Some(asker) = self.asker.take() else { return };
-        if answer.ruling != Ruling::Grant {
-            let _ = asker.send(answer);
+        if answer.ruling != Ruling::Grant || made(Mistake::AnswersUnwritten) {
+            tell(asker, answer);
             return;
         }
         // Later, no lease could come of it any more.
         let promised = self.disk.promised(answer.campaign, self.settings.timing.lease);
         host::spawn(async move {
             if promised.await {
-                let _ = asker.send(answer);
+                tell(asker, answer);
             }
         });
     }
@@ -82,7 +89,9 @@ impl Xivo {
             let why = if written { "the lease ended before it could" } else { "the state is not on the disk" };
             self.tell(Kind::Decided, &format!("does not start: {why}"));
             note_failed_start(&self.journal, &mut self.alarms, why);
-            self.queue.push_back(Event::Started(Outcome::Failed).into());
+            if !made(Mistake::LostStart) {
+                self.queue.push_back(Event::Started(Outcome::Failed).into());
+            }
             return;
         }
         self.tell(Kind::Decided, &format!("starts in epoch {epoch}: {reason}"));
@@ -92,6 +101,7 @@ impl Xivo {
     }
 
     pub(super) async fn permit(&mut self, until: Option<Instant>) {
+        let until = until.filter(|_| !made(Mistake::PermitsForever));
         let permit = until.map_or(Permit::Unlimited, |until| Permit::For(until.since(clock::now())));
         let failed = self.fence.permit(permit).await.err().map(|error| error.to_string());
         match &failed {
@@ -144,7 +154,7 @@ impl Xivo {
 
     /// Looks at the fence beside the loop: a slow kernel delays no answer to the peer.
     fn look_at_fence(&mut self, phones: Phones) {
-        if self.fence_look.is_none() {
+        if self.fence_look.is_none() && !made(Mistake::FenceTrusted) {
             self.fence_look = Some(host::spawn(Arc::clone(&self.fence).keep(phones)));
         }
     }
@@ -242,7 +252,7 @@ impl Xivo {
     fn changed(&mut self, from: Status, status: Status, output: &Output) {
         let text = output.to_string();
         if from != status {
-            self.doings.since = Time::now();
+            self.doings.since = clock::wall();
             match status {
                 Status::Active => self.metrics.activated(),
                 Status::Stopping => self.metrics.stepped_down(),
@@ -311,4 +321,11 @@ impl Xivo {
     pub(super) fn tell(&mut self, kind: Kind, text: &str) {
         note(&self.journal, kind, text);
     }
+}
+
+fn tell(asker: oneshot::Sender<Answer>, answer: Answer) {
+    #[cfg(test)]
+    crate::hands::played::answers(&answer);
+    // Whoever is gone asks again.
+    let _ = asker.send(answer);
 }

@@ -3,6 +3,7 @@
 use super::{Input, Operator, Waits, Xivo};
 use crate::control::api::{Order, Outside};
 use crate::drive::fitness::ByHand;
+use crate::drive::mistakes::{Mistake, made};
 use crate::drive::outside::Seen;
 use crate::drive::show::{ended, note_start};
 use crate::drive::voters::Answered;
@@ -10,7 +11,7 @@ use crate::hands::clock;
 use crate::hands::echo::Answering;
 use crate::hands::pulse::Works;
 use crate::hands::services;
-use crate::state::{Kind, Time};
+use crate::state::Kind;
 use doors::clean;
 use failover::duty::{self, Act, Event, Outcome, Refusal, Requests, Surroundings};
 use failover::health::Status;
@@ -28,6 +29,9 @@ impl Xivo {
                 self.tell(Kind::Command, &report.text);
                 note_start(&self.journal, &mut self.alarms, &report);
                 self.queue.push_back(Event::Started(report.outcome).into());
+                if report.outcome == Outcome::Failed && made(Mistake::StartsAgain) {
+                    self.queue.push_back(Event::Act(Act::Resume).into());
+                }
             }
             services::Event::Stopped(report) => {
                 self.metrics.command("stop", ended(report.outcome), report.took);
@@ -140,7 +144,7 @@ impl Xivo {
 
     fn saw_others(&mut self, sentence: &str) {
         self.tell(Kind::Outside, sentence);
-        self.acts_of_others.push_front(Outside { at: Time::now(), sentence: sentence.to_owned() });
+        self.acts_of_others.push_front(Outside { at: clock::wall(), sentence: sentence.to_owned() });
         self.acts_of_others.truncate(ACTS_OF_OTHERS);
     }
 

@@ -122,6 +122,16 @@ impl Changes {
         self
     }
 
+    /// The sets that must be there.
+    #[cfg(test)]
+    fn sets(&self) -> Vec<&'static str> {
+        let set = |change: &Change| match change {
+            Change::Flush(set) | Change::Add(set, _) => Some(*set),
+            Change::Without(_) => None,
+        };
+        self.0.iter().filter_map(set).collect()
+    }
+
     /// The same for `nft`.
     pub(super) fn script(&self) -> String {
         let one = |change: &Change| match change {
@@ -156,7 +166,7 @@ impl Kernel {
     pub(super) fn make(&mut self, changes: &Changes) -> io::Result<()> {
         #[cfg(test)]
         if let Some(stage) = crate::hands::played::stage() {
-            return stage.change(&changes.script());
+            return stage.change(&changes.script(), &changes.sets());
         }
         let socket = match self.socket.take() {
             Some(socket) => socket,

@@ -44,6 +44,10 @@ impl Writers {
     /// the kernel tells nothing nobody is ever named.
     pub(super) fn listen(own: Arc<AtomicU32>) -> Self {
         let writers = Self::default();
+        #[cfg(test)]
+        if crate::hands::played::stage().is_some() {
+            return writers;
+        }
         let newest = Arc::downgrade(&writers.0);
         let heard = open().and_then(|socket| {
             let hear = move || hear(&socket, &own, &newest);

@@ -33,7 +33,7 @@ impl Stage for Node {
         Process { ended, task: work.abort_handle() }
     }
 
-    fn change(&self, _: &str) -> std::io::Result<()> {
+    fn change(&self, _: &str, _: &[&str]) -> std::io::Result<()> {
         Ok(())
     }
 
@@ -52,6 +52,8 @@ impl Stage for Node {
     }
 
     fn turned(&self) {}
+
+    fn answers(&self, _: &failover::lease::Answer) {}
 }
 
 /// Nothing of the play is left for the next test of this thread.

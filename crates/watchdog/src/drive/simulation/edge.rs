@@ -1,0 +1,118 @@
+//! The Edge, as far as nodes know it: the real witness behind the real door, reports, wishes.
+
+use super::world::{EDGE, Note, World, edge_at, index};
+use failover::lease::{Answer, Memory, Request, Timing};
+use host::played::{Disk as When, current};
+use protocol::door::{Door, Handler};
+use protocol::identity::Keyring;
+use protocol::who::Who;
+use protocol::wire::{Ask, Role, Told};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use witness::{Clerk, Disk};
+
+/// As the Edge's own.
+const QUEUE: usize = 32;
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+struct Asked {
+    request: Request,
+    answer: oneshot::Sender<Result<Answer, String>>,
+}
+
+struct Desk {
+    world: Arc<World>,
+    queue: mpsc::Sender<Asked>,
+}
+
+impl Handler for Desk {
+    async fn told(&self, who: &Who, ask: Ask) -> Told {
+        match ask {
+            Ask::Vote(request) if who.is_node(Role::Xivo, Some(request.from)) => {
+                let (answer, answered) = oneshot::channel();
+                let asked = self.queue.try_send(Asked { request, answer });
+                match (asked, answered.await) {
+                    (Ok(()), Ok(Ok(answer))) => Told::Vote(answer),
+                    (Ok(()), Ok(Err(reason))) => Told::Refused { reason },
+                    _ => Told::Refused { reason: "the witness waits for its disk".into() },
+                }
+            }
+            Ask::Report(_) => Told::Report { wish: self.world.inner().wish.clone() },
+            _ => Told::Refused { reason: "no".into() },
+        }
+    }
+
+    fn turned_away(&self, _: SocketAddr, _: &str) {}
+}
+
+/// The witness's disk: what is written is kept when the machine's disk has had its time.
+#[derive(Default)]
+struct Plate {
+    fails: Option<When>,
+    written: Option<Memory>,
+}
+
+impl Disk for Plate {
+    fn save(&mut self, memory: &Memory) -> io::Result<()> {
+        if self.fails != Some(When::Taking) {
+            self.written = Some(*memory);
+        }
+        self.fails.map_or(Ok(()), |_| Err(io::ErrorKind::StorageFull.into()))
+    }
+}
+
+/// Runs until its machine dies. One request after the other, as the disk is waited for.
+pub(super) async fn run(world: Arc<World>, timing: Timing, keyring: Arc<Keyring>) {
+    let (queue, mut asked) = mpsc::channel(QUEUE);
+    let door = Door::open(edge_at(), keyring).await.unwrap();
+    host::spawn(door.serve(Arc::new(Desk { world: Arc::clone(&world), queue })));
+    let memory = world.inner().machines[EDGE].vote;
+    let plate = Plate { fails: how_it_fails(&world), ..Plate::default() };
+    let mut clerk = Clerk::new(&timing, memory.as_ref(), plate, host::now());
+    settle(&world, &mut clerk.disk).await;
+    loop {
+        let until = clerk.voter.deadline().map(|until| until.since(host::now()));
+        let patience = match (until, clerk.trouble.is_some()) {
+            (Some(left), false) => left.min(LONGEST_SLEEP),
+            _ => LONGEST_SLEEP,
+        };
+        let next = timeout(patience, asked.recv()).await;
+        clerk.disk.fails = how_it_fails(&world);
+        match next {
+            Ok(Some(Asked { request, answer })) => {
+                if answer.is_closed() {
+                    continue;
+                }
+                let ruled = clerk.ask(request, host::now());
+                settle(&world, &mut clerk.disk).await;
+                let _ = answer.send(ruled);
+            }
+            Ok(None) => return,
+            Err(_) => {
+                clerk.tick(host::now());
+                settle(&world, &mut clerk.disk).await;
+            }
+        }
+        for news in std::mem::take(&mut clerk.news) {
+            world.note(Note::Said(EDGE, format!("witness: {news}")));
+        }
+    }
+}
+
+fn how_it_fails(world: &World) -> Option<When> {
+    let host = index(&current());
+    [When::Taking, When::Answering].into_iter().find(|when| world.disk_fails(host, *when))
+}
+
+/// Gives the disk its time; a machine that dies meanwhile has kept nothing, or all.
+async fn settle(world: &World, plate: &mut Plate) {
+    let Some(memory) = plate.written.take() else { return };
+    let host = index(&current());
+    world.wait_for_disk(host, When::Taking).await;
+    world.inner().machines[host].vote = Some(memory);
+    world.wait_for_disk(host, When::Answering).await;
+}

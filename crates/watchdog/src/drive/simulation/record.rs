@@ -1,0 +1,330 @@
+//! What happened, as an observer saw it from outside, and whether each promise held. The alarms are judged beside it.
+
+mod alarms;
+
+use self::alarms::Alarms;
+use super::world::{EDGE, HOSTS, Plate, Sick, Tool, name};
+use failover::health::Status;
+use std::time::Duration;
+
+/// What an observer notes.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Event {
+    /// Something goes wrong.
+    Fault(String),
+    Healed,
+    /// A process begins on a machine, or ends.
+    Boots(usize),
+    Dies(usize),
+    Frozen(usize, bool),
+    Sick(usize, Sick),
+    /// Somebody removes the fence of a node.
+    FenceRemoved(usize),
+    /// An operator acts at a node.
+    Ordered(usize),
+    /// A start command begins on a node; one ends, and has failed.
+    Starts(usize),
+    StartFails(usize),
+    /// A stop command ends, and telephony goes on.
+    StopFails(usize),
+    /// A write of a node's state begins, and ends well or not.
+    Writes(usize),
+    Written(usize, bool),
+    /// Whether phones are served by each node, whether anything keeps it from that, and whether it can ask somebody.
+    Seen {
+        seen: [Seen; 2],
+        able: [bool; 2],
+        company: [Company; 2],
+    },
+    /// What a node shows.
+    Shown {
+        side: usize,
+        status: Status,
+        unguarded: bool,
+        alarms: Vec<String>,
+    },
+    /// What a node showed last, it shows still.
+    ShowsStill(usize),
+    /// For the trace alone.
+    Said(usize, String),
+    /// A promise was broken before everybody's eyes.
+    Broken(String),
+}
+
+/// How a node is to phones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    Silent { runs: bool, fence_gone: bool },
+    ServesUntil(Duration),
+    Serves { fence_gone: bool },
+}
+
+/// Whether a node has somebody to ask.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Company {
+    /// No answer can come.
+    #[default]
+    None,
+    /// Answers are late, or may be.
+    Slow,
+    Good,
+}
+
+/// What came of a record.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Told {
+    pub(super) activations: usize,
+    /// The most start commands on one node within an hour.
+    pub(super) most_starts: usize,
+    /// For how long nothing kept a node from serving, and for how long of that one did.
+    pub(super) could: Duration,
+    pub(super) served: Duration,
+    pub(super) alarms: usize,
+}
+
+impl Told {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.activations += other.activations;
+        self.most_starts = self.most_starts.max(other.most_starts);
+        self.could += other.could;
+        self.served += other.served;
+        self.alarms += other.alarms;
+    }
+}
+
+/// A fence that somebody removed is back within so long: a look each second, and a busy machine's nft.
+const LOOKED_AT: Duration = Duration::from_millis(1_500);
+/// The same tick of a timer.
+const TICK: Duration = Duration::from_millis(2);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// What is known at one time.
+struct Judge<'a> {
+    seen: [Seen; 2],
+    able: [Option<Duration>; 2],
+    nobody: Option<Duration>,
+    unguarded: [bool; 2],
+    known: Known,
+    /// When the tools of a node were last not as they should be.
+    gone: [Option<Duration>; 2],
+    starts: [Vec<Duration>; 2],
+    alarms: Alarms<'a>,
+    told: Told,
+    limits: Limits,
+}
+
+/// What a record may hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// How long nobody may serve while somebody could.
+    pub(super) patience: Duration,
+    /// Start commands on one node within an hour.
+    pub(super) starts: usize,
+}
+
+/// How machines are, and since when.
+struct Known {
+    status: [Option<Status>; 2],
+    /// Since when it has this status.
+    since: [Duration; 2],
+    alive: [bool; HOSTS],
+    frozen: [bool; HOSTS],
+    sick: [Sick; HOSTS],
+    /// When the process, and the tools, of a node were last not as they should be.
+    ill: [Duration; 2],
+    disk_ill: [Duration; 2],
+    nft_ill: [Duration; 2],
+    /// When it last did not run, or stood still.
+    halted: [Duration; 2],
+    /// When a node was last kept from serving, and when it had nobody to ask.
+    unable: [Duration; 2],
+    lonely: [Duration; 2],
+}
+
+/// Judges a whole record.
+pub(super) fn judge(events: &[(Duration, Event)], end: Duration, limits: Limits) -> Result<Told, String> {
+    let zero = Duration::ZERO;
+    let silent = Seen::Silent { runs: false, fence_gone: false };
+    let known = Known {
+        status: [None; 2],
+        since: [zero; 2],
+        alive: [false; HOSTS],
+        frozen: [false; HOSTS],
+        sick: [Sick::default(); HOSTS],
+        ill: [zero; 2],
+        disk_ill: [zero; 2],
+        nft_ill: [zero; 2],
+        halted: [zero; 2],
+        unable: [zero; 2],
+        lonely: [zero; 2],
+    };
+    let mut judge = Judge {
+        seen: [silent; 2],
+        able: [None; 2],
+        nobody: Some(zero),
+        unguarded: [false; 2],
+        known,
+        gone: [None; 2],
+        starts: [Vec::new(), Vec::new()],
+        alarms: Alarms::default(),
+        told: Told::default(),
+        limits,
+    };
+    for (number, (at, event)) in events.iter().enumerate() {
+        judge.take(*at, event).map_err(|why| format!("{why} at {at:.3?}"))?;
+        let until = events.get(number + 1).map_or(end, |(next, _)| *next);
+        judge.pass(*at, until).map_err(|why| format!("{why} after {at:.3?}"))?;
+    }
+    Ok(judge.told)
+}
+
+impl<'a> Judge<'a> {
+    fn take(&mut self, at: Duration, event: &'a Event) -> Result<(), String> {
+        match event {
+            Event::Broken(why) => return Err(why.clone()),
+            Event::Boots(host) => self.known.process(at, *host, true),
+            Event::Dies(host) => self.known.process(at, *host, false),
+            Event::Frozen(host, frozen) => {
+                self.known.frozen[*host] = *frozen;
+                self.known.is_ill(at, *host);
+            }
+            Event::Sick(host, sick) => {
+                self.known.is_ill(at, *host);
+                self.known.sick[*host] = *sick;
+                self.known.is_ill(at, *host);
+            }
+            Event::Starts(side) => self.starts(at, *side)?,
+            Event::Seen { seen, able, company } => {
+                for side in 0..2 {
+                    let gone =
+                        matches!(seen[side], Seen::Serves { fence_gone: true } | Seen::Silent { fence_gone: true, .. });
+                    self.gone[side] = if gone { self.gone[side].or(Some(at)) } else { None };
+                    self.able[side] = if able[side] { self.able[side].or(Some(at)) } else { None };
+                }
+                self.seen = *seen;
+                self.alarms.company = *company;
+            }
+            Event::Shown { side, status, unguarded, alarms } => {
+                if self.known.status[*side] != Some(*status) {
+                    self.told.activations += usize::from(*status == Status::Active);
+                    self.known.since[*side] = at;
+                }
+                (self.known.status[*side], self.unguarded[*side]) = (Some(*status), *unguarded);
+                self.told.alarms += alarms.len();
+            }
+            Event::ShowsStill(side) => self.told.alarms += self.alarms.shown(*side),
+            _ => {}
+        }
+        self.alarms.take(at, event, &self.known)
+    }
+
+    fn starts(&mut self, at: Duration, side: usize) -> Result<(), String> {
+        let starts = &mut self.starts[side];
+        starts.push(at);
+        let lately = starts.iter().rev().take_while(|start| **start + HOUR > at).count();
+        self.told.most_starts = self.told.most_starts.max(lately);
+        match lately > self.limits.starts {
+            true => Err(format!("{} is started for the {lately}th time within an hour", name(side))),
+            false => Ok(()),
+        }
+    }
+
+    /// Time passes, and nothing happens.
+    fn pass(&mut self, at: Duration, until: Duration) -> Result<(), String> {
+        let ends = self.seen.map(|seen| match seen {
+            Seen::Silent { .. } => at,
+            Seen::ServesUntil(end) => end.clamp(at, until),
+            Seen::Serves { .. } => until,
+        });
+        let both = ends[0].min(ends[1]).saturating_sub(at);
+        if both > TICK && !self.two_are_excused(at) {
+            let how = format!("{:?}, {:?}", self.seen, self.known.status);
+            return Err(format!("W1: both nodes serve for {both:.3?} or longer: {how}"));
+        }
+        for side in 0..2 {
+            self.known.is_ill(until, side);
+            if self.able[side].is_none() {
+                self.known.unable[side] = until;
+            }
+            if self.alarms.company[side] != Company::Good {
+                self.known.lonely[side] = until;
+            }
+        }
+        self.alarms.pass(at, until, &self.known, &self.seen)?;
+        self.somebody_serves(at, ends[0].max(ends[1]), until)
+    }
+
+    fn somebody_serves(&mut self, at: Duration, served: Duration, until: Duration) -> Result<(), String> {
+        if served > at {
+            self.nobody = None;
+        }
+        if served < until {
+            self.nobody = self.nobody.or(Some(served));
+        }
+        let able = self.able.iter().flatten().min();
+        if able.is_some() {
+            self.told.could += until - at;
+            self.told.served += served - at;
+        }
+        // Each node for itself: two that can serve by turns are none.
+        for (side, able) in self.able.iter().enumerate() {
+            let (Some(able), Some(nobody)) = (able, self.nobody) else { continue };
+            let long = until.saturating_sub(*able.max(&nobody));
+            if long > self.limits.patience {
+                let how = format!("nothing keeps {} from it; {:?}", name(side), self.known.status);
+                return Err(format!("W2: nobody serves for {long:.1?}: {how}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Two may serve while one shows that it is unguarded, and for a moment while somebody removes a fence.
+    fn two_are_excused(&self, at: Duration) -> bool {
+        let alive = &self.known.alive;
+        (0..2).any(|side| match self.seen[side] {
+            Seen::Serves { fence_gone: true } => {
+                let since = self.gone[side].unwrap_or(at).max(self.known.nft_ill[side]);
+                !alive[side] || at < since + LOOKED_AT
+            }
+            // A permit without an end is an unguarded node's; one that died cannot show it.
+            Seen::Serves { fence_gone: false } => self.unguarded[side] || !alive[side],
+            _ => self.unguarded[side],
+        })
+    }
+}
+
+impl Known {
+    fn process(&mut self, at: Duration, host: usize, alive: bool) {
+        (self.alive[host], self.frozen[host]) = (alive, false);
+        if host != EDGE {
+            (self.status[host], self.since[host]) = (None, at);
+        }
+        self.is_ill(at, host);
+    }
+
+    fn is_ill(&mut self, at: Duration, host: usize) {
+        let sick = self.sick[host];
+        if host == EDGE {
+            return;
+        }
+        if sick != Sick::default() || !self.alive[host] || self.frozen[host] {
+            self.ill[host] = at;
+        }
+        if !self.alive[host] || self.frozen[host] {
+            self.halted[host] = at;
+        }
+        if sick.disk != Plate::Well {
+            self.disk_ill[host] = at;
+        }
+        if sick.nft != Tool::Well || !self.alive[host] || self.frozen[host] {
+            self.nft_ill[host] = at;
+        }
+    }
+
+    /// Whether a node is meant to serve, or does.
+    fn is_meant(&self, side: usize, seen: &[Seen; 2]) -> bool {
+        let says = matches!(self.status[side], Some(Status::Starting | Status::Active));
+        let serves = !matches!(seen[side], Seen::Silent { .. });
+        says && self.alive[side] && !self.frozen[side] || serves
+    }
+}
