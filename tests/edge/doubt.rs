@@ -66,7 +66,7 @@ fn e2_a_main_whose_process_is_stopped_is_left_and_gets_nothing_when_it_wakes() {
     let read = site.main.requests();
     load.wait_served(Side::Standby, 50);
     let tally = load.stop();
-    tally.assert_all_well();
+    tally.assert_all_well_or_broken_off();
     assert_eq!(site.main.requests(), read);
     assert_eq!(site.standby.requests(), tally.by("standby").count() as u64);
 }

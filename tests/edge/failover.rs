@@ -113,7 +113,7 @@ async fn e1_e3_traffic_stays_until_its_side_dies_and_the_first_side_up_gets_it()
     site.wait_live(Side::Main);
     load.wait_served(Side::Main, 50);
     let tally = load.stop();
-    tally.assert_all_well();
+    tally.assert_all_well_or_broken_off();
     assert_eq!(site.main.requests(), tally.0.iter().rev().take_while(|asked| asked.side() == "main").count() as u64);
     // Neither: the live side stays, and users wait (E3).
     site.main.kill();

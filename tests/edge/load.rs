@@ -39,6 +39,11 @@ impl Asked {
         self.answer.as_ref().is_ok_and(|answer| answer.status == 200)
     }
 
+    /// Its answer had begun, and its side ended while it gave the rest.
+    fn is_broken_off(&self) -> bool {
+        self.answer.as_ref().is_err_and(|error| error.contains("Body"))
+    }
+
     pub fn side(&self) -> &str {
         self.answer.as_ref().map_or("none", Answer::side)
     }
@@ -58,10 +63,18 @@ impl Tally {
         assert!(bad.is_empty(), "{} of {} requests failed, such as {first:#?}", bad.len(), self.0.len());
     }
 
+    /// Every request was answered 200, but for what a killed side had begun to answer: nobody can finish that.
+    #[track_caller]
+    pub fn assert_all_well_or_broken_off(&self) {
+        let whole = self.0.iter().filter(|asked| !asked.is_broken_off()).count();
+        let well = self.0.iter().filter(|asked| asked.well()).count();
+        assert_eq!(well, whole, "{:?}", self.0.iter().find(|asked| !asked.well() && !asked.is_broken_off()));
+        assert!(self.broken_off() * 10 < whole, "{} of {} answers were broken off", self.broken_off(), self.0.len());
+    }
+
     /// How many answers had begun and were not whole: their side ended while it gave them.
     pub fn broken_off(&self) -> usize {
-        let broken = |asked: &&Asked| asked.answer.as_ref().is_err_and(|error| error.contains("Body"));
-        self.0.iter().filter(broken).count()
+        self.0.iter().filter(|asked| asked.is_broken_off()).count()
     }
 
     /// The longest time in which nobody got an answer.

@@ -308,6 +308,11 @@ impl Site {
         serde_json::from_str(&body).unwrap()
     }
 
+    /// The journal as it is on the disk.
+    pub fn journal(&self) -> String {
+        fs::read_to_string(self.path("state").join("journal.jsonl")).unwrap_or_default()
+    }
+
     /// Whether the journal has such an event.
     pub fn noted(&self, event: &str) -> bool {
         self.history().iter().any(|entry| entry["event"] == event)
