@@ -297,7 +297,6 @@ fn the_simulation_shows_each_mistake_of_a_driver() {
         (Mistake::Silent("removes the fence"), Kind::Fences),
         (Mistake::Silent("let phones in"), Kind::Fences),
         (Mistake::Silent("the state"), Kind::Disks),
-        (Mistake::Silent("the stop"), Kind::Fences),
         (Mistake::Silent("does not start"), Kind::Starts),
     ];
     let missed: Vec<_> = mistakes.into_iter().filter(|(mistake, kind)| shows(*mistake, *kind).is_none()).collect();

@@ -94,6 +94,8 @@ impl Told {
 
 /// A fence that somebody removed is back within so long: a look each second, and a busy machine's nft.
 const LOOKED_AT: Duration = Duration::from_millis(1_500);
+/// Who stood still shows within so long what it was at.
+const WAKES: Duration = Duration::from_millis(100);
 /// The same tick of a timer.
 const TICK: Duration = Duration::from_millis(2);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -286,8 +288,8 @@ impl<'a> Judge<'a> {
                 let since = self.gone[side].unwrap_or(at).max(self.known.nft_ill[side]);
                 !alive[side] || at < since + LOOKED_AT
             }
-            // A permit without an end is an unguarded node's; one that died cannot show it.
-            Seen::Serves { fence_gone: false } => self.unguarded[side] || !alive[side],
+            // A permit without an end is an unguarded node's; one that died or stands still cannot show it.
+            Seen::Serves { fence_gone: false } => self.unguarded[side] || at < self.known.halted[side] + WAKES,
             _ => self.unguarded[side],
         })
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Seeds of all kinds together.
 const SEEDS: u64 = 10_000;
 /// Each mistake is shown by one of so many.
-const MISTAKEN: u64 = 600;
+const MISTAKEN: u64 = 3_000;
 
 /// Lines of a trace, kept until somebody wants them.
 #[derive(Clone, Default)]
