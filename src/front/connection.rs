@@ -142,11 +142,13 @@ impl Door {
 
     /// Serves one connection to its end.
     pub async fn serve(&self, tcp: TcpStream, peer: SocketAddr, admitted: Admitted) -> Result<(), NoTls> {
-        let stream = self.handshake(tcp, peer, admitted).await?;
+        // Boxed, so that a connection, which may live for hours, keeps no room for what it does no more or never does: a
+        // handshake, or the other protocol.
+        let stream = Box::pin(self.handshake(tcp, peer, admitted)).await?;
         if stream.speaks_h2() {
-            self.serve_h2(stream, peer).await;
+            Box::pin(self.serve_h2(stream, peer)).await;
         } else {
-            self.serve_h1(Box::new(stream), peer).await;
+            Box::pin(self.serve_h1(Box::new(stream), peer)).await;
         }
         Ok(())
     }
