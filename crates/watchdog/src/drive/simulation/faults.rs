@@ -179,6 +179,7 @@ impl World {
             }
             3 => {
                 fault(format!("the watchdog of {} hands over", name(side)));
+                self.note(Event::HandsOver(side));
                 if let Some(end) = &self.inner().machines[side].end {
                     end.send_replace(true);
                 }

@@ -20,6 +20,8 @@ pub(super) enum Event {
     Sick(usize, Sick),
     /// Somebody removes the fence of a node.
     FenceRemoved(usize),
+    /// A watchdog is told to end: its journal is written, and nothing is shown any more.
+    HandsOver(usize),
     /// An operator acts at a node.
     Ordered(usize),
     /// A start command begins on a node; one ends, and has failed.

@@ -19,6 +19,8 @@ const SLOW_WRITE: Duration = Duration::from_secs(2);
 const ALONE: Duration = Duration::from_secs(5);
 /// A node that hears its peer has heard within so long that it serves.
 const TOLD: Duration = Duration::from_secs(3);
+/// The fence is looked at so often, and a look takes its time.
+const LOOK: Duration = Duration::from_millis(1_500);
 /// What a node does is shown within so long.
 const SHOWN: Duration = Duration::from_secs(1);
 
@@ -58,6 +60,7 @@ pub(super) struct Alarms<'a> {
     writes: [Option<Duration>; 2],
     /// Since when it cannot work its fence, and has nobody to ask.
     nft_fails: [Option<Duration>; 2],
+    leaves: [bool; 2],
     alone: [Option<Duration>; 2],
 }
 
@@ -69,6 +72,7 @@ impl<'a> Alarms<'a> {
             Event::Ordered(side) | Event::Starts(side) => self.start_failed[*side] = None,
             Event::StartFails(side) => self.start_failed[*side] = Some(at),
             Event::StopFails(side) => self.stop_failed[*side] = self.stop_failed[*side].or(Some(at)),
+            Event::HandsOver(side) => self.leaves[*side] = true,
             Event::Writes(side) => self.writes[*side] = Some(at),
             Event::Written(side, done) => {
                 self.writes[*side] = None;
@@ -106,7 +110,7 @@ impl<'a> Alarms<'a> {
 
     /// A process that begins has nothing to tell yet of what was before.
     fn forget(&mut self, side: usize) {
-        self.shown[side] = &[];
+        (self.shown[side], self.leaves[side]) = (&[], false);
         for since in [
             &mut self.removed,
             &mut self.start_failed,
@@ -198,7 +202,8 @@ impl<'a> Alarms<'a> {
             self.ran[side].is_some_and(lately)
         } else if is(&FENCE) {
             // The next renewal, or the next look, says that it is over.
-            at < known.nft_ill[side] + ALARMED
+            let removed = self.removed[side].is_some_and(|removed| at < removed + ALARMED);
+            removed || at < known.nft_ill[side] + ALARMED
         } else {
             // Nothing of what is played here is a reason for any other.
             false
@@ -207,11 +212,16 @@ impl<'a> Alarms<'a> {
 
     /// What a node should have shown by now, and does not.
     fn missing(&self, now: Duration, side: usize, known: &Known) -> Option<&'static str> {
+        if self.leaves[side] {
+            return None;
+        }
         let well_since = known.ill[side];
         let long = |since: Option<Duration>, limit: Duration| {
             since.is_some_and(|since| now > since.max(known.halted[side]) + limit)
         };
         let removed = self.removed[side].filter(|removed| *removed > well_since && now < *removed + FENCE_REMOVED);
+        // A start or stop that comes before the next look may write the table anew with nothing seen.
+        let removed = removed.filter(|removed| !(*removed..*removed + LOOK).contains(&known.since[side]));
         if long(removed, ALARMED) && !self.shows(side, &["removes the fence"]) {
             return Some("its fence is removed");
         }
