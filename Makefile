@@ -8,13 +8,15 @@ LOCKED := --locked
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test build release fmt lint fmt-check clippy doc deny pure alerts unit soak bench-smoke bench lab clean
+.PHONY: help demo test build release fmt lint fmt-check clippy doc deny pure alerts unit soak bench-smoke bench
+.PHONY: lab clean
 
 help: ## Say what there is.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-# The development profile: its dependencies are optimised a little, it builds far sooner than a release with its link-time
-# optimisation, and `make test` uses the same artefacts. Nobody measures a demonstration; `make release` is for that.
+# The development profile: its dependencies are optimised a little, it builds far sooner than a release with its
+# link-time optimisation, and `make test` uses the same artefacts. Nobody measures a demonstration; `make release` is
+# for that.
 demo: ## A whole site on this machine, to play with.
 	@scripts/need build
 	$(CARGO) run $(LOCKED) --bin bascule -- demo
@@ -41,8 +43,10 @@ lint: fmt-check clippy ## Layout and lints, both strict.
 fmt-check:
 	$(CARGO) fmt --all --check
 
+# The lab is no target that `--all-targets` has, as `cargo test` does not run it; beside it `--test lab` is ignored.
 clippy:
-	$(CARGO) clippy $(LOCKED) --workspace --all-targets --test lab -- -D warnings
+	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
+	$(CARGO) clippy $(LOCKED) --workspace --test lab -- -D warnings
 
 doc: ## The documentation; a link or a name that leads nowhere fails.
 	scripts/docs
@@ -69,8 +73,9 @@ unit: ## All tests; at the end, how far the models were walked.
 	BASCULE_WALK_REPORT=$(WALKED) $(CARGO) test $(LOCKED) --workspace
 	@scripts/walked $(WALKED)
 
-# A hundred times the seeds of `make test`. `make soak SEEDS=50000` plays fewer; `make soak SEED=days:4711` plays the one, and
-# shows everything that happens in it. The whole workspace is named so that what `make unit` has built is used again.
+# A hundred times the seeds of `make test`. `make soak SEEDS=50000` plays fewer; `make soak SEED=days:4711` plays the
+# one, and shows everything that happens in it. The whole workspace is named so that what `make unit` has built is used
+# again.
 SEEDS ?= 1000000
 soak: ## A million days of simulated faults, for a night.
 	@scripts/need build
@@ -82,8 +87,8 @@ bench-smoke: ## Run each benchmark once, measuring nothing.
 		set -x; $(CARGO) test $(LOCKED) --workspace --bench '*'; \
 	else echo "skipped: benchmarks (there are none)"; fi
 
-# Twenty minutes and more; without root, or parts it needs, it says so and is skipped. `tests/lab/run --list` says what it plays, and
-# it takes names, and `--random SEED`.
+# Twenty minutes and more; without root, or parts it needs, it says so and is skipped. `tests/lab/run --list` says what
+# it plays, and it takes names, and `--random SEED`.
 lab: ## As root: whole sites in network namespaces, broken in every way.
 	tests/lab/run
 
