@@ -42,7 +42,7 @@ pub(super) struct Nft {
 }
 
 /// What was wrong with the table, and who had written last.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Found {
     was: String,
     by: Option<String>,
@@ -192,8 +192,10 @@ impl Nft {
         if ordered.has_come() {
             return Ok(Kept::Overtaken);
         }
-        // Before this process writes.
+        // Before this process writes. Whoever orders something ends this as soon as it is written, or before: then the next
+        // look tells it.
         let Found { was, by } = self.find(was);
+        self.found = Some(Found { was: was.clone(), by: by.clone() });
         self.program.write(ACT, &format!("{}{}", removed(TABLE), self.table()), ordered.came()).await?;
         if self.read_written(ACT, ordered.came()).await? {
             return Err(not_verified(ACT, "phones are still let in"));

@@ -19,8 +19,6 @@ const SLOW_WRITE: Duration = Duration::from_secs(2);
 const ALONE: Duration = Duration::from_secs(5);
 /// A node that hears its peer has heard within so long that it serves.
 const TOLD: Duration = Duration::from_secs(3);
-/// The fence is looked at so often, and a look takes its time.
-const LOOK: Duration = Duration::from_millis(1_500);
 /// What a node does is shown within so long.
 const SHOWN: Duration = Duration::from_secs(1);
 
@@ -220,8 +218,6 @@ impl<'a> Alarms<'a> {
             since.is_some_and(|since| now > since.max(known.halted[side]) + limit)
         };
         let removed = self.removed[side].filter(|removed| *removed > well_since && now < *removed + FENCE_REMOVED);
-        // A start or stop that comes before the next look may write the table anew with nothing seen.
-        let removed = removed.filter(|removed| !(*removed..*removed + LOOK).contains(&known.since[side]));
         if long(removed, ALARMED) && !self.shows(side, &["removes the fence"]) {
             return Some("its fence is removed");
         }

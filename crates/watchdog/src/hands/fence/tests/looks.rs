@@ -129,6 +129,23 @@ async fn a_fence_that_closed_by_itself_and_was_renewed_meanwhile_is_not_told_to_
     assert_eq!(look(&fence).await, Kept::Overtaken);
 }
 
+/// The start that ends a look may end it just when the table was written again: then the next look tells of it.
+#[tokio::test(start_paused = true)]
+async fn a_table_that_was_written_again_by_a_look_that_a_start_ended_is_told_all_the_same() {
+    let (_played, fence) = serving(SLOW, r#"{"nftables": []}"#).await;
+    let look = tokio::spawn(Arc::clone(&fence).keep(Phones::KeptOut));
+    sleep(HEARTBEAT).await;
+    // It has begun to read; what it reads of what it writes next is a closed table, and takes its time too.
+    play(Some(Arc::new(Node { lists_after: SLOW, listing: table(&[]) })));
+    sleep(SLOW).await;
+    fence.permit(LEASE).await.unwrap();
+    assert_eq!(look.await.unwrap().unwrap(), Kept::Overtaken);
+    play(Some(Arc::new(Node { lists_after: Duration::ZERO, listing: table(&[5060]) })));
+    let kept = Arc::clone(&fence).keep(Phones::LetIn).await.unwrap();
+    assert!(matches!(&kept, Kept::Mended { state: State::Open, .. }), "{kept:?}");
+    assert_eq!(Arc::clone(&fence).keep(Phones::LetIn).await.unwrap(), Kept::AsItShould(State::Open));
+}
+
 /// No renewal waits for a look: not even one that takes all the time there is.
 #[tokio::test(start_paused = true)]
 async fn a_renewal_does_not_wait_for_a_look() {
