@@ -28,7 +28,8 @@ pub(super) struct Alarms {
     certificate_days: Option<i64>,
     certificate_not_taken: Option<String>,
     rival: Option<String>,
-    unfit: Option<String>,
+    /// Of what kind, and in words.
+    unfit: Option<(&'static str, String)>,
     start: Option<FailingStart>,
     conflict: Option<String>,
     replication: Option<String>,
@@ -94,9 +95,11 @@ impl Alarms {
         replace(&mut self.rival, sentence)
     }
 
-    /// The first words stay while it lasts: what a check says may change with every run.
-    pub(super) fn unfit(&mut self, sentence: Option<String>) {
-        self.unfit = sentence.map(|now| self.unfit.take().unwrap_or(now));
+    /// Of one kind the first words stay while it lasts: what a check says may change with every run. Another kind is another
+    /// reason, and whoever reads of one that is over looks in the wrong place.
+    pub(super) fn unfit(&mut self, why: Option<(&'static str, String)>) {
+        let before = self.unfit.take();
+        self.unfit = why.map(|now| before.filter(|before| before.0 == now.0).unwrap_or(now));
     }
 
     /// A start failed. Returns the sentence of the alarm if it is new, or another than before.
@@ -196,7 +199,8 @@ impl Alarms {
     pub(super) fn sentences(&self, now: Instant) -> Vec<String> {
         let two = self.two_actives.is_some_and(|at| now.since(at) < TWO_ACTIVES);
         let certificate = self.certificate_days.and_then(|days| protocol::identity::expiry("this node", days));
-        let texts = [&self.namesake, &self.alone, &self.guard, &self.disk, &self.fence, &self.rival, &self.unfit];
+        let unfit = self.unfit.as_ref().map(|(_, sentence)| sentence.clone());
+        let texts = [&self.namesake, &self.alone, &self.guard, &self.disk, &self.fence, &self.rival, &unfit];
         let texts = texts.into_iter().chain([&self.conflict, &self.stop, &self.times, &self.version]);
         let texts = texts.chain([&self.unread, &self.unfenced, &self.slow_disk, &self.relapses, &self.replication]);
         let start = self.start.as_ref().map(|failing| &failing.sentence);
@@ -267,6 +271,16 @@ mod tests {
         assert!(!alarms.fence(None));
         assert!(alarms.slow_disk(Some("900 ms".into())) && !alarms.slow_disk(Some("950 ms".into())));
         assert_eq!(alarms.sentences(at(60)), ["900 ms"]);
+        for (kind, words, shown) in [
+            ("check", "busy 1", "busy 1"),
+            ("check", "idle 2", "busy 1"),
+            ("disk", "full", "full"),
+            ("check", "3", "3"),
+        ] {
+            alarms.unfit(Some((kind, words.into())));
+            assert!(alarms.sentences(at(60)).iter().any(|sentence| sentence == shown), "{words}");
+        }
+        alarms.unfit(None);
         assert!(!alarms.slow_disk(None) && alarms.relapses(Some("2 failed".into())));
         assert!(alarms.relapses(Some("3 failed".into())), "each is another");
         assert!(alarms.relapses(None));

@@ -151,7 +151,7 @@ impl Cc {
                 crate::systemd::status(&text);
             }
             Output::OutOfSight { .. } | Output::InSight => {
-                self.alarms.unfit(matches!(output, Output::OutOfSight { .. }).then(|| text.clone()));
+                self.alarms.unfit(matches!(output, Output::OutOfSight { .. }).then(|| ("out of sight", text.clone())));
                 note(&self.journal, Kind::Alarm, &text);
             }
         }

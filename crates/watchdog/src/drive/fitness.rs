@@ -50,6 +50,20 @@ pub(super) enum Unfit {
     Unready(String),
 }
 
+impl Unfit {
+    /// One word for all that is told of this in other words each time.
+    pub(super) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Dead(_) => "dead",
+            Self::Recovering => "recovering",
+            Self::ByHand(_) => "by hand",
+            Self::Disk => "disk",
+            Self::Fence(_) => "fence",
+            Self::Unready(_) => "unready",
+        }
+    }
+}
+
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

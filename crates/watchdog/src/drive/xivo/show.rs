@@ -39,8 +39,8 @@ impl Xivo {
             self.alarms.replication(replication.failed());
         }
         own_certificate(&self.keyring, &mut self.alarms, &self.shown.metrics);
-        let unfit = self.fitness.unfit(clock::now(), self.serves()).map(|why| why.to_string());
-        self.alarms.unfit(unfit.as_ref().map(|why| format!("cannot serve: {why}")));
+        let unfit = self.fitness.unfit(clock::now(), self.serves());
+        self.alarms.unfit(unfit.as_ref().map(|why| (why.kind(), format!("cannot serve: {why}"))));
         self.leave_lease();
         self.look_for_company();
         self.look_at_others();
