@@ -123,6 +123,7 @@ async fn a_refusing_side_is_booked_with_the_request_and_the_time_parked_stands_a
     let parked = site.metric("bascule_parked_seconds_sum");
     assert!((0.3..5.0).contains(&parked), "parked for {parked} s");
     assert!(took() - before < 0.3, "the time parked is Main's: {} s", took() - before);
+    wait_until("it has a line", || site.access_log().contains("/gone"));
     let line = site.access_log().lines().last().unwrap().to_owned();
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert!(line["parked_ms"].as_f64().unwrap() >= 300.0, "{line}");

@@ -137,7 +137,7 @@ pub fn decided(site: &Site, number: u64) -> SystemTime {
 
 /// Lines of the access log about WebSockets.
 pub fn session_lines(site: &Site) -> Vec<Value> {
-    let text = fs::read_to_string(site.path("access.log")).unwrap_or_default();
+    let text = site.access_log();
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     lines.filter(|line| line["protocol"] == "ws").collect()
 }

@@ -341,9 +341,12 @@ impl Site {
         text
     }
 
-    /// One line for each request so far.
+    /// One line for each request so far. A line is written a little later than what it tells of happens, and the last one
+    /// is left out while it is on its way.
     pub fn access_log(&self) -> String {
-        fs::read_to_string(self.path("access.log")).unwrap_or_default()
+        let mut text = fs::read_to_string(self.path("access.log")).unwrap_or_default();
+        text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+        text
     }
 
     pub fn write_config(&self, text: &str) {

@@ -164,7 +164,7 @@ async fn a6_requests_beyond_their_memory_are_refused_and_other_addresses_are_ser
     }
     let refused = || site.metric("bascule_refused_requests_total{reason=\"memory\"}");
     wait_until("most are refused", || refused() >= 2000.0);
-    assert!(site.access_log().contains("\"status\":503"));
+    wait_until("it has a line", || site.access_log().contains("\"status\":503"));
     // What requests hold, and 30 connections.
     let held = settled(&mut site).await.saturating_sub(before);
     assert!(held <= 64 * 1024, "{held} KiB");
