@@ -168,8 +168,10 @@ async fn welcome<H: Handler>(
     let Ok(_open) = inside.places.try_acquire() else { return Err(format!("too many connections, {who} is one more")) };
     let place = Place::take(&who, &inside.connected);
     tokio::select! {
-        () = converse(frames::framed(stream), &who, handler) => {}
+        // A simulation repeats itself only where no chance decides.
+        biased;
         () = place.leave.notified() => {}
+        () = converse(frames::framed(stream), &who, handler) => {}
     }
     Ok(())
 }

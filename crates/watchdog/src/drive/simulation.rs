@@ -2,8 +2,9 @@
 //! packet filter, disks, commands, telephony and network are played; they delay, fail, freeze and die at any await. What
 //! the machines decide is walked elsewhere (`failover`): here is shown that the drivers do it.
 //!
-//! One seed is one run, and the same one each time. `BASCULE_SEED=days:4711` repeats one with its trace; `BASCULE_SEEDS=N`
-//! plays N in all; `BASCULE_GO_ON=1` tells all that fail.
+//! A seed draws what goes wrong and how long each thing takes, but for the order in which tokio wakes several tasks that
+//! wait for one value: it is nearly the same run each time (`seeds.rs` says what follows). `BASCULE_SEED=days:4711` plays
+//! one with its trace; `BASCULE_SEEDS=N` plays N in all; `BASCULE_GO_ON=1` tells all that fail.
 
 mod edge;
 mod faults;
@@ -15,7 +16,7 @@ mod world;
 
 use self::faults::Kind;
 use self::record::{Event, Limits, Told};
-use self::seeds::{holds, shows, trace};
+use self::seeds::{holds, shows};
 use self::world::{EDGE, HOSTS, Hands, Kept, Machinery, World, address, edge_at, name};
 use super::mistakes::{Mistake, silent_about};
 use super::show::Who;
@@ -244,21 +245,6 @@ fn run(kind: Kind, seed: u64) -> Result<Run, String> {
     let told = record::judge(&events, end, Limits { patience: PATIENCE, starts: kind.starts() })
         .map_err(|why| format!("{}:{seed}: {why}", kind.name()))?;
     Ok(Run { told, time: end, longest_turn })
-}
-
-#[test]
-fn a_seed_is_the_same_run_each_time() {
-    for kind in Kind::ALL {
-        let once = trace(kind, 7, None);
-        let again = trace(kind, 7, None);
-        let differ = once.lines().zip(again.lines()).position(|(once, again)| once != again);
-        if let Some(line) = differ {
-            let around =
-                |text: &str| text.lines().skip(line.saturating_sub(20)).take(25).collect::<Vec<_>>().join("\n");
-            panic!("{}: line {line} differs:\n{}\n\n{}", kind.name(), around(&once), around(&again));
-        }
-        assert!(once.lines().count() > 100);
-    }
 }
 
 #[test]

@@ -26,8 +26,6 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 4] = [Self::Days, Self::Fences, Self::Disks, Self::Starts];
-
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Days => "days",
