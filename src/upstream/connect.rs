@@ -192,7 +192,6 @@ struct Said {
     at: Instant,
     /// Since when nothing but failures came.
     began: SystemTime,
-    /// When it failed last.
     failed: Instant,
 }
 

@@ -90,7 +90,6 @@ fn proof(alarm: &str) -> Option<Proof> {
 /// How far the journals were when a scenario began.
 pub(crate) struct Before {
     lines: BTreeMap<Host, usize>,
-    /// How many starts had failed.
     starts: BTreeMap<Host, usize>,
 }
 

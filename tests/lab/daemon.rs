@@ -64,7 +64,6 @@ impl Daemon {
         Ok(())
     }
 
-    /// When it was started last.
     pub(crate) const fn started(&self) -> Instant {
         self.started
     }
@@ -81,7 +80,6 @@ impl Daemon {
         self.variables = variables;
     }
 
-    /// Whether it stands still.
     pub(crate) fn stands_still(&self) -> bool {
         self.program.as_ref().is_some_and(Program::stands_still)
     }

@@ -70,7 +70,6 @@ const fn on_site(name: &'static str, about: &'static str, act: fn(&mut Site) -> 
     Scenario { name, about, needs: SITE, act: Act::Site(act) }
 }
 
-/// A day of random faults.
 pub(crate) const fn random_day(seed: u64) -> Scenario {
     Scenario {
         name: "random",

@@ -24,7 +24,6 @@ const WHOLE: Duration = Duration::from_secs(120);
 const MENDED: Duration = Duration::from_secs(15);
 const NFT: &str = "/usr/sbin/nft";
 
-/// Plays one seed.
 pub(super) fn day(site: &mut Site, seed: u64) -> Outcome {
     println!("  seed {seed}: tests/lab/run --random {seed}");
     let mut disks = BTreeMap::new();
@@ -61,7 +60,7 @@ pub(super) fn day(site: &mut Site, seed: u64) -> Outcome {
     Ok(())
 }
 
-/// Something goes wrong; returns what.
+/// Returns what it did, in words for the record and for whoever reads a failure.
 fn strike(site: &mut Site, disks: &BTreeMap<Host, SlowDisk>, chance: &mut fastrand::Rng) -> Outcome<String> {
     let node = if chance.bool() { MAIN } else { STANDBY };
     let host = VOTERS[chance.usize(0..VOTERS.len())];

@@ -1,6 +1,6 @@
 //! Mistakes of a driver. Each rule that keeps from one asks here whether a test makes it, and the simulation must notice.
 
-/// A mistake.
+/// What a driver could do wrong, made in the simulation to show that its judges notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(test), expect(dead_code, reason = "made by tests alone"))]
 pub(crate) enum Mistake {

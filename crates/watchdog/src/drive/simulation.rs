@@ -134,7 +134,7 @@ impl Operators for Console {
 }
 
 impl World {
-    /// Starts what does not run.
+    /// One whose process lives is left alone; one that is off is switched on.
     fn boot(self: &Arc<Self>, index: usize) {
         let host = {
             let mut inner = self.inner();
@@ -221,14 +221,12 @@ async fn watch_over(world: Arc<World>, side: Side, end: watch::Receiver<bool>) {
     }
 }
 
-/// What came of a run.
 struct Run {
     told: Told,
     time: Duration,
     longest_turn: Duration,
 }
 
-/// Runs one seed.
 fn run(kind: Kind, seed: u64) -> Result<Run, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let (events, end, longest_turn) = runtime.block_on(async {

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use witness::{Clerk, Disk};
 
-/// As the Edge's own.
+/// As many as the real Edge lets wait, so that what it drops is dropped here too.
 const QUEUE: usize = 32;
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 

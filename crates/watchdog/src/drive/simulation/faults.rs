@@ -12,10 +12,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-/// What sort of run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Whatever can go wrong.
+    /// All faults, several at once.
     Days,
     /// The fence's tools are slow or broken, and somebody removes its rules, all at random moments.
     Fences,

@@ -30,7 +30,6 @@ pub(super) enum Gate {
     Until(Instant),
     /// Without end, as a watchdog ordered.
     Open,
-    /// There is no fence.
     Gone,
 }
 
@@ -120,7 +119,6 @@ impl Nft {
         }
     }
 
-    /// Whether phones pass to a port.
     pub(super) fn gate(&self, port: &str) -> Gate {
         let drops = |table: &Table| {
             let chains = ["input", "output"].map(|chain| table.chains.get(chain));

@@ -7,10 +7,9 @@ use super::world::{EDGE, HOSTS, Plate, Sick, Tool, name};
 use failover::health::Status;
 use std::time::Duration;
 
-/// What an observer notes.
+/// As it is noted, in order: the judge sees nothing else of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Event {
-    /// Something goes wrong.
     Fault(String),
     Healed,
     /// A process begins on a machine, or ends.
@@ -38,7 +37,6 @@ pub(super) enum Event {
         able: [bool; 2],
         company: [Company; 2],
     },
-    /// What a node shows.
     Shown {
         side: usize,
         status: Status,
@@ -72,7 +70,6 @@ pub(super) enum Company {
     Good,
 }
 
-/// What came of a record.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Told {
     pub(super) activations: usize,
@@ -102,7 +99,6 @@ const WAKES: Duration = Duration::from_millis(100);
 const TICK: Duration = Duration::from_millis(2);
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// What is known at one time.
 struct Judge<'a> {
     seen: [Seen; 2],
     able: [Option<Duration>; 2],
@@ -117,7 +113,6 @@ struct Judge<'a> {
     limits: Limits,
 }
 
-/// What a record may hold.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// How long nobody may serve while somebody could.
@@ -145,7 +140,6 @@ struct Known {
     lonely: [Duration; 2],
 }
 
-/// Judges a whole record.
 pub(super) fn judge(events: &[(Duration, Event)], end: Duration, limits: Limits) -> Result<Told, String> {
     let zero = Duration::ZERO;
     let silent = Seen::Silent { runs: false, fence_gone: false };
@@ -233,7 +227,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Time passes, and nothing happens.
+    /// What is over time is judged between two events, as it may hold for too long with no event at all.
     fn pass(&mut self, at: Duration, until: Duration) -> Result<(), String> {
         let ends = self.seen.map(|seen| match seen {
             Seen::Silent { .. } => at,

@@ -83,7 +83,6 @@ fn fail(kind: Kind, seed: u64, why: &str) -> ! {
     panic!("{tail}\n{why}\nBASCULE_SEED={}:{seed} plays it again, with its whole trace", kind.name());
 }
 
-/// What came of many seeds.
 #[derive(Default)]
 pub(super) struct Sum {
     pub(super) seeds: u64,

@@ -31,7 +31,6 @@ pub(super) fn name(host: usize) -> &'static str {
     ["main", "standby", "edge"][host]
 }
 
-/// The number of a machine.
 pub(super) fn index(host: &Option<Host>) -> usize {
     let named = |host: &Host| (0..HOSTS).find(|index| name(*index) == host.name());
     host.as_ref().and_then(named).unwrap_or_else(|| panic!("{host:?} is no machine of the simulation"))
@@ -52,7 +51,6 @@ pub(super) fn edge_at() -> SocketAddr {
     SocketAddr::new(address(EDGE), 9601)
 }
 
-/// What a whole machine is at.
 pub(super) struct Machine {
     /// The process of the watchdog, or of the Edge, if one runs.
     pub(super) host: Option<Host>,
@@ -88,7 +86,6 @@ pub(super) enum Telephony {
     Hangs,
 }
 
-/// What ails a machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Sick {
     pub(super) disk: Plate,
@@ -348,7 +345,6 @@ impl played::World for Machinery {
     }
 }
 
-/// A XiVO node's disk.
 pub(super) struct Kept(pub(super) Arc<World>);
 
 impl Keep for Kept {

@@ -17,7 +17,6 @@ pub(super) struct Program {
     pub(super) time_limit: Duration,
 }
 
-/// What a look read.
 pub(super) enum Looked {
     /// The hard fence stands, whatever the other is.
     Hard,

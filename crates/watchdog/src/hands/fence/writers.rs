@@ -59,7 +59,6 @@ impl Writers {
         writers
     }
 
-    /// Names the newest writer.
     pub(super) fn newest(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

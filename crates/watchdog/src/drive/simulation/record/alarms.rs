@@ -11,7 +11,7 @@ const ALARMED: Duration = Duration::from_secs(5);
 const LINGERS: Duration = Duration::from_secs(20);
 /// A disk is proven slow, and well, by writes: the last of them may be so long ago.
 const PROVEN: Duration = Duration::from_secs(120);
-/// As the drivers' own.
+/// The drivers' figures, written again: a judge that took theirs would follow a driver that shows an alarm for too long.
 const TWO_ACTIVES: Duration = Duration::from_secs(60);
 const FENCE_REMOVED: Duration = Duration::from_secs(600);
 const SLOW_WRITE: Duration = Duration::from_secs(2);
@@ -36,7 +36,6 @@ const FENCE: [&str; 8] = [
 
 #[derive(Default)]
 pub(super) struct Alarms<'a> {
-    /// What each node shows.
     shown: [&'a [String]; 2],
     /// Whether a node can ask somebody.
     pub(super) company: [Company; 2],
@@ -89,7 +88,6 @@ impl<'a> Alarms<'a> {
         Ok(())
     }
 
-    /// How many alarms a node shows.
     pub(super) fn shown(&self, side: usize) -> usize {
         self.shown[side].len()
     }
@@ -122,7 +120,7 @@ impl<'a> Alarms<'a> {
         }
     }
 
-    /// Time passes, and nothing happens.
+    /// An alarm is missing when time passes without it, whatever is shown.
     pub(super) fn pass(
         &mut self,
         at: Duration,
