@@ -3,11 +3,11 @@
 use std::hint::black_box;
 
 use bascule::config::HostHeader;
-use bascule::front::head::{self, HeadLimits};
-use bascule::logging::{RequestId, SafePath};
-use bascule::proxy::forward::{self, Said};
-use bascule::route::path::normalise;
-use bascule::route::{Asked, Router};
+use bascule::telemetry::logging::{RequestId, SafePath};
+use bascule::traffic::downstream::head::{self, HeadLimits};
+use bascule::traffic::http::forward::{self, Said};
+use bascule::traffic::route::path::normalise;
+use bascule::traffic::route::{Asked, Router};
 use bytes::BytesMut;
 use criterion::{Criterion, criterion_group, criterion_main};
 use failover::Side;

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use bascule::certs::{self, CertsError};
-use bascule::check::{self, Ask, Verdict};
+use bascule::cli::certs::{self, CertsError};
+use bascule::cli::check::{self, Ask, Verdict};
 use bascule::cli::{self, Cli, Exit, Verb};
 use bascule::demo;
 use bascule::run::{RunError, run};

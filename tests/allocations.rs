@@ -1,6 +1,6 @@
 //! The decision about a request costs no memory.
 
-use bascule::route::Asked;
+use bascule::traffic::route::Asked;
 use site::{FQDN, Site};
 
 #[path = "../benches/site/mod.rs"]

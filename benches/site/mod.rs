@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bascule::config::Config;
 use bascule::live::{Live, Mode, View};
-use bascule::route::{Asked, Refusal, Router};
-use bascule::upstream::{Registers, SetUpError, Upstream, Upstreams};
+use bascule::traffic::route::{Asked, Refusal, Router};
+use bascule::traffic::upstream::{Registers, SetUpError, Upstream, Upstreams};
 use failover::Side;
 
 /// The name users browse.

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::render::{self, Paint};
 use super::{Exit, Options, Question};
-use crate::control::api::{
+use crate::admin::api::{
     Done, Explain, FreezeRequest, JournalEntry, Report, ResumeRequest, SessionRow, Status, SwitchAnswer, SwitchRequest,
     WalkState, WalkStatus,
 };

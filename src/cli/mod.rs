@@ -4,6 +4,8 @@
 //! Exit codes are stable: 0 done, 1 failed, 2 bad command line or configuration, 3 refused by the Edge.
 
 mod ask;
+pub mod certs;
+pub mod check;
 mod render;
 
 use std::ffi::OsString;
@@ -19,8 +21,8 @@ use failover::Side;
 pub use ask::ask;
 pub use doors::AskError;
 
-use crate::certs::CertsVerb;
-use crate::control::api::side;
+use crate::admin::api::side;
+use crate::cli::certs::CertsVerb;
 
 use crate::demo::side::SideArgs;
 use crate::demo::site::DemoArgs;

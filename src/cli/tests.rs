@@ -10,10 +10,10 @@ use tokio::task::JoinHandle;
 use super::ask::{Desk, Trouble};
 use super::render::{self, Paint};
 use super::{Cli, Exit, Options, Question, Verb, socket_in};
+use crate::admin::api::{Frozen, Health, Time, Verdict};
+use crate::admin::fake::{self, FakeBrain};
+use crate::admin::socket::AdminDoor;
 use crate::config;
-use crate::control::admin::AdminDoor;
-use crate::control::api::{Frozen, Health, Time, Verdict};
-use crate::control::fake::{self, FakeBrain};
 
 struct Site {
     path: PathBuf,
@@ -237,8 +237,8 @@ fn the_status_shows_nodes_the_vote_and_who_would_take_over_loudly_where_it_must(
     use failover::health::Status as Does;
     use protocol::wire::{Guard, Role, Vote};
 
-    use crate::control::api::{NodeStatus, WitnessStatus};
-    use crate::nodes::fake::{report, vote};
+    use crate::admin::api::{NodeStatus, WitnessStatus};
+    use crate::site::nodes::fake::{report, vote};
 
     let mut status = fake::status();
     assert!(!render::status(&status, Paint::on(false)).contains("vote"), "an Edge alone has none");
@@ -283,8 +283,8 @@ fn a_node_that_does_not_start_says_so_with_a_time_and_no_old_switch_says_that_it
     use failover::health::Status as Does;
     use protocol::wire::{FailedStarts, Role};
 
-    use crate::control::api::{NodeStatus, WalkState, WalkStatus, WitnessStatus};
-    use crate::nodes::fake::{report, vote};
+    use crate::admin::api::{NodeStatus, WalkState, WalkStatus, WitnessStatus};
+    use crate::site::nodes::fake::{report, vote};
 
     let mut status = fake::status();
     let now = status.now.unix_ms();

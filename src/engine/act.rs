@@ -11,12 +11,12 @@ use tokio::time::timeout;
 use super::record::{api_kind, live_state};
 use super::report::SwitchReport;
 use super::{Engine, Work};
-use crate::control::api::{Event, Frozen, SwitchSummary, Time};
-use crate::control::metrics;
+use crate::admin::api::{Event, Frozen, SwitchSummary, Time};
+use crate::live::state::PastSwitch;
 use crate::live::{Mode, View};
-use crate::state::PastSwitch;
-use crate::tunnel::Pacing;
-use crate::upstream::connections::Present;
+use crate::telemetry::metrics;
+use crate::traffic::upstream::connections::Present;
+use crate::traffic::websocket::tunnel::Pacing;
 
 /// How long users wait for a disk: then traffic moves, and the disk follows.
 const DISK_PATIENCE: Duration = Duration::from_millis(100);
@@ -187,7 +187,7 @@ async fn cut_later(present: Present, patience: Duration, is_newest: impl Fn() ->
 mod tests {
     use super::*;
     use crate::live::Live;
-    use crate::upstream::connections::Connections;
+    use crate::traffic::upstream::connections::Connections;
     use failover::Side;
 
     const PATIENCE: Duration = Duration::from_secs(30);

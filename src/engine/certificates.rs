@@ -7,8 +7,8 @@ use std::time::SystemTime;
 use probe::tls::{End, Term};
 
 use super::Engine;
+use crate::admin::api::{CertificateStatus, Time};
 use crate::config::{Check, CheckKind, UpstreamTls, Verify};
-use crate::control::api::{CertificateStatus, Time};
 
 impl Engine {
     /// Those shown to browsers.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use failover::Instant;
 use tokio::time::Instant as TokioInstant;
 
-use crate::control::api::Time;
+use crate::admin::api::Time;
 
 /// Where the machines' time begins.
 #[derive(Debug, Clone, Copy)]

@@ -37,13 +37,13 @@ use self::clock::Clock;
 use self::nodes::Nodes;
 use self::order::Order;
 use self::walk::Walking;
-use crate::control::api::{ConfigurationStatus, Frozen, SwitchSummary, Time};
-use crate::control::metrics::{self, Metrics, VerdictState};
-use crate::edge::Edge;
+use crate::admin::api::{ConfigurationStatus, Frozen, SwitchSummary, Time};
+use crate::live::state::{Beginning, PastSwitch, State};
 use crate::live::{Mode, View};
-use crate::nodes::{Rate, STALE};
-use crate::state::{Beginning, PastSwitch, State};
-use crate::upstream::signs::Sign;
+use crate::site::nodes::{Rate, STALE};
+use crate::telemetry::metrics::{self, Metrics, VerdictState};
+use crate::traffic::edge::Edge;
+use crate::traffic::upstream::signs::Sign;
 
 /// Orders that may wait for the loop: a few operators and a scraper.
 const ORDERS: usize = 64;

@@ -10,10 +10,10 @@ use protocol::identity::{Keyring, expiry};
 use protocol::wire::{Guard, NodeReport, Role, Times, Told, Wish};
 
 use super::{Engine, Work};
-use crate::control::api::{Event, NodeStatus, Time, WitnessStatus};
-use crate::control::metrics::{Guarded, NodeLabels, NodeState, NodesMetrics};
-use crate::nodes::{Known, News, Node, Registry, takeover};
-use crate::witness::{View, Witness};
+use crate::admin::api::{Event, NodeStatus, Time, WitnessStatus};
+use crate::site::nodes::{Known, News, Node, Registry, takeover};
+use crate::site::witness::{View, Witness};
+use crate::telemetry::metrics::{Guarded, NodeLabels, NodeState, NodesMetrics};
 
 /// What the engine needs where there is a door for nodes.
 pub struct NodesMeans {

@@ -14,17 +14,17 @@ use tokio::sync::{mpsc, oneshot};
 use super::clock::Clock;
 use super::plan::Plan;
 use super::{Engine, Means, Work};
-use crate::control::api::{
+use crate::admin::api::{
     BrokenConfiguration, ConfigurationStatus, Done, DrainRequest, Event, Explain, FreezeRequest, JournalEntry, Report,
     ResumeRequest, SessionRow, Status, SwitchAnswer, SwitchRequest, Time, WalkStatus, side,
 };
-use crate::control::metrics::Reload;
-use crate::control::{Brain, BrainError};
-use crate::edge::{Edge, Site};
+use crate::admin::{Brain, BrainError};
 use crate::live::Mode;
-use crate::nodes::Node;
-use crate::state::State;
-use crate::tunnel::{Pin, User};
+use crate::live::state::State;
+use crate::site::nodes::Node;
+use crate::telemetry::metrics::Reload;
+use crate::traffic::edge::{Edge, Site};
+use crate::traffic::websocket::tunnel::{Pin, User};
 
 /// A loop that has not turned for so long is not alive: it turns at least every second.
 const PULSE_LIMIT: Duration = Duration::from_secs(5);

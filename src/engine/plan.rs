@@ -11,8 +11,8 @@ use super::certificates::heeds_dates;
 use super::clock::Clock;
 use super::probes::{CheckError, probe};
 use crate::config::{self, Check, CheckKind, Config, ServiceIndex};
-use crate::edge::Site;
-use crate::upstream::{BackendIndex, Placed, placed};
+use crate::traffic::edge::Site;
+use crate::traffic::upstream::{BackendIndex, Placed, placed};
 
 /// What is watched.
 pub struct Plan {

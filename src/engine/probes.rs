@@ -11,8 +11,8 @@ use probe::tls::{ALPN_HTTP1, Tls};
 use probe::{BodyExpectation, Check, Exchange, FailureKind, HttpCheck, Kind, SipCheck, SipTransport, StatusSet};
 
 use crate::config::{self, Backend, CheckKind, UpstreamTls};
-use crate::control::metrics::ProbeOutcome;
-use crate::upstream::{TrustError, server_name, trust};
+use crate::telemetry::metrics::ProbeOutcome;
+use crate::traffic::upstream::{TrustError, server_name, trust};
 
 /// Why a check cannot be run.
 #[derive(Debug, thiserror::Error)]

@@ -4,8 +4,8 @@ use failover::Side;
 use failover::switch::{Kind, Memory};
 
 use super::clock::Clock;
-use crate::control::api::{Event, Frozen, SwitchKind, SwitchSummary, Time};
-use crate::state::{Beginning, LiveState, PastSwitch, RECENT, SWITCHES_KEPT, State};
+use crate::admin::api::{Event, Frozen, SwitchKind, SwitchSummary, Time};
+use crate::live::state::{Beginning, LiveState, PastSwitch, RECENT, SWITCHES_KEPT, State};
 
 /// What an Edge begins with.
 pub(super) struct Remembered {

@@ -10,11 +10,11 @@ use tokio::time::{Instant, timeout};
 use super::Means;
 use super::clock::Clock;
 use super::record::api_kind;
+use crate::admin::api::{Counts, Event, Explain, JournalEntry, Moment, Phases, Report, Time};
 use crate::config::Switching;
-use crate::control::api::{Counts, Event, Explain, JournalEntry, Moment, Phases, Report, Time};
-use crate::edge::Edge;
-use crate::state::State;
-use crate::tunnel::Leaving;
+use crate::live::state::State;
+use crate::traffic::edge::Edge;
+use crate::traffic::websocket::tunnel::Leaving;
 
 /// Beyond the drain limit sessions are cut; this is for the cutting, and for the first request to come.
 const GRACE: Duration = Duration::from_secs(10);

@@ -9,13 +9,13 @@ use failover::verdict::Verdict as JudgeVerdict;
 use failover::{Explain as _, Side};
 
 use super::Engine;
-use crate::control::api::{
+use crate::admin::api::{
     BackendStatus, BrokenConfiguration, CheckStatus, Event, Explain, Health as ApiHealth, JournalEntry, Next, Outcome,
     ServiceStatus, SessionCounts, SideStatus, Sides, Status, Time, Verdict,
 };
-use crate::control::metrics::HealthState as Counted;
-use crate::tunnel::Pin;
-use crate::upstream::Upstream;
+use crate::telemetry::metrics::HealthState as Counted;
+use crate::traffic::upstream::Upstream;
+use crate::traffic::websocket::tunnel::Pin;
 
 impl Engine {
     /// Notes what the Edge begins with.

@@ -9,13 +9,15 @@ use failover::{Explain as _, PerSide, Side};
 use protocol::wire::{Chosen, Role, Wish};
 
 use super::{Engine, Work};
-use crate::control::BrainError;
-use crate::control::api::{
+use crate::admin::BrainError;
+use crate::admin::api::{
     Event, SwitchAnswer, SwitchRequest, Time, WalkCheck, WalkState, WalkStatus, WalkStep, WalkStepState, side::title,
 };
-use crate::control::metrics::Walked;
-use crate::tunnel::Pin;
-use crate::walk::{Cc, End, Facts, Half, Limits, Output, Record, Step, StepState, Undone, Walk, Xivo, preflight};
+use crate::site::switchover::{
+    Cc, End, Facts, Half, Limits, Output, Record, Step, StepState, Undone, Walk, Xivo, preflight,
+};
+use crate::telemetry::metrics::Walked;
+use crate::traffic::websocket::tunnel::Pin;
 
 /// Two reports of a node, and some.
 const HAND_OVER: Duration = Duration::from_secs(5);
@@ -392,6 +394,6 @@ impl Walking {
     }
 }
 
-fn api_check(check: &crate::walk::Check) -> WalkCheck {
+fn api_check(check: &crate::site::switchover::Check) -> WalkCheck {
     WalkCheck { check: check.name.to_owned(), passed: check.passed, said: check.said.clone() }
 }

@@ -19,24 +19,23 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
+use crate::admin::api::Event;
+use crate::admin::socket::AdminDoor;
 use crate::config::{Config, Errors};
-use crate::control::admin::AdminDoor;
-use crate::control::api::Event;
-use crate::control::metrics::{Metrics, Reload};
-use crate::control::metrics_door::MetricsDoor;
-use crate::edge::{Edge, SiteError};
 use crate::engine::{Engine, Handle, Means, PlanError};
-use crate::front::connection::Door;
-use crate::front::drain::{self, Stage};
-use crate::front::h2::resets_at_once;
-use crate::front::{listener, plain, tls};
-use crate::live::{Live, Mode, View};
-use crate::live_file;
-use crate::logging::access::AccessLog;
-use crate::proxy::Carrier;
-use crate::state::{OpenError, State};
-use crate::upstream::Registers;
-use crate::upstream::dial::Dialing;
+use crate::live::state::{OpenError, State};
+use crate::live::{self, Live, Mode, View};
+use crate::telemetry::endpoint::MetricsDoor;
+use crate::telemetry::logging::access::AccessLog;
+use crate::telemetry::metrics::{Metrics, Reload};
+use crate::traffic::downstream::connection::Door;
+use crate::traffic::downstream::drain::{self, Stage};
+use crate::traffic::downstream::h2::resets_at_once;
+use crate::traffic::downstream::{listener, plain, tls};
+use crate::traffic::edge::{Edge, SiteError};
+use crate::traffic::http::Carrier;
+use crate::traffic::upstream::Registers;
+use crate::traffic::upstream::dial::Dialing;
 
 use self::nodes::NodesDoor;
 
@@ -104,8 +103,8 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let (config, warnings) = Config::load(path).map_err(RunError::Config)?;
     let registry = Registry::new();
     let metrics = Arc::new(Metrics::new(&registry).map_err(RunError::start("metrics"))?);
-    let _guard =
-        crate::logging::start(&config.log, metrics.access_lines_dropped.clone()).map_err(RunError::start("logging"))?;
+    let _guard = crate::telemetry::logging::start(&config.log, metrics.access_lines_dropped.clone())
+        .map_err(RunError::start("logging"))?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -130,7 +129,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let listeners = Listeners::bind(&config)?;
     let engine = control.start(engine)?;
     if let Some(path) = &config.live_file {
-        tokio::spawn(live_file::follow(path.clone(), edge.live.clone()));
+        tokio::spawn(live::file::follow(path.clone(), edge.live.clone()));
     }
     let told = Told { path: path.to_owned(), keyring };
     let served = runtime.block_on(serve(told, edge, handle, listeners, engine));

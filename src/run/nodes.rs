@@ -11,12 +11,12 @@ use protocol::identity::Keyring;
 use protocol::who::Who;
 
 use super::RunError;
+use crate::admin::api::Event;
 use crate::config;
-use crate::control::api::Event;
-use crate::control::metrics::{NodesMetrics, WitnessMetrics};
 use crate::engine::{Handle, NodesMeans};
-use crate::nodes::{Desk, Rate};
-use crate::witness::{News, Witness};
+use crate::site::nodes::{Desk, Rate};
+use crate::site::witness::{News, Witness};
+use crate::telemetry::metrics::{NodesMetrics, WitnessMetrics};
 
 /// Changes of the vote that are written down: who wants and releases it without end fills no journal.
 const VOTES: Rate = Rate::new(200, Duration::from_secs(10));

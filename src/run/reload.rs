@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::edge::Edge;
 use crate::engine::{Handle, rehearse};
+use crate::traffic::edge::Edge;
 
 /// Loads the file anew. A bad one changes nothing and says why.
 pub(super) async fn reload(path: &Path, edge: &Arc<Edge>, handle: &Handle) {

@@ -131,7 +131,7 @@ pub fn unread_at(address: SocketAddr) -> Vec<usize> {
 
 /// When switch `number` was decided, by the Edge's own report.
 pub fn decided(site: &Site, number: u64) -> SystemTime {
-    let at = site.report(number)["phases"]["decision"]["at"].as_str().unwrap().parse::<bascule::control::api::Time>();
+    let at = site.report(number)["phases"]["decision"]["at"].as_str().unwrap().parse::<bascule::admin::api::Time>();
     SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(at.unwrap().unix_ms()).unwrap())
 }
 

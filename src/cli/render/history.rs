@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Paint, Table};
-use crate::control::api::{Done, Event, Explain, JournalEntry, Moment, Report, SwitchAnswer, SwitchKind, side};
+use crate::admin::api::{Done, Event, Explain, JournalEntry, Moment, Report, SwitchAnswer, SwitchKind, side};
 use doors::visible;
 
 /// The sentence, then what it rests on.

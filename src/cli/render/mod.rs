@@ -11,7 +11,7 @@ pub(super) use status::{sessions, status};
 
 use std::borrow::Cow;
 
-use crate::control::api::Time;
+use crate::admin::api::Time;
 use doors::visible;
 use tone::Tone;
 

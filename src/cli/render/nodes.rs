@@ -8,8 +8,8 @@ use failover::health::Status as Does;
 use protocol::wire::{Guard, Role};
 
 use super::{Paint, Table, minute, span, tone};
-use crate::control::api::side::title;
-use crate::control::api::{NodeStatus, Status, Time, WalkState, WalkStatus};
+use crate::admin::api::side::title;
+use crate::admin::api::{NodeStatus, Status, Time, WalkState, WalkStatus};
 
 /// Rows of nodes on the screen; a site has five to ten.
 const MOST_NODES: usize = 12;

@@ -6,7 +6,7 @@ use super::tone::{self, Tone};
 use super::{Paint, Table, bytes, span};
 use failover::Side;
 
-use crate::control::api::{BackendStatus, CheckStatus, Health, ServiceStatus, SessionRow, Status, Verdict, side};
+use crate::admin::api::{BackendStatus, CheckStatus, Health, ServiceStatus, SessionRow, Status, Verdict, side};
 use doors::visible;
 use probe::tls::SOON_DAYS;
 

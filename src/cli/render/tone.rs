@@ -5,7 +5,7 @@ use failover::Side;
 use failover::health::Status as Does;
 use protocol::wire::{Guard, Role};
 
-use crate::control::api::{BackendStatus, Health, NodeStatus, ServiceStatus, Status, Verdict};
+use crate::admin::api::{BackendStatus, Health, NodeStatus, ServiceStatus, Status, Verdict};
 
 /// How loud something is, the loudest last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

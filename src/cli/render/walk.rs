@@ -4,7 +4,7 @@ use doors::visible;
 use std::fmt::Write as _;
 
 use super::{Paint, Table};
-use crate::control::api::{WalkCheck, WalkState, WalkStatus, WalkStep, WalkStepState};
+use crate::admin::api::{WalkCheck, WalkState, WalkStatus, WalkStep, WalkStepState};
 
 /// What must hold, and what would follow.
 pub(in crate::cli) fn plan(walk: &WalkStatus, paint: Paint) -> String {

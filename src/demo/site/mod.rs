@@ -26,7 +26,7 @@ pub use self::order::Order;
 use self::plan::{Plan, PlanError};
 use self::process::{Process, ProcessError};
 use self::socket::{Asked, Door, DoorError};
-use crate::control::api::{Status, side};
+use crate::admin::api::{Status, side};
 
 /// What is served unless `--port` says otherwise.
 const PORT: u16 = 8443;

@@ -15,9 +15,9 @@ use super::notice::Tell;
 use super::order::Order;
 use super::plan::Plan;
 use super::{DemoError, Site, until_told};
-use crate::control::api::{Health, Status, side};
+use crate::admin::api::{Health, Status, side};
 use crate::demo::side::HEADER;
-use crate::waiting;
+use crate::traffic::pages;
 
 /// A killed side is left within a quarter of a second, and the step says how long it took. This only tells a machine
 /// with other things to do from an Edge that does not move.
@@ -182,7 +182,7 @@ async fn frozen(site: &mut Site, user: &User) -> Told<()> {
     order(site, "/v1/freeze").await?;
     site.carry_out(Order::KillStandby).await?;
     let page = user.get(PAGE).await?;
-    if page.status() != StatusCode::SERVICE_UNAVAILABLE || !page.headers().contains_key(waiting::MARKER) {
+    if page.status() != StatusCode::SERVICE_UNAVAILABLE || !page.headers().contains_key(pages::MARKER) {
         let by = served_by(&page).unwrap_or("nobody");
         return Err(format!("the page came with {} from {by}, and is not the waiting page", page.status()).into());
     }

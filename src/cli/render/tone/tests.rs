@@ -2,9 +2,9 @@ use protocol::wire::Vote;
 
 use super::super::{Paint, status as draw};
 use super::*;
-use crate::control::api::Frozen;
-use crate::control::fake;
-use crate::nodes::fake::{report, vote};
+use crate::admin::api::Frozen;
+use crate::admin::fake;
+use crate::site::nodes::fake::{report, vote};
 
 /// A healthy site with watchdogs: Main serves, Standby rests.
 fn healthy() -> Status {
@@ -21,7 +21,7 @@ fn healthy() -> Status {
         node(Role::Cc, Side::Main, "main-cc", Does::Active, None),
         node(Role::Cc, Side::Standby, "standby-cc", Does::Inactive, None),
     ];
-    status.witness = Some(crate::control::api::WitnessStatus {
+    status.witness = Some(crate::admin::api::WitnessStatus {
         sentence: "the vote is promised to main".into(),
         holder: Some(Side::Main),
         epoch: 3,

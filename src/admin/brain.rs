@@ -1,0 +1,112 @@
+//! What the doors need of the engine.
+
+use async_trait::async_trait;
+
+use super::api::{
+    Done, DrainRequest, Explain, FreezeRequest, JournalEntry, Report, ResumeRequest, SessionRow, Status, SwitchAnswer,
+    SwitchRequest, WalkStatus,
+};
+
+/// The engine as operators see it. The doors put a time limit on each call; a call that is dropped leaves nothing half done.
+#[async_trait]
+pub trait Brain: Send + Sync + 'static {
+    /// Whether the engine's loop turned lately; the error is one sentence why not. Takes no lock the loop may hold.
+    fn alive(&self) -> Result<(), String>;
+
+    /// Whether a live side works; the error is one sentence why not.
+    fn ready(&self) -> Result<(), String>;
+
+    /// Everything on one screen.
+    async fn status(&self) -> Result<Status, BrainError>;
+
+    /// Why the live side is live: the last decision, with facts as they stand now.
+    async fn explain(&self) -> Result<Explain, BrainError>;
+
+    /// The newest `limit` entries, newest first.
+    async fn history(&self, limit: usize) -> Result<Vec<JournalEntry>, BrainError>;
+
+    /// The report of the switch that began epoch `number`.
+    async fn report(&self, number: u64) -> Result<Report, BrainError>;
+
+    /// Makes a side live, or says why not. Answers once the new epoch is on the disk; where watchdogs report, once the
+    /// switch of the whole site has begun.
+    async fn switch(&self, request: SwitchRequest) -> Result<SwitchAnswer, BrainError>;
+
+    /// The last planned switch of the whole site.
+    async fn walk(&self) -> Result<WalkStatus, BrainError>;
+
+    /// Forbids automatic switches.
+    async fn freeze(&self, request: FreezeRequest) -> Result<Done, BrainError>;
+
+    /// Allows them again.
+    async fn resume(&self, request: ResumeRequest) -> Result<Done, BrainError>;
+
+    /// At most `limit` open sessions, oldest first.
+    async fn sessions(&self, limit: usize) -> Result<Vec<SessionRow>, BrainError>;
+
+    /// Takes no new connections and lets the old ones end.
+    async fn drain(&self, request: DrainRequest) -> Result<Done, BrainError>;
+}
+
+/// Why the engine did not do or say something. The message is the one sentence an operator reads.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BrainError {
+    /// The order is understood and not carried out.
+    #[error("{0}")]
+    Refused(String),
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// The question makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// Not now: the Edge starts, stops, or is too busy.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Something broke.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl BrainError {
+    /// The HTTP status it is told with.
+    pub fn http_status(&self) -> http::StatusCode {
+        match self {
+            Self::Refused(_) => http::StatusCode::CONFLICT,
+            Self::NotFound(_) => http::StatusCode::NOT_FOUND,
+            Self::Invalid(_) => http::StatusCode::BAD_REQUEST,
+            Self::Unavailable(_) => http::StatusCode::SERVICE_UNAVAILABLE,
+            Self::Failed(_) => http::StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The one word a program can act upon.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::NotFound(_) => "not_found",
+            Self::Invalid(_) => "invalid",
+            Self::Unavailable(_) => "unavailable",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Brain, BrainError};
+    use crate::admin::api::FreezeRequest;
+    use crate::admin::fake::FakeBrain;
+
+    #[tokio::test]
+    async fn a_refusal_is_a_conflict_and_leaves_nothing_done() {
+        let fake = Arc::new(FakeBrain { refuse: Some("Not now.".into()), ..FakeBrain::default() });
+        let brain: Arc<dyn Brain> = fake.clone();
+        let error = brain.freeze(FreezeRequest::default()).await.unwrap_err();
+        assert_eq!(error, BrainError::Refused("Not now.".into()));
+        assert_eq!((error.http_status().as_u16(), error.word()), (409, "refused"));
+        assert!(fake.orders.lock().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,126 @@
+//! The live side as the request path sees it: one atomic word. Who decides it is left to the engine.
+
+pub mod file;
+pub mod state;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use failover::Side;
+use tokio::sync::watch;
+
+/// What the request path does with a request now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// A decision is near: requests wait for it.
+    Deciding,
+    /// Requests go to the live side.
+    Serving,
+    /// Neither side works: users get the waiting page.
+    Waiting,
+}
+
+/// A consistent view of the live side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct View {
+    /// The live side.
+    pub side: Side,
+    /// What to do with a request.
+    pub mode: Mode,
+    /// Switch epoch.
+    pub epoch: u64,
+}
+
+/// Publishes the live side: read with one load, awaited without polling.
+#[derive(Debug)]
+pub struct Live {
+    word: AtomicU64,
+    changed: watch::Sender<u64>,
+}
+
+const STANDBY: u64 = 1;
+const MODE_SHIFT: u32 = 1;
+const EPOCH_SHIFT: u32 = 8;
+
+fn pack(view: View) -> u64 {
+    let side = if view.side == Side::Standby { STANDBY } else { 0 };
+    let mode = match view.mode {
+        Mode::Deciding => 0,
+        Mode::Serving => 1,
+        Mode::Waiting => 2,
+    };
+    side | mode << MODE_SHIFT | view.epoch << EPOCH_SHIFT
+}
+
+fn unpack(word: u64) -> View {
+    View {
+        side: if word & STANDBY != 0 { Side::Standby } else { Side::Main },
+        mode: match word >> MODE_SHIFT & 3 {
+            0 => Mode::Deciding,
+            1 => Mode::Serving,
+            _ => Mode::Waiting,
+        },
+        epoch: word >> EPOCH_SHIFT,
+    }
+}
+
+impl Live {
+    /// Starts with `view`.
+    pub fn new(view: View) -> Self {
+        Self { word: AtomicU64::new(pack(view)), changed: watch::Sender::new(pack(view)) }
+    }
+
+    /// The present view.
+    #[inline]
+    pub fn view(&self) -> View {
+        unpack(self.word.load(Ordering::Acquire))
+    }
+
+    /// Publishes `view` and wakes all who wait.
+    pub fn publish(&self, view: View) {
+        let word = pack(view);
+        if self.word.swap(word, Ordering::AcqRel) != word {
+            self.changed.send_replace(word);
+        }
+    }
+
+    /// Returns as soon as the view is not `seen`.
+    pub async fn changed_from(&self, seen: View) -> View {
+        let mut changes = self.changed.subscribe();
+        let seen = pack(seen);
+        // The sender lives as long as `self`, so waiting cannot fail.
+        match changes.wait_for(|word| *word != seen).await {
+            Ok(word) => unpack(*word),
+            Err(_) => self.view(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_survives_packing() {
+        for side in [Side::Main, Side::Standby] {
+            for mode in [Mode::Deciding, Mode::Serving, Mode::Waiting] {
+                for epoch in [0, 1, 77, (1 << 56) - 1] {
+                    let view = View { side, mode, epoch };
+                    assert_eq!(unpack(pack(view)), view);
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_waiter_wakes_when_the_side_changes() {
+        let first = View { side: Side::Main, mode: Mode::Serving, epoch: 1 };
+        let live = std::sync::Arc::new(Live::new(first));
+        let waiter = tokio::spawn({
+            let live = live.clone();
+            async move { live.changed_from(first).await }
+        });
+        let next = View { side: Side::Standby, mode: Mode::Serving, epoch: 2 };
+        live.publish(next);
+        assert_eq!(waiter.await.unwrap(), next);
+    }
+}

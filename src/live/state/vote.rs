@@ -1,0 +1,185 @@
+//! The witness's vote on the disk: whom it is promised to, and the highest duty epoch known.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use failover::Side;
+use failover::lease::{Memory, Promise, Record};
+use serde::{Deserialize, Serialize};
+use store::{Document, DocumentError};
+
+use crate::admin::api::side;
+
+const DOCUMENT: Document = Document {
+    format: "bascule witness",
+    version: 1,
+    program: "bascule",
+    what: "vote of the witness",
+    anew: "to grant nothing for the quiet time",
+};
+
+/// Where the witness keeps its vote.
+#[derive(Debug)]
+pub struct VoteFile {
+    path: PathBuf,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Written {
+    vote: Vote,
+    epoch: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Vote {
+    Free,
+    Promised {
+        #[serde(with = "side")]
+        holder: Side,
+        campaign: u64,
+        epoch: u64,
+        /// For how long from the newest answer on, rounded up. Without it the file is of a version that promised for its own
+        /// time.
+        #[serde(default)]
+        length_ms: u64,
+        /// To which machine of that name, if that was asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<u64>,
+    },
+    Unknown,
+}
+
+/// What stands there is not a vote this program can keep.
+#[derive(Debug, thiserror::Error)]
+pub enum VoteError {
+    /// The system refused.
+    #[error(transparent)]
+    Read(DocumentError),
+    /// Half of a file, somebody else's, or of a version this program does not know.
+    #[error("{problem}; {kept}")]
+    Unusable {
+        /// What is wrong with it.
+        #[source]
+        problem: DocumentError,
+        /// What became of it.
+        kept: String,
+    },
+}
+
+impl VoteFile {
+    /// The file in this state directory.
+    pub fn of(directory: &Path) -> Self {
+        Self { path: directory.join("witness.json") }
+    }
+
+    /// Reads it; none if there is none. What cannot be used is moved aside, so that it can be looked at.
+    pub fn load(&self) -> Result<Option<Memory>, VoteError> {
+        match DOCUMENT.load::<Written>(&self.path) {
+            Ok(written) => Ok(written.map(Memory::from)),
+            Err(error @ DocumentError::Read { .. }) => Err(VoteError::Read(error)),
+            Err(problem) => Err(VoteError::Unusable { problem, kept: self.set_aside() }),
+        }
+    }
+
+    fn set_aside(&self) -> String {
+        match Document::keep_aside(&self.path) {
+            Ok(kept) => format!("it is kept as {}", kept.display()),
+            Err(error) => format!("it cannot be moved aside ({error})"),
+        }
+    }
+
+    /// Writes it; returns once it would survive a power cut.
+    pub fn save(&self, memory: &Memory) -> io::Result<()> {
+        let vote = match memory.record {
+            Record::Free => Vote::Free,
+            Record::Promised(Promise { holder, campaign, epoch, length, instance }) => {
+                let length_ms = u64::try_from(length.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
+                Vote::Promised { holder, campaign, epoch, length_ms, instance }
+            }
+            Record::Unknown => Vote::Unknown,
+        };
+        DOCUMENT.save(&self.path, &Written { vote, epoch: memory.epoch })
+    }
+}
+
+impl From<Written> for Memory {
+    fn from(written: Written) -> Self {
+        let record = match written.vote {
+            Vote::Free => Record::Free,
+            Vote::Promised { holder, campaign, epoch, length_ms, instance } => {
+                let length = Duration::from_millis(length_ms);
+                Record::Promised(Promise { holder, campaign, epoch, length, instance })
+            }
+            Vote::Unknown => Record::Unknown,
+        };
+        Self { record, epoch: written.epoch }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn promised() -> Memory {
+        let length = Duration::from_millis(3_905);
+        let promise = Promise { holder: Side::Standby, campaign: 4, epoch: 9, length, instance: Some(u64::MAX) };
+        Memory { record: Record::Promised(promise), epoch: 11 }
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = VoteFile::of(dir.path());
+        assert_eq!(file.load().unwrap(), None);
+        for memory in
+            [promised(), Memory { record: Record::Free, epoch: 3 }, Memory { record: Record::Unknown, epoch: 0 }]
+        {
+            file.save(&memory).unwrap();
+            assert_eq!(file.load().unwrap(), Some(memory));
+        }
+    }
+
+    #[test]
+    fn a_vote_of_a_version_that_knew_neither_lengths_nor_machines_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = VoteFile::of(dir.path());
+        let vote = r#"{"promised":{"holder":"main","campaign":4,"epoch":9}}"#;
+        fs::write(&file.path, format!(r#"{{"format":"bascule witness","version":1,"vote":{vote},"epoch":9}}"#))
+            .unwrap();
+        let promise = Promise { holder: Side::Main, campaign: 4, epoch: 9, length: Duration::ZERO, instance: None };
+        assert_eq!(file.load().unwrap(), Some(Memory { record: Record::Promised(promise), epoch: 9 }));
+    }
+
+    #[test]
+    fn every_torn_file_is_set_aside_and_told_from_a_whole_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = VoteFile::of(dir.path());
+        file.save(&promised()).unwrap();
+        let whole = fs::read(&file.path).unwrap();
+        for length in 0..whole.trim_ascii_end().len() {
+            fs::write(&file.path, &whole[..length]).unwrap();
+            assert!(matches!(file.load(), Err(VoteError::Unusable { .. })), "{length} bytes");
+            assert_eq!(file.load().unwrap(), None, "it is out of the way");
+        }
+    }
+
+    #[test]
+    fn foreign_files_and_other_versions_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = VoteFile::of(dir.path());
+        for (text, word) in [
+            (r#"{"vote":"free"}"#, "not bascule's"),
+            (r#"{"format":"bascule witness","version":2}"#, "format 2"),
+            (r#"{"format":"bascule witness","version":1,"vote":"free"}"#, "epoch"),
+            (r#"{"format":"bascule witness"}"#, "no version"),
+        ] {
+            fs::write(&file.path, text).unwrap();
+            let error = file.load().unwrap_err().to_string();
+            assert!(error.contains(word) && error.contains("witness.json.corrupt"), "{error}");
+        }
+    }
+}

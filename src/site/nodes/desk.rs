@@ -1,0 +1,80 @@
+//! Answers at the nodes' door: XiVO nodes vote, all nodes report, and each only as its certificate says.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use protocol::door::Handler;
+use protocol::who::Who;
+use protocol::wire::{Ask, Role, Told};
+
+use super::Node;
+use crate::engine::Handle;
+use crate::site::witness::Witness;
+use crate::telemetry::metrics::{NodesMetrics, TurnedAway};
+
+/// The same refusal is logged at most this often.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+/// Refusals remembered, so that they are not said again.
+const MOST_SAID: usize = 256;
+
+/// Answers nodes.
+pub struct Desk {
+    engine: Handle,
+    witness: Witness,
+    metrics: Arc<NodesMetrics>,
+    said: Mutex<HashMap<String, Instant>>,
+}
+
+impl Desk {
+    /// Answers with this engine and this witness.
+    pub fn new(engine: Handle, witness: Witness, metrics: Arc<NodesMetrics>) -> Self {
+        Self { engine, witness, metrics, said: Mutex::default() }
+    }
+
+    fn refuse(&self, who: &Who, reason: String) -> Told {
+        self.metrics.turned_away.of(TurnedAway::Role).inc();
+        self.warn(format!("{who} was refused: {reason}"));
+        Told::Refused { reason }
+    }
+
+    fn warn(&self, sentence: String) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        said.retain(|_, at| now.duration_since(*at) < SAY_AGAIN);
+        if said.len() < MOST_SAID && !said.contains_key(&sentence) {
+            tracing::warn!("nodes' door: {sentence}");
+            said.insert(sentence, now);
+        }
+    }
+}
+
+impl Handler for Desk {
+    async fn told(&self, who: &Who, ask: Ask) -> Told {
+        match ask {
+            Ask::Vote(request) if who.is_node(Role::Xivo, Some(request.from)) => {
+                match self.witness.ask(request).await {
+                    Ok(answer) => Told::Vote(answer),
+                    Err(reason) => Told::Refused { reason },
+                }
+            }
+            Ask::Vote(request) => {
+                self.refuse(who, format!("its certificate does not let it ask for the vote of {}", request.from))
+            }
+            Ask::Report(report) => match Node::of(who) {
+                Some(node) => {
+                    self.metrics.reports.inc();
+                    self.engine.report(node, *report).await
+                }
+                None => self.refuse(who, "only nodes report".to_owned()),
+            },
+            Ask::Watch { .. } => self.refuse(who, "the Edge has no status to watch: ask the XiVO node".to_owned()),
+        }
+    }
+
+    fn turned_away(&self, address: SocketAddr, why: &str) {
+        self.metrics.turned_away.of(TurnedAway::Handshake).inc();
+        self.warn(format!("{} was turned away: {why}", address.ip()));
+    }
+}

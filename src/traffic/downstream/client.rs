@@ -1,0 +1,461 @@
+//! A client's TLS connection as Pingora sees one.
+//!
+//! Small writes are held until the flush, so that a response's head and body leave in one TLS record and one system call.
+//! They are held no longer than Pingora has more to write: it flushes no head with a `Content-Length`, and whoever waits
+//! for the rest of a slow answer must see its beginning. What is still held when the stream is given up is written all the
+//! same: a client that got nothing of an answer sends its request again, though the application has seen it (E5).
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::net::{Shutdown::Write, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Buf, Bytes, BytesMut};
+use pingora::protocols::l4::socket::SocketAddr as PingoraAddr;
+use pingora::protocols::tls::SslDigest;
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
+    UniqueIDType,
+};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
+
+use super::activity::{Activity, After};
+use super::admission::Admitted;
+use super::body::{BrokenChunks, Rest};
+use super::h2::Frames;
+use super::head::Body;
+use super::refusals::Refusals;
+use crate::traffic::budget::Pause;
+
+/// Bytes held at most before they are written: a TLS record's worth.
+const HELD: usize = 16 * 1024;
+/// Bytes of the next requests kept back while one is carried; bytes of a body read at once.
+const KEPT_BACK: usize = 16 * 1024;
+/// Bytes of finished TLS records held at most for a client that does not read: one record, and no more than one write
+/// adds. The library's own limit is four of them.
+const RECORDS: usize = 16 * 1024;
+/// A write of this size is not worth holding.
+const LARGE: usize = 8 * 1024;
+/// How long a client may take to read what was held for it when its stream was given up: as long as it has to read on
+/// after an answer, as both hold up the end of the connection only.
+const LAST_WRITE: Duration = Duration::from_secs(1);
+
+/// A client's TLS connection.
+pub struct ClientStream {
+    /// Taken when the stream is dropped, not before.
+    outgoing: Option<Outgoing>,
+    unread: Bytes,
+    reading: Reading,
+    /// What came behind the request that is carried: the next one.
+    kept_back: BytesMut,
+    /// Of reads for an upstream that does not take what was read.
+    pause: Pause,
+    /// A request is under way, of whose answer something may have been written.
+    carrying: bool,
+    /// Something of its answer was.
+    answering: bool,
+    /// Over h2: who is told how many requests were refused by others.
+    refusals: Option<(Refusals, OnRefused)>,
+    /// Of an h2 connection: what watches its frames.
+    frames: Option<Frames>,
+    socket: Arc<SocketDigest>,
+    digest: Arc<SslDigest>,
+    activity: Arc<Activity>,
+}
+
+/// Is called for each request that was refused unseen.
+type OnRefused = Box<dyn Fn() + Send + Sync>;
+
+/// What a read is for.
+#[derive(Debug, Clone, Copy)]
+enum Reading {
+    /// Everything that comes.
+    All,
+    /// The body of the request that is carried.
+    Body(Rest),
+    /// The client's end alone: the request is read.
+    Behind,
+}
+
+/// A connection, and what is to be written to it.
+struct Outgoing {
+    tls: TlsStream<TcpStream>,
+    held: Vec<u8>,
+    written: usize,
+    admitted: Admitted,
+}
+
+impl ClientStream {
+    /// Wraps a connection whose handshake is done.
+    pub fn new(mut tls: TlsStream<TcpStream>, peer: SocketAddr, admitted: Admitted) -> Self {
+        tls.get_mut().1.set_buffer_limit(Some(RECORDS));
+        let activity = admitted.activity().clone();
+        let (tcp, session) = tls.get_ref();
+        let socket = SocketDigest::from_raw_fd(tcp.as_raw_fd());
+        // A fresh cell is empty.
+        let _ = socket.peer_addr.set(Some(PingoraAddr::Inet(peer)));
+        let version = match session.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "TLSv1.3",
+        };
+        let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or_default();
+        let digest = Arc::new(SslDigest::new(cipher, version, None, None, Vec::new()));
+        Self {
+            outgoing: Some(Outgoing { tls, held: Vec::new(), written: 0, admitted }),
+            unread: Bytes::new(),
+            reading: Reading::All,
+            kept_back: BytesMut::new(),
+            pause: Pause::default(),
+            carrying: false,
+            answering: false,
+            refusals: None,
+            frames: None,
+            socket: Arc::new(socket),
+            digest,
+            activity,
+        }
+    }
+
+    fn outgoing(&mut self) -> &mut Outgoing {
+        self.outgoing.as_mut().expect("taken by drop alone")
+    }
+
+    fn tls(&self) -> &TlsStream<TcpStream> {
+        &self.outgoing.as_ref().expect("taken by drop alone").tls
+    }
+
+    /// Whether the client chose HTTP/2.
+    pub fn speaks_h2(&self) -> bool {
+        self.tls().get_ref().1.alpn_protocol() == Some(b"h2")
+    }
+
+    /// The connection, as those see it who carry its requests.
+    pub fn activity(&self) -> &Arc<Activity> {
+        &self.activity
+    }
+
+    /// Has `on_refused` called for each request that h2 refuses without asking us.
+    pub fn watch_refusals(&mut self, on_refused: OnRefused) {
+        self.refusals = Some((Refusals::default(), on_refused));
+    }
+
+    /// Watches the frames that come from now on.
+    pub fn watch(&mut self, frames: Frames) {
+        self.frames = Some(frames);
+    }
+
+    fn poll_all(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = self.outgoing().poll_read(cx, buf);
+        match &mut self.frames {
+            None => read,
+            Some(frames) => match read {
+                Poll::Ready(Ok(())) => Poll::Ready(frames.see(&buf.filled()[before..])),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Pending => frames.poll_deadline(cx),
+            },
+        }
+    }
+
+    /// Puts bytes back, to be read again first.
+    pub fn unread(&mut self, bytes: Bytes) {
+        debug_assert!(self.unread.is_empty());
+        self.unread = bytes;
+    }
+
+    /// A request is carried from now on, of whose body and of whatever follows it `surplus` was read: until
+    /// [`Self::take_back`], the end of this stream is the end of an answer, and what comes behind the body is kept back; an
+    /// end and errors are still read.
+    ///
+    /// Pingora takes a byte behind a request for a broken client and gives the request up, or ends the connection behind
+    /// its answer; apt, for one, sends its requests ahead (RFC 9112 section 9.3.2).
+    pub fn begin_request(&mut self, body: Body, mut surplus: BytesMut) {
+        let mut rest = Rest::of(body);
+        let belongs = rest.advance(&surplus).unwrap_or_else(|BrokenChunks| {
+            // Nothing behind it can be told from it; the next read says so.
+            surplus.clear();
+            0
+        });
+        if belongs > 0 {
+            self.unread(surplus.split_to(belongs).freeze());
+        }
+        self.kept_back = surplus;
+        self.reading = if rest.is_over() { Reading::Behind } else { Reading::Body(rest) };
+        (self.carrying, self.answering) = (true, false);
+    }
+
+    /// The answer is out: returns what was kept back, and reads as usual again.
+    pub fn take_back(&mut self) -> BytesMut {
+        self.carrying = false;
+        self.reading = Reading::All;
+        std::mem::take(&mut self.kept_back)
+    }
+
+    fn poll_body(&mut self, mut rest: Rest, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if rest == Rest::Broken {
+            return Poll::Ready(Err(io::Error::other(BrokenChunks)));
+        }
+        let room = buf.initialize_unfilled_to(buf.remaining().min(KEPT_BACK));
+        let mut read = ReadBuf::new(room);
+        let Self { outgoing, pause, .. } = self;
+        let outgoing = outgoing.as_mut().expect("taken by drop alone");
+        ready!(pause.read_for(|holding| &holding.body, cx, &mut read, |cx, read| outgoing.poll_read(cx, read)))?;
+        let came = read.filled();
+        let advanced = rest.advance(came);
+        self.reading = Reading::Body(rest);
+        let belongs = advanced.map_err(io::Error::other)?;
+        self.kept_back.extend_from_slice(&came[belongs..]);
+        self.reading = if rest.is_over() { Reading::Behind } else { Reading::Body(rest) };
+        buf.advance(belongs);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_behind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { outgoing, kept_back, .. } = self;
+        let outgoing = outgoing.as_mut().expect("taken by drop alone");
+        loop {
+            if kept_back.len() >= KEPT_BACK {
+                // Read again once the request is done; till then an end is noticed by the writes.
+                return Poll::Pending;
+            }
+            let mut chunk = [0; 2048];
+            let mut read = ReadBuf::new(&mut chunk);
+            ready!(outgoing.poll_read(cx, &mut read))?;
+            if read.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            kept_back.extend_from_slice(read.filled());
+        }
+    }
+}
+
+impl ClientStream {
+    /// Writes, or holds what is small.
+    fn poll_hold(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        // While a body is read, nobody may look for the client again until there is room for more of it upstream.
+        let holds = !matches!(self.reading, Reading::Body(_));
+        self.answering = true;
+        let outgoing = self.outgoing();
+        if outgoing.written > 0 || !holds || outgoing.held.len() + buf.len() > HELD {
+            ready!(outgoing.poll_drain(cx))?;
+        }
+        if (!holds || buf.len() >= LARGE) && outgoing.held.is_empty() {
+            let written = Pin::new(&mut outgoing.tls).poll_write(cx, buf);
+            return outgoing.unless_given_up(written);
+        }
+        let room = HELD - outgoing.held.len();
+        let count = buf.len().min(room);
+        outgoing.held.extend_from_slice(&buf[..count]);
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl Outgoing {
+    /// Notes that something moved; nothing is waited for on a connection that was given up.
+    fn unless_given_up<T>(&self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let activity = self.admitted.activity();
+        match done {
+            Poll::Ready(Ok(_)) => activity.note_moved(),
+            Poll::Pending if activity.is_given_up() => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            _ => {}
+        }
+        done
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.tls).poll_read(cx, buf);
+        if read.is_ready() {
+            self.admitted.activity().note_moved();
+        }
+        read
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.written < self.held.len() {
+            let count = Pin::new(&mut self.tls).poll_write(cx, &self.held[self.written..]);
+            let count = ready!(self.unless_given_up(count))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += count;
+        }
+        self.held = Vec::new();
+        self.written = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(cx))?;
+        Pin::new(&mut self.tls).poll_flush(cx)
+    }
+
+    /// Writes the rest, then lets the client read: a connection closed on bytes that nobody read is reset, and the reset
+    /// takes back what was written. `close_notify` behind a whole answer only: one that only the end of the connection
+    /// delimits must not look whole (RFC 9112 section 9.8).
+    async fn give_up(mut self, after: After) {
+        let written = timeout(LAST_WRITE, async {
+            poll_fn(|cx| self.poll_flush(cx)).await?;
+            if after != After::Broken {
+                return AsyncWriteExt::shutdown(&mut self.tls).await;
+            }
+            SockRef::from(self.tls.get_ref().0).shutdown(Write)
+        });
+        if matches!(written.await, Ok(Ok(()))) {
+            super::raw::linger(&mut self.tls).await;
+        }
+    }
+}
+
+impl Drop for ClientStream {
+    fn drop(&mut self) {
+        let Some(mut outgoing) = self.outgoing.take() else { return };
+        if self.carrying && self.activity.after() == After::GoesOn {
+            let stream = Self {
+                outgoing: Some(outgoing),
+                unread: Bytes::new(),
+                reading: self.reading,
+                kept_back: std::mem::take(&mut self.kept_back),
+                pause: Pause::default(),
+                carrying: true,
+                answering: true,
+                refusals: None,
+                frames: self.frames.take(),
+                socket: self.socket.clone(),
+                digest: self.digest.clone(),
+                activity: self.activity.clone(),
+            };
+            return self.activity.hand_back(stream);
+        }
+        if let (true, false, Some(words)) = (self.carrying, self.answering, self.activity.last_words()) {
+            outgoing.held = words.to_vec();
+        }
+        let held = !outgoing.held.is_empty();
+        // An h2 connection that we end: what the client still says would reset it, and take back what it has not read yet.
+        let ends = self.activity.after() == After::Ends;
+        if !held && !self.carrying && !ends {
+            return;
+        }
+        // At once, as the Edge itself may be about to end; a client that reads has room for it.
+        let gone = held && matches!(outgoing.poll_flush(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)));
+        if let (false, Ok(runtime)) = (gone, Handle::try_current()) {
+            runtime.spawn(outgoing.give_up(self.activity.after()));
+        }
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let count = self.unread.len().min(buf.remaining());
+            buf.put_slice(&self.unread[..count]);
+            self.unread.advance(count);
+            return Poll::Ready(Ok(()));
+        }
+        // Who looks for the client has nothing more to write for now. An error will be met again by the next write.
+        if !self.outgoing().held.is_empty() {
+            let _ = self.outgoing().poll_flush(cx);
+        }
+        // The request's carrier hears of it as of a client that left, and answers while it can.
+        if self.carrying && self.activity.is_given_up() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        match self.reading {
+            Reading::All => self.poll_all(cx, buf),
+            Reading::Body(rest) => self.poll_body(rest, cx, buf),
+            Reading::Behind => self.poll_behind(cx),
+        }
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let count = ready!(self.poll_hold(cx, buf))?;
+        if let Some((refusals, on_refused)) = &mut self.refusals {
+            (0..refusals.advance(&buf[..count])).for_each(|_| on_refused());
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let first = bufs.iter().find(|buf| !buf.is_empty());
+        self.poll_write(cx, first.map_or(&[], |buf| &**buf))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.outgoing().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.outgoing().poll_drain(cx))?;
+        self.carrying = false;
+        Pin::new(&mut self.outgoing().tls).poll_shutdown(cx)
+    }
+}
+
+impl fmt::Debug for ClientStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientStream").field("fd", &self.id()).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Shutdown for ClientStream {
+    async fn shutdown(&mut self) {
+        // The connection is given up either way.
+        if AsyncWriteExt::shutdown(self).await.is_ok() {
+            self.reading = Reading::All;
+            super::raw::linger(self).await;
+        }
+    }
+}
+
+impl UniqueID for ClientStream {
+    fn id(&self) -> UniqueIDType {
+        self.tls().get_ref().0.as_raw_fd()
+    }
+}
+
+impl Ssl for ClientStream {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        Some(self.digest.clone())
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        Some(if self.speaks_h2() { ALPN::H2 } else { ALPN::H1 })
+    }
+}
+
+impl GetTimingDigest for ClientStream {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for ClientStream {
+    fn get_proxy_digest(&self) -> Option<Arc<pingora::protocols::raw_connect::ProxyDigest>> {
+        None
+    }
+}
+
+impl GetSocketDigest for ClientStream {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        Some(self.socket.clone())
+    }
+}
+
+impl Peek for ClientStream {}

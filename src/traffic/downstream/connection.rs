@@ -1,0 +1,305 @@
+//! One client connection from its first byte: TLS under deadlines, then HTTP/1 request by request, or h2.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use http::{HeaderMap, Method};
+use pingora::apps::HttpServerApp;
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::LazyConfigAcceptor;
+
+use super::activity::{Activity, CURRENT};
+use super::admission::Admitted;
+use super::client::ClientStream;
+use super::drain;
+use super::h2::{self, Broken};
+use super::head::{self, HeadLimits, Kind, NoHead};
+use super::raw;
+use super::streams::Streams;
+use crate::telemetry::logging::access::Protocol;
+use crate::telemetry::metrics::{Alpn, ConnectionRefusal, Handshake, HandshakeFailure, Refusal, TlsVersion};
+use crate::traffic::budget::{HOLDING, Holding};
+use crate::traffic::edge::Edge;
+use crate::traffic::http::Carrier;
+use crate::traffic::http::record::{self, Unread};
+use crate::traffic::pages::ErrorPage;
+use crate::traffic::upstream::dial::Dialing;
+use crate::traffic::websocket::upgrade;
+
+/// The HTTP/2 connection preface (RFC 9113 section 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// An h2 connection without a stream is kept so much longer than an idle HTTP/1 one: it costs less and is worth more.
+const H2_IDLE: u32 = 4;
+
+/// What serves connections.
+pub struct Door {
+    /// What all share.
+    pub edge: Arc<Edge>,
+    /// TLS of the listener.
+    pub tls: Arc<rustls::ServerConfig>,
+    /// Pingora's proxy around our logic.
+    pub proxy: Arc<HttpProxy<Carrier, Dialing>>,
+    /// Turns true when the Edge goes away.
+    pub shutdown: ShutdownWatch,
+}
+
+/// Why a connection did not get as far as HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoTls {
+    /// No whole ClientHello in time.
+    HelloTooLate,
+    /// Not TLS, or TLS nobody here speaks.
+    BadHello,
+    /// The handshake was not finished in time.
+    HandshakeTooLate,
+    /// The handshake failed.
+    HandshakeFailed,
+}
+
+/// Reads the connection preface; the error says how much came.
+async fn read_preface(stream: &mut ClientStream, limit: Duration) -> Result<(), (NoHead, usize)> {
+    let deadline = Instant::now() + limit;
+    let mut preface = [0; PREFACE.len()];
+    let mut came = 0;
+    while came < preface.len() {
+        match timeout_at(deadline, stream.read(&mut preface[came..])).await {
+            // Who says nothing at all asked for nothing.
+            Err(_) if came > 0 => return Err((NoHead::TooLate, came)),
+            Err(_) | Ok(Ok(0) | Err(_)) => return Err((NoHead::Gone, came)),
+            Ok(Ok(count)) => came += count,
+        }
+        if preface[..came] != PREFACE[..came] {
+            return Err((NoHead::Malformed("not HTTP/2"), 0));
+        }
+    }
+    Ok(())
+}
+
+/// Counts and logs what never became a request; the message it is answered with, if anybody is there to read it.
+pub(super) fn refusal(
+    edge: &Edge,
+    why: NoHead,
+    protocol: Protocol,
+    client: SocketAddr,
+    head: &[u8],
+    began: Instant,
+) -> Option<Vec<u8>> {
+    let (page, why) = match why {
+        // An idle connection that ends is no request.
+        NoHead::Gone if head.iter().all(u8::is_ascii_whitespace) => return None,
+        NoHead::Gone => (None, Refusal::HeadIncomplete),
+        NoHead::TooLate => (Some(ErrorPage::RequestTimeout), Refusal::HeadTimeout),
+        NoHead::TooLarge => (Some(ErrorPage::HeadTooLarge), Refusal::HeadTooLarge),
+        NoHead::Malformed(_) | NoHead::UnknownCoding => (Some(ErrorPage::BadRequest), Refusal::Framing),
+        NoHead::Target => (Some(ErrorPage::BadRequest), Refusal::BadPath),
+        NoHead::Method => (Some(ErrorPage::Forbidden), Refusal::Method),
+    };
+    let answer = page.map(|page| edge.pages.errors.answer(page, None));
+    let status = answer.as_ref().map(|answer| answer.status.as_u16());
+    record::refused(edge, why, Unread { client, protocol, head, began, status });
+    answer.map(|answer| raw::page(&answer))
+}
+
+impl Door {
+    /// Serves one connection to its end, and counts how far it got.
+    pub async fn admit(&self, tcp: TcpStream, peer: SocketAddr, admitted: Admitted) {
+        let metrics = &self.edge.metrics;
+        metrics.connections_accepted.inc();
+        let activity = admitted.activity().clone();
+        let mut serving = pin!(self.serve(tcp, peer, admitted));
+        let served = tokio::select! {
+            biased;
+            served = &mut serving => served,
+            () = activity.given_up() => {
+                let page = self.edge.pages.waiting.for_request(&Method::POST, &HeaderMap::new());
+                activity.set_last_words(raw::page(&page));
+                // Whoever carries its requests ends them and answers.
+                timeout(drain::LAST_WORDS, serving).await.unwrap_or(Ok(()))
+            }
+        };
+        if let Err(no_tls) = served {
+            // Anybody can cause as many as they like: counted, and told only to who asks for such detail.
+            tracing::debug!(client = %peer.ip(), "a connection ended before TLS: {no_tls:?}");
+        }
+        match served {
+            Ok(()) => {}
+            Err(NoTls::HelloTooLate) => metrics.connections_refused.of(ConnectionRefusal::ClientHelloTimeout).inc(),
+            Err(NoTls::BadHello) => metrics.connections_refused.of(ConnectionRefusal::NotTls).inc(),
+            Err(NoTls::HandshakeTooLate) => metrics.handshake_failures.of(HandshakeFailure::Timeout).inc(),
+            Err(NoTls::HandshakeFailed) => metrics.handshake_failures.of(HandshakeFailure::Protocol).inc(),
+        }
+    }
+
+    /// Serves one connection to its end.
+    pub async fn serve(&self, tcp: TcpStream, peer: SocketAddr, admitted: Admitted) -> Result<(), NoTls> {
+        // Boxed, so that a connection, which may live for hours, keeps no room for what it does no more or never does: a
+        // handshake, or the other protocol.
+        let stream = Box::pin(self.handshake(tcp, peer, admitted)).await?;
+        if stream.speaks_h2() {
+            Box::pin(self.serve_h2(stream, peer)).await;
+        } else {
+            Box::pin(self.serve_h1(Box::new(stream), peer)).await;
+        }
+        Ok(())
+    }
+
+    async fn handshake(&self, tcp: TcpStream, peer: SocketAddr, admitted: Admitted) -> Result<ClientStream, NoTls> {
+        let limits = self.edge.site();
+        let limits = &limits.config.limits;
+        let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp);
+        let hello = match timeout(limits.client_hello, hello).await {
+            Err(_) => return Err(NoTls::HelloTooLate),
+            Ok(Err(_)) => return Err(NoTls::BadHello),
+            Ok(Ok(hello)) => hello,
+        };
+        match timeout(limits.handshake, hello.into_stream(self.tls.clone())).await {
+            Err(_) => Err(NoTls::HandshakeTooLate),
+            Ok(Err(_)) => Err(NoTls::HandshakeFailed),
+            Ok(Ok(tls)) => {
+                self.count_handshake(tls.get_ref().1);
+                Ok(ClientStream::new(tls, peer, admitted))
+            }
+        }
+    }
+
+    fn count_handshake(&self, session: &rustls::ServerConnection) {
+        let version = match session.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => TlsVersion::V1_2,
+            _ => TlsVersion::V1_3,
+        };
+        let alpn = match session.alpn_protocol() {
+            Some(b"h2") => Alpn::H2,
+            Some(_) => Alpn::H1,
+            None => Alpn::None,
+        };
+        let handshake = match session.handshake_kind() {
+            Some(rustls::HandshakeKind::Resumed) => Handshake::Resumed,
+            _ => Handshake::Full,
+        };
+        self.edge.metrics.handshake(version, alpn, handshake);
+    }
+
+    async fn serve_h2(&self, mut stream: ClientStream, client: SocketAddr) {
+        let site = self.edge.site();
+        let limits = &site.config.limits;
+        let limit = limits.request_head;
+        let idle = limits.keepalive * H2_IDLE;
+        let limits = h2::Limits { idle: limits.keepalive, head: limit, streams: limits.h2_streams.get() };
+        drop(site);
+        let began = Instant::now();
+        // Pingora waits for it without end.
+        if let Err((why, came)) = read_preface(&mut stream, limit).await {
+            refusal(&self.edge, why, Protocol::H2, client, &PREFACE[..came], began);
+            return;
+        }
+        let edge = self.edge.clone();
+        stream.watch_refusals(Box::new(move || {
+            let unread = Unread { client, protocol: Protocol::H2, head: &[], began: Instant::now(), status: None };
+            record::refused(&edge, Refusal::Framing, unread);
+        }));
+        stream.unread(bytes::Bytes::from_static(PREFACE));
+        let frames = h2::Frames::new(limits);
+        let ended = frames.ended();
+        stream.watch(frames);
+        let activity = stream.activity().clone();
+        // Told at once that it may ask no more, a client that has asked nothing yet would open another connection, and
+        // again: it is told so behind its first answer.
+        if *self.shutdown.borrow() {
+            activity.set_late();
+        }
+        let (answered, late_end) = watch::channel(false);
+        let shutdown = if activity.is_late() { late_end } else { self.shutdown.clone() };
+        let streams = Streams { proxy: self.proxy.clone(), activity, answered, idle };
+        Arc::new(streams).serve(stream, shutdown).await;
+        let why = match ended.get() {
+            Some(Broken::HeadTooLate) => Refusal::HeadTimeout,
+            Some(Broken::Flood) => Refusal::ResetFlood,
+            Some(Broken::Idle) | None => return,
+        };
+        record::refused(&self.edge, why, Unread { client, protocol: Protocol::H2, head: &[], began, status: None });
+    }
+
+    async fn serve_h1(&self, mut stream: Box<ClientStream>, peer: SocketAddr) {
+        let mut shutdown = self.shutdown.clone();
+        let mut buf = BytesMut::new();
+        let activity = stream.activity().clone();
+        loop {
+            let site = self.edge.site();
+            let limits = &site.config.limits;
+            let head_limits = HeadLimits {
+                idle: limits.keepalive,
+                whole: limits.request_head,
+                bytes: limits.head_bytes.get(),
+                fields: limits.head_fields.get(),
+            };
+            drop(site);
+            let mut began = Instant::now();
+            let read = async {
+                head::begin(&mut stream, &mut buf, head_limits.idle).await?;
+                began = Instant::now();
+                head::read(&mut stream, &mut buf, head_limits).await
+            };
+            let going = tokio::select! {
+                biased;
+                head = read => Ok(head),
+                _ = shutdown.wait_for(|going| *going), if !activity.is_late() => Err(()),
+            };
+            let head = match going {
+                Ok(head) => head,
+                // Between two requests nobody waits for an answer.
+                Err(()) if buf.is_empty() => {
+                    let limit = self.edge.site().config.limits.write_stall;
+                    return raw::finish(&mut stream, b"", limit).await;
+                }
+                Err(()) => head::read(&mut stream, &mut buf, head_limits).await,
+            };
+            let (length, body) = match head {
+                Ok(Kind::Request { length, body }) => (length, body),
+                Ok(Kind::Upgrade(length)) => {
+                    let serving = upgrade::serve(self.edge.clone(), stream, buf, length, peer);
+                    return Box::pin(serving).await;
+                }
+                Err(no_head) => return self.refuse(stream, peer, no_head, &buf, began).await,
+            };
+            stream.begin_request(body, buf.split_off(length));
+            let mut session = ServerSession::new_http1(stream);
+            // Pingora parses the head anew, from here.
+            session.set_pipelined_prefix(std::mem::take(&mut buf));
+            let carried = carried(&activity, self.proxy.process_new_http(session, &self.shutdown)).await;
+            // It is the one that was handed over.
+            let reused = carried.and_then(|reused| reused.consume().0.into_any().downcast::<ClientStream>().ok());
+            let Some(same) = reused.or_else(|| activity.take_back()) else { return };
+            stream = same;
+            buf = stream.take_back();
+        }
+    }
+
+    /// Answers what never became a request; it is counted and has its line all the same.
+    async fn refuse(
+        &self,
+        mut stream: Box<ClientStream>,
+        client: SocketAddr,
+        why: NoHead,
+        head: &[u8],
+        began: Instant,
+    ) {
+        let Some(message) = refusal(&self.edge, why, Protocol::H1, client, head, began) else { return };
+        raw::finish(&mut stream, &message, self.edge.site().config.limits.write_stall).await;
+    }
+}
+
+/// Carries a request, which knows its connection and what it holds meanwhile.
+pub(super) async fn carried<T>(activity: &Arc<Activity>, carrying: impl Future<Output = T>) -> T {
+    let holding = Arc::new(Holding::new(activity.account().clone()));
+    CURRENT.scope(activity.clone(), HOLDING.scope(holding, carrying)).await
+}

@@ -1,0 +1,174 @@
+//! What is known about one request while it is carried.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::forward::Said;
+use crate::config::Route;
+use crate::live::View;
+use crate::telemetry::logging::RequestId;
+use crate::traffic::budget::{HOLDING, Holding};
+use crate::traffic::downstream::activity::{self, Activity, CURRENT};
+use crate::traffic::edge::Site;
+use crate::traffic::route::Refusal;
+use crate::traffic::upstream::traffic::Awaiting;
+use crate::traffic::upstream::{BackendIndex, Upstream};
+
+/// One request.
+pub struct Context {
+    /// The connection it came on, where Pingora carries it.
+    pub client: Option<Arc<Activity>>,
+    /// What it holds, where Pingora carries it.
+    pub holding: Option<Arc<Holding>>,
+    /// When its head was read.
+    pub began: Instant,
+    /// Its identity.
+    pub id: RequestId,
+    /// The site it is carried by: one configuration from beginning to end.
+    pub site: Arc<Site>,
+    /// Its route, once known.
+    pub route: Option<Arc<Route>>,
+    /// Its route's position in the configuration.
+    pub route_index: Option<usize>,
+    /// What upstreams are told about it.
+    pub said: Option<Said>,
+    /// The request waits for its answer, which its upstream owes.
+    pub awaiting: Option<Awaiting>,
+    /// The request waits for its answer, having come whole.
+    pub whole: Option<activity::Awaiting>,
+    /// Path and query to send when they are not as they came.
+    pub target: Option<String>,
+    /// The request's head went to an upstream in this attempt.
+    pub sent: bool,
+    /// The view it was last sent under.
+    pub view: Option<View>,
+    /// The backend it was last sent to.
+    pub upstream: Option<Arc<Upstream>>,
+    /// Backends that failed it since the view last changed.
+    pub tried: Vec<BackendIndex>,
+    /// Attempts since the view last changed.
+    pub attempts_here: usize,
+    /// Attempts that may have reached an upstream and were repeated (E5).
+    pub replays: u32,
+    /// When it stops waiting for a decision; set by the first wait.
+    pub park_until: Option<Instant>,
+    /// Interim answers (1xx) of this attempt.
+    pub interim: usize,
+    /// For how long it has waited, the present wait left out.
+    pub waited: Duration,
+    /// Since when it waits for a decision.
+    pub parked_since: Option<Instant>,
+    /// Time to get a connection, last attempt.
+    pub connected_after: Option<Duration>,
+    /// Whether that connection was a pooled one.
+    pub pooled: bool,
+    /// Time from the last attempt's start to the response head.
+    pub answered_after: Option<Duration>,
+    /// When the last attempt began.
+    pub attempt_began: Instant,
+    /// The whole request was handed over in this attempt.
+    pub body_ended: bool,
+    /// Bytes of the request body so far.
+    pub body: u64,
+    /// Why it ended the way it did.
+    pub ending: Ending,
+}
+
+/// Why a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Answered by an upstream.
+    Served,
+    /// Not carried.
+    Refused(Refusal),
+    /// It cannot be carried as it is: its `Connection` names what it must not.
+    Malformed,
+    /// It has more header fields than a head may have.
+    HeadTooLarge,
+    /// Its body is larger than the route allows.
+    BodyTooLarge,
+    /// The client took too long to send its body.
+    ClientSlow,
+    /// Neither side works: the waiting page.
+    Waiting,
+    /// The Edge goes away.
+    Draining,
+    /// No decision came while it was parked.
+    ParkedTooLong,
+    /// Too many requests were parked.
+    ParkingFull,
+    /// Requests under way hold as much memory as they may, or its client's do.
+    NoMemory,
+    /// The upstream broke off and the request must not be sent twice.
+    Lost,
+    /// What the upstream answered is not HTTP as everybody reads it.
+    BadAnswer,
+    /// The upstream broke off in the middle of the answer.
+    Truncated,
+    /// The upstream did not answer in time.
+    TimedOut,
+    /// The client left.
+    ClientGone,
+    /// A fault of our own.
+    Internal,
+}
+
+impl Context {
+    /// The request came whole: from here on it is not its client that is waited for.
+    pub fn note_whole(&mut self) {
+        self.whole = self.client.as_ref().map(Activity::await_answer);
+    }
+
+    /// It goes on after a wait.
+    pub fn unpark(&mut self) {
+        self.waited = self.parked();
+        self.parked_since = None;
+    }
+
+    /// For how long it waited in all: a client may leave in the middle of a wait.
+    pub fn parked(&self) -> Duration {
+        self.waited + self.parked_since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Nothing is waited for on its connection any more.
+    pub fn is_given_up(&self) -> bool {
+        self.client.as_ref().is_some_and(|client| client.is_given_up())
+    }
+
+    /// A request read just now.
+    pub fn new(site: Arc<Site>) -> Self {
+        let now = Instant::now();
+        Self {
+            client: CURRENT.try_with(Arc::clone).ok(),
+            holding: HOLDING.try_with(Arc::clone).ok(),
+            began: now,
+            id: RequestId::random(),
+            site,
+            route: None,
+            route_index: None,
+            said: None,
+            awaiting: None,
+            whole: None,
+            target: None,
+            sent: false,
+            view: None,
+            upstream: None,
+            tried: Vec::new(),
+            attempts_here: 0,
+            replays: 0,
+            park_until: None,
+            interim: 0,
+            waited: Duration::ZERO,
+            parked_since: None,
+            connected_after: None,
+            pooled: false,
+            answered_after: None,
+            attempt_began: now,
+            body_ended: false,
+            body: 0,
+            ending: Ending::Served,
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Where a request goes now: the live side's backend, or a place to wait. Shared by requests and upgrades.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::context::{Context, Ending};
+use super::park::Released;
+use crate::config::Route;
+use crate::live::{Mode, View};
+use crate::traffic::edge::Edge;
+use crate::traffic::upstream::Upstream;
+
+/// Chooses a backend for the next attempt, waiting for a decision where one is due. The error says how the request ends.
+pub async fn next(edge: &Edge, ctx: &mut Context, route: &Route) -> Result<(View, Arc<Upstream>), Ending> {
+    let site = ctx.site.clone();
+    let shared = site.config.services[route.service.0].is_shared();
+    let pool_of = |view: View| site.upstreams.pool(&site.config, route.service, view.side);
+    loop {
+        if edge.drain.is_over() {
+            return Err(Ending::Draining);
+        }
+        let view = edge.live.view();
+        if ctx.view.is_some_and(|seen| seen != view) {
+            ctx.tried.clear();
+            ctx.attempts_here = 0;
+        }
+        let failed_here = ctx.attempts_here > 0;
+        ctx.view = Some(view);
+        let pool = pool_of(view);
+        let untried = pool.untried(&ctx.tried);
+        let may_go = match view.mode {
+            Mode::Serving => !failed_here || untried,
+            Mode::Waiting if !shared => return Err(Ending::Waiting),
+            // A shared service needs no live side.
+            Mode::Deciding | Mode::Waiting => shared && (!failed_here || untried),
+        };
+        if !may_go {
+            let service = &site.config.services[route.service.0];
+            if failed_here && !service.required && pool.is_down() {
+                // No decision will ever come for it.
+                return Err(Ending::Lost);
+            }
+            let retries = view.mode == Mode::Serving || shared;
+            wait(edge, ctx, view, retries).await?;
+            // The view may be as before: then the same backends are tried once more.
+            ctx.tried.clear();
+            if edge.live.view() != view || view.mode != Mode::Serving && !shared {
+                continue;
+            }
+        }
+        let Some(upstream) = pool_of(view).choose(&ctx.tried) else { return Err(Ending::Internal) };
+        ctx.pooled = false;
+        ctx.answered_after = None;
+        ctx.attempts_here += 1;
+        ctx.attempt_began = Instant::now();
+        return Ok((view, upstream.clone()));
+    }
+}
+
+async fn wait(edge: &Edge, ctx: &mut Context, view: View, retries: bool) -> Result<(), Ending> {
+    let switching = &ctx.site.config.switch;
+    let began = Instant::now();
+    let deadline = *ctx.park_until.get_or_insert(began + switching.park_limit);
+    ctx.parked_since = Some(began);
+    let attempt = retries.then(|| ctx.attempts_here.saturating_sub(1));
+    let released = tokio::select! {
+        biased;
+        released = edge.parking.wait(&edge.live, view, attempt, deadline, switching.park_requests.get()) => released,
+        () = edge.drain.over() => return Err(Ending::Draining),
+    };
+    ctx.unpark();
+    match released {
+        Released::Again => Ok(()),
+        Released::TimedOut => Err(Ending::ParkedTooLong),
+        Released::Full => Err(Ending::ParkingFull),
+    }
+}
