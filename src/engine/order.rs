@@ -21,7 +21,7 @@ use crate::admin::api::{
 use crate::admin::{Brain, BrainError};
 use crate::live::Mode;
 use crate::live::state::State;
-use crate::site::nodes::Node;
+use crate::site::nodes::{Node, Reports};
 use crate::telemetry::metrics::Reload;
 use crate::traffic::edge::{Edge, Site};
 use crate::traffic::websocket::tunnel::{Pin, User};
@@ -88,12 +88,6 @@ impl Handle {
         let _ = self.orders.try_send(Order::Note(event, sentence, answer));
     }
 
-    /// Hands a node's report in; what the node is told.
-    pub async fn report(&self, node: Node, report: NodeReport) -> Told {
-        let told = self.ask(|answer| Order::Report(node, Box::new(report), answer)).await;
-        told.unwrap_or_else(|error| Told::Refused { reason: error.to_string() })
-    }
-
     /// Returns when an operator ordered the Edge to drain.
     pub async fn drain_ordered(&self) {
         self.drain.notified().await;
@@ -104,6 +98,13 @@ impl Handle {
         let (answer, answered) = oneshot::channel();
         self.orders.send(order(answer)).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())
+    }
+}
+
+impl Reports for Handle {
+    async fn report(&self, node: Node, report: NodeReport) -> Told {
+        let told = self.ask(|answer| Order::Report(node, Box::new(report), answer)).await;
+        told.unwrap_or_else(|error| Told::Refused { reason: error.to_string() })
     }
 }
 

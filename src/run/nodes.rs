@@ -24,7 +24,7 @@ const VOTES: Rate = Rate::new(200, Duration::from_secs(10));
 /// The door, open but not served yet.
 pub(super) struct NodesDoor {
     door: Door,
-    desk: Arc<Desk>,
+    desk: Arc<Desk<Handle>>,
     keyring: Arc<Keyring>,
 }
 

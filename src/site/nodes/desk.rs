@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 
 use protocol::door::Handler;
 use protocol::who::Who;
-use protocol::wire::{Ask, Role, Told};
+use protocol::wire::{Ask, NodeReport, Role, Told};
 
 use super::Node;
-use crate::engine::Handle;
 use crate::site::witness::Witness;
 use crate::telemetry::metrics::{NodesMetrics, TurnedAway};
 
@@ -19,18 +18,24 @@ const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// Refusals remembered, so that they are not said again.
 const MOST_SAID: usize = 256;
 
+/// Who takes the nodes' reports. The engine does, which stands above this room.
+pub trait Reports: Send + Sync + 'static {
+    /// Takes a report; what its node is told.
+    fn report(&self, node: Node, report: NodeReport) -> impl Future<Output = Told> + Send;
+}
+
 /// Answers nodes.
-pub struct Desk {
-    engine: Handle,
+pub struct Desk<R> {
+    reports: R,
     witness: Witness,
     metrics: Arc<NodesMetrics>,
     said: Mutex<HashMap<String, Instant>>,
 }
 
-impl Desk {
-    /// Answers with this engine and this witness.
-    pub fn new(engine: Handle, witness: Witness, metrics: Arc<NodesMetrics>) -> Self {
-        Self { engine, witness, metrics, said: Mutex::default() }
+impl<R> Desk<R> {
+    /// Hands reports on, and asks this witness for votes.
+    pub fn new(reports: R, witness: Witness, metrics: Arc<NodesMetrics>) -> Self {
+        Self { reports, witness, metrics, said: Mutex::default() }
     }
 
     fn refuse(&self, who: &Who, reason: String) -> Told {
@@ -50,7 +55,7 @@ impl Desk {
     }
 }
 
-impl Handler for Desk {
+impl<R: Reports> Handler for Desk<R> {
     async fn told(&self, who: &Who, ask: Ask) -> Told {
         match ask {
             Ask::Vote(request) if who.is_node(Role::Xivo, Some(request.from)) => {
@@ -65,7 +70,7 @@ impl Handler for Desk {
             Ask::Report(report) => match Node::of(who) {
                 Some(node) => {
                     self.metrics.reports.inc();
-                    self.engine.report(node, *report).await
+                    self.reports.report(node, *report).await
                 }
                 None => self.refuse(who, "only nodes report".to_owned()),
             },

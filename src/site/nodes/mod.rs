@@ -8,6 +8,6 @@ mod rate;
 mod registry;
 pub mod takeover;
 
-pub use desk::Desk;
+pub use desk::{Desk, Reports};
 pub use rate::Rate;
 pub use registry::{Known, News, Node, NotTaken, Registry, STALE};
