@@ -199,10 +199,12 @@ async fn a_victim_writes_epochs_until_it_is_killed() {
 #[test]
 fn e4_a_kill_at_any_instant_loses_no_epoch_that_was_declared_persisted() {
     let dir = tempfile::tempdir().unwrap();
+    let (_, here) = module_path!().split_once("::").unwrap();
+    let test = format!("{here}::a_victim_writes_epochs_until_it_is_killed");
     let mut least = 0;
     for round in 0..12_u64 {
         let mut victim = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "state::tests::a_victim_writes_epochs_until_it_is_killed", "--nocapture"])
+            .args(["--exact", &test, "--nocapture"])
             .env(VICTIM, dir.path())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -26,8 +26,10 @@ fn a_child_says_what_its_parent_reads() {
 }
 
 fn child(format: &str) -> Vec<String> {
+    let (_, here) = module_path!().split_once("::").unwrap();
+    let test = format!("{here}::a_child_says_what_its_parent_reads");
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "logging::tests::a_child_says_what_its_parent_reads", "--nocapture"])
+        .args(["--exact", &test, "--nocapture"])
         .env(CHILD, format)
         .output()
         .unwrap();
@@ -58,6 +60,7 @@ fn people_get_lines_without_colours_where_there_is_no_terminal() {
 fn e8_no_library_logs_a_token_or_noise() {
     for format in ["json", "human"] {
         let text = child(format).join("\n");
+        assert!(text.contains("a record of log"), "{text}");
         assert!(!text.contains("eyJ") && !text.contains("a scan came by"), "{text}");
     }
 }

@@ -54,8 +54,10 @@ async fn the_watchdog_to_be_killed() {
 async fn a_killed_watchdogs_command_is_ended_by_the_next() {
     let directory = tempfile::tempdir().unwrap();
     let path = record(&directory);
+    let (_, here) = module_path!().split_once("::").unwrap();
+    let test = format!("{here}::the_watchdog_to_be_killed");
     let mut watchdog = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "hands::command::running::tests::the_watchdog_to_be_killed"])
+        .args(["--exact", &test])
         .env(DIRECTORY, directory.path())
         .stdout(Stdio::null())
         .spawn()
