@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A user with its groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// Its name.
+    /// The name as the system's own tables have it.
     pub name: String,
     uid: u32,
     gid: u32,

@@ -24,7 +24,7 @@ const MOST_BYTES: usize = 8 << 20;
 pub struct Program {
     /// Its name in a sentence: `Edge`.
     pub name: &'static str,
-    /// Its systemd unit.
+    /// The systemd unit that runs it, for the remedy in a message.
     pub unit: &'static str,
     /// How to say where its socket is.
     pub elsewhere: &'static str,
@@ -32,19 +32,19 @@ pub struct Program {
     pub allowed: &'static str,
 }
 
-/// Asks one running program.
+/// Asks one running program over its socket, one request at a time.
 #[derive(Debug, Clone)]
 pub struct Client {
-    /// Where.
+    /// The socket that the program listens on.
     pub socket: PathBuf,
-    /// Whom.
+    /// The program, as messages name it.
     pub program: &'static Program,
 }
 
 /// Why there is no answer. The message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// No socket.
+    /// There is no socket: the program does not run, or uses another.
     #[error(
         "No {name} answers: there is no {0}.\nIs it running? Look with: systemctl status {unit}; journalctl -u {unit} -n 50\n\
          If its socket is elsewhere, say where: {elsewhere}",
@@ -58,10 +58,10 @@ pub enum AskError {
         name = .1.name, unit = .1.unit
     )]
     NobodyThere(PathBuf, &'static Program),
-    /// Not for this user.
+    /// The system lets this user not use the socket.
     #[error("You may not use {0}: be root (sudo), or {allowed}.", allowed = .1.allowed)]
     Denied(PathBuf, &'static Program),
-    /// Somebody, who says nothing.
+    /// Somebody listens, and says nothing in time.
     #[error(
         "The {name} took the question and did not answer within {limit} s; it is busy or it hangs.\n\
          Look with: curl --unix-socket {0} http://localhost/healthz; journalctl -u {unit} -n 50",
@@ -71,12 +71,12 @@ pub enum AskError {
     /// The connection broke, or what came is not an answer.
     #[error("{path}: {what}")]
     Broken {
-        /// The socket.
+        /// The socket that was used.
         path: PathBuf,
-        /// What happened.
+        /// What came instead of an answer.
         what: String,
     },
-    /// It said no.
+    /// The program understood, and said no.
     #[error("{}", visible(&.body.sentence))]
     Said {
         /// How it put it to programs.
@@ -92,7 +92,7 @@ impl AskError {
         matches!(self, Self::Said { status, .. } if *status == StatusCode::CONFLICT)
     }
 
-    /// The same for programs.
+    /// Returns the same as a body, so that programs read it like any other refusal.
     pub fn body(&self) -> ErrorBody {
         let word = match self {
             Self::NoSocket(..) | Self::NobodyThere(..) => "not_running",

@@ -39,7 +39,7 @@ pub struct DoorLimits {
     pub connections: usize,
     /// From accept to the end of the request's head.
     pub head: Duration,
-    /// For the handler.
+    /// How long the handler may take for one answer.
     pub answer: Duration,
     /// For the whole connection, a slow reader's too.
     pub whole: Duration,
@@ -72,22 +72,22 @@ const HEAD_FIELDS: usize = 64;
 /// Accepting fails for want of descriptors or memory: both need time to come back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A whole answer.
+/// A whole answer: no door streams.
 pub type Answer = Response<Full<Bytes>>;
 
-/// Answers requests.
+/// Answers requests, each in a task of its own.
 pub trait Handler<P>: Send + Sync + 'static {
-    /// Answers one.
+    /// Answers one request; it was read whole, within the limits.
     fn answer(&self, request: Request<Bytes>, peer: P) -> impl Future<Output = Answer> + Send;
 }
 
-/// Where connections come from.
+/// Where connections come from: a unix socket, or an address.
 pub trait Accept {
-    /// The connection.
+    /// A connection that was accepted.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     /// Who is at its other end.
     type Peer: Clone + Send + 'static;
-    /// Waits for the next.
+    /// Waits for the next connection, however long that takes.
     fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Self::Peer)>> + Send;
 }
 
@@ -179,7 +179,7 @@ async fn exchange<P, H: Handler<P>>(request: Request<Incoming>, peer: P, handler
     }
 }
 
-/// An answer in JSON.
+/// Makes an answer of `body`, as JSON on one line.
 pub fn json(status: StatusCode, body: &impl Serialize) -> Answer {
     match serde_json::to_vec(body) {
         Ok(bytes) => whole(status, "application/json", bytes),
@@ -192,7 +192,7 @@ pub fn refuse(status: StatusCode, word: &str, sentence: String) -> Answer {
     json(status, &ErrorBody { error: word.to_owned(), sentence })
 }
 
-/// No such path.
+/// Makes the answer for a path that nothing is behind.
 pub fn not_found(path: &str) -> Answer {
     refuse(StatusCode::NOT_FOUND, "not_found", format!("There is nothing at `{path}`."))
 }

@@ -19,7 +19,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 /// A bound socket; its file goes with it.
 #[derive(Debug)]
 pub struct Socket {
-    /// What is accepted from.
+    /// Takes connections until it is dropped.
     pub listener: UnixListener,
     path: PathBuf,
     inode: u64,
@@ -34,17 +34,17 @@ pub enum SocketError {
     /// A file of another sort is in the way.
     #[error("{0} is no socket; move it away, or give another path")]
     NoSocket(PathBuf),
-    /// No such group.
+    /// The system knows no group of this name.
     #[error("the group `{0}` of the socket is not in /etc/group")]
     NoGroup(String),
-    /// The system refused.
+    /// The system refused to make, own or replace the socket.
     #[error("{path}: cannot {act}")]
     Io {
-        /// What was wanted.
+        /// What was attempted, as a verb.
         act: &'static str,
-        /// Of what.
+        /// The file it was attempted on.
         path: PathBuf,
-        /// Why not.
+        /// The system's word for it.
         #[source]
         source: io::Error,
     },

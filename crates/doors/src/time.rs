@@ -19,12 +19,12 @@ const MILLISECOND: i128 = 1_000_000;
 pub struct Time(OffsetDateTime);
 
 impl Time {
-    /// The wall clock's.
+    /// Returns what the wall clock shows now.
     pub fn now() -> Self {
         Self::from(SystemTime::now())
     }
 
-    /// Milliseconds since 1970.
+    /// Returns milliseconds since 1970, before it as negative ones.
     pub fn unix_ms(self) -> i64 {
         i64::try_from(self.0.unix_timestamp_nanos() / MILLISECOND).unwrap_or(i64::MAX)
     }

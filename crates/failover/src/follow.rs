@@ -35,14 +35,14 @@ pub struct Follower {
     again: Option<Instant>,
 }
 
-/// How a follower behaves.
+/// How a follower behaves when its commands fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// A XiVO that was not heard for so long is out of sight.
     pub stale_after: Duration,
     /// The pause before a failed start or stop is tried again; doubled each time.
     pub retry: Duration,
-    /// The longest such pause.
+    /// Where the pause, doubled by each failure, stops growing.
     pub retry_limit: Duration,
 }
 

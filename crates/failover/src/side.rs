@@ -14,10 +14,10 @@ pub enum Side {
 }
 
 impl Side {
-    /// Both sides, Main first.
+    /// Both sides; Main first, as people name them.
     pub const BOTH: [Self; 2] = [Self::Main, Self::Standby];
 
-    /// Returns the other side.
+    /// Returns the side that this one is not.
     pub const fn other(self) -> Self {
         match self {
             Self::Main => Self::Standby,
@@ -63,9 +63,9 @@ impl core::error::Error for UnknownSide {}
 /// One value for each side, found by the side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PerSide<T> {
-    /// Main's value.
+    /// The value that belongs to Main.
     pub main: T,
-    /// Standby's value.
+    /// The value that belongs to Standby.
     pub standby: T,
 }
 

@@ -1,7 +1,7 @@
 //! The mistakes that the rules invite, the nodes' above all. Each rule that avoids one names it, and the tests make each once to see that
 //! the promises notice.
 
-/// A mistake.
+/// A mistake that can be made in a rule, to see that a test notices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Trap {
     /// A lease counts from the answer's receipt.

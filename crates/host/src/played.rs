@@ -40,7 +40,7 @@ pub enum Disk {
     Answering,
 }
 
-/// A machine's clock.
+/// A machine's clock: it has its own pace, and stands still while the machine does.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     /// What it showed when the simulation began, in microseconds.
@@ -81,7 +81,7 @@ impl Host {
         Self(Arc::new(Inner { name: name.to_owned(), began, clock, world, life: Mutex::default() }))
     }
 
-    /// Returns its name.
+    /// Returns the name that traces call it by.
     pub fn name(&self) -> &str {
         &self.0.name
     }
@@ -131,7 +131,7 @@ impl Host {
         self.life().frozen = true;
     }
 
-    /// Everything goes on.
+    /// Lets everything go on that stood still.
     pub fn thaw(&self) {
         let mut life = self.life();
         life.frozen = false;
@@ -140,7 +140,7 @@ impl Host {
         asleep.into_iter().for_each(Waker::wake);
     }
 
-    /// Whether nothing goes on.
+    /// Tells whether the machine stands still.
     pub fn is_frozen(&self) -> bool {
         self.life().frozen
     }

@@ -1,4 +1,4 @@
-//! Lines of `tracing`.
+//! Formats what `tracing` tells as lines, and hands them to their writer.
 
 use std::io::{self, Write};
 use std::time::Duration;

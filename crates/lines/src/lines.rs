@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use prometheus::IntCounter;
 
-/// Bytes written at once.
+/// Bytes written at once at most: one call to the system for many lines.
 const BATCH: usize = 64 * 1024;
 /// For how long lines gather before they are written. To wake the writer for each line costs more than to carry the
 /// request it tells of.

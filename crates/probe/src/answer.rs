@@ -26,9 +26,9 @@ const READ: usize = 8 * 1024;
 /// The head of an answer.
 #[derive(Debug, Clone)]
 pub struct Head {
-    /// The version it names.
+    /// The version that its status line names.
     pub version: Version,
-    /// Its status.
+    /// The status code, whatever reason stands behind it.
     pub status: StatusCode,
     /// Its fields, folded ones on one line. A field whose value no header may hold is left out.
     pub headers: HeaderMap,
@@ -63,7 +63,7 @@ pub enum Faulty {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum NoAnswer {
-    /// The connection broke.
+    /// The connection broke before the answer was whole.
     #[error("the connection broke off: {0}")]
     Broken(#[from] io::Error),
     /// What came is not HTTP/1.
@@ -74,13 +74,13 @@ pub enum NoAnswer {
 /// How long the body of an answer is (RFC 9112 section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// There is none.
+    /// No body follows, whatever the fields say.
     Nothing,
-    /// So many bytes.
+    /// A body of so many bytes.
     Length(u64),
-    /// In chunks.
+    /// A body in chunks, each with its size.
     Chunked,
-    /// Until the connection ends.
+    /// A body that ends with the connection.
     UntilClosed,
 }
 

@@ -28,11 +28,11 @@ pub struct Check {
     pub source: Option<IpAddr>,
     /// For everything together: connect, handshake, request, answer.
     pub time_limit: Duration,
-    /// What to ask.
+    /// What to ask, and what must come back.
     pub kind: Kind,
 }
 
-/// What to ask.
+/// A kind of question, with what must come back.
 #[derive(Clone, Debug)]
 pub enum Kind {
     /// Is a TCP connection accepted? (By the kernel: a stuck application still passes.)

@@ -68,9 +68,9 @@ impl Display for FailureKind {
 /// How far a probe had come. SIP over UDP has no connect phase to wait for and is at once in `Answer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// Reaching the host.
+    /// Reaching the host: routes, refusals, silence.
     Connect,
-    /// The TLS handshake.
+    /// The TLS handshake, its certificate included.
     Tls,
     /// Sending the request and receiving the whole answer.
     Answer,

@@ -23,7 +23,7 @@ const DEFAULT_BODY_LIMIT: usize = 64 * 1024;
 pub struct HttpCheck {
     /// The method; `GET` unless there is a reason.
     pub method: Method,
-    /// What to ask for.
+    /// What to ask for, with its query.
     pub path: PathAndQuery,
     /// The `Host` header, with the port if it is not the scheme's own.
     pub host: Authority,
@@ -37,14 +37,14 @@ pub struct HttpCheck {
     pub expect: Vec<BodyExpectation>,
     /// How much of the answer's body is read, in bytes; 64 KiB unless changed.
     pub body_limit: usize,
-    /// TLS below it: `https`.
+    /// The TLS below it, for `https`; none: in the clear.
     pub tls: Option<Tls>,
 }
 
 /// What an answer's body must be.
 #[derive(Clone, PartialEq, Eq)]
 pub enum BodyExpectation {
-    /// It contains these bytes.
+    /// The body contains these bytes somewhere.
     Contains(Bytes),
     /// It is one JSON value, whichever. (An error page of a proxy in between is not.)
     Json,
@@ -80,7 +80,7 @@ impl HttpCheck {
         self
     }
 
-    /// Asks over TLS.
+    /// Asks over TLS, under these rules of trust.
     #[must_use]
     pub fn over(self, tls: Tls) -> Self {
         Self { tls: Some(tls), ..self }
@@ -205,7 +205,7 @@ async fn read(wire: &mut Wire, buf: &mut BytesMut, mut incoming: answer::Body, l
 }
 
 impl BodyExpectation {
-    /// Completes "the body …".
+    /// Tells what is wrong with a body: completes "the body …".
     fn verify(&self, body: &Body) -> Result<(), String> {
         match self {
             Self::Contains(wanted) if contains(&body.bytes, wanted) => Ok(()),

@@ -21,7 +21,7 @@ pub struct Report {
 pub struct Timings {
     /// From the start until TCP was connected.
     pub connect: Option<Duration>,
-    /// The TLS handshake alone.
+    /// The time that the TLS handshake alone took.
     pub tls: Option<Duration>,
     /// From the request to the first byte of the answer.
     pub first_byte: Option<Duration>,

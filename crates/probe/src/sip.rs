@@ -38,21 +38,21 @@ pub struct SipCheck {
     pub from: Option<SipUri>,
     /// Where the prober can be reached; `None`: as `from`, with the local port and transport.
     pub contact: Option<SipUri>,
-    /// The `User-Agent` header.
+    /// What the `User-Agent` header says.
     pub user_agent: UserAgent,
     /// The final responses that count as working. Below 500 by default: a server that asks for a password, or knows no
     /// such user, is alive.
     pub status: StatusSet,
 }
 
-/// What carries SIP.
+/// What carries SIP to the target.
 #[derive(Clone, Debug)]
 pub enum SipTransport {
     /// Datagrams, sent again until answered.
     Udp,
-    /// TCP.
+    /// A TCP connection, in the clear.
     Tcp,
-    /// TLS over TCP.
+    /// TLS over a TCP connection.
     Tls(Tls),
 }
 

@@ -28,13 +28,13 @@ impl StatusSet {
         Self(vec![*CODES.start()..=limit.clamp(*CODES.start() + 1, *CODES.end() + 1) - 1])
     }
 
-    /// 200 to 299.
+    /// Makes the set of 200 to 299.
     #[must_use]
     pub fn success() -> Self {
         Self(vec![200..=299])
     }
 
-    /// Exactly `code`.
+    /// Makes the set of `code` alone.
     #[must_use]
     pub fn only(code: u16) -> Self {
         Self(vec![code..=code])

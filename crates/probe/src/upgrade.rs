@@ -8,12 +8,12 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::answer::Head;
 
-/// What an upgrade offered.
+/// What an upgrade offered, as its answer must keep to.
 #[derive(Debug, Clone, Default)]
 pub struct Offer<'a> {
-    /// Its `Sec-WebSocket-Key`.
+    /// The value of its `Sec-WebSocket-Key`, as sent.
     pub key: &'a [u8],
-    /// Its subprotocols.
+    /// The subprotocols that it offers, in any number of lines.
     pub subprotocols: Vec<&'a [u8]>,
     /// The names of its extensions.
     pub extensions: Vec<&'a [u8]>,
@@ -34,7 +34,7 @@ pub enum NotOpened {
     /// A subprotocol nobody offered, or several.
     #[error("the server chose a subprotocol that was not offered")]
     Subprotocol,
-    /// An extension nobody offered.
+    /// The server chose an extension nobody offered.
     #[error("the server chose an extension that was not offered")]
     Extension,
 }
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     const KEY: &[u8] = b"dGhlIHNhbXBsZSBub25jZQ==";
-    /// RFC 6455 section 1.3.
+    /// The answer to `KEY`, in RFC 6455 section 1.3.
     const ACCEPT: &str = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
 
     fn verified(line: &str, fields: &str) -> Result<(), NotOpened> {

@@ -32,10 +32,10 @@ const BUFFER: usize = 4 * 1024;
 /// How many messages nobody asked for are skipped while waiting for the answer.
 const MOST_STRAYS: usize = 64;
 
-/// A WebSocket to open.
+/// A WebSocket to open, and what must happen on it.
 #[derive(Clone)]
 pub struct WebSocketCheck {
-    /// Where to open it.
+    /// Where to open it, with its query.
     pub path: PathAndQuery,
     /// The `Host` header, with the port if it is not the scheme's own.
     pub host: Authority,
@@ -45,7 +45,7 @@ pub struct WebSocketCheck {
     pub subprotocol: Option<HeaderValue>,
     /// What to do once it is open.
     pub exchange: Exchange,
-    /// TLS below it: `wss`.
+    /// The TLS below it, for `wss`; none: in the clear.
     pub tls: Option<Tls>,
 }
 
@@ -56,7 +56,7 @@ pub enum Exchange {
     Nothing,
     /// A Ping gets its Pong. Every server answers it, and a proxy only if what is behind it lives.
     Ping,
-    /// This text comes back.
+    /// This text is sent and must come back as it is.
     Echo(String),
 }
 
@@ -67,7 +67,7 @@ impl WebSocketCheck {
         Self { path, host, headers: HeaderMap::new(), subprotocol: None, exchange: Exchange::Nothing, tls: None }
     }
 
-    /// Asks over TLS.
+    /// Asks over TLS, under these rules of trust.
     #[must_use]
     pub fn over(self, tls: Tls) -> Self {
         Self { tls: Some(tls), ..self }

@@ -32,7 +32,7 @@ const WRITE: Duration = Duration::from_secs(2);
 /// Calls of one connection that may be unanswered.
 const CALLS: usize = 32;
 
-/// Answers calls.
+/// Answers calls; the door has seen the caller's certificate.
 pub trait Handler: Send + Sync + 'static {
     /// Answers a call. Whether the caller may ask it is decided here.
     fn told(&self, who: &Who, ask: Ask) -> impl Future<Output = Told> + Send;
@@ -41,7 +41,7 @@ pub trait Handler: Send + Sync + 'static {
     fn turned_away(&self, address: SocketAddr, why: &str);
 }
 
-/// A door.
+/// A door for nodes: mutual TLS, one frame for each call and reply.
 #[derive(Debug)]
 pub struct Door {
     listener: Listener,

@@ -76,26 +76,26 @@ pub enum IdentityError {
     /// A file could not be read.
     #[error("{path}: {source}; `bascule certs` makes this file")]
     Read {
-        /// The file.
+        /// The file of an identity that could not be read.
         path: PathBuf,
-        /// Why not.
+        /// What the system says of it.
         #[source]
         source: io::Error,
     },
     /// A file holds something else.
     #[error("{path}: {problem}; `bascule certs` makes this file")]
     Content {
-        /// The file.
+        /// The file that does not hold what it should.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with it, in words.
         problem: String,
     },
     /// The certificate names no role.
     #[error("{path}: {source}")]
     Role {
-        /// The file.
+        /// The file whose contents TLS refuses.
         path: PathBuf,
-        /// What is wrong.
+        /// What TLS says of them.
         #[source]
         source: NoRole,
     },
@@ -138,7 +138,7 @@ impl Identity {
         Ok(Self { who, expires, roots, chain, key, server })
     }
 
-    /// Returns who we are.
+    /// Returns who we are, by our own certificate.
     pub const fn who(&self) -> &Who {
         &self.who
     }

@@ -17,10 +17,10 @@ use time::{Duration, OffsetDateTime};
 pub const CA_KEY: &str = "ca-key.pem";
 /// How long an authority is valid.
 pub const AUTHORITY_DAYS: u32 = 3650;
-/// Clocks differ.
+/// Certificates are valid from so long ago, as clocks differ.
 const VALID_BEFORE: Duration = Duration::hours(1);
 
-/// A site's authority.
+/// A site's authority: whoever has its key can make any node.
 #[derive(Debug)]
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -39,9 +39,9 @@ pub enum IssueError {
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     File {
-        /// The file.
+        /// The file that could not be read or written.
         path: PathBuf,
-        /// Why not.
+        /// What the system says of it.
         #[source]
         source: io::Error,
     },

@@ -50,12 +50,12 @@ pub struct Limits {
 /// An answer that has not come after so long is asked for on the next lane as well: a hundred times what a LAN takes.
 const NEXT_LANE: Duration = Duration::from_millis(120);
 
-/// How a link is.
+/// How the connections of a link are, for status and alarms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// Nothing was tried yet.
+    /// Nothing was tried yet: the link is a moment old.
     Idle,
-    /// Connected.
+    /// At least one connection is there.
     Up,
     /// Not connected, and why, for people.
     Down(String),
@@ -74,7 +74,7 @@ impl fmt::Display for State {
 /// Why a call has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
-    /// There is no connection.
+    /// There is no connection to ask over; it says why.
     #[error("{0}")]
     Down(String),
     /// The other end speaks another version of the protocol: until one of the two is upgraded nothing else will come of it.
@@ -89,7 +89,7 @@ pub enum LinkError {
 #[derive(Debug, Clone)]
 pub struct Link {
     lanes: Arc<[Lane]>,
-    /// Whose turn it is.
+    /// Whose turn it is among the connections.
     turn: Arc<AtomicUsize>,
 }
 
@@ -231,7 +231,7 @@ impl Line {
         }
     }
 
-    /// Dials, within the limit.
+    /// Dials once, within the limit that a dial has.
     fn dial(&self) -> impl Future<Output = Result<io::Result<Connection>, Elapsed>> + Send + use<> {
         let (address, expected, keyring) = (self.address, self.expected, Arc::clone(&self.keyring));
         timeout(self.limits.dial, async move {

@@ -13,7 +13,7 @@ std::thread_local! {
     static NET: RefCell<Option<Arc<dyn Net>>> = const { RefCell::new(None) };
 }
 
-/// What carries connections.
+/// What carries connections in place of the system's network.
 pub trait Net: Send + Sync {
     /// Dials an address from the present machine.
     fn dial(&self, to: SocketAddr) -> Boxed<io::Result<DuplexStream>>;
@@ -25,10 +25,10 @@ pub trait Net: Send + Sync {
     fn listen(&self, at: SocketAddr) -> io::Result<Doorway>;
 }
 
-/// Where callers come in.
+/// Where callers come in, as a simulation has it.
 #[derive(Debug)]
 pub struct Doorway {
-    /// Where it is.
+    /// The address that others dial.
     pub address: SocketAddr,
     /// Who has come, and the connection.
     pub callers: mpsc::Receiver<(Who, DuplexStream)>,

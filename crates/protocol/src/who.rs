@@ -11,26 +11,26 @@ pub const SCHEME: &str = "bascule:";
 /// The longest name; it stands in metrics and on screens.
 pub const NAME_BYTES: usize = 64;
 
-/// Who somebody is.
+/// Who somebody is, by their certificate.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Who {
     /// A node with a watchdog.
     Node {
-        /// What it is.
+        /// The role that the certificate was made for.
         role: Role,
         /// Its half of the site; a media server has none.
         side: Option<Side>,
         /// Its name, unique in the site.
         name: String,
     },
-    /// The Edge.
+    /// The Edge: it votes, and takes reports.
     Edge {
-        /// Its name.
+        /// The name it was given when its certificate was made.
         name: String,
     },
-    /// A person.
+    /// A person, who may look and act but never vote.
     Operator {
-        /// The person's name.
+        /// The person's name, for the journal.
         name: String,
     },
 }
@@ -49,17 +49,17 @@ impl Who {
         Self::Node { role, side: Some(side), name: name.to_owned() }
     }
 
-    /// Makes a media server.
+    /// Makes a media server; it belongs to no side.
     pub fn media_server(name: &str) -> Self {
         Self::Node { role: Role::Mds, side: None, name: name.to_owned() }
     }
 
-    /// Makes an Edge.
+    /// Makes an Edge, as its certificate would name it.
     pub fn edge(name: &str) -> Self {
         Self::Edge { name: name.to_owned() }
     }
 
-    /// Returns the name.
+    /// Returns the name alone, without role and side.
     pub fn name(&self) -> &str {
         match self {
             Self::Node { name, .. } | Self::Edge { name } | Self::Operator { name } => name,

@@ -26,11 +26,11 @@ pub const FRAME_BYTES: usize = 64 << 10;
 pub struct Call {
     /// Chosen by the caller; the answer bears the same.
     pub id: u64,
-    /// What is asked.
+    /// What is asked: of a voter, the Edge or a XiVO.
     pub ask: Ask,
 }
 
-/// What is asked.
+/// What is asked; who may ask it is the door's to say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ask {
@@ -48,17 +48,17 @@ pub enum Ask {
 /// The answer to a call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reply {
-    /// The call's.
+    /// The number of the call that this answers.
     pub id: u64,
-    /// What is answered.
+    /// What is answered to that call.
     pub answer: Told,
 }
 
-/// What is answered.
+/// What is answered, each to its kind of call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Told {
-    /// A voter rules.
+    /// A voter's ruling on a request.
     Vote(#[serde(with = "AnswerForm")] Answer),
     /// The Edge has taken the report in.
     Report {
@@ -66,11 +66,11 @@ pub enum Told {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         wish: Option<Wish>,
     },
-    /// The XiVO's status.
+    /// The XiVO's status: another than was seen, or the same after a second.
     Watch(Watched),
     /// The caller's certificate does not let it ask that, or this voter cannot answer now.
     Refused {
-        /// Why, for people.
+        /// Why it was refused, for people.
         reason: String,
     },
 }

@@ -28,7 +28,7 @@ pub use tree::Tree;
 
 #[doc(hidden)]
 pub mod used_by_macros {
-    //! What [`leaf!`](crate::leaf) names.
+    //! What the expansion of [`leaf!`](crate::leaf) names.
     pub use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
     pub use serde::de::{Deserialize, Deserializer};
 }

@@ -87,7 +87,7 @@ pub struct KeyPath(Vec<Step>);
 /// One step of a [`KeyPath`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Into a mapping.
+    /// Into a mapping, to the value of this key.
     Key(String),
     /// Into a list, counted from 0.
     Item(usize),
@@ -109,14 +109,14 @@ impl KeyPath {
         self.step(Step::Item(index))
     }
 
-    /// One step further.
+    /// Returns the path with one more step at its end.
     pub fn step(&self, step: Step) -> Self {
         let mut steps = self.0.clone();
         steps.push(step);
         Self(steps)
     }
 
-    /// From the top.
+    /// Returns the steps, from the top of the file.
     pub fn steps(&self) -> &[Step] {
         &self.0
     }

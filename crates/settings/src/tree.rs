@@ -14,7 +14,7 @@ const DEEPEST: usize = 32;
 /// Longer lists have no meaning either, and whatever compares each item with all others needs a bound.
 const LONGEST: usize = 4096;
 
-/// One document.
+/// One document with the lines of its keys.
 #[derive(Debug)]
 pub struct Tree {
     root: Node,
@@ -50,11 +50,11 @@ struct Entry {
 /// Something that is wrong with the YAML itself.
 #[derive(Debug)]
 pub(crate) struct Flaw {
-    /// Counted from 1.
+    /// The line of the file, counted from 1.
     pub(crate) line: usize,
     /// Path of the key as text; empty for the file as a whole.
     pub(crate) key: String,
-    /// What is wrong.
+    /// What is wrong, without a remedy.
     pub(crate) message: String,
     /// What to do about it.
     pub(crate) remedy: String,

@@ -13,14 +13,14 @@ use crate::{atomic, open};
 /// Ours are a few kilobytes.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// A kind of document.
+/// A kind of document: what stands at its head.
 #[derive(Debug, Clone, Copy)]
 pub struct Document {
     /// What stands in the file: `bascule live side`.
     pub format: &'static str,
     /// The one version that is written and read.
     pub version: u64,
-    /// Whose it is: `bascule`.
+    /// Whose it is, such as `bascule`: no program takes another's.
     pub program: &'static str,
     /// What it is, in words: `live side`.
     pub what: &'static str,
@@ -39,39 +39,39 @@ struct Written<'a, T> {
 /// Why a document is of no use.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
-    /// The system refused.
+    /// The system refused to read or write it.
     #[error(
         "{path}: cannot read the {what}; see to it that this user may read the file and that the disk is well",
         what = .document.what
     )]
     Read {
-        /// The file.
+        /// The file that this is about.
         path: PathBuf,
-        /// What it should be.
+        /// The document that it should be.
         document: Document,
-        /// Why not.
+        /// What the system says of it.
         #[source]
         source: io::Error,
     },
     /// Half of a file, or no JSON.
     #[error("{path}: the {what} is not readable ({why})", what = .document.what)]
     Corrupt {
-        /// The file.
+        /// The file that this is about.
         path: PathBuf,
-        /// What it should be.
+        /// The document that it should be.
         document: Document,
         /// What is wrong with it.
         why: String,
     },
-    /// Somebody else's file.
+    /// It is some other program's file, or of another kind.
     #[error(
         "{path}: this is JSON, but not {program}'s; give another `state` directory, or move the file away to begin anew",
         program = .document.program
     )]
     Foreign {
-        /// The file.
+        /// The file that this is about.
         path: PathBuf,
-        /// What it should be.
+        /// The document that it should be.
         document: Document,
     },
     /// Of a version this program does not know.
@@ -83,11 +83,11 @@ pub enum DocumentError {
         anew = .document.anew
     )]
     Version {
-        /// The file.
+        /// The file that this is about.
         path: PathBuf,
-        /// What it should be.
+        /// The document that it should be.
         document: Document,
-        /// Its version.
+        /// The version that stands in it.
         found: u64,
     },
 }

@@ -21,17 +21,17 @@ impl Drop for Lock {
 /// Why a directory cannot be held.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another process holds it.
+    /// Another process holds the directory: two would overwrite each other.
     #[error("{0}: another process holds this directory")]
     Taken(PathBuf),
-    /// The system refused.
+    /// The system refused to open or lock it.
     #[error("cannot {act} {path}")]
     Io {
-        /// What was wanted.
+        /// What was attempted, as a verb.
         act: &'static str,
-        /// Of what.
+        /// The directory it was attempted on.
         path: PathBuf,
-        /// Why not.
+        /// What the system says of it.
         #[source]
         source: io::Error,
     },

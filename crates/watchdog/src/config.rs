@@ -26,7 +26,7 @@ pub use window::Window;
 pub struct Config {
     /// What it is called; none: what its certificate says.
     pub name: Option<String>,
-    /// What it watches over.
+    /// What it watches over: telephony, contact centre or media server.
     pub role: Role,
     /// Directory of `ca.pem`, `chain.pem` and `key.pem`.
     pub identity: PathBuf,
@@ -34,7 +34,7 @@ pub struct Config {
     pub state: PathBuf,
     /// Control socket. The handover file, and what holds services back at boot, stand beside it.
     pub control: PathBuf,
-    /// Prometheus door, or none.
+    /// Where Prometheus is answered, or none.
     pub metrics: Option<SocketAddr>,
     /// XiVO's own cron table, which must not act beside this; none: nobody looks.
     pub rival: Option<PathBuf>,
@@ -43,7 +43,7 @@ pub struct Config {
 /// What a watchdog watches over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
-    /// Telephony: it votes.
+    /// Telephony: a node that votes and serves.
     Xivo(Box<XivoConfig>),
     /// Contact centre: it follows its XiVO.
     Cc(Box<CcConfig>),
@@ -51,7 +51,7 @@ pub enum Role {
     Mds(MdsConfig),
 }
 
-/// A XiVO node.
+/// What a XiVO node is configured to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct XivoConfig {
     /// Where the peer, and those that follow, dial.
@@ -66,13 +66,13 @@ pub struct XivoConfig {
     pub window: Option<Window>,
     /// Hosts that answer ICMP while this node is not cut off.
     pub anchors: Vec<IpAddr>,
-    /// What keeps phones out.
+    /// What keeps phones out while the node may not serve.
     pub fence: Fence,
-    /// Its own SIP.
+    /// The node's own SIP, which is probed and fenced.
     pub sip: Sip,
     /// Media servers to register with while it serves, in the order of the file.
     pub media_servers: Vec<MediaServer>,
-    /// How Asterisk is told.
+    /// How Asterisk is told and asked, for registrations and ports.
     pub asterisk: Asterisk,
     /// What it starts, stops and checks.
     pub services: Services,
@@ -80,16 +80,16 @@ pub struct XivoConfig {
     pub replication: Option<Replication>,
 }
 
-/// A CC node.
+/// What a CC node is configured to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CcConfig {
-    /// Its side.
+    /// The side whose XiVO it follows.
     pub side: Side,
     /// Where its XiVO's watchdog listens.
     pub xivo: SocketAddr,
     /// Where the Edge listens for nodes; none: it reports to nobody.
     pub edge: Option<SocketAddr>,
-    /// How it follows.
+    /// How it follows: pauses after commands that fail.
     pub follow: follow::Settings,
     /// Between two reports, and between a lost connection and the next attempt.
     pub heartbeat: Duration,
@@ -99,14 +99,14 @@ pub struct CcConfig {
     pub ready: Option<Ready>,
 }
 
-/// A media server.
+/// What a media server is configured to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MdsConfig {
     /// Where the Edge listens for nodes; none: it reports to nobody.
     pub edge: Option<SocketAddr>,
     /// Whose contact is Main's, and whose Standby's.
     pub xivo: PerSide<IpAddr>,
-    /// How Asterisk is asked.
+    /// How Asterisk is asked who is registered.
     pub asterisk: Asterisk,
     /// Between two looks, and two reports.
     pub heartbeat: Duration,
@@ -115,7 +115,7 @@ pub struct MdsConfig {
 /// A command that is run again and again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repeated {
-    /// What.
+    /// What is run, and how long it may take.
     pub command: CommandSpec,
     /// From the end of one run to the next.
     pub interval: Duration,
@@ -124,9 +124,9 @@ pub struct Repeated {
 /// What is started, stopped and checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Services {
-    /// Starts them.
+    /// Starts them; the node is active once a check agrees.
     pub start: CommandSpec,
-    /// Stops them, in order.
+    /// Stops them, in the order that the command knows.
     pub stop: CommandSpec,
     /// Exit 0: they run. None: what answers over the network (`sip`, `ready`) decides alone.
     pub check: Option<Repeated>,
@@ -149,7 +149,7 @@ pub enum Fence {
     Nft,
     /// Nothing but the stop command.
     None,
-    /// The operator's own.
+    /// The operator's own commands, which nobody reads back.
     Command(FenceCommands),
 }
 
@@ -158,16 +158,16 @@ pub enum Fence {
 pub struct FenceCommands {
     /// Keeps phones out; exit 0: they are.
     pub close: CommandSpec,
-    /// Lets them in.
+    /// Lets phones in, when the node may serve.
     pub release: CommandSpec,
-    /// When closing fails.
+    /// What is left to do when closing fails.
     pub last_resort: Option<CommandSpec>,
 }
 
-/// A node's own SIP.
+/// A node's own SIP: where it is, and how it is judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sip {
-    /// Where phones find it.
+    /// The address at which phones find it.
     pub address: IpAddr,
     /// Ports that are fenced, UDP and TCP; never empty. The first is probed.
     pub ports: Vec<u16>,
@@ -177,23 +177,23 @@ pub struct Sip {
     pub time_limit: Duration,
 }
 
-/// How SIP is probed.
+/// How SIP is probed while the node serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SipProbe {
-    /// Datagrams.
+    /// OPTIONS in datagrams, as phones send them.
     Udp,
-    /// A connection.
+    /// OPTIONS over a TCP connection.
     Tcp,
-    /// Not at all.
+    /// It is not probed: the check command alone judges.
     Off,
 }
 
 /// A media server to register with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaServer {
-    /// Its name.
+    /// The name that operators and metrics know it by.
     pub name: String,
-    /// Its SIP.
+    /// The address of its SIP, with its port.
     pub address: SocketAddr,
 }
 
@@ -213,29 +213,29 @@ impl Asterisk {
     }
 }
 
-/// Holds a replication back.
+/// Holds a replication back while the node does not serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replication {
     /// Before it does not serve any more, and while it does not.
     pub hold: CommandSpec,
-    /// While it serves.
+    /// Run while it serves, so that copies go on.
     pub resume: CommandSpec,
 }
 
 /// An HTTP question that a CC must answer to be active.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ready {
-    /// Whom to ask.
+    /// The address that is asked; names are not resolved.
     pub address: SocketAddr,
-    /// Host header and path.
+    /// The authority that the Host header names.
     pub authority: String,
-    /// Path and query.
+    /// The path that is asked for, with its query.
     pub path: String,
-    /// TLS, or plain.
+    /// TLS with these rules of trust; none: in the clear.
     pub tls: Option<ReadyTrust>,
     /// Inclusive ranges of statuses that are well.
     pub status: Vec<(u16, u16)>,
-    /// For one question.
+    /// How long one question may take.
     pub time_limit: Duration,
     /// From the end of one to the next.
     pub interval: Duration,

@@ -63,7 +63,7 @@ impl Operators for Control {
 /// Operators that are not root.
 const GROUP: &str = "bascule";
 
-/// Answers operators.
+/// Answers operators, from the newest published status.
 struct Desk {
     status: watch::Receiver<Arc<StatusView>>,
     journal: Journal,

@@ -182,12 +182,12 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// What the door shows.
+    /// Returns what the metrics door shows.
     pub fn registry(&self) -> Registry {
         self.registry.clone()
     }
 
-    /// Shows a published status.
+    /// Shows what a published status says.
     pub fn show(&self, view: &StatusView) {
         for status in STATUSES {
             self.status.with_label_values(&[status.to_string().as_str()]).set(i64::from(status == view.status));
@@ -245,7 +245,7 @@ impl Metrics {
         }
     }
 
-    /// When the certificate expires.
+    /// Shows when the node's certificate expires.
     pub fn certificate(&self, expires: SystemTime) {
         let since = expires.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         self.certificate.set(i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
@@ -283,7 +283,7 @@ impl Metrics {
         self.activations.inc();
     }
 
-    /// It stopped serving.
+    /// Counts that the node stopped serving.
     pub fn stepped_down(&self) {
         self.step_downs.inc();
     }
@@ -298,7 +298,7 @@ impl Metrics {
         self.fences_mended.inc();
     }
 
-    /// The peer serves, too.
+    /// Counts that the peer was seen to serve, too.
     pub fn two_actives(&self) {
         self.two_actives.inc();
     }

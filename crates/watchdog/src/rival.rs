@@ -14,15 +14,15 @@ use crate::state::Time;
 /// How the cron table is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rival {
-    /// There is none.
+    /// There is none on this machine.
     Absent,
     /// It is there, and none of its lines does anything.
     Silent,
-    /// It acts.
+    /// It is in place, and acts by its own clock.
     Active {
         /// The first line that does, counted from 1.
         line: usize,
-        /// What it runs.
+        /// The line of cron that runs it.
         text: String,
     },
     /// It cannot be read: it may act.
@@ -32,13 +32,13 @@ pub enum Rival {
 /// What was done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Moved aside, to there.
+    /// It was moved aside, to this path.
     Taken(PathBuf),
-    /// It was aside already.
+    /// It was aside already, at this path.
     TakenAlready(PathBuf),
     /// There is nothing to move.
     NothingThere,
-    /// Put back.
+    /// It was put back, and acts again.
     Released,
     /// XiVO has put one of its own there since: that one stays.
     Superseded,
@@ -53,29 +53,29 @@ pub enum RivalError {
          Disable it, reversibly, with: bascule-watchdog takeover"
     )]
     Active {
-        /// The cron table.
+        /// The cron table that it stands in.
         path: PathBuf,
-        /// The line.
+        /// The line of that table, counted from 1.
         line: usize,
-        /// What it runs.
+        /// The command that the line runs.
         text: String,
     },
-    /// It cannot be read.
+    /// Whether it is active cannot be read.
     #[error("{path}: cannot tell whether XiVO's own failover is active: {why}; run as root, or set `rival: off`")]
     Unknown {
-        /// The cron table.
+        /// The cron table that was looked at.
         path: PathBuf,
-        /// Why not.
+        /// What the system says of it.
         why: String,
     },
-    /// The system refused.
+    /// The system refused to move the table.
     #[error("cannot {act} {path}: {source}; be root, and look at the file system")]
     Io {
-        /// What was wanted.
+        /// What was attempted, as a verb.
         act: &'static str,
-        /// Of what.
+        /// The file it was attempted on.
         path: PathBuf,
-        /// Why not.
+        /// What the system says of it.
         #[source]
         source: io::Error,
     },

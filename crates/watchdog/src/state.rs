@@ -38,23 +38,23 @@ pub enum StateError {
     /// Another process holds the directory.
     #[error("{0}: another bascule-watchdog uses this state directory; stop it, or give this one another `state`")]
     Taken(PathBuf),
-    /// The system refused.
+    /// The system refused to make, read or write a file.
     #[error("cannot {act} {path}: {source}; see to it that root may write there")]
     Io {
-        /// What was wanted.
+        /// What was attempted, as a verb.
         act: &'static str,
-        /// Of what.
+        /// The file it was attempted on.
         path: PathBuf,
-        /// Why not.
+        /// What the system says of it.
         #[source]
         source: io::Error,
     },
-    /// The file is damaged.
+    /// The file is there and damaged.
     #[error(
         "{0}; move the file away and start again: the node begins as after a lost disk and grants nothing for `quiet`"
     )]
     Damaged(#[source] DocumentError),
-    /// A person must decide.
+    /// It is another version's or program's: a person must decide.
     #[error(transparent)]
     Document(DocumentError),
 }
@@ -93,7 +93,7 @@ impl State {
         Ok((Self { path, _lock: lock }, memory.map(duty::Memory::from)))
     }
 
-    /// The file.
+    /// Returns the file that the vote is kept in.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -21,7 +21,7 @@ pub fn alive() {
     tell(&[NotifyState::Watchdog]);
 }
 
-/// It ends, and why.
+/// Tells systemd that the watchdog ends, and why.
 pub fn stopping(status: &str) {
     tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }

@@ -18,9 +18,9 @@ pub trait Disk {
 /// Answers requests, and writes first what the answer rests on.
 #[derive(Debug)]
 pub struct Clerk<D> {
-    /// The rules.
+    /// The rules of promising: a machine without clock or disk.
     pub voter: Voter,
-    /// Where it is kept.
+    /// Where the vote is kept over restarts.
     pub disk: D,
     /// What the voter remembers is what the disk holds. After a write that failed nobody knows what the disk holds: until
     /// one succeeds, nothing is answered.
@@ -53,7 +53,7 @@ impl<D: Disk> Clerk<D> {
         answer.ok_or_else(|| "the witness has no answer".to_owned())
     }
 
-    /// Lets time pass.
+    /// Lets time pass, so that promises lapse; writes what follows.
     pub fn tick(&mut self, now: Instant) {
         let before = self.voter;
         let outputs = self.voter.handle(Event::Timer, now);

@@ -29,7 +29,7 @@ pub enum Act {
     Failback(Failback),
     /// Let this side serve: an operator's wish handed over by the Edge.
     HandOver {
-        /// The side.
+        /// The side that is to serve once the act is done.
         to: Side,
     },
 }
@@ -57,15 +57,15 @@ impl fmt::Display for Act {
 pub enum Refusal {
     /// It serves, or is about to.
     ServesAlready,
-    /// It does not serve.
+    /// A node that does not serve has nothing to give up.
     DoesNotServe,
-    /// It is stopping.
+    /// Its stop is under way; an act would be about a state that is gone.
     Stopping,
     /// The peer serves: it must be stopped there, first.
     PeerServes,
     /// The peer is silent or unfit: nobody would serve.
     PeerNotReady,
-    /// It cannot serve.
+    /// Something keeps it from serving: dead telephony, its fence, its disk.
     Unfit,
     /// Wishes handed over by the Edge are not accepted here.
     NotAccepted,

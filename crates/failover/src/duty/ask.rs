@@ -12,17 +12,17 @@ use core::fmt;
 use core::ops::{Index, IndexMut};
 use core::time::Duration;
 
-/// Another voter.
+/// One of the two voters that are not the node itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Elector {
-    /// The other XiVO node.
+    /// The other XiVO node, which may itself want to serve.
     Peer,
-    /// The Edge.
+    /// The Edge, which votes and serves no telephony.
     Witness,
 }
 
 impl Elector {
-    /// Both.
+    /// Both other voters, in the order in which they are asked.
     pub const BOTH: [Self; 2] = [Self::Peer, Self::Witness];
 }
 
@@ -38,9 +38,9 @@ impl fmt::Display for Elector {
 /// One value for each of the other voters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PerElector<T> {
-    /// The other XiVO node's.
+    /// The value that belongs to the other XiVO node.
     pub peer: T,
-    /// The Edge's.
+    /// The value that belongs to the Edge.
     pub witness: T,
 }
 
@@ -76,22 +76,22 @@ impl<T> IndexMut<Elector> for PerElector<T> {
 pub(super) struct Met {
     /// The first answer ever, or after a silence of a promise's time.
     pub(super) since: Instant,
-    /// The newest.
+    /// The newest answer: older than a promise's time, and the touch is lost.
     pub(super) last: Instant,
 }
 
 /// Why an inactive node does not want to serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Waiting {
-    /// An operator froze it.
+    /// An operator froze it: no start and no failback by itself.
     Frozen,
     /// It is manual, and no operator chose it.
     Manual,
-    /// It cannot serve.
+    /// Something keeps it from serving, so a vote would be of no use to it.
     Unfit,
     /// It has just started, or its services failed to.
     Resting {
-        /// Until when.
+        /// It asks again from this instant on.
         until: Instant,
     },
     /// Its disk is too slow for a start, and its peer is there and fit.

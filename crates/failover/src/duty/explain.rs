@@ -16,9 +16,9 @@ use core::time::Duration;
 /// Everything that bears on the next decision. `Display` says it, outcome first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Explanation {
-    /// The node's side.
+    /// The side of the node that explains itself.
     pub side: Side,
-    /// What it does.
+    /// What it does at this moment.
     pub status: Status,
     /// How it is guarded, if it serves.
     pub guard: Option<Guard>,
@@ -28,7 +28,7 @@ pub struct Explanation {
     pub relapses: Option<Relapses>,
     /// How long its lease lasts, if it has one.
     pub lease: Option<Duration>,
-    /// Its own vote.
+    /// Whose its own vote is: another's keeps it from serving.
     pub vote: Record,
     /// The highest duty epoch it knows.
     pub epoch: u64,
@@ -36,12 +36,12 @@ pub struct Explanation {
     pub witness_out: bool,
     /// Whether the peer is silent to it.
     pub peer_silent: bool,
-    /// What operators wish.
+    /// What operators wish of it, over restarts too.
     pub wishes: Wishes,
 }
 
 impl Duty {
-    /// Explains the present state.
+    /// Explains the present state, from facts alone: nothing is remembered of why it came so.
     pub fn explain(&self) -> Explanation {
         Explanation {
             side: self.settings.side,

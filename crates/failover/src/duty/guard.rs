@@ -14,10 +14,10 @@ pub enum Guard {
     Guarded,
     /// It has its own vote and one other: the next failure stops it.
     Exposed {
-        /// The one it lacks.
+        /// The voter whose grant is not fresh.
         lacks: Elector,
     },
-    /// It has no majority.
+    /// It has no majority: the other node may serve, too.
     Unguarded(Unguarded),
 }
 
@@ -30,7 +30,7 @@ pub enum Unguarded {
     WitnessOut,
     /// `alone: serve`, and everybody is silent.
     Alone,
-    /// An operator forced it.
+    /// An operator forced it to serve, whatever the voters said.
     Forced,
 }
 

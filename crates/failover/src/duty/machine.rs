@@ -99,7 +99,7 @@ pub(super) struct Rival {
     pub(super) is_proven: bool,
 }
 
-/// What a duty does.
+/// What a duty does at an instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Phase {
     Inactive,
@@ -115,16 +115,16 @@ pub enum Event {
     Timer,
     /// The peer asks for this node's vote.
     Asked(Request),
-    /// A voter answered.
+    /// A voter answered a request of this node.
     Answered {
-        /// Which.
+        /// Which of the two answered.
         by: Elector,
         /// When the request was sent, on this node's clock.
         sent: Instant,
-        /// Its answer.
+        /// What it ruled, and what it told of itself.
         answer: Answer,
     },
-    /// The node can serve.
+    /// The node can serve: whatever kept it from that is over.
     Fit,
     /// It cannot: telephony is dead, or could not be started.
     Unfit,
@@ -144,27 +144,27 @@ pub enum Event {
         /// When the kernel keeps them out by itself; none: never, by this kind of fence.
         until: Option<Instant>,
     },
-    /// The node looked around.
+    /// The node looked around: its peer's host and its anchors.
     Surroundings(Surroundings),
     /// It is time for a failback, or is no longer.
     Window(Window),
-    /// An operator acts.
+    /// An operator acts at this node, or hands a wish over from the Edge.
     Act(Act),
 }
 
-/// How a command ended.
+/// How a start or stop command ended, verification included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// As it should, and verified.
     Done,
-    /// In any other way.
+    /// The command failed, ran out of time, or did not bring about what it says.
     Failed,
 }
 
 /// What the driver found on the node when it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Found {
-    /// No service runs.
+    /// Certainly no service of the node runs.
     Stopped,
     /// Services run, and nobody watched over them.
     Running,
@@ -193,9 +193,9 @@ pub struct Handover {
 pub struct Memory {
     /// The node's own vote, and the highest duty epoch.
     pub vote: lease::Memory,
-    /// The newest campaign.
+    /// The newest campaign: numbers below it are spent.
     pub campaign: Campaign,
-    /// What operators wish.
+    /// What operators wish: it survives restarts.
     pub wishes: Wishes,
     /// Activations that failed since the node last served for long, the one under way among them until it has.
     pub relapses: u8,
@@ -369,7 +369,7 @@ impl Duty {
         [Some(asks), lease, lapse, stopping, rest, look, disk, self.vote.deadline()].into_iter().flatten().min()
     }
 
-    /// Returns what it does.
+    /// Returns what the node does, as others are told.
     pub const fn status(&self) -> Status {
         match self.phase {
             Phase::Inactive => Status::Inactive,
@@ -395,7 +395,7 @@ impl Duty {
         matches!(self.phase, Phase::Starting { .. } | Phase::Active { .. })
     }
 
-    /// What time alone brings.
+    /// Does what time alone brings: leases that end, pauses that are over, looks that are due.
     fn advance(&mut self, outputs: &mut Vec<Output>) {
         if self.vote.advance(self.now).iter().any(|output| matches!(output, lease::Output::Persist(_))) {
             outputs.push(Output::Persist(self.memory()));

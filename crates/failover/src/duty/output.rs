@@ -16,13 +16,13 @@ use core::time::Duration;
 pub enum Output {
     /// Keep this across restarts, on the disk before anything that follows is done.
     Persist(Memory),
-    /// Answer the peer's request.
+    /// Answer the peer's request, once what was to be kept before is on the disk.
     Answer(Answer),
     /// Ask a voter, and hand `sent` back with its answer.
     Ask {
-        /// The voter.
+        /// Who is asked: the peer or the witness.
         voter: Elector,
-        /// What.
+        /// The request; nobody waits for its answer.
         request: Request,
         /// When, on this node's clock: a lease counts from here.
         sent: Instant,
@@ -35,9 +35,9 @@ pub enum Output {
     },
     /// Start the services, check them, and report the outcome.
     Start {
-        /// The duty epoch.
+        /// The duty epoch that begins with this start.
         epoch: u64,
-        /// Why.
+        /// Why it may start, for people.
         reason: StartReason,
     },
     /// Make the node unreachable for phones, and report when that is verified. Comes before all else.
@@ -54,29 +54,29 @@ pub enum Output {
     /// Read the fence back, and mend what somebody else changed. What was verified once does not stay so by itself: whoever
     /// flushes the kernel's rule set opens a node whose stop hangs, for as long as nobody looks.
     VerifyFence {
-        /// How it should be.
+        /// The state in which the fence must be found.
         phones: Phones,
     },
     /// Write the memory again, and report how long that took: it shows whether the disk is fast enough for a start.
     ProveDisk,
     /// What the node does, or how it is guarded, changed.
     Changed {
-        /// What it did.
+        /// What it did until now.
         from: Status,
-        /// What it does.
+        /// What it does from now on.
         status: Status,
         /// How it is guarded, if it serves.
         guard: Option<Guard>,
     },
-    /// Both nodes serve.
+    /// Both nodes serve, by words that are newer than this node's start.
     TwoActives,
     /// An operator's act was carried out.
     Acted(Act),
     /// An operator's act was not carried out.
     Refused {
-        /// The act.
+        /// The act that was asked for.
         act: Act,
-        /// Why not.
+        /// The rule that stood against it.
         reason: Refusal,
     },
 }
@@ -86,16 +86,16 @@ pub enum Output {
 pub enum Phones {
     /// They may, for as long as was permitted.
     LetIn,
-    /// They may not.
+    /// No phone may get in; that must be found so in the kernel.
     KeptOut,
 }
 
-/// Why a node starts.
+/// By which right a node starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StartReason {
     /// It has its own vote and this one.
     Granted {
-        /// Whose.
+        /// The voter that granted the second vote.
         by: Elector,
     },
     /// It may serve without a majority.

@@ -17,7 +17,7 @@ use core::time::Duration;
 /// that crashed, a link that flaps. Who counted only some of them would fail back for the others for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Relapse {
-    /// Those that have failed.
+    /// How many activations have failed since the last good time.
     failed: u8,
     /// The present one is on trial. On the disk it counts from its start: a host that dies with it could not write it down.
     on_trial: bool,

@@ -12,20 +12,20 @@ use crate::traps::{Trap, made};
 use alloc::vec::Vec;
 use core::fmt;
 
-/// Why a node stops.
+/// What made a node stop serving, or stop starting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Why {
     /// Neither of the other votes was granted in time.
     LeaseOver,
     /// A voter said that its vote is lost, and no other is fresh.
     VoteLost(Elector),
-    /// The node cannot serve.
+    /// Telephony is dead; nothing else that makes a node unfit stops one that serves.
     Unfit,
     /// The services did not start.
     StartFailed,
     /// Phones could not be let in for longer, and the kernel keeps them out.
     Lapsed,
-    /// An operator said so.
+    /// An operator of this node said so.
     Operator,
     /// An operator's wish handed over by the Edge.
     HandedOver,
@@ -61,11 +61,11 @@ impl fmt::Display for Why {
     }
 }
 
-/// A stop under way.
+/// A stop that is under way, until it is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Stopping {
     pub(super) why: Why,
-    /// The campaign that ended.
+    /// The campaign that ended, which its release will name.
     pub(super) campaign: Campaign,
     pub(super) since: Instant,
     pub(super) fence: Fence,

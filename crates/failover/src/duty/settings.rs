@@ -5,12 +5,12 @@ use crate::side::Side;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// What is configured.
+/// What is configured for one XiVO node; the same for its whole life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Settings {
-    /// The node's side.
+    /// The side that the node belongs to.
     pub side: Side,
-    /// The protocol's times.
+    /// The protocol's times, which all voters should share.
     pub timing: Timing,
     /// Whether there is a witness. Without one the node is unguarded whenever the peer is silent.
     pub witness: Witness,
@@ -25,7 +25,7 @@ pub struct Settings {
     pub hold_down_limit: Duration,
     /// The pause before a failed start or stop is tried again; doubled each time.
     pub retry: Duration,
-    /// The longest such pause.
+    /// Where the pause, doubled by each failure, stops growing.
     pub retry_limit: Duration,
     /// The fence is read back, and mended, this often: others on the node may remove it at any time.
     pub fence_watch: Duration,
@@ -89,9 +89,9 @@ impl Settings {
 /// Whether there is a witness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Witness {
-    /// The Edge votes.
+    /// The Edge votes: two of three decide.
     Configured,
-    /// There is none.
+    /// There is none: the nodes decide between themselves, unguarded after a cut.
     None,
 }
 
@@ -109,7 +109,7 @@ pub enum Alone {
 pub enum Requests {
     /// By the node's own rules.
     Accept,
-    /// Never.
+    /// No wish of the Edge's is followed: a DMZ must not own the PBX.
     Refuse,
 }
 
@@ -129,7 +129,7 @@ pub struct Wishes {
 /// Who decides that the node serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mode {
-    /// The protocol.
+    /// The protocol decides that the node serves.
     Automatic,
     /// An operator, through the protocol's gates.
     Manual,
@@ -149,16 +149,16 @@ pub enum Failback {
 /// Whether it is time for a failback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Window {
-    /// It is.
+    /// The clock stands within the window: failback may begin.
     Open,
-    /// It is not.
+    /// The clock stands outside it: failback waits.
     Closed,
 }
 
 /// What an operator chose for a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Choice {
-    /// Nothing.
+    /// No operator chose anything that still binds.
     None,
     /// It shall serve: a manual node wants, a Standby does not stop for Main.
     Serve,

@@ -39,46 +39,46 @@ pub enum Event {
     Timer,
     /// A judge's verdict changed or was confirmed.
     Verdict {
-        /// The check it judges.
+        /// The check whose verdict this is.
         check: CheckId,
-        /// Its verdict.
+        /// What the judge says of it now.
         report: Report,
     },
     /// A node reported its status.
     Node {
-        /// The node.
+        /// The node that the word is about.
         node: NodeId,
         /// What it says it does.
         status: Status,
     },
 }
 
-/// What a [`Health`] tells.
+/// What a [`Health`] tells its driver, for switch, journal and status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Output {
     /// A service began or ceased to work, or to be known.
     ServiceChanged {
-        /// The service.
+        /// The service whose state changed.
         service: ServiceId,
-        /// Its state before.
+        /// What it was until now.
         from: State,
-        /// Its health now.
+        /// What it is now, with the reason.
         health: ServiceHealth,
     },
     /// A side's state, or the name of its illness, changed.
     SideChanged {
-        /// The side.
+        /// The side whose state changed.
         side: Side,
-        /// Its health before.
+        /// What it was before, reason included.
         from: SideHealth,
-        /// Its health now.
+        /// What it is now, with the reason.
         health: SideHealth,
     },
     /// Newer evidence supports the same state of a side; for `switch`, not for people.
     SideConfirmed {
-        /// The side.
+        /// The side whose reason changed, though not its state.
         side: Side,
-        /// Its health now.
+        /// The state as before, the reason anew.
         health: SideHealth,
     },
 }
@@ -104,9 +104,9 @@ display_numbered!(Output);
 /// The health of a service with its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceHealth {
-    /// Whether it works.
+    /// Whether it works, as far as anybody can tell.
     pub state: State,
-    /// Why.
+    /// Which checks made it so.
     pub reason: Reason,
     /// How many of its backends work.
     pub working: u16,
@@ -157,7 +157,7 @@ impl Health {
         self.facts.oldest_report().map(|at| at + self.report_stale_after)
     }
 
-    /// Returns a side's health.
+    /// Returns a side's health as of the last event.
     pub const fn side(&self, side: Side) -> &SideHealth {
         match side {
             Side::Main => &self.sides.main,
@@ -165,7 +165,7 @@ impl Health {
         }
     }
 
-    /// Returns a service's health.
+    /// Returns a service's health; none for one that is not of this topology.
     pub fn service(&self, service: ServiceId) -> Option<&ServiceHealth> {
         self.services.get(service.index())
     }
@@ -180,7 +180,7 @@ impl Health {
         self.facts.nodes().get(node.index()).copied().flatten().map(|word| (word.status, word.at))
     }
 
-    /// Returns the site's shape.
+    /// Returns the site's shape, which never changes in one machine's life.
     pub const fn topology(&self) -> &Topology {
         &self.topology
     }

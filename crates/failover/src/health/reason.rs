@@ -6,15 +6,15 @@ use crate::time::Instant;
 use crate::verdict;
 use core::fmt;
 
-/// Whether something works.
+/// Whether something works, as far as the checks can tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
-    /// Nobody can tell.
+    /// No check has spoken yet, or the newest word is too old to count.
     #[default]
     Unknown,
-    /// It works.
+    /// Everything that must pass does.
     Working,
-    /// It does not work.
+    /// Something that must pass does not.
     NotWorking,
 }
 
@@ -110,7 +110,7 @@ pub struct Fault {
     pub backend: BackendId,
     /// The check that is down.
     pub check: CheckId,
-    /// Why it is down.
+    /// What its judge made of it.
     pub why: verdict::Reason,
 }
 
@@ -128,7 +128,7 @@ impl Explain for Fault {
 /// Why a side's or a service's health is what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// Everything required works.
+    /// Everything that is required works.
     AllWork,
     /// Nothing is required, so that nothing can be said.
     NothingToJudge,
@@ -143,18 +143,18 @@ pub enum Reason {
     },
     /// A required check is unknown.
     NotKnown {
-        /// The service.
+        /// The required service of which nothing is known.
         service: ServiceId,
-        /// The check.
+        /// Its check without a verdict.
         check: CheckId,
-        /// Why it is unknown.
+        /// Why that check has no verdict.
         why: verdict::Reason,
     },
     /// A node says that it does not serve, or not yet.
     NodeSays {
-        /// The node.
+        /// The node whose own word counts here.
         node: NodeId,
-        /// What it says.
+        /// What it says that it does.
         status: Status,
     },
     /// Nothing happened: somebody asks what would be if it were dead.
@@ -190,9 +190,9 @@ impl Explain for Reason {
 /// The health of a side with its evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SideHealth {
-    /// Whether it works.
+    /// Whether the side works, as a whole.
     pub state: State,
-    /// Why.
+    /// The diagnosis, worded for the journal.
     pub reason: Reason,
     /// Since when it is in this state.
     pub since: Instant,

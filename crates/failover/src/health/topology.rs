@@ -37,10 +37,10 @@ id!(
     NodeId
 );
 
-/// Whose a service is.
+/// Whose a service is: it moves with a side, or never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// One side's.
+    /// A service of one side: it works or fails with that.
     Of(Side),
     /// Both sides': it never moves, and never moves anybody.
     Shared,
@@ -89,12 +89,12 @@ pub(super) struct Node {
 }
 
 impl Topology {
-    /// Makes an empty topology.
+    /// Makes an empty topology, to be filled before it is watched.
     pub const fn new() -> Self {
         Self { services: Vec::new(), backends: Vec::new(), checks: Vec::new(), nodes: Vec::new() }
     }
 
-    /// Adds a service.
+    /// Adds a service without checks; until it has some, nothing is known of it.
     pub fn service(&mut self, scope: Scope, need: Need) -> ServiceId {
         self.services.push(Service { scope, need, backends: Vec::new() });
         ServiceId(last(self.services.len()))
@@ -128,12 +128,12 @@ impl Topology {
         NodeId(last(self.nodes.len()))
     }
 
-    /// Returns all services.
+    /// Returns all services in the order they were added.
     pub fn services(&self) -> impl Iterator<Item = ServiceId> + use<> {
         numbers(self.services.len()).map(ServiceId)
     }
 
-    /// Returns all checks.
+    /// Returns all checks in the order they were added.
     pub fn checks(&self) -> impl Iterator<Item = CheckId> + use<> {
         numbers(self.checks.len()).map(CheckId)
     }

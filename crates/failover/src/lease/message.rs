@@ -38,7 +38,7 @@ impl fmt::Display for Ask {
     }
 }
 
-/// How a voter rules.
+/// How a voter rules on a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ruling {
     /// The vote is the asker's for as long as it needs.
@@ -65,9 +65,9 @@ impl fmt::Display for Ruling {
 /// What a XiVO node tells of itself with every message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Report {
-    /// What it does now.
+    /// What the sender does now.
     pub status: Status,
-    /// Whether it can serve.
+    /// Whether it could serve, were it to have the votes.
     pub fit: bool,
     /// Whether the witness has been silent to it for `witness_out`, or it has none.
     pub witness_out: bool,
@@ -78,9 +78,9 @@ pub struct Report {
 /// A request to a voter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Request {
-    /// The node that asks.
+    /// The side of the node that asks.
     pub from: Side,
-    /// What it asks.
+    /// What it asks of the voter.
     pub ask: Ask,
     /// Its campaign; with a release the one that ended.
     pub campaign: Campaign,
@@ -107,14 +107,14 @@ impl Request {
     }
 }
 
-/// A voter's answer.
+/// A voter's answer to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Answer {
-    /// What was asked.
+    /// The kind of request that this answers.
     pub to: Ask,
     /// The campaign of the request.
     pub campaign: Campaign,
-    /// How the voter rules.
+    /// How the voter rules, as of its own disk.
     pub ruling: Ruling,
     /// With a grant the epoch to serve in, else the highest that the voter knows.
     pub epoch: u64,

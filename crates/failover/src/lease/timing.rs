@@ -113,11 +113,11 @@ impl Default for Timing {
 /// A time that is too short for the others. Field names are those of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The field.
+    /// The key as it is written in the configuration.
     pub field: &'static str,
-    /// Its value.
+    /// The value that is written there.
     pub value: Duration,
-    /// The shortest sound value.
+    /// The shortest value that keeps the relation.
     pub least: Duration,
     /// What gives the shortest value.
     pub least_field: &'static str,

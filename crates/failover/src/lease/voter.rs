@@ -40,22 +40,22 @@ pub struct Voter {
 /// What a voter knows of its vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Record {
-    /// Nobody's.
+    /// Nobody has it: the first sound want gets it.
     Free,
-    /// Promised.
+    /// One node has it, until that releases it or the promise lapses.
     Promised(Promise),
     /// The disk was lost: whose it is is not known.
     Unknown,
 }
 
-/// A promise.
+/// A vote that was given, and to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Promise {
-    /// To whom.
+    /// The side of the node that holds it.
     pub holder: Side,
-    /// For which campaign.
+    /// The campaign it is good for; a release frees its own alone.
     pub campaign: Campaign,
-    /// For which duty epoch.
+    /// The duty epoch that was assigned with it.
     pub epoch: u64,
     /// For how long from the newest answer on.
     pub length: Duration,
@@ -86,7 +86,7 @@ pub struct Memory {
 pub enum Event {
     /// The deadline passed, or the driver woke up for any other reason.
     Timer,
-    /// A node asks.
+    /// A node asks; the answer comes with the outputs.
     Asked(Request),
 }
 
@@ -95,7 +95,7 @@ pub enum Event {
 pub enum Output {
     /// Keep this across restarts, on the disk before anything that follows is done.
     Persist(Memory),
-    /// Answer the request.
+    /// Answer the request, after all that came before in the batch.
     Answer(Answer),
     /// The vote was promised, became free, or is unknown.
     Changed(Record),

@@ -21,11 +21,11 @@ pub struct Holder {
 /// Who is registered with an MDS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Claims {
-    /// Nobody.
+    /// No node is registered here.
     None,
-    /// One node.
+    /// One node is, as it should be.
     One(Side),
-    /// Both nodes.
+    /// Both nodes are: calls may go to the one that stopped.
     Both,
 }
 
@@ -38,22 +38,22 @@ pub enum Sight {
     Claims(Claims),
 }
 
-/// What a [`Holder`] tells.
+/// What a [`Holder`] tells when it changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Seen {
     /// Other nodes are registered than before.
     Changed {
-        /// Who was.
+        /// Who was registered until now.
         from: Claims,
-        /// Who is.
+        /// Who is registered from now on.
         claims: Claims,
     },
     /// Both nodes have been registered for longer than they may.
     Conflict {
-        /// For how long.
+        /// How long both have been registered at once.
         lasts: Duration,
     },
-    /// The conflict is over.
+    /// One of the two has gone: the conflict is over.
     ConflictOver {
         /// How long both were registered.
         lasted: Duration,
@@ -91,7 +91,7 @@ impl Holder {
         (self.claims == Claims::Both && !self.conflict).then(|| self.since + self.settle)
     }
 
-    /// Returns who is registered.
+    /// Returns who is registered, as of the newest look.
     pub const fn claims(&self) -> Claims {
         self.claims
     }

@@ -18,7 +18,7 @@ impl MdsId {
 /// One attempt at one MDS; handed back with its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Attempt {
-    /// The MDS.
+    /// The media server that the attempt is made at.
     pub mds: MdsId,
     /// Tells a late outcome of an older attempt.
     pub number: u64,
@@ -35,11 +35,11 @@ pub enum Output {
     Unregister(Attempt),
     /// The state of a registration changed.
     Changed {
-        /// The MDS.
+        /// The media server whose registration changed.
         mds: MdsId,
-        /// The state before.
+        /// What was known of it before.
         from: State,
-        /// The state now.
+        /// What is known of it now.
         state: State,
     },
 }
@@ -58,9 +58,9 @@ pub enum State {
     },
     /// It could not register, or is not sure to be, and goes on trying.
     Failing {
-        /// When that began.
+        /// When it began to fail, without a success since.
         since: Instant,
-        /// Failed attempts since.
+        /// How many attempts have failed since then.
         attempts: u32,
     },
     /// It takes its registration back.

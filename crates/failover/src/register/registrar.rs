@@ -35,7 +35,7 @@ pub struct Registrar {
     pub(super) attempts: u64,
 }
 
-/// Whether the node serves.
+/// Whether the node serves, and so has to be registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Service {
     /// It does: it shall be registered with every MDS.
@@ -51,27 +51,27 @@ pub enum Event {
     Timer,
     /// The node began to serve, or begins to stop. Telling it twice changes nothing.
     Service(Service),
-    /// An attempt ended.
+    /// An attempt ended, in time or by its limit.
     Ended {
-        /// Which.
+        /// Which of the attempts under way.
         attempt: Attempt,
-        /// How.
+        /// What came of the attempt.
         outcome: Outcome,
     },
 }
 
-/// How an attempt ended.
+/// What came of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
     /// The node is registered there.
     Registered,
-    /// It is not.
+    /// The media server certainly does not have it.
     NotRegistered,
     /// Nobody knows: the MDS did not answer, or the attempt could not be made.
     Failed,
 }
 
-/// One MDS.
+/// The registration with one media server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Line {
     pub(super) state: State,
@@ -84,7 +84,7 @@ pub(super) struct Line {
     pub(super) made: Instant,
 }
 
-/// An attempt under way.
+/// An attempt under way; no other begins beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Work {
     pub(super) kind: Kind,

@@ -5,14 +5,14 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-/// How a [`Registrar`](super::Registrar) behaves.
+/// The pauses and limits of a [`Registrar`](super::Registrar).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// How many MDS there are, at most [`Settings::MOST`]: they are numbered from 0.
     pub mds: u8,
     /// The pause before a failed registration is tried again; doubled each time.
     pub retry: Duration,
-    /// The longest such pause.
+    /// Where the pause, doubled by each failure, stops growing.
     pub retry_limit: Duration,
     /// A registration that stands is verified again so often.
     pub verify_every: Duration,
@@ -75,16 +75,16 @@ impl Settings {
 pub enum Violation {
     /// There are more MDS than a site can have.
     TooMany {
-        /// How many.
+        /// How many media servers were configured.
         mds: u8,
     },
     /// A time is too short.
     TooShort {
-        /// The field.
+        /// The setting that is too short.
         field: &'static str,
-        /// Its value.
+        /// The value that was given.
         value: Duration,
-        /// The shortest sound value.
+        /// The shortest value that makes sense.
         least: Duration,
         /// What gives the shortest value.
         least_field: &'static str,

@@ -39,7 +39,7 @@ enum Action {
     Service(Service),
     /// An attempt ends: whether it does its work, and whether that is known.
     Ends(usize, Effect, Known),
-    /// The MDS restarts.
+    /// The media server restarts, and has forgotten everybody.
     Forgets(usize),
     /// The node's own side finds out.
     Notices(usize),

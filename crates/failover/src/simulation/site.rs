@@ -23,7 +23,7 @@ use node::{Gate, WRITE};
 use std::time::Instant as Clock;
 use world::{Happening, Note, Site};
 
-/// What goes wrong.
+/// What goes wrong on a day, and how often.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     Cut {

@@ -24,9 +24,9 @@ pub enum Standing {
     OtherUnknown(Side),
     /// The Edge has just started, and both sides are judged first.
     Settling {
-        /// Where traffic would move.
+        /// Where traffic would move, were the start longer ago.
         to: Side,
-        /// When it may.
+        /// From when on it may move.
         until: Instant,
     },
     /// The target must answer once more, as it has not since the trouble began (E7).
@@ -34,24 +34,24 @@ pub enum Standing {
     /// The live side must fail once more, as it has not since the target answered: when our own network comes back, both
     /// sides do, and the first one seen is chance (E7).
     ConfirmingFault {
-        /// Where traffic would move.
+        /// Where traffic would move, were the fault confirmed.
         to: Side,
     },
     /// The Edge doubts itself, and the evidence is older than the doubt (E7).
     Doubting {
-        /// Where traffic would move.
+        /// Where traffic would move on newer evidence.
         to: Side,
-        /// The doubt.
+        /// The doubt that the evidence is older than.
         doubt: Doubt,
     },
     /// An operator forbade automatic switches.
     Frozen {
-        /// Where traffic would move.
+        /// Where traffic would move, were it not frozen.
         to: Side,
     },
     /// The budget of automatic switches is used up, and the live side is not dead (E9).
     Damped {
-        /// Where traffic would move.
+        /// Where traffic would move, were there budget left.
         to: Side,
         /// When the budget allows it.
         until: Option<Instant>,
@@ -65,14 +65,14 @@ pub enum Standing {
     OperatorChose,
     /// `observe` is on: traffic would move.
     Observing {
-        /// Where.
+        /// Where traffic would move, did the Edge do more than observe.
         to: Side,
         /// What it would be called.
         kind: Kind,
     },
     /// Traffic moves with the next event.
     Moving {
-        /// Where.
+        /// Where it moves: nothing stands against it.
         to: Side,
     },
 }
@@ -124,12 +124,12 @@ impl Explain for Standing {
 
 display_numbered!(Standing);
 
-/// What would happen.
+/// What would happen if the live side died now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WhatIf {
     /// Traffic would move, once the side answers.
     Moves {
-        /// Where.
+        /// The side that traffic would move to.
         to: Side,
         /// What it would be called.
         kind: Kind,

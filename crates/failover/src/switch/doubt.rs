@@ -9,9 +9,9 @@ use core::time::Duration;
 /// A doubt of the Edge in its own senses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Doubt {
-    /// When it began.
+    /// When it began: evidence from before does not count.
     pub since: Instant,
-    /// Why.
+    /// What made the Edge doubt itself.
     pub reason: DoubtReason,
 }
 
@@ -20,7 +20,7 @@ pub struct Doubt {
 pub enum DoubtReason {
     /// Its own loop woke up this much too late: time-outs seen meanwhile may be its own.
     Lagged {
-        /// How much too late.
+        /// How much later than due the loop turned.
         by: Duration,
     },
     /// Everything on both sides failed within this time of each other: its own network is the likelier cause.

@@ -13,25 +13,25 @@ use core::fmt;
 /// Everything that bears on the next decision. `Display` says it, outcome first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Explanation {
-    /// When this was said.
+    /// The instant that all of this is true of.
     pub at: Instant,
-    /// The live side.
+    /// The side that gets the traffic.
     pub live: Side,
-    /// The switch epoch.
+    /// The switch epoch, that of the last switch.
     pub epoch: u64,
     /// What the last switch was.
     pub last: Option<Kind>,
     /// Whether an operator forbade automatic switches.
     pub frozen: bool,
-    /// Whether it only observes.
+    /// Whether decisions are told and not carried out.
     pub observe: bool,
     /// The health of both sides.
     pub sides: PerSide<SideHealth>,
-    /// The doubt in force.
+    /// The doubt in force, if the Edge doubts itself.
     pub doubt: Option<Doubt>,
     /// The budget of automatic switches.
     pub budget: Budget,
-    /// The rule in force.
+    /// The rule that keeps traffic where it is, or lets it move.
     pub standing: Standing,
     /// What would happen if the live side died now.
     pub if_live_died: WhatIf,

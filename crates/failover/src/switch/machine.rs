@@ -57,22 +57,22 @@ pub enum Event {
     Timer,
     /// A side's health changed or was confirmed.
     Health {
-        /// The side.
+        /// The side that was judged.
         side: Side,
-        /// Its health.
+        /// What it is judged to be now.
         health: SideHealth,
     },
     /// A required check of a side met its first bad sign.
     Suspected {
-        /// The side.
+        /// The side whose check met its first bad sign.
         side: Side,
     },
     /// The driver's loop woke up this much later than it wanted to.
     Lagged {
-        /// How much later.
+        /// By how much the loop turned later than it was due.
         by: Duration,
     },
-    /// An operator acts.
+    /// An operator acts; the outputs say what came of it.
     Act(Act),
     /// Somebody is bringing a side up to serve, or no longer is (none). Moves no traffic by itself: the side that is left may
     /// stop at any moment from now on, and the move that follows is then that person's and not a failure.
@@ -82,14 +82,14 @@ pub enum Event {
 /// What an operator can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Act {
-    /// Make this side live.
+    /// Make this side live, as an operator's planned switch.
     Switch {
-        /// The side.
+        /// The side that shall get the traffic.
         to: Side,
-        /// Whether it must work.
+        /// Whether it is refused when the side does not work.
         guard: Guard,
     },
-    /// Forbid automatic switches.
+    /// Forbid automatic switches until an operator resumes.
     Freeze,
     /// Allow automatic switches, and let go of a chosen Standby.
     Resume,
@@ -97,7 +97,7 @@ pub enum Act {
     ResetBudget,
 }
 
-/// Whether an operator insists.
+/// Whether an operator insists on a side that may not work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Guard {
     /// Only if the side works.
@@ -175,12 +175,12 @@ impl Switch {
         [self.standing.until(), doubt, self.ledger.back_at()].into_iter().flatten().min()
     }
 
-    /// Returns the live side.
+    /// Returns the side that gets the traffic.
     pub const fn live(&self) -> Side {
         self.live
     }
 
-    /// Returns the switch epoch.
+    /// Returns the switch epoch, which grows by one with each switch.
     pub const fn epoch(&self) -> u64 {
         self.epoch
     }

@@ -16,20 +16,20 @@ use core::time::Duration;
 pub enum Output {
     /// Keep this across restarts. Comes before the move it belongs to, so that a crash between the two forgets nothing.
     Persist(Memory),
-    /// Move traffic.
+    /// Move traffic, after the memory that came before it was persisted.
     SwitchTo(Move),
     /// `observe` is on: this move would have been made.
     WouldSwitch(Move),
     /// Probe the required checks of a side now.
     Reprobe {
-        /// The side.
+        /// The side whose required checks are to be probed.
         side: Side,
-        /// Why.
+        /// What asks for fresh evidence.
         reason: ReprobeReason,
     },
     /// The rule that keeps traffic where it is changed.
     Stands(Standing),
-    /// The Edge doubts itself.
+    /// The Edge begins to doubt itself; older evidence no longer counts.
     SelfDoubt(Doubt),
     /// Newer evidence, or its time limit, ended a doubt.
     DoubtOver(Doubt),
@@ -42,7 +42,7 @@ pub enum Output {
     },
     /// The budget allows an automatic switch again.
     Undamped,
-    /// Automatic switches are forbidden.
+    /// Automatic switches are forbidden until an operator resumes.
     Frozen(FreezeReason),
     /// Automatic switches are allowed, and an operator's choice of Standby no longer binds.
     Resumed,
@@ -50,9 +50,9 @@ pub enum Output {
     BudgetReset,
     /// An operator's act was not carried out.
     Refused {
-        /// The act.
+        /// The act that was asked for.
         act: Act,
-        /// Why not.
+        /// The rule that stood against it.
         reason: Refusal,
     },
 }
@@ -60,7 +60,7 @@ pub enum Output {
 /// What must survive a restart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Memory {
-    /// The live side.
+    /// The side that gets the traffic after a restart, too.
     pub live: Side,
     /// The switch epoch: grows by one with each switch.
     pub epoch: u64,
@@ -76,9 +76,9 @@ pub struct Memory {
 /// What a switch is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// Main to Standby, automatic.
+    /// Main to Standby, by the machine's own rules.
     Failover,
-    /// Standby to Main, automatic.
+    /// Standby to Main, by the machine's own rules.
     Failback,
     /// Either way, on an operator's word.
     Planned,
@@ -94,20 +94,20 @@ impl fmt::Display for Kind {
     }
 }
 
-/// One switch.
+/// One switch: from where, to where, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Move {
     /// The side that was live.
     pub from: Side,
     /// The side that is live.
     pub to: Side,
-    /// The epoch that begins.
+    /// The switch epoch that begins with it.
     pub epoch: u64,
-    /// What it is called.
+    /// What it is called: failover, failback or planned.
     pub kind: Kind,
-    /// When it was decided.
+    /// When it was decided; traffic moves when it is on the disk.
     pub at: Instant,
-    /// Why.
+    /// What it was decided for.
     pub cause: Cause,
 }
 
@@ -126,7 +126,7 @@ pub enum Cause {
         /// How long it has worked.
         worked: Duration,
     },
-    /// An operator asked.
+    /// An operator asked for it, or a switch of the site came to this step.
     Operator {
         /// The health of the side chosen.
         chosen: SideHealth,
@@ -179,7 +179,7 @@ impl fmt::Display for ReprobeReason {
 /// Why automatic switches are forbidden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FreezeReason {
-    /// An operator said so.
+    /// An operator said so, and may say why.
     Operator,
     /// An operator forced traffic to a side not known to work; the next automatic decision would undo it.
     Forced,
@@ -203,9 +203,9 @@ pub enum Refusal {
     AlreadyLive(Side),
     /// The side is not known to work; force it to insist.
     NotWorking {
-        /// The side.
+        /// The side that the act was about.
         side: Side,
-        /// Its health.
+        /// Its health, which did not allow the act.
         health: SideHealth,
     },
     /// `observe` is on: nothing moves.

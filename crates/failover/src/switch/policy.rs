@@ -19,7 +19,7 @@ pub enum Failback {
     },
 }
 
-/// How a switch decides.
+/// How a switch decides; sound once [`Policy::validate`] says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Policy {
     /// When traffic moves back to Main.
@@ -95,22 +95,22 @@ impl Default for Policy {
 pub enum Violation {
     /// A time is too short.
     TooShort {
-        /// The field.
+        /// The key as it is written in the configuration.
         field: &'static str,
-        /// Its value.
+        /// The value that is written there.
         value: Duration,
-        /// The shortest sound value.
+        /// The shortest value that keeps the relation.
         least: Duration,
         /// What gives the shortest value.
         least_field: &'static str,
     },
     /// A time is too long.
     TooLong {
-        /// The field.
+        /// The key as it is written in the configuration.
         field: &'static str,
-        /// Its value.
+        /// The value that is written there.
         value: Duration,
-        /// The longest sound value.
+        /// The longest value that keeps the relation.
         limit: Duration,
     },
 }

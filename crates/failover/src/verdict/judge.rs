@@ -54,19 +54,19 @@ pub struct Judge {
 pub enum Event {
     /// The deadline passed, or the driver woke up for any other reason.
     Timer,
-    /// A probe ended.
+    /// A probe ended, in whatever way.
     Finished {
-        /// The probe.
+        /// The probe, by the number it was started with.
         id: ProbeId,
-        /// How it ended.
+        /// Whether it was answered, or how not.
         outcome: Outcome,
     },
     /// A probe could not be run, or was given up on our side: it says nothing about the backend.
     Abandoned {
-        /// The probe.
+        /// The probe that was given up.
         id: ProbeId,
     },
-    /// Live traffic met trouble.
+    /// Live traffic met trouble at this backend.
     Sign(Sign),
     /// Somebody wants fresh evidence now.
     Reprobe,
@@ -77,21 +77,21 @@ pub enum Event {
 pub enum Output {
     /// Start a probe; report its end as [`Event::Finished`] within the policy's time limit, or as [`Event::Abandoned`].
     StartProbe {
-        /// The probe.
+        /// The number that its outcome must bear.
         id: ProbeId,
-        /// Why now.
+        /// Why now: for the trace, and for metrics.
         reason: ProbeReason,
     },
-    /// The verdict changed.
+    /// The verdict changed, by evidence or by its lack.
     Changed {
-        /// The verdict before.
+        /// What it was until now.
         from: Verdict,
         /// The verdict now, and why.
         report: Report,
     },
     /// The first bad sign came; probes follow until the verdict is settled.
     Suspected {
-        /// What came.
+        /// What made a probe due.
         reason: ProbeReason,
     },
     /// A newer probe supports the same verdict.
@@ -127,11 +127,11 @@ impl fmt::Display for ProbeId {
 pub enum ProbeReason {
     /// It is time for one.
     Scheduled,
-    /// Nothing is known yet.
+    /// Nothing is known yet: the first verdict is wanted soon.
     NothingKnown,
     /// A probe failed, and the verdict is not settled.
     AfterFailure(Failure),
-    /// Live traffic met trouble.
+    /// Live traffic met trouble, and a probe shall look at it.
     AfterSign(Sign),
     /// A down check answered; one more answer may make it up.
     Rising,

@@ -4,16 +4,16 @@ use crate::time::{Instant, Span};
 use core::fmt;
 use core::time::Duration;
 
-/// How one probe ended.
+/// How one probe ended; a probe that was dropped has no outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// The right answer came within the time limit.
     Ok,
-    /// It did not.
+    /// It did not get the answer that the check expects.
     Failed(Failure),
 }
 
-/// Why a probe failed.
+/// Why a probe failed, as far as it helps a diagnosis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Failure {
     /// The host answers, nothing listens: `ECONNREFUSED`, ICMP port unreachable.
@@ -63,13 +63,13 @@ impl Failure {
 /// condemns nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sign {
-    /// A connection was refused.
+    /// A connection was refused: the host lives, the service does not listen.
     Refused,
-    /// A connection was reset.
+    /// A connection was reset before its answer was whole.
     Reset,
     /// A connection or an answer took too long.
     TimedOut,
-    /// The TLS handshake failed.
+    /// The TLS handshake failed, or the certificate is not the one wanted.
     Tls,
 }
 
@@ -90,9 +90,9 @@ pub enum Verdict {
     /// Nothing is known: not probed yet, or the prober fell silent.
     #[default]
     Unknown,
-    /// It works.
+    /// The check passes: `rise` successes in a row said so.
     Up,
-    /// It does not work.
+    /// The check fails: `fall` failures in a row said so.
     Down,
 }
 
@@ -116,12 +116,12 @@ pub enum Reason {
         /// The time without an outcome after which nothing is known.
         after: Duration,
     },
-    /// Probes were answered.
+    /// The newest probes were answered as expected.
     Answered {
         /// How many answers in a row it took.
         times: u32,
     },
-    /// Probes failed.
+    /// The newest probes failed, all of them.
     Failed {
         /// How the last one failed.
         last: Failure,
@@ -151,9 +151,9 @@ impl fmt::Display for Reason {
 /// A verdict with its evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Report {
-    /// The verdict.
+    /// Up, down or unknown, after debouncing.
     pub verdict: Verdict,
-    /// Why.
+    /// Which outcomes made it so.
     pub reason: Reason,
     /// When the newest probe that supports the verdict was started; a proof is as fresh as its question.
     pub as_of: Instant,

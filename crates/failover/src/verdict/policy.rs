@@ -153,36 +153,36 @@ impl Default for Policy {
 /// A relation between the figures of a [`Policy`] that does not hold. Field names are those of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Violation {
-    /// A time is zero.
+    /// A time is zero, which would probe without end or never wait.
     Zero {
-        /// The field.
+        /// The key as it is written in the configuration.
         field: &'static str,
     },
     /// A time is longer than another one allows.
     TooLong {
-        /// The field.
+        /// The key as it is written in the configuration.
         field: &'static str,
-        /// Its value.
+        /// The value that is written there.
         value: Duration,
         /// The field that limits it.
         limit_field: &'static str,
-        /// That field's value.
+        /// The value of the other key, which bounds it.
         limit: Duration,
     },
     /// A count is too low.
     TooFew {
-        /// The field.
+        /// The key as it is written in the configuration.
         field: &'static str,
-        /// Its value.
+        /// The value that is written there.
         value: usize,
-        /// The lowest sound value.
+        /// The lowest value that makes sense.
         least: usize,
         /// What gives the lowest value: a field, or a number.
         least_field: &'static str,
     },
     /// `stale_after` would pass between the outcomes of a healthy prober.
     StaleTooSoon {
-        /// Its value.
+        /// What is written for `stale_after`.
         stale_after: Duration,
         /// The longest silence of a healthy prober: `interval + jitter + time_limit`.
         silence: Duration,

@@ -9,12 +9,12 @@ const MOST_LINES: usize = 256;
 /// What is needed of a message's head.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    /// `None` for a request.
+    /// The status of a response; `None` for a request.
     pub(super) status: Option<u16>,
-    /// Of the topmost Via.
+    /// The branch of the topmost Via, which is the request's own.
     pub(super) branch: Option<String>,
     pub(super) call_id: Option<String>,
-    /// Number and method.
+    /// The number and method that CSeq holds.
     pub(super) sequence: Option<(u32, String)>,
     /// 0 if absent: on a stream the next message then begins at once.
     pub(super) content_length: usize,

@@ -16,7 +16,7 @@ pub struct UserAgent(String);
 /// Says what is wrong with a text meant for a SIP message. Does not repeat it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSipText {
-    /// Not a SIP URI.
+    /// The text is no SIP URI that a message may hold.
     #[error("a SIP URI begins with `sip:` or `sips:`, names a host, and holds neither blanks nor quotes, `<` or `>`")]
     Uri,
     /// A password would end up in every log on the way.

@@ -15,7 +15,7 @@ pub struct CertificateInfo {
     pub not_after: SystemTime,
     /// Whole days left at the time of the check, rounded down; negative once expired.
     pub days_to_expiry: i64,
-    /// The whole of it.
+    /// When it is valid: the whole of it.
     pub term: Term,
     /// The key, in the form in which it can be pinned.
     pub key: Pin,

@@ -22,7 +22,7 @@ pub struct Pin([u8; 32]);
 pub struct InvalidPin;
 
 impl Pin {
-    /// The hash itself.
+    /// Returns the SHA-256 of the key itself, in 32 bytes.
     #[must_use]
     pub const fn sha256(self) -> [u8; 32] {
         self.0

@@ -11,16 +11,16 @@ const LAST_PART: i64 = 4;
 /// From when until when a certificate is good, both included, in seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Term {
-    /// Not before.
+    /// The first second in which it is valid, of the Unix epoch.
     pub not_before: i64,
-    /// Not after.
+    /// The last second in which it is valid.
     pub not_after: i64,
 }
 
 /// How near a certificate's end is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Nobody needs to know.
+    /// It ends so far away that nobody needs to know.
     Far,
     /// It is to be renewed: whole days left.
     Soon(i64),

@@ -12,7 +12,7 @@ const STRANGERS: usize = 128;
 /// Handshakes at once with one address: the lanes of a few nodes behind one router, and as many again that are dialled anew.
 const STRANGERS_EACH: usize = 16;
 
-/// The places.
+/// The places of those who have not yet shown a certificate.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Strangers {
     /// Addresses that take none of the others' places.

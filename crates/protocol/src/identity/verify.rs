@@ -21,7 +21,7 @@ const GRACE_SECONDS: u64 = GRACE_DAYS as u64 * 24 * 3600;
 /// Whom we expect at an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
-    /// The Edge.
+    /// The certificate must be the Edge's.
     Edge,
     /// The XiVO node of a side.
     Xivo(Side),

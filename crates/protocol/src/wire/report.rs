@@ -8,15 +8,15 @@ use failover::lease::Instance;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What a node is.
+/// What a node is, by its certificate and its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Telephony.
+    /// Telephony: it votes, and serves on a majority.
     Xivo,
-    /// Contact centre.
+    /// Contact centre: it follows the XiVO of its side.
     Cc,
-    /// A media server.
+    /// A media server: XiVO nodes register with it.
     Mds,
 }
 
@@ -40,14 +40,14 @@ impl std::fmt::Display for Role {
 /// What a node tells the Edge, at each change and with each heartbeat. Role, side and name are those of its certificate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeReport {
-    /// What it does now.
+    /// What it does now, in XiVO's words.
     #[serde(with = "StatusForm")]
     pub status: Status,
     /// Since when, in milliseconds of the Unix epoch on the node's clock.
     pub since: u64,
-    /// Why, in one sentence.
+    /// Why it does so, in one sentence.
     pub because: String,
-    /// The program's version.
+    /// The version of its program, for whoever upgrades.
     pub version: String,
     /// Each of its services by name.
     #[serde(default)]
@@ -88,7 +88,7 @@ pub struct Chosen {
     /// The side that is to serve by it.
     #[serde(with = "SideForm")]
     pub serves: Side,
-    /// Who chose.
+    /// Who chose, as the kernel or the Edge named them.
     pub who: String,
     /// Why, in their words; may be empty.
     pub reason: String,
@@ -97,16 +97,16 @@ pub struct Chosen {
 /// How a service of a node is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceState {
-    /// Whether its check passes.
+    /// Whether its check passed when it was last run.
     pub works: bool,
-    /// What the check said.
+    /// What the check said last, for people.
     pub detail: String,
 }
 
 /// Starts that failed in a row: until one comes well, or an operator says that the cause is mended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedStarts {
-    /// How many.
+    /// How many in a row, the newest included.
     pub count: u32,
     /// When the first of them failed, in milliseconds of the Unix epoch on the node's clock.
     pub since: u64,
@@ -123,7 +123,7 @@ pub struct Vote {
     pub epoch: u64,
     /// How it is guarded while it serves.
     pub guard: Option<Guard>,
-    /// Whether it can serve.
+    /// Whether it could serve, were it to have the votes.
     pub fit: bool,
     /// Whether it decides by itself.
     pub automatic: bool,
@@ -152,10 +152,10 @@ pub enum Guard {
     Guarded,
     /// By its own vote and one other; lacks that of `peer` or `witness`.
     Exposed {
-        /// Whose vote it lacks.
+        /// The voter whose grant is missing: `peer` or `witness`.
         lacks: String,
     },
-    /// By no majority.
+    /// By no majority: the other node may serve, too.
     Unguarded {
         /// Why it serves all the same.
         why: String,
@@ -174,9 +174,9 @@ pub struct MediaServer {
 /// Who is registered with a media server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Presence {
-    /// Main is.
+    /// Main is registered there now.
     pub main: bool,
-    /// Standby is.
+    /// Standby is registered there now.
     pub standby: bool,
     /// Both have been for longer than a hand-over takes.
     pub conflict: bool,
@@ -192,16 +192,16 @@ pub struct Wish {
     pub to: Side,
     /// Who wishes, for the journal.
     pub who: String,
-    /// Why.
+    /// Why they wish it, in their words.
     pub reason: String,
 }
 
 /// What became of a wish.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wished {
-    /// The wish's.
+    /// The number of the wish that this is about.
     pub id: u64,
-    /// What became of it.
+    /// What the node did with it.
     pub outcome: WishOutcome,
 }
 
@@ -209,11 +209,11 @@ pub struct Wished {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WishOutcome {
-    /// It is followed.
+    /// It is followed: the node has begun to change.
     Followed,
-    /// It is not.
+    /// It is not followed; nothing changed.
     Refused {
-        /// Why not.
+        /// The node's rule that stands against it.
         reason: String,
     },
 }
@@ -226,6 +226,6 @@ pub struct Watched {
     /// What the XiVO node does now.
     #[serde(with = "StatusForm")]
     pub status: Status,
-    /// Its duty epoch.
+    /// The duty epoch that it serves in, or knows.
     pub epoch: u64,
 }

@@ -15,9 +15,9 @@ pub struct Times {
 /// A voter by its name, as people know it: `the Edge`.
 #[derive(Debug, Clone, Copy)]
 pub struct Voter<'a> {
-    /// Who.
+    /// Who that is, as people call it.
     pub name: &'a str,
-    /// Its times.
+    /// What it needs, and what it would promise.
     pub times: Times,
 }
 

@@ -6,13 +6,13 @@ use failover::lease::{Answer, Ask, Campaign, Instance, Report, Request, Ruling};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
 
-/// A side.
+/// A side of the site, as the machines know it.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Side", rename_all = "snake_case")]
 pub enum SideForm {
-    /// Main.
+    /// The side that serves when both could.
     Main,
-    /// Standby.
+    /// The side that takes over.
     Standby,
 }
 
@@ -79,7 +79,7 @@ pub struct RequestForm {
     needs: Duration,
 }
 
-/// A voter's answer.
+/// A voter's answer, as the machines know it.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Answer")]
 pub struct AnswerForm {

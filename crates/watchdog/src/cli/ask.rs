@@ -54,7 +54,7 @@ pub fn ask(options: &Options, question: &Question) -> Exit {
     }
 }
 
-/// Why a verb failed.
+/// Why a verb failed: what is printed, and which exit code.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Trouble {
     #[error(transparent)]
@@ -63,7 +63,7 @@ pub(super) enum Trouble {
     Output(#[from] io::Error),
 }
 
-/// Asks and prints.
+/// Asks the running watchdog and prints what it says.
 pub(super) struct Desk<W> {
     pub(super) client: Client,
     pub(super) json: bool,

@@ -20,14 +20,14 @@ use crate::hands::pulse::patient;
 use crate::rival::{self, Rival};
 use crate::times::{Compared, Told, compare};
 
-/// Everything that was found.
+/// Everything that was found, for people or as JSON.
 #[derive(Debug, Serialize)]
 pub(super) struct Found {
     /// Relations between the times: all hold, or the file had been refused.
     inequalities: Vec<Inequality>,
-    /// What follows from them.
+    /// The bounds that follow from the file's times.
     bounds: Vec<Bound>,
-    /// What may surprise.
+    /// What is sound and may surprise all the same.
     warnings: Vec<Warning>,
     /// Where Asterisk listens, in a sentence, or why that is not known; nothing where there is no fence of ports.
     listens: Option<String>,

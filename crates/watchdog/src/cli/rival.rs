@@ -18,7 +18,7 @@ struct Told {
     sentence: String,
 }
 
-/// Disables XiVO's cron table.
+/// Moves XiVO's cron table aside, so that nobody decides beside the watchdog.
 pub fn take_over(options: &Options) -> Exit {
     carry_out(options, |path, config, who| rival::take_over(path, &config.state, who))
 }

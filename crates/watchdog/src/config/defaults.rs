@@ -21,7 +21,7 @@ pub(super) const ASTERISK: &str = "asterisk";
 pub(super) const REGISTRATION: &str = "{mds}";
 pub(super) const START_LIMIT: Duration = Duration::from_secs(90);
 pub(super) const STOP_LIMIT: Duration = Duration::from_secs(60);
-/// Of every other command.
+/// The time limit of every other command.
 pub(super) const COMMAND_LIMIT: Duration = Duration::from_secs(10);
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) const RECOVER: Duration = Duration::from_secs(5);

@@ -6,7 +6,7 @@ use settings::{Errors, Kind, Warning};
 
 use super::{Config, file, resolve};
 
-/// A watchdog's file.
+/// How messages name a watchdog's file.
 static KIND: Kind =
     Kind { example: "conf/watchdog-main.yaml", least: "role, side, listen, peer and witness", sample: "role: xivo" };
 

@@ -16,24 +16,24 @@ use crate::state::Time;
 /// Everything an operator may want to know of a node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StatusView {
-    /// What it watches over.
+    /// What it watches over, as its file says.
     pub role: Role,
     /// Its side: `main` or `standby`; media servers have none.
     #[serde(with = "side", default)]
     pub side: Option<Side>,
-    /// Its name.
+    /// The name in its certificate, or in its file.
     pub name: String,
     /// Which machine of that name it is: made up at random with each boot.
     #[serde(default)]
     pub instance: Instance,
-    /// The program's version.
+    /// The version of the program that runs.
     pub version: String,
-    /// What it does now.
+    /// What it does now, in XiVO's words.
     #[serde(with = "StatusForm")]
     pub status: Status,
-    /// Since when.
+    /// When it began to do that, on this node's clock.
     pub since: Time,
-    /// Why, in one sentence.
+    /// Why it does so, in one sentence.
     pub because: String,
     /// What needs a person, one sentence each.
     pub alarms: Vec<String>,
@@ -68,7 +68,7 @@ pub struct DutyView {
     pub campaign: u64,
     /// How it is guarded while it serves.
     pub guard: Option<Guard>,
-    /// Whether it can serve.
+    /// Whether it could serve, were it to have the votes.
     pub fit: bool,
     /// Why it does not want to serve, if so.
     pub waiting: Option<String>,
@@ -82,7 +82,7 @@ pub struct DutyView {
     pub choice: Choice,
     /// Whether it follows wishes handed over by the Edge.
     pub accept_requests: bool,
-    /// The other voters.
+    /// What the other two voters said last.
     pub voters: Voters,
     /// Whether the witness has been silent for `witness_out`, or there is none.
     pub witness_out: bool,
@@ -98,9 +98,9 @@ pub struct DutyView {
     /// How the other voters' times differ from that, one sentence each.
     #[serde(default)]
     pub times_differ: Vec<String>,
-    /// What keeps phones out.
+    /// What keeps phones out, and whether it does.
     pub fence: FenceView,
-    /// ICMP echo.
+    /// What ICMP echo says of the peer's host and the anchors.
     pub icmp: IcmpView,
     /// Its registrations, by media server.
     pub media_servers: BTreeMap<String, MediaServer>,
@@ -132,19 +132,19 @@ pub struct Activations {
     pub settles_in_ms: Option<u64>,
 }
 
-/// The other voters.
+/// The other voters, as this node sees them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Voters {
-    /// The other XiVO.
+    /// The other XiVO node, which votes and may serve.
     pub peer: VoterView,
     /// The Edge; none: no witness is configured.
     pub witness: Option<VoterView>,
 }
 
-/// Another voter.
+/// Another voter, as this node sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VoterView {
-    /// How it is reached.
+    /// How it is reached, or why not.
     pub link: Link,
     /// How long ago the newest answer came, in milliseconds; none: never.
     pub answered_ms_ago: Option<u64>,
@@ -166,9 +166,9 @@ pub struct VoterView {
 /// A connection to another node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
-    /// Where.
+    /// The address that is dialled.
     pub address: String,
-    /// Whether it is there.
+    /// Whether at least one connection is there.
     pub connected: bool,
     /// In words: since when, or why not.
     pub state: String,
@@ -177,39 +177,39 @@ pub struct Link {
 /// The XiVO a CC follows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Followed {
-    /// How it is reached.
+    /// How it is reached, or why not.
     pub link: Link,
     /// What it said it does; none: not heard yet.
     #[serde(with = "status", default)]
     pub status: Option<Status>,
-    /// Its duty epoch.
+    /// The duty epoch that it told last.
     pub epoch: u64,
     /// How long ago it was heard, in milliseconds; none: never.
     pub heard_ms_ago: Option<u64>,
 }
 
-/// What keeps phones out.
+/// What keeps phones out of a node that may not serve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FenceView {
-    /// `nft`, `command` or `none`.
+    /// `nft`, `command` or `none`, as configured.
     pub kind: String,
-    /// How it is.
+    /// What was last read back, or last done.
     pub state: FenceState,
     /// What the last look at it said, in words.
     pub detail: String,
 }
 
-/// How a fence is.
+/// What is known of a fence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FenceState {
     /// Phones are kept out: verified.
     Closed,
-    /// Phones may come in.
+    /// Phones may come in, until the kernel or the watchdog ends it.
     Open,
     /// It could not be moved or looked at.
     Failed,
-    /// There is none.
+    /// There is none: the node is fenced once it is stopped.
     Absent,
 }
 
@@ -232,23 +232,23 @@ pub enum IcmpSocket {
     Dgram,
     /// A raw socket: needs CAP_NET_RAW.
     Raw,
-    /// None.
+    /// Nothing of it is known to run.
     None,
 }
 
 /// What somebody else did to the services.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outside {
-    /// When it was seen.
+    /// When it was seen, on this node's clock.
     pub at: Time,
-    /// What was seen.
+    /// What was seen, for people.
     pub sentence: String,
 }
 
-/// A command that runs.
+/// A command that runs now, with its limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
-    /// `start`, `stop`, `verify`.
+    /// What it is for: `start`, `stop`, `verify`.
     pub what: String,
     /// For how long, in milliseconds.
     pub ms: u64,
@@ -286,40 +286,40 @@ pub(crate) use words;
 words! {
     /// Who decides that a node serves.
     Mode of duty::Mode {
-        /// The protocol.
+        /// The protocol decides that the node serves.
         Automatic,
-        /// An operator.
+        /// An operator does, through the protocol's gates.
         Manual,
     }
 }
 words! {
     /// When Standby stops for a Main that is back.
     Failback of duty::Failback {
-        /// After Main's hold-down.
+        /// As soon as Main has been settled for its hold-down.
         Auto,
         /// The same, in the window only.
         Window,
-        /// On an operator's word.
+        /// Only when an operator says so.
         Manual,
     }
 }
 words! {
     /// What an operator chose for a node.
     Choice of duty::Choice {
-        /// Nothing.
+        /// No operator chose anything that still binds.
         None,
-        /// It shall serve.
+        /// An operator chose that it shall serve.
         Serve,
         /// It shall leave the serving to its peer.
         StepBack,
     }
 }
 words! {
-    /// How a voter ruled.
+    /// How a voter ruled, in the word that the status shows.
     RulingWord of Ruling {
         /// The vote is this node's.
         Grant,
-        /// Not now.
+        /// No, or not now; it is asked again.
         Deny,
         /// The vote is the other node's.
         Lost,
@@ -331,11 +331,11 @@ words! {
 /// An operator's act, on its way to the driver.
 #[derive(Debug)]
 pub struct Order {
-    /// What.
+    /// The act that was asked for.
     pub act: duty::Act,
-    /// Who: the kernel's word.
+    /// Who asked: the kernel's word, not theirs.
     pub who: String,
-    /// Why; may be empty.
+    /// Why, in their words; may be empty.
     pub reason: String,
     /// What was done, or why it was refused: one sentence.
     pub reply: oneshot::Sender<Result<String, String>>,
@@ -344,10 +344,10 @@ pub struct Order {
 /// The body of `POST /act`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActRequest {
-    /// What.
+    /// The act, with what it takes.
     #[serde(flatten)]
     pub act: ActWord,
-    /// Why.
+    /// Why, for the journal; may be empty.
     #[serde(default)]
     pub reason: String,
     /// The user behind `sudo`, by their own word.
@@ -369,7 +369,7 @@ pub enum ActWord {
     Freeze,
     /// Allow them, and let go of a choice.
     Resume,
-    /// Choose who decides.
+    /// Choose who decides that the node serves.
     Mode(Mode),
     /// Choose when Standby stops for Main.
     Failback(Failback),
@@ -389,14 +389,14 @@ impl From<ActWord> for duty::Act {
     }
 }
 
-/// What was done.
+/// What came of an act, once it was carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
-    /// In one sentence.
+    /// What was done, in one sentence.
     pub sentence: String,
 }
 
-/// A side, or none.
+/// Writes and reads a side, or none.
 mod side {
     use failover::Side;
     use protocol::wire::SideForm;
@@ -414,7 +414,7 @@ mod side {
     }
 }
 
-/// A status, or none.
+/// Writes and reads a status, or none.
 mod status {
     use failover::health::Status;
     use protocol::wire::StatusForm;

@@ -64,7 +64,7 @@ impl Alarms {
         began
     }
 
-    /// Activations that failed.
+    /// Raises or clears the alarm about activations that failed.
     pub(super) fn relapses(&mut self, sentence: Option<String>) -> bool {
         replace(&mut self.relapses, sentence)
     }

@@ -25,7 +25,7 @@ pub(super) struct Asked {
     pub(super) answer: oneshot::Sender<Answer>,
 }
 
-/// Answers at the door.
+/// Answers at the door, by what the caller's certificate lets it ask.
 pub(super) struct Porter {
     pub(super) side: Side,
     pub(super) asked: mpsc::Sender<Asked>,

@@ -29,7 +29,7 @@ struct Dead {
 pub(super) enum ByHand {
     /// A person, who will start them again or say so.
     Person(String),
-    /// An upgrade, which ends.
+    /// An upgrade that is under way, and will end.
     Upgrade(String),
 }
 

@@ -22,12 +22,12 @@ pub(super) struct Watch {
     seen: mpsc::Receiver<Seen>,
 }
 
-/// What was seen.
+/// What others were seen to do on the node.
 #[derive(Debug, Clone)]
 pub(super) enum Seen {
-    /// On an inactive node.
+    /// Seen on a node that is not active.
     Idle {
-        /// The services run.
+        /// Whether its services run all the same.
         running: bool,
         /// Packages are being installed or removed.
         upgrade: bool,
@@ -38,7 +38,7 @@ pub(super) enum Seen {
     Death {
         /// Who did that, if anybody.
         outside: Outside,
-        /// How it died.
+        /// How it died, in the pulse's words.
         detail: String,
     },
 }

@@ -14,9 +14,9 @@ const AGAIN: Duration = Duration::from_secs(10);
 /// Whether the replication may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Replicates {
-    /// The node serves.
+    /// The node serves, so that its data may be copied.
     Yes,
-    /// It does not.
+    /// It does not serve, and its data is old.
     No,
 }
 

@@ -5,7 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
-/// The file.
+/// The file that permits the service manager to start services.
 #[derive(Debug)]
 pub(super) struct Serving(PathBuf);
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Who a node is.
+/// Who a node is, as each status repeats it.
 #[derive(Debug, Clone)]
 pub(super) struct Who {
     pub(super) role: Role,
@@ -77,7 +77,7 @@ impl Doings {
 }
 
 impl Who {
-    /// What any node shows.
+    /// Returns what a node of any role shows.
     pub(super) fn view(&self, doings: &Doings, alarms: &Alarms, outside: Vec<Outside>) -> StatusView {
         StatusView {
             role: self.role,

@@ -47,7 +47,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-/// Between two echo requests.
+/// The pause between two echo requests to a host.
 const ECHO: Duration = Duration::from_millis(500);
 /// Both nodes may be registered with a media server for so long, while one takes over from the other.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -69,11 +69,11 @@ pub enum RunError {
         "{path}: this is the certificate of {who}, and the configuration is that of {wanted}; give another `identity`"
     )]
     NotOurs {
-        /// The directory.
+        /// The directory that must be root's alone.
         path: PathBuf,
-        /// Whose it is.
+        /// The user that owns it now.
         who: String,
-        /// Whose it should be.
+        /// The user that should own it.
         wanted: String,
     },
     /// The state is of no use.
@@ -88,9 +88,9 @@ pub enum RunError {
     /// The nodes' door cannot be had.
     #[error("listen: cannot listen on {address}: {source}")]
     Listen {
-        /// Where.
+        /// The address that cannot be listened on.
         address: SocketAddr,
-        /// Why not.
+        /// What the system says of it.
         #[source]
         source: io::Error,
     },
@@ -111,7 +111,7 @@ impl From<ReadyError> for RunError {
     }
 }
 
-/// What every role needs.
+/// What a node of any role needs to begin.
 pub(super) struct Base {
     pub(super) who: Who,
     pub(super) keyring: Arc<Keyring>,

@@ -27,9 +27,9 @@ pub(super) struct Voters {
 /// What a voter was last seen to do.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seen {
-    /// When it answered last.
+    /// When it answered last, on this node's clock.
     pub(super) answered: Option<Instant>,
-    /// How it ruled then.
+    /// How it ruled with that answer.
     pub(super) ruling: Option<Ruling>,
     /// For how long it promises its vote at most, if it said so.
     pub(super) promises: Option<Duration>,

@@ -81,7 +81,7 @@ pub(super) struct Xivo {
     /// What others did to the services, newest first.
     pub(super) acts_of_others: VecDeque<Outside>,
 
-    /// When this watchdog began.
+    /// When this watchdog began, on this node's clock.
     pub(super) began: Instant,
     pub(super) voters: Voters,
     pub(super) answers: mpsc::Receiver<Answered>,
@@ -122,13 +122,13 @@ pub(super) struct Xivo {
 
 /// Something that happens, and who waits for what comes of it.
 pub(super) enum Input {
-    /// Nobody waits.
+    /// Something happened, and nobody waits for an answer.
     Event(Event),
     /// Phones were kept out: verified then.
     Fenced(Instant),
-    /// The peer asks.
+    /// The peer asks, and waits at the door.
     Asked(Asked),
-    /// An operator acts.
+    /// An operator acts, and waits at the control socket.
     Act(Act, Operator),
 }
 

@@ -17,16 +17,16 @@ use std::time::Duration;
 /// Room for the tables of some thousand contacts.
 const TABLES: usize = 1024 * 1024;
 
-/// How Asterisk is reached.
+/// How Asterisk's command line is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AsteriskSpec {
     /// The program and leading arguments: `asterisk`.
     pub command: Vec<String>,
-    /// For each call.
+    /// How long each call may take.
     pub time_limit: Duration,
 }
 
-/// An outbound registration.
+/// An outbound registration, as Asterisk lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
     /// The registration object's name; Asterisk shows 53 characters of it at most, so compare by [`Registration::is`].
@@ -35,20 +35,20 @@ pub struct Registration {
     pub cut: bool,
     /// The server's port, if it is written and shown.
     pub port: Option<u16>,
-    /// How it is.
+    /// Whether the server has it, by Asterisk's word.
     pub state: RegistrationState,
 }
 
 /// How an outbound registration is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RegistrationState {
-    /// The server has it.
+    /// The server has it, and said so.
     Registered,
     /// It does not (yet, or any more).
     Unregistered,
     /// The server refused it; it may be tried again.
     Rejected,
-    /// Given up or stopped.
+    /// Asterisk gave it up, or was told to stop.
     Stopped,
     /// Something else, in Asterisk's word.
     Other(String),
@@ -70,19 +70,19 @@ pub struct Contact {
 /// Who of the two sides is registered with a media server, and not known to be gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Present {
-    /// Main is.
+    /// Main is registered, by an unexpired contact.
     pub main: bool,
-    /// Standby is.
+    /// Standby is registered, by an unexpired contact.
     pub standby: bool,
 }
 
 /// Asterisk could not be asked or told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AsteriskError {
-    /// Its command line failed.
+    /// Its command line could not be run, or failed.
     #[error("asterisk: `{asked}`: {said}")]
     Command {
-        /// What was asked.
+        /// The command that was asked.
         asked: String,
         /// How it ended, and what it said.
         said: String,
@@ -93,9 +93,9 @@ pub enum AsteriskError {
     /// Its answer is not the expected table.
     #[error("asterisk: cannot read the answer to `{asked}`: {said}")]
     Unreadable {
-        /// What was asked.
+        /// The command that was asked.
         asked: String,
-        /// The answer's end.
+        /// The end of what it answered.
         said: String,
     },
     /// The name cannot be one of an object.
@@ -103,14 +103,14 @@ pub enum AsteriskError {
     BadName(String),
 }
 
-/// Asterisk's command line.
+/// Asterisk's command line, one call at a time.
 #[derive(Clone, Debug)]
 pub struct Asterisk {
     spec: AsteriskSpec,
 }
 
 impl Asterisk {
-    /// Makes it.
+    /// Makes a command line that is reached by `spec`.
     pub fn new(spec: AsteriskSpec) -> Self {
         Self { spec }
     }

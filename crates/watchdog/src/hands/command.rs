@@ -46,12 +46,12 @@ pub struct CommandSpec {
     pub time_limit: Duration,
 }
 
-/// How a command ended.
+/// How a command ended, in time or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// Exit code 0.
+    /// It ended by itself, with exit code 0.
     Done,
-    /// Another exit code.
+    /// It ended by itself, with another exit code.
     ExitCode(i32),
     /// A signal nobody here sent.
     Signal(i32),
@@ -70,16 +70,16 @@ pub enum Ending {
 /// What became of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ran {
-    /// How it ended.
+    /// How the command came to its end.
     pub ending: Ending,
     /// What it said, standard output and error as they came; the last 4 KiB of it.
     pub output: String,
-    /// How long it took.
+    /// How long it took, from start to end.
     pub took: Duration,
 }
 
 impl CommandSpec {
-    /// Makes a specification.
+    /// Makes a specification of a program with its arguments.
     pub fn new<T: Into<String>>(argv: impl IntoIterator<Item = T>, time_limit: Duration) -> Self {
         Self { argv: argv.into_iter().map(Into::into).collect(), time_limit }
     }

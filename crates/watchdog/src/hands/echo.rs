@@ -25,7 +25,7 @@ const UNANSWERED: usize = 512;
 /// Whom to ask, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EchoSpec {
-    /// At most 64 addresses.
+    /// Whom to ask; 64 addresses at most.
     pub targets: Vec<IpAddr>,
     /// Time between two requests to one target.
     pub interval: Duration,
@@ -36,7 +36,7 @@ pub struct EchoSpec {
 pub enum Socket {
     /// An unprivileged socket: `net.ipv4.ping_group_range` holds the group.
     Datagram,
-    /// A raw socket: `CAP_NET_RAW`.
+    /// A raw socket, which needs `CAP_NET_RAW`.
     Raw,
     /// Neither; why. Nothing can be said about any host.
     None(String),
@@ -44,30 +44,30 @@ pub enum Socket {
     Unused,
 }
 
-/// Who answered when.
+/// Which hosts answered, and when they did so last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answers {
     /// The start of the newest answered request by address; none: no answer yet.
     pub last: BTreeMap<IpAddr, Option<Instant>>,
 }
 
-/// Whether a host answers.
+/// Whether a host answers echo requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answering {
     /// It did within the time asked for.
     Yes,
-    /// It did not.
+    /// It did not, within the time that counts.
     No,
-    /// It cannot be asked.
+    /// It cannot be asked: this node has no socket for it.
     Unknown,
 }
 
 /// The way to the task that asks, which ends when this is dropped.
 #[derive(Debug)]
 pub struct Echo {
-    /// For IPv4.
+    /// The socket that IPv4 hosts are asked by.
     pub v4: Socket,
-    /// For IPv6.
+    /// The socket that IPv6 hosts are asked by.
     pub v6: Socket,
     pub(super) began: Instant,
     pub(super) answers: watch::Receiver<Answers>,

@@ -39,7 +39,7 @@ pub enum FenceSpec {
     },
 }
 
-/// The kernel's packet filter.
+/// A table in the kernel's packet filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NftSpec {
     /// The program and leading arguments: `nft`.
@@ -57,7 +57,7 @@ pub struct NftSpec {
 /// How a fence is installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Install {
-    /// Closed, whatever was there.
+    /// Closed, whatever was there before.
     Closed,
     /// What is permitted stays permitted until its time: a watchdog before this one handed the node over.
     Keeping,
@@ -68,7 +68,7 @@ pub enum Install {
 pub enum Permit {
     /// For so long; the kernel ends it.
     For(Duration),
-    /// Until it is closed.
+    /// For as long as nobody closes it.
     Unlimited,
 }
 
@@ -77,14 +77,14 @@ pub enum Permit {
 pub enum Partners {
     /// Yes, for so long, to unregister.
     For(Duration),
-    /// No.
+    /// Phones are not let in.
     Closed,
 }
 
-/// How it was closed.
+/// How it was closed, and how surely.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Closed {
-    /// Verified.
+    /// The kernel's table was read back and keeps phones out.
     Verified {
         /// How long closing and reading back took.
         took: Duration,
@@ -93,16 +93,16 @@ pub enum Closed {
     WhenStopped,
 }
 
-/// What is installed.
+/// What of the fence is installed now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Phones are let in.
+    /// The table is there and lets phones in.
     Open,
-    /// They are not.
+    /// The table is there and lets nobody in.
     Closed,
     /// Nothing, or not what should be; why.
     Missing(String),
-    /// This kind cannot tell.
+    /// This kind of fence cannot be read.
     Unknown,
 }
 
@@ -111,11 +111,11 @@ pub enum State {
 pub enum Kept {
     /// It is as it was written; how.
     AsItShould(State),
-    /// Somebody changed it.
+    /// Somebody had changed it, and it was written anew.
     Mended {
         /// How it is now; one that lets phones in is written anew with the next permit.
         state: State,
-        /// What was wrong.
+        /// What was wrong with it, for the alarm.
         was: String,
         /// The process of somebody else's that had changed the kernel's packet filter last, if the kernel told.
         by: Option<String>,
@@ -129,12 +129,12 @@ pub enum Kept {
 /// A fence could not be worked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FenceError {
-    /// The command failed.
+    /// The program that works it failed, or took too long.
     #[error("cannot {act} by `{command}`: {said}")]
     Command {
         /// What was to be done.
         act: &'static str,
-        /// The program.
+        /// The program that was run.
         command: String,
         /// How it ended, and what it said.
         said: String,
@@ -152,7 +152,7 @@ pub enum FenceError {
     NotVerified {
         /// What was to be done.
         act: &'static str,
-        /// What was read.
+        /// What was read back instead, for people.
         seen: String,
     },
     /// There is no last resort.

@@ -15,7 +15,7 @@ pub struct OutsideSpec {
     pub locks: Vec<PathBuf>,
 }
 
-/// What was recognised.
+/// What others do on this node, as far as it was recognised.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outside {
     /// Somebody stopped the services on purpose; a sentence for the journal.
@@ -34,7 +34,7 @@ impl OutsideSpec {
         ["/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock"].map(PathBuf::from).to_vec()
     }
 
-    /// Looks once.
+    /// Looks once; what it cannot see it leaves out.
     pub async fn look(&self) -> Outside {
         let by_hand = match &self.by_hand {
             Some(command) if command.run().await.is_done() => {
@@ -47,7 +47,7 @@ impl OutsideSpec {
 }
 
 impl Outside {
-    /// Returns the sentences.
+    /// Returns what was seen, one sentence each.
     pub fn sentences(&self) -> impl Iterator<Item = &str> {
         [&self.by_hand, &self.upgrade].into_iter().filter_map(Option::as_deref)
     }

@@ -20,7 +20,7 @@ std::thread_local! {
 
 /// What the machines of a simulation are. Each call is made on the present machine.
 pub(crate) trait Stage: Send + Sync {
-    /// Begins a command.
+    /// Begins a command in place of the system.
     fn command(&self, argv: &[String], input: Option<&str>) -> Process;
 
     /// Changes the kernel's packet filter, without a command. The sets of the fence that are named must be there.

@@ -21,7 +21,7 @@ pub struct PulseSpec {
     pub policy: Policy,
     /// Ends with exit code 0 when the services run. Slow, so it has its own pace: two refusals in a row count.
     pub check: Option<CommandSpec>,
-    /// Time between two checks.
+    /// The time between two runs of the check command.
     pub check_interval: Duration,
 }
 
@@ -47,31 +47,31 @@ pub fn patient(time_limit: Duration) -> Policy {
     Policy { interval, time_limit, stale_after: POLICY.stale_after.max(interval * 3), ..POLICY }
 }
 
-/// Whether to feel it.
+/// Whether telephony is to be felt now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watching {
     /// Yes; begins anew, with nothing known.
     On,
-    /// No; nothing is known.
+    /// It is not felt, and nothing is known of it.
     Off,
 }
 
-/// Whether the services work.
+/// Whether the services work, by both ways of looking.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Works {
     /// Nothing is known (yet), or nobody watches.
     #[default]
     Unknown,
-    /// They do.
+    /// SIP answers and the check passes, as far as each is configured.
     Yes,
-    /// They do not.
+    /// SIP or the check failed often enough.
     No,
 }
 
-/// What is felt.
+/// What is felt of telephony now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Felt {
-    /// Whether the services work.
+    /// Whether the services work, debounced.
     pub works: Works,
     /// Why, in one printable line.
     pub detail: String,

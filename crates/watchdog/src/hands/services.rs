@@ -22,9 +22,9 @@ const ORDERS: usize = 8;
 /// How the services are started, stopped and checked.
 #[derive(Clone, Debug)]
 pub struct ServicesSpec {
-    /// Starts them.
+    /// Starts them; verified afterwards, whatever it says.
     pub start: CommandSpec,
-    /// Stops them.
+    /// Stops them; verified afterwards, whatever it says.
     pub stop: CommandSpec,
     /// Ends with exit code 0 when they run.
     pub check: Option<CommandSpec>,
@@ -42,12 +42,12 @@ pub struct ServicesSpec {
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Start and verify.
+    /// Start the services, and verify that they run.
     Start {
         /// Commands before, side by side, each within its own time limit; their failure is told and no hindrance.
         before: Vec<CommandSpec>,
     },
-    /// Stop and verify.
+    /// Stop the services, and verify that they do not run.
     Stop {
         /// Commands before, side by side, each within its own time limit; their failure is told and no hindrance.
         before: Vec<CommandSpec>,
@@ -60,16 +60,16 @@ pub enum Order {
 /// What became of an order; each `Start` and `Stop` has exactly one, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Of a start.
+    /// What came of a start.
     Started(Report),
-    /// Of a stop.
+    /// What came of a stop.
     Stopped(Report),
 }
 
 /// What became of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// Done is verified.
+    /// Done only once it was verified.
     pub outcome: Outcome,
     /// What was done and seen, in one printable line.
     pub text: String,
@@ -84,7 +84,7 @@ pub struct Report {
 /// What a worker does now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Doing {
-    /// Nothing.
+    /// Nothing is under way, and the next order may come.
     #[default]
     Idle,
     /// A start or its verification.
@@ -93,12 +93,12 @@ pub enum Doing {
     Stopping,
 }
 
-/// What was found.
+/// What was found on the node at the beginning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// They run and work.
+    /// They run, and check and SIP say that they work.
     Running,
-    /// They are stopped.
+    /// Certainly none of them runs.
     Stopped,
     /// Neither is certain; why, in one line. Whoever must be safe takes them for running.
     Unclear(String),
@@ -138,7 +138,7 @@ enum What {
 }
 
 impl Services {
-    /// Makes it.
+    /// Makes a worker that has nothing to do yet.
     pub fn new(spec: ServicesSpec) -> Self {
         Self { spec: Arc::new(spec) }
     }
@@ -295,7 +295,7 @@ fn ran_at_all(ran: &Ran) -> bool {
     !matches!(ran.ending, Ending::NotFound | Ending::NotExecutable | Ending::NotStarted)
 }
 
-/// Returns what failed.
+/// Runs what must come before, all at once; returns what failed.
 async fn run_before(before: &[CommandSpec], kills: &Kills) -> Vec<String> {
     let all =
         join_all(before.iter().map(|command| async move { (command, command.run_until(kills.killed()).await) })).await;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::control::api;
 use std::time::Duration;
 
-/// [`Memory`].
+/// How [`Memory`] is written on the disk.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct MemoryForm {
     vote: VoteForm,
@@ -90,13 +90,13 @@ impl From<MemoryForm> for Memory {
 api::words! {
     /// Why a node serves without a majority.
     UnguardedForm of Unguarded {
-        /// No witness is configured.
+        /// The node serves since no witness is configured.
         NoWitness,
         /// Both nodes agreed that the witness is out.
         WitnessOut,
         /// It was told to serve alone.
         Alone,
-        /// An operator forced it.
+        /// The node serves since an operator forced it.
         Forced,
     }
 }

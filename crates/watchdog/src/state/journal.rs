@@ -21,19 +21,19 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Size at which a file is set aside; a second one of the same size is kept.
 const FILE_BYTES: u64 = 8 << 20;
 
-/// What happened.
+/// One thing that happened, as the journal keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// When.
+    /// When it happened, on the wall clock.
     pub time: Time,
-    /// In one sentence.
+    /// What happened, in one sentence.
     pub sentence: String,
-    /// What sort.
+    /// What sort of thing it is, for filters.
     pub kind: Kind,
     /// The operator, if one acted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub who: Option<String>,
-    /// The operator's reason.
+    /// The operator's reason, where they gave one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// What it was decided on.
@@ -41,7 +41,7 @@ pub struct Entry {
     pub facts: Vec<String>,
 }
 
-/// What sort of entry.
+/// The sorts of entry that a journal has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -51,15 +51,15 @@ pub enum Kind {
     Changed,
     /// A decision: start, fence, stop, hard fence.
     Decided,
-    /// A command ended.
+    /// A command ended, well or not.
     Command,
     /// An operator acted, or was refused.
     Act,
     /// Somebody else acted on the services.
     Outside,
-    /// Something needs a person.
+    /// Something needs a person, from now on.
     Alarm,
-    /// An alarm is over.
+    /// An alarm is over; its sentence says which.
     Cleared,
     /// Another node came, went, or said something that matters.
     Peer,
@@ -68,12 +68,12 @@ pub enum Kind {
 }
 
 impl Entry {
-    /// What happened now.
+    /// Makes an entry of what happens now.
     pub fn new(kind: Kind, sentence: impl Into<String>) -> Self {
         Self { time: Time::now(), sentence: sentence.into(), kind, who: None, why: None, facts: Vec::new() }
     }
 
-    /// By whom, and why.
+    /// Adds by whom it was done, and why.
     #[must_use]
     pub fn by(self, who: impl Into<String>, why: impl Into<String>) -> Self {
         let why = Some(why.into()).filter(|why: &String| !why.is_empty());
@@ -129,7 +129,7 @@ struct Shared {
 struct Desk {
     recent: VecDeque<Entry>,
     waiting: VecDeque<Entry>,
-    /// Being written.
+    /// How many entries are being written.
     writing: usize,
     lost: u64,
     trouble: Option<String>,

@@ -16,7 +16,7 @@ pub(super) struct Pair {
     pub(super) settings: PerSide<Settings>,
     pub(super) disks: PerSide<Memory>,
     witness: Voter,
-    /// Each makes another machine.
+    /// Counts boots: each makes another machine to the voters.
     boots: u64,
     /// Cut off from the other node and the witness.
     pub(super) cut_off: Option<Side>,

@@ -8,7 +8,7 @@ use std::boxed::Box;
 /// What a node does with each activation, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// Its services never start.
+    /// Each of its starts fails, as with a broken database.
     StartFails,
     /// They die a tick after they were verified.
     DiesSoon,

@@ -8,7 +8,7 @@ use crate::lease::{self, Ask, LEAP, Request};
 use crate::side::Side;
 use std::boxed::Box;
 
-/// What stays broken.
+/// What stays broken while everything else heals.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scene {
     pub(super) name: &'static str,

@@ -19,7 +19,7 @@ pub(super) const fn ticks(count: u32) -> Duration {
     Duration::from_secs(count as u64)
 }
 
-/// What a walk explores.
+/// What a walk explores, and how far.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
     pub(super) name: &'static str,
@@ -34,7 +34,7 @@ pub(super) struct Plan {
     pub(super) pace: u8,
     /// For so many ticks a node's watchdog may be kept waiting.
     pub(super) pause: u8,
-    /// Links that carry nothing.
+    /// The links that carry nothing now, one way each.
     pub(super) cut: [bool; 4],
     /// Whose host may crash, and whose disk may be lost with it: Main's, Standby's, the witness's.
     pub(super) crashes: [bool; 3],
@@ -94,7 +94,7 @@ pub(super) enum Link {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Node {
     pub(super) duty: Option<Duty>,
-    /// Another with each boot.
+    /// Which boot of the machine it is: another with each.
     pub(super) instance: lease::Instance,
     pub(super) disk: Option<Memory>,
     /// Whether its disk is too slow for anybody to wait for.
@@ -490,7 +490,7 @@ impl World {
     }
 }
 
-/// Whom a link asks.
+/// Returns whom a link asks, as a node's number.
 pub(super) const fn target(link: usize) -> usize {
     if link % 2 == 1 { WITNESS } else { 1 - link / 2 }
 }

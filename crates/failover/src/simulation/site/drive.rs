@@ -416,7 +416,7 @@ impl Site {
         self.feed_cc(side, event);
     }
 
-    /// A CC's services die.
+    /// Kills the services of a side's CC.
     pub(super) fn cc_dies(&mut self, side: Side) {
         let cc = &mut self.ccs[side];
         if core::mem::take(&mut cc.runs) {

@@ -8,7 +8,7 @@ use crate::lease::Timing;
 use crate::{Instant, Side};
 use core::time::Duration;
 
-/// A XiVO node.
+/// A XiVO node: its watchdog, services, kernel and disk.
 pub(super) struct Xivo {
     pub(super) settings: Settings,
     pub(super) duty: Option<Duty>,
@@ -53,7 +53,7 @@ pub(super) enum Flaw {
 /// A write on a good disk.
 pub(super) const WRITE: Duration = Duration::from_millis(5);
 
-/// The kernel's fence.
+/// The kernel's fence, which ends a permit by itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Gate {
     Closed,

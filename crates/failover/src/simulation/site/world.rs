@@ -116,7 +116,7 @@ pub(super) struct Reply {
     life: u32,
 }
 
-/// What a trace shows.
+/// One line of a trace, for people.
 #[derive(Clone, Copy, Debug)]
 #[expect(dead_code, reason = "shown by Debug")]
 pub(super) enum Note {

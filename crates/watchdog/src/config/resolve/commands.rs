@@ -114,7 +114,7 @@ pub(super) fn span(written: Option<Span>, default: Duration) -> Duration {
     written.map_or(default, |span| span.0)
 }
 
-/// A time above zero.
+/// Resolves a time that must be above zero.
 pub(super) fn positive(written: Option<Span>, default: Duration, at: &KeyPath, findings: &mut Findings) -> Duration {
     let value = span(written, default);
     if value.is_zero() {

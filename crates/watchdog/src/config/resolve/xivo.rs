@@ -1,4 +1,4 @@
-//! A XiVO node.
+//! What only the file of a XiVO node may say.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

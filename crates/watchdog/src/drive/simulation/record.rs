@@ -45,7 +45,7 @@ pub(super) enum Event {
     },
     /// What a node showed last, it shows still.
     ShowsStill(usize),
-    /// For the trace alone.
+    /// Words for the trace, which judge nothing.
     Said(usize, String),
     /// A promise was broken before everybody's eyes.
     Broken(String),
@@ -62,7 +62,7 @@ pub(super) enum Seen {
 /// Whether a node has somebody to ask.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Company {
-    /// No answer can come.
+    /// No answer can come: nobody else is within reach.
     #[default]
     None,
     /// Answers are late, or may be.

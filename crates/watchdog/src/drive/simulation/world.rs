@@ -116,7 +116,7 @@ pub(super) enum Tool {
     Hangs,
     /// The program is not there; the kernel is well.
     Missing,
-    /// The kernel refuses everything.
+    /// The kernel refuses every transaction.
     Broken,
 }
 

@@ -21,7 +21,7 @@ use protocol::wire::{Wish, WishOutcome, Wished};
 const ACTS_OF_OTHERS: usize = 5;
 
 impl Xivo {
-    /// A command ended.
+    /// Takes in that a command of the worker ended.
     pub(super) fn worked(&mut self, done: services::Event) {
         match done {
             services::Event::Started(report) => {

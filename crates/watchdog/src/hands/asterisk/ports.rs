@@ -15,7 +15,7 @@ pub struct Ports {
 /// A port, and what it is there for.
 pub type Port = (u16, String);
 
-/// Reads an answer.
+/// Reads the ports out of one command's answer.
 type Read = fn(&str) -> Vec<Port>;
 
 /// What is asked, and how the answer is read.
@@ -52,7 +52,7 @@ impl Ports {
         })
     }
 
-    /// Says which they are.
+    /// Says in one sentence which they are, and what for.
     pub fn sentence(&self) -> String {
         let named: Vec<_> = self.of.iter().map(|(port, what)| format!("{port} ({what})")).collect();
         named.join(", ")

@@ -1,4 +1,4 @@
-//! A command's process group.
+//! A command's process group: whatever it starts ends with it.
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::fs;

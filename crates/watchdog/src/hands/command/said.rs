@@ -14,7 +14,7 @@ use tokio::time::timeout;
 /// The end of a command's pipe.
 pub(super) struct Said {
     pipe: Receiver,
-    /// Whose words they are.
+    /// The program whose words they are.
     program: String,
     /// Reads on after this, if the command is of those that leave services behind.
     keeper: Option<Keeper>,

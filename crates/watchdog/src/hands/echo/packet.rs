@@ -47,7 +47,7 @@ impl Token {
     }
 }
 
-/// RFC 1071.
+/// Computes the checksum of RFC 1071 over an ICMP packet.
 fn checksum(packet: &[u8]) -> u16 {
     let words = packet.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
     let mut sum: u32 = words.sum();

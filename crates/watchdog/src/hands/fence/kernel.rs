@@ -37,7 +37,7 @@ const REQUEST: u16 = 1;
 const ACKNOWLEDGE: u16 = 4;
 const CREATE: u16 = 0x400;
 
-/// `NFPROTO_INET`: the table's family.
+/// `NFPROTO_INET`, the family of the table: IPv4 and IPv6.
 const INET: u8 = 1;
 const NESTED: u16 = 0x8000;
 const TABLE_NAME: u16 = 1;
@@ -81,7 +81,7 @@ impl Element {
     }
 }
 
-/// As `nft` reads it.
+/// Writes an element as `nft` reads it.
 impl fmt::Display for Element {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.key {
@@ -104,7 +104,7 @@ enum Change {
 }
 
 impl Changes {
-    /// Empties a set.
+    /// Empties a set, of whatever stands in it.
     pub(super) fn flush(mut self, set: &'static str) -> Self {
         self.0.push(Change::Flush(set));
         self
@@ -132,7 +132,7 @@ impl Changes {
         self.0.iter().filter_map(set).collect()
     }
 
-    /// The same for `nft`.
+    /// Writes the same transaction as a script for `nft`.
     pub(super) fn script(&self) -> String {
         let one = |change: &Change| match change {
             Change::Flush(set) => format!("flush set inet {TABLE} {set}\n"),
@@ -192,7 +192,7 @@ impl Kernel {
     }
 }
 
-/// A transaction's messages.
+/// The messages of one transaction: the kernel takes all or none.
 struct Batch {
     bytes: Vec<u8>,
     changes: u32,

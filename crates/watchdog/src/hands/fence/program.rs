@@ -20,7 +20,7 @@ pub(super) struct Program {
 pub(super) enum Looked {
     /// The hard fence stands, whatever the other is.
     Hard,
-    /// The fence's own table.
+    /// The fence's own table, as it was read.
     Table(Seen),
 }
 

@@ -14,7 +14,7 @@ pub(super) struct Seen {
     permitted: bool,
 }
 
-/// Chains by name.
+/// The chains of a table, by name.
 pub(super) type Chains = BTreeMap<String, Chain>;
 
 /// A chain, as it was read.

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
-/// `NFNLGRP_NFTABLES`, the seventh group.
+/// `NFNLGRP_NFTABLES`, the seventh group of netfilter's netlink.
 const GROUP: u32 = 1 << 6;
 /// `NFT_MSG_NEWGEN`: a transaction was made.
 const NEW_GENERATION: u16 = 10 << 8 | 15;

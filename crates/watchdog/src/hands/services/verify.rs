@@ -20,7 +20,7 @@ const COMMAND_PACE: Duration = Duration::from_millis(250);
 /// asked before it did have not given up.
 const PROBES: u32 = 8;
 
-/// What was seen last.
+/// What was seen last, for the words of a failure.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     check: Mutex<String>,
@@ -84,7 +84,7 @@ impl Services {
         self.spec.check.is_some() || self.spec.stopped.is_some() || self.spec.probe.is_some()
     }
 
-    /// Waits until they run.
+    /// Waits until they run, by check and SIP.
     pub(super) async fn running(&self, notes: &Notes) {
         let check = async {
             if let Some(check) = &self.spec.check {
