@@ -15,6 +15,7 @@ use futures_util::FutureExt;
 use pingora::http::RequestHeader;
 use site::{FQDN, Site};
 
+#[path = "site/site.rs"]
 mod site;
 
 const PAGE: Asked<'_> = Asked { method: "GET", host: Some(FQDN), path: "/ccagent", query: None, upgrade: None };

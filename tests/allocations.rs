@@ -3,7 +3,7 @@
 use bascule::traffic::route::Asked;
 use site::{FQDN, Site};
 
-#[path = "../benches/site/mod.rs"]
+#[path = "../benches/site/site.rs"]
 mod site;
 
 #[test]

@@ -340,5 +340,4 @@ async fn line<R: AsyncRead + Unpin>(stream: &mut R, buf: &mut BytesMut, most: us
 }
 
 #[cfg(test)]
-#[path = "answer_tests.rs"]
 mod tests;

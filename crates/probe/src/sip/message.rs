@@ -171,5 +171,4 @@ fn digits(text: &str) -> Option<&str> {
 }
 
 #[cfg(test)]
-#[path = "message_tests.rs"]
 mod tests;

@@ -92,9 +92,9 @@ fn waiting(language: Language, seconds: u64) -> Rendered {
         ],
     };
     let page = Page {
-        template: include_str!("waiting.html"),
-        style: include_str!("waiting.css").trim_end(),
-        script: Some(include_str!("waiting.js").trim_end()),
+        template: include_str!("pages/waiting.html"),
+        style: include_str!("pages/waiting.css").trim_end(),
+        script: Some(include_str!("pages/waiting.js").trim_end()),
         words: &[
             ("lang", language.tag()),
             ("seconds", &seconds.to_string()),
