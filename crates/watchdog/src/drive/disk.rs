@@ -38,10 +38,20 @@ struct Wanted {
 struct Done {
     /// The newest state that is on the disk.
     number: u64,
+    /// The campaign to which that promises the node's vote.
+    promised: Option<Campaign>,
     /// How long its write took.
     took: Duration,
     /// The newest that could not be written, and why.
     failed: Option<(u64, String)>,
+}
+
+/// The campaign to which a state promises the node's vote.
+fn promised(memory: &Memory) -> Option<Campaign> {
+    match memory.vote.record {
+        Record::Promised(promise) => Some(promise.campaign),
+        Record::Free | Record::Unknown => None,
+    }
 }
 
 impl Done {
@@ -112,15 +122,14 @@ impl Disk {
     }
 
     /// Waits until the node's promise for a campaign is on the disk, `limit` at most, and tells whether it is, and holds still:
-    /// one that is over by then is told to nobody.
+    /// one that is over by then is told to nobody. A promise that was released meanwhile and given again, as a request that
+    /// came late has it, is not on the disk because the release is: whoever asked for the newer one hears of it.
     pub(super) fn promised(&self, campaign: Campaign, limit: Duration) -> impl Future<Output = bool> + Send + 'static {
-        let (written, newest) = (self.written(limit), self.wanted.subscribe());
+        let (number, mut done, newest) = (self.newest(), self.done.clone(), self.wanted.subscribe());
         async move {
-            written.await
-                && newest.borrow().is_some_and(|wanted| match wanted.memory.vote.record {
-                    Record::Promised(promise) => promise.campaign == campaign,
-                    Record::Free | Record::Unknown => false,
-                })
+            let decided = timeout(limit, done.wait_for(|done| done.is_decided(number))).await;
+            let kept = matches!(decided, Ok(Ok(done)) if done.number >= number && done.promised == Some(campaign));
+            kept && newest.borrow().is_some_and(|wanted| promised(&wanted.memory) == Some(campaign))
         }
     }
 
@@ -157,7 +166,8 @@ async fn keep<W>(
             let took = clock::now().since(began);
             metrics.persisted(&written, took);
             let Err(error) = written else {
-                publish.send_replace(Done { number: wanted.number, took, failed: None });
+                let promised = promised(&wanted.memory);
+                publish.send_replace(Done { number: wanted.number, promised, took, failed: None });
                 break;
             };
             publish.send_modify(|done| done.failed = Some((wanted.number, error.to_string())));
@@ -284,28 +294,58 @@ mod tests {
         assert_eq!(kept.last(), Some(&3), "the newest counts: {kept:?}");
     }
 
+    fn promising(campaign: u64) -> Memory {
+        let length = Duration::from_secs(2);
+        let promise = Promise { holder: Side::Standby, campaign, epoch: 1, length, instance: None };
+        let mut memory = memory(campaign);
+        memory.vote.record = Record::Promised(promise);
+        memory
+    }
+
     #[tokio::test]
     async fn a_promise_is_told_when_it_is_on_the_disk_and_not_if_it_is_over_by_then() {
-        let promised = |campaign| {
-            let length = Duration::from_secs(2);
-            let promise = Promise { holder: Side::Standby, campaign, epoch: 1, length, instance: None };
-            let mut memory = memory(campaign);
-            memory.vote.record = Record::Promised(promise);
-            memory
-        };
         let (disk, played) = played();
-        disk.write(promised(7));
+        disk.write(promising(7));
         assert!(disk.promised(7, LONG).await);
         played.lock().unwrap().hangs = true;
-        disk.write(promised(8));
+        disk.write(promising(8));
         let over = disk.promised(8, LONG);
-        disk.write(promised(9));
+        disk.write(promising(9));
         let holds = disk.promised(9, LONG);
         played.lock().unwrap().hangs = false;
         assert!(holds.await);
         assert!(!over.await, "the peer has released it since");
         played.lock().unwrap().full = true;
-        disk.write(promised(10));
+        disk.write(promising(10));
         assert!(!disk.promised(10, LONG).await);
+    }
+
+    #[tokio::test]
+    async fn w1_a_promise_that_was_released_and_given_again_is_not_told_before_it_is_on_the_disk_again() {
+        // Each write says that it began, and ends when it is let.
+        let (began, mut begun) = tokio::sync::mpsc::unbounded_channel();
+        let (end, ends) = std::sync::mpsc::channel();
+        let ends = Arc::new(Mutex::new(ends));
+        let disk = Disk::with(Arc::new(Metrics::new().unwrap()), move |memory: Memory| {
+            let (began, ends) = (began.clone(), Arc::clone(&ends));
+            move || {
+                let _ = began.send(memory);
+                ends.lock().unwrap().recv().map_err(io::Error::other)
+            }
+        });
+        disk.write(memory(1));
+        begun.recv().await.unwrap();
+        disk.write(promising(8));
+        let first = disk.promised(8, LONG);
+        disk.write(memory(8));
+        end.send(()).unwrap();
+        let released = begun.recv().await.unwrap();
+        assert_eq!(promised(&released), None, "the promise was overtaken by its release");
+        disk.write(promising(8));
+        let again = disk.promised(8, LONG);
+        end.send(()).unwrap();
+        assert!(!first.await, "on the disk it is released");
+        end.send(()).unwrap();
+        assert!(again.await);
     }
 }
