@@ -2,15 +2,18 @@
 //!
 //! Whatever runs on such a machine is polled through it: so it sees the machine's clock, waits while that is frozen, is
 //! late at an await when the machine is busy, and is dropped where it stands when the machine dies. All chance is the
-//! simulation's: the same seed gives the same run, if no `select!` chooses by itself.
+//! simulation's: the same seed gives the same run, if no `select!` chooses by itself. Tasks of a machine that are woken at
+//! once go on in an order that the simulation draws, too: tokio's `watch` wakes whoever waits for it in a random one.
 
 use failover::Instant;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Sleep, sleep};
@@ -26,6 +29,9 @@ std::thread_local! {
 pub trait World: Send + Sync {
     /// How long a task that could go on is kept waiting; mostly not at all.
     fn keeps_waiting(&self) -> Duration;
+
+    /// Which of so many tasks that were woken at once goes on first, then second: less than `of`, which is two at least.
+    fn goes_first(&self, of: usize) -> usize;
 
     /// Waits as the disk does before, and after, it has taken what is written; an error keeps it from that.
     fn disk(&self, when: Disk) -> Boxed<io::Result<()>>;
@@ -59,6 +65,7 @@ struct Inner {
     clock: Clock,
     world: Arc<dyn World>,
     life: Mutex<Life>,
+    turns: Arc<Mutex<Turns>>,
 }
 
 #[derive(Default)]
@@ -70,6 +77,14 @@ struct Life {
     pruned: usize,
 }
 
+/// Tasks that were woken and wait for their turn, by number, and who gives it to them.
+#[derive(Default)]
+struct Turns {
+    tasks: u64,
+    woken: BTreeMap<u64, Waker>,
+    giver: Option<Waker>,
+}
+
 /// Returns the machine on which the present task runs, if it is a played one.
 pub fn current() -> Option<Host> {
     CURRENT.with_borrow(Clone::clone)
@@ -78,7 +93,12 @@ pub fn current() -> Option<Host> {
 impl Host {
     /// Boots a machine. `began` is the instant at which the simulation began: clocks count from it.
     pub fn boot(name: &str, began: tokio::time::Instant, clock: Clock, world: Arc<dyn World>) -> Self {
-        Self(Arc::new(Inner { name: name.to_owned(), began, clock, world, life: Mutex::default() }))
+        let (life, turns) = (Mutex::default(), Arc::default());
+        let giver = give_turns(Arc::clone(&turns), Arc::clone(&world));
+        let host = Self(Arc::new(Inner { name: name.to_owned(), began, clock, world, life, turns }));
+        let giver = tokio::spawn(giver);
+        host.life().tasks.push(giver.abort_handle());
+        host
     }
 
     /// Returns the name that traces call it by.
@@ -116,7 +136,14 @@ impl Host {
 
     /// Makes a future one of this machine's, for whoever spawns it.
     pub fn task<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
-        Task { host: self.clone(), late: None, future: Box::pin(future) }
+        let turns = Arc::clone(&self.0.turns);
+        let number = {
+            let mut turns = locked(&turns);
+            turns.tasks += 1;
+            turns.tasks
+        };
+        let turn = Arc::new(Turn { number, turns, task: Mutex::new(Waker::noop().clone()) });
+        Task { host: self.clone(), late: None, turn, future: Box::pin(future) }
     }
 
     pub(crate) async fn blocking<T>(&self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
@@ -156,7 +183,7 @@ impl Host {
     }
 
     fn life(&self) -> MutexGuard<'_, Life> {
-        self.0.life.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0.life)
     }
 
     /// Whether a task may go on now; else it is woken when it may, or never.
@@ -175,10 +202,60 @@ impl fmt::Debug for Host {
     }
 }
 
+fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lets the tasks of a machine go on that were woken since the last time, in the order that its world draws. All that one
+/// call wakes is there by then, whichever it woke first.
+async fn give_turns(turns: Arc<Mutex<Turns>>, world: Arc<dyn World>) {
+    poll_fn(|context| {
+        let woken = {
+            let mut turns = locked(&turns);
+            turns.giver = Some(context.waker().clone());
+            std::mem::take(&mut turns.woken)
+        };
+        let mut woken: Vec<Waker> = woken.into_values().collect();
+        while woken.len() > 1 {
+            let first = world.goes_first(woken.len());
+            woken.remove(first.min(woken.len() - 1)).wake();
+        }
+        woken.into_iter().for_each(Waker::wake);
+        Poll::<()>::Pending
+    })
+    .await;
+}
+
+/// Wakes a task of a machine when its turn comes.
+struct Turn {
+    number: u64,
+    turns: Arc<Mutex<Turns>>,
+    task: Mutex<Waker>,
+}
+
+impl Wake for Turn {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let task = locked(&self.task).clone();
+        let giver = {
+            let mut turns = locked(&self.turns);
+            turns.woken.insert(self.number, task);
+            turns.giver.take()
+        };
+        if let Some(giver) = giver {
+            giver.wake();
+        }
+    }
+}
+
 /// A future that runs on a machine.
 struct Task<F> {
     host: Host,
     late: Option<Pin<Box<Sleep>>>,
+    turn: Arc<Turn>,
     future: Pin<Box<F>>,
 }
 
@@ -202,7 +279,9 @@ impl<F: Future> Future for Task<F> {
         }
         this.late = None;
         let _here = Here::enter(this.host.clone());
-        this.future.as_mut().poll(context)
+        locked(&this.turn.task).clone_from(context.waker());
+        let waker = Waker::from(Arc::clone(&this.turn));
+        this.future.as_mut().poll(&mut Context::from_waker(&waker))
     }
 }
 
@@ -232,6 +311,10 @@ mod tests {
     impl World for Slow {
         fn keeps_waiting(&self) -> Duration {
             self.0
+        }
+
+        fn goes_first(&self, of: usize) -> usize {
+            of - 1
         }
 
         fn disk(&self, _: Disk) -> Boxed<io::Result<()>> {
@@ -281,6 +364,28 @@ mod tests {
         host.kill();
         assert!(task.await.unwrap_err().is_cancelled());
         assert_eq!(Arc::strong_count(&steps), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tasks_that_wait_for_one_value_go_on_in_the_order_of_the_simulation() {
+        for _ in 0..20 {
+            let (tell, _) = tokio::sync::watch::channel(false);
+            let order: Arc<Mutex<Vec<usize>>> = Arc::default();
+            let host = host("main", 0, 0);
+            let tasks = [0, 1, 2, 3, 4, 5].map(|number| {
+                let (mut told, order) = (tell.subscribe(), Arc::clone(&order));
+                host.spawn(async move {
+                    told.changed().await.unwrap();
+                    order.lock().unwrap().push(number);
+                })
+            });
+            sleep(Duration::from_secs(1)).await;
+            tell.send_replace(true);
+            for task in tasks {
+                task.await.unwrap();
+            }
+            assert_eq!(*order.lock().unwrap(), [5, 4, 3, 2, 1, 0]);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,9 +2,9 @@
 //! packet filter, disks, commands, telephony and network are played; they delay, fail, freeze and die at any await. What
 //! the machines decide is walked elsewhere (`failover`): here is shown that the drivers do it.
 //!
-//! A seed draws what goes wrong and how long each thing takes, but for the order in which tokio wakes several tasks that
-//! wait for one value: it is nearly the same run each time (`seeds.rs` says what follows). `BASCULE_SEED=days:4711` plays
-//! one with its trace; `BASCULE_SEEDS=N` plays N in all; `BASCULE_GO_ON=1` tells all that fail.
+//! A seed draws what goes wrong, how long each thing takes, and which of several tasks that wait for one value goes on
+//! first: it is the same run each time. `BASCULE_SEED=days:4711` plays one with its trace; `BASCULE_SEEDS=N` plays N in
+//! all; `BASCULE_GO_ON=1` tells all that fail.
 
 mod edge;
 mod faults;
@@ -227,9 +227,12 @@ struct Run {
     longest_turn: Duration,
 }
 
-fn run(kind: Kind, seed: u64) -> Result<Run, String> {
+/// What happened in a run, when it ended, and the longest turn of a loop that was well.
+type Played = (Vec<(Duration, Event)>, Duration, Duration);
+
+fn events(kind: Kind, seed: u64) -> Played {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    let (events, end, longest_turn) = runtime.block_on(async {
+    let played = runtime.block_on(async {
         let world = World::new(seed);
         played::play(Some(Arc::new(Hands(Arc::clone(&world)))));
         protocol::played::play(Some(Arc::new(net::Carrier(Arc::clone(&world)))));
@@ -240,9 +243,28 @@ fn run(kind: Kind, seed: u64) -> Result<Run, String> {
     drop(runtime);
     played::play(None);
     protocol::played::play(None);
+    played
+}
+
+fn run(kind: Kind, seed: u64) -> Result<Run, String> {
+    let (events, end, longest_turn) = events(kind, seed);
     let told = record::judge(&events, end, Limits { patience: PATIENCE, starts: kind.starts() })
         .map_err(|why| format!("{}:{seed}: {why}", kind.name()))?;
     Ok(Run { told, time: end, longest_turn })
+}
+
+#[test]
+fn a_seed_is_the_same_run_each_time() {
+    for (kind, seeds) in [(Kind::Days, 20), (Kind::Fences, 8), (Kind::Disks, 8)] {
+        for seed in 0..seeds {
+            let [once, again] = [(); 2].map(|()| events(kind, seed));
+            let other = once.0.iter().zip(&again.0).position(|(once, again)| once != again);
+            if let Some(at) = other {
+                panic!("{}:{seed}: {:?}, then {:?}", kind.name(), once.0[at], again.0[at]);
+            }
+            assert_eq!((once.0.len(), once.1), (again.0.len(), again.1), "{}:{seed}", kind.name());
+        }
+    }
 }
 
 #[test]

@@ -13,10 +13,6 @@ use std::time::Duration;
 const SEEDS: u64 = 10_000;
 /// Each mistake is shown by one of so many.
 const MISTAKEN: u64 = 3_000;
-/// A seed that failed is played so often again.
-const AGAIN: usize = 5;
-/// One of so many seeds, and two more, may fail and hold in most of the times it is played again.
-const ODD: u64 = 2_000;
 
 /// Lines of a trace, kept until somebody wants them.
 #[derive(Clone, Default)]
@@ -89,13 +85,10 @@ pub(super) struct Sum {
     time: Duration,
     told: Told,
     longest_turn: Duration,
-    /// Seeds that failed once, and held when they were played again.
-    odd: u64,
 }
 
 impl Sum {
-    fn add(&mut self, run: &Run, odd: bool) {
-        self.odd += u64::from(odd);
+    fn add(&mut self, run: &Run) {
         self.seeds += 1;
         self.time += run.time;
         self.told.add(&run.told);
@@ -132,23 +125,6 @@ fn on_all_processors(work: impl Fn() + Sync) {
     });
 }
 
-/// Plays a seed that failed again. Which of several tasks that wait for one value goes on first, tokio draws by itself
-/// (`watch` wakes them in a random order), so that a seed is not the same run each time. What fails in most of them is a
-/// fault; what does not is told, and may be few. That two serve is one each time.
-fn again(kind: Kind, seed: u64, why: String) -> Result<Run, String> {
-    if why.contains("W1") {
-        return Err(why);
-    }
-    let (held, failed): (Vec<_>, Vec<_>) = (0..AGAIN).map(|_| run(kind, seed)).partition(Result::is_ok);
-    match held.into_iter().flatten().next() {
-        Some(run) if failed.len() * 2 < AGAIN => {
-            println!("{why}; again in {} of {AGAIN} times", failed.len());
-            Ok(run)
-        }
-        _ => Err(why),
-    }
-}
-
 /// Plays seeds of a kind; the first that fails ends it.
 fn play(kind: Kind) -> Sum {
     let (next, sum, failed) = (AtomicU64::new(0), Mutex::new(Sum::default()), Mutex::new(None));
@@ -159,10 +135,8 @@ fn play(kind: Kind) -> Sum {
             if seed >= wanted(kind) {
                 return;
             }
-            let once = run(kind, seed);
-            let odd = once.is_err();
-            match once.or_else(|why| again(kind, seed, why)) {
-                Ok(run) => sum.lock().unwrap().add(&run, odd),
+            match run(kind, seed) {
+                Ok(run) => sum.lock().unwrap().add(&run),
                 Err(why) if go_on => println!("{why}"),
                 Err(why) => *failed.lock().unwrap() = Some((seed, why)),
             }
@@ -203,7 +177,6 @@ pub(super) fn holds(kind: Kind) {
     report(&format!("minutes\tdrivers, {name}\t{minutes}\t{:.1}\t{how}\n", took.as_secs_f64()));
     report(&format!("seeds\t{name}\t{}\t{:.1}\t\n", sum.seeds, took.as_secs_f64()));
     assert!(served >= kind.share(), "{name}: {how}");
-    assert!(sum.odd <= 2 + sum.seeds / ODD, "{name}: {} seeds failed once", sum.odd);
 }
 
 /// Makes a mistake in seeds of a kind until one shows it, and returns how.

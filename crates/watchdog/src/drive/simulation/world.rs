@@ -328,6 +328,10 @@ impl played::World for Machinery {
         Duration::ZERO
     }
 
+    fn goes_first(&self, of: usize) -> usize {
+        self.0.inner().chance.usize(0..of)
+    }
+
     fn disk(&self, when: Disk) -> Boxed<io::Result<()>> {
         let host = index(&current());
         let world = Arc::clone(&self.0);

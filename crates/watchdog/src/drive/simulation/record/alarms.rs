@@ -22,6 +22,9 @@ const TOLD: Duration = Duration::from_secs(3);
 /// What a node does is shown within so long.
 const SHOWN: Duration = Duration::from_secs(1);
 
+/// A fence that is back so soon was being written when somebody removed it: nobody could see that.
+const WRITTEN: Duration = Duration::from_millis(100);
+
 /// What says that the fence cannot be worked.
 const FENCE: [&str; 8] = [
     "cannot install the fence",
@@ -42,6 +45,9 @@ pub(super) struct Alarms<'a> {
     /// Whether it shows that it is unguarded.
     unguarded: [bool; 2],
     removed: [Option<Duration>; 2],
+    /// The same, if that can be seen; and since when the fence is gone.
+    seen_removed: [Option<Duration>; 2],
+    gone: [Option<Duration>; 2],
     /// When both were last meant to serve, and since when they do without a pause.
     both: Option<Duration>,
     both_since: Option<Duration>,
@@ -65,7 +71,7 @@ impl<'a> Alarms<'a> {
     pub(super) fn take(&mut self, at: Duration, event: &'a Event, known: &Known) -> Result<(), String> {
         match event {
             Event::Boots(side) | Event::Dies(side) if *side < 2 => self.forget(*side),
-            Event::FenceRemoved(side) => self.removed[*side] = Some(at),
+            Event::FenceRemoved(side) => (self.removed[*side], self.seen_removed[*side]) = (Some(at), Some(at)),
             Event::Ordered(side) | Event::Starts(side) => self.start_failed[*side] = None,
             Event::StartFails(side) => self.start_failed[*side] = Some(at),
             Event::StopFails(side) => self.stop_failed[*side] = self.stop_failed[*side].or(Some(at)),
@@ -109,6 +115,7 @@ impl<'a> Alarms<'a> {
         (self.shown[side], self.leaves[side]) = (&[], false);
         for since in [
             &mut self.removed,
+            &mut self.seen_removed,
             &mut self.start_failed,
             &mut self.stop_failed,
             &mut self.unwritten,
@@ -129,6 +136,13 @@ impl<'a> Alarms<'a> {
         seen: &[Seen; 2],
     ) -> Result<(), String> {
         for (side, seen) in seen.iter().enumerate() {
+            let gone = matches!(seen, Seen::Serves { fence_gone: true } | Seen::Silent { fence_gone: true, .. });
+            match self.gone[side] {
+                Some(since) if !gone && at <= since + WRITTEN => {
+                    (self.gone[side], self.seen_removed[side]) = (None, None)
+                }
+                before => self.gone[side] = before.or(Some(at)).filter(|_| gone),
+            }
             let runs = !matches!(seen, Seen::Silent { runs: false, .. });
             let works = !matches!(seen, Seen::Silent { .. });
             if runs {
@@ -183,8 +197,10 @@ impl<'a> Alarms<'a> {
         } else if is(&["the disk is too slow"]) {
             at < known.disk_ill[side] + PROVEN
         } else if is(&["does not start"]) {
-            // Until a start comes well.
-            was_ill && !(known.status[side] == Some(Status::Active) && at > known.since[side] + ALARMED)
+            // Until a start comes well. A vote that a peer gave when it woke may be over when it comes.
+            let peer_was_ill = known.ill[1 - side] > Duration::ZERO;
+            (was_ill || peer_was_ill)
+                && !(known.status[side] == Some(Status::Active) && at > known.since[side] + ALARMED)
         } else if is(&["the stop could not be verified"]) {
             // Until a stop comes well.
             was_ill && !(known.status[side] == Some(Status::Inactive) && at > known.since[side] + ALARMED)
@@ -215,7 +231,7 @@ impl<'a> Alarms<'a> {
         let long = |since: Option<Duration>, limit: Duration| {
             since.is_some_and(|since| now > since.max(known.halted[side]) + limit)
         };
-        let removed = self.removed[side].filter(|removed| *removed > well_since && now < *removed + FENCE_REMOVED);
+        let removed = self.seen_removed[side].filter(|removed| *removed > well_since && now < *removed + FENCE_REMOVED);
         if long(removed, ALARMED) && !self.shows(side, &["removes the fence"]) {
             return Some("its fence is removed");
         }
