@@ -5,6 +5,9 @@ use super::head::Body;
 
 /// Largest chunk: what everybody behind can add to without overflow.
 const LARGEST: u64 = 1 << 62;
+/// Most digits of a chunk's size. More are zeros in front, which Pingora's reader refuses: it would end the request without
+/// our answer, our count, and our word that the upstream has no part in it.
+const MOST_DIGITS: u16 = 16;
 /// Longest line that begins a chunk: its size and its extensions, which nobody here uses (RFC 9112 section 7.1.1).
 const LONGEST_LINE: u16 = 1024;
 /// All trailer fields together. They are dropped, so that none needs more.
@@ -146,7 +149,7 @@ impl Chunk {
 /// The place behind one byte of the line that begins a chunk.
 fn line(part: Part, size: u64, length: u16, byte: u8) -> Rest {
     let (part, size) = match (part, byte) {
-        (Part::Start | Part::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+        (Part::Start | Part::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if length <= MOST_DIGITS => {
             let digit = char::from(byte).to_digit(16).map_or(0, u64::from);
             match size.checked_mul(16).and_then(|size| size.checked_add(digit)) {
                 Some(size) if size <= LARGEST => (Part::Size, size),
@@ -227,7 +230,7 @@ mod tests {
             "009\r\n0\r\n\r\n0\r\n\r\r\n0\r\n\r\n",
             "1\r\nx\r\n0\r\nChecksum: 1\r\nOther: 2\r\n\r\n",
             "1 \r\nx\r\n0\r\n\r\n",
-            "000000000000000000001\t; a=b\r\nx\r\n0\r\n\r\n",
+            "0000000000000001\t; a=b\r\nx\r\n0\r\n\r\n",
             "0\r\nX-Content-Length: 1\r\nTransfer-Encoding-Of-Mine: x\r\nHosts:\r\n\r\n",
         ] {
             assert_ends(Body::Chunked, chunked);
@@ -258,6 +261,7 @@ mod tests {
             "1\r\nx0\r\n\r\n",
             "4000000000000001\r\n",
             "fffffffffffffffff\r\n",
+            "00000000000000001\r\nx\r\n",
             "ffffffffffffffff\r\nx",
             "0\n\r\n",
             "0\r\n\n",
