@@ -8,8 +8,8 @@ LOCKED := --locked
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test build release fmt lint fmt-check clippy doc deny pure alerts unit soak bench-smoke bench
-.PHONY: lab clean
+.PHONY: help demo test build release fmt lint fmt-check clippy doc deny pure alerts unit soak fuzz bench-smoke
+.PHONY: bench lab clean
 
 help: ## Say what there is.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -80,6 +80,13 @@ SEEDS ?= 1000000
 soak: ## A million days of simulated faults, for a night.
 	@scripts/need build
 	$(if $(SEED),BASCULE_SEED=$(SEED)) BASCULE_SEEDS=$(SEEDS) $(CARGO) test $(LOCKED) --workspace --lib drive::simulation:: -- --nocapture
+
+# `make test` runs a fixed number of inputs through each target, the same each time; here they are others, for SECONDS.
+# What is found stays in fuzz/corpus, and fails `make test` from then on.
+SECONDS ?= 60
+fuzz: ## Try the parsers with new inputs, SECONDS for each.
+	@scripts/need build
+	BASCULE_FUZZ_SECONDS=$(SECONDS) $(CARGO) test $(LOCKED) --workspace --lib fuzz:: -- --nocapture --test-threads 2
 
 # Once through every benchmark, without measuring: in the profile of the tests, so that nothing is built twice.
 bench-smoke: ## Run each benchmark once, measuring nothing.

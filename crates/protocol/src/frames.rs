@@ -35,3 +35,6 @@ pub(crate) fn tune(stream: &tokio::net::TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     socket2::SockRef::from(stream).set_tcp_thin_linear_timeouts(true)
 }
+
+#[cfg(test)]
+mod fuzz;

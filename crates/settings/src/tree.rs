@@ -431,3 +431,6 @@ fn plain(text: &str) -> Value {
         Ok(value) => value,
     }
 }
+
+#[cfg(test)]
+mod fuzz;

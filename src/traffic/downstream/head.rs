@@ -408,3 +408,6 @@ mod tests {
         assert_eq!(read(&mut receiver, &mut BytesMut::new(), LIMITS).await, Err(NoHead::Gone));
     }
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -152,3 +152,6 @@ mod tests {
         assert!(messages.bytes.is_empty());
     }
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -166,3 +166,6 @@ impl FrameTracker {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod fuzz;

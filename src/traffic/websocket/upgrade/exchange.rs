@@ -194,3 +194,6 @@ mod tests {
         assert!(matches!(endless, Err(NoAnswer::Head(NoHead::Faulty(_)))));
     }
 }
+
+#[cfg(test)]
+mod fuzz;
