@@ -8,7 +8,7 @@ LOCKED := --locked
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test build release fmt lint fmt-check clippy doc deny pure alerts unit soak fuzz bench-smoke
+.PHONY: help demo test build release fmt lint fmt-check clippy doc deny pure alerts unit soak fuzz mutants bench-smoke
 .PHONY: bench lab clean
 
 help: ## Say what there is.
@@ -87,6 +87,12 @@ SECONDS ?= 60
 fuzz: ## Try the parsers with new inputs, SECONDS for each.
 	@scripts/need build
 	BASCULE_FUZZ_SECONDS=$(SECONDS) $(CARGO) test $(LOCKED) --workspace --lib fuzz:: -- --nocapture --test-threads 2
+
+# An hour and more for a large module. QUICK=1 leaves the walks out.
+MODULE ?= lease
+mutants: ## Break the deciding crate on purpose; what no test notices is listed.
+	@scripts/need mutants
+	QUICK=$(QUICK) scripts/mutants $(MODULE)
 
 # Once through every benchmark, without measuring: in the profile of the tests, so that nothing is built twice.
 bench-smoke: ## Run each benchmark once, measuring nothing.
