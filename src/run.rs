@@ -21,7 +21,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::admin::api::Event;
 use crate::admin::socket::AdminDoor;
-use crate::config::{Config, Errors};
+use crate::config::{Config, Errors, Limits};
 use crate::engine::{Engine, Handle, Means, PlanError};
 use crate::live::state::{OpenError, State};
 use crate::live::{self, Live, Mode, View};
@@ -308,17 +308,22 @@ fn door(edge: &Arc<Edge>, shutdown: watch::Receiver<bool>) -> Result<Door, RunEr
     // It would be refused with a page of Pingora's; the router refuses it with ours.
     options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
-    let mut h2 = pingora::protocols::http::v2::server::default_h2_options();
-    let streams = config.limits.h2_streams.get();
-    h2.max_concurrent_streams(streams);
-    // The connection of a browser that leaves a page must not end for it: a POST under way would be sent again.
-    h2.max_pending_accept_reset_streams(resets_at_once(streams) as usize);
-    h2.max_header_list_size(u32::try_from(config.limits.head_bytes.get()).unwrap_or(u32::MAX));
-    // Of each stream; what is held of its answer beyond that is `budget`'s.
-    h2.max_send_buffer_size(H2_UNSENT);
-    proxy.h2_options = Some(h2);
     let tls = tls::server_config(edge.certificates.clone(), config.tls_min).map_err(RunError::start("TLS"))?;
-    Ok(Door { edge: edge.clone(), tls: Arc::new(tls), proxy: Arc::new(proxy), shutdown })
+    let h2 = h2_options(&config.limits);
+    Ok(Door { edge: edge.clone(), tls: Arc::new(tls), h2, proxy: Arc::new(proxy), shutdown })
+}
+
+/// What one h2 connection may use up, as far as the library bounds it.
+fn h2_options(limits: &Limits) -> h2::server::Builder {
+    let mut options = h2::server::Builder::new();
+    let streams = limits.h2_streams.get();
+    options.max_concurrent_streams(streams);
+    // The connection of a browser that leaves a page must not end for it: a POST under way would be sent again.
+    options.max_pending_accept_reset_streams(resets_at_once(streams) as usize);
+    options.max_header_list_size(u32::try_from(limits.head_bytes.get()).unwrap_or(u32::MAX));
+    // Of each stream; what is held of its answer beyond that is `budget`'s.
+    options.max_send_buffer_size(H2_UNSENT);
+    options
 }
 
 /// Pingora's proxy around our logic, with connections to TLS backends opened by us.

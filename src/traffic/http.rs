@@ -22,12 +22,13 @@ use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
-use probe::answer::{Faulty, MOST_INTERIM};
+use probe::answer::{Faulty, MOST_HEAD, MOST_INTERIM};
 
 use crate::config::Replay;
 use crate::telemetry::metrics::{AnswerFailure, ConnectFailure};
 use crate::traffic::downstream::activity::After;
 use crate::traffic::downstream::body::BrokenChunks;
+use crate::traffic::downstream::h2_head::Malformed;
 use crate::traffic::downstream::streams::FIRST_WINDOW;
 use crate::traffic::edge::Edge;
 use crate::traffic::route::{Asked, Refusal, path};
@@ -82,24 +83,6 @@ impl Carrier {
     }
 }
 
-/// Whether a request over h2 can be read in one way only, as far as the library lets worse ones pass (RFC 9113 section
-/// 8.1.1); one of HTTP/1 was judged when its head was read.
-fn is_well_formed(header: &RequestHeader) -> bool {
-    if header.version != http::Version::HTTP_2 {
-        return true;
-    }
-    let mut lengths = header.headers.get_all(CONTENT_LENGTH).iter();
-    let one_length = match (lengths.next(), lengths.next()) {
-        (None, _) => true,
-        (Some(length), None) => length.as_bytes().iter().all(u8::is_ascii_digit),
-        (Some(_), Some(_)) => false,
-    };
-    // The scheme is known beside an authority only, and a CONNECT has none.
-    let scheme = header.uri.scheme_str();
-    let of_the_web = scheme.is_none_or(|scheme| ["https", "http"].iter().any(|web| scheme.eq_ignore_ascii_case(web)));
-    one_length && of_the_web
-}
-
 /// Whether there is memory for the request.
 fn may_hold(session: &mut Session, ctx: &Context) -> bool {
     let bodiless = session.downstream_session.is_body_empty();
@@ -145,7 +128,7 @@ impl ProxyHttp for Carrier {
         // RFC 9110 section 15.2: HTTP/1.0 knows no interim answers.
         let old = session.req_header().version == Version::HTTP_10;
         session.as_downstream_mut().set_ignore_info_resp(old);
-        if !is_well_formed(session.req_header()) {
+        if session.req_header().extensions.get::<Malformed>().is_some() {
             ctx.ending = Ending::Malformed;
             respond::error(&self.edge, session, crate::traffic::pages::ErrorPage::BadRequest).await?;
             return Ok(true);
@@ -302,7 +285,10 @@ impl ProxyHttp for Carrier {
         answer::normalise(response, session.req_header()).map_err(bad_answer)?;
         if response.status.is_informational() {
             ctx.interim += 1;
-            return if ctx.interim > MOST_INTERIM { Err(bad_answer(Faulty::Interim)) } else { Ok(()) };
+            ctx.interim_size += answer::size(&response.headers);
+            // A client that does not read has all of them waiting for it.
+            let many = ctx.interim > MOST_INTERIM || ctx.interim_size > MOST_HEAD;
+            return if many { Err(bad_answer(Faulty::Interim)) } else { Ok(()) };
         }
         ctx.awaiting = None;
         ctx.whole = None;
@@ -355,6 +341,12 @@ impl ProxyHttp for Carrier {
             session.set_keepalive(None);
             return error;
         }
+        if *error.esource() == ErrorSource::Downstream && *error.etype() == ErrorType::ReadTimedout {
+            ctx.ending = Ending::ClientSlow;
+            // What it still sends of this request is not to be taken for the next one.
+            session.set_keepalive(None);
+            return error;
+        }
         if self.edge.drain.is_over() || ctx.is_given_up() {
             // Our own doing: no sign of anything, and nothing is sent again.
             ctx.awaiting = None;
@@ -396,7 +388,7 @@ impl ProxyHttp for Carrier {
             ctx.ending = Ending::Truncated;
         } else if (!bad || ctx.pooled) && self.may_replay(session, ctx, slow) {
             ctx.replays += 1;
-            ctx.interim = 0;
+            (ctx.interim, ctx.interim_size) = (0, 0);
             ctx.body = 0;
             ctx.body_ended = false;
             error.set_retry(true);

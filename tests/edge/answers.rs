@@ -22,7 +22,7 @@ fn upgrade(target: &str) -> String {
 }
 
 /// An upstream that answers `/odd/N` by the N-th of these.
-fn numbered(answers: Vec<String>) -> Odd {
+pub fn numbered(answers: Vec<String>) -> Odd {
     Odd::answering(move |head| {
         let number = head.split(' ').nth(1).unwrap().rsplit('/').next().unwrap().parse::<usize>();
         number.map_or_else(|_| b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec(), |n| answers[n].clone().into())

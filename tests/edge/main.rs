@@ -22,6 +22,7 @@ mod fair_play;
 mod follow;
 mod framing;
 mod going_away;
+mod h2_answers;
 mod h2_heads;
 mod h2_limits;
 mod kept_connections;

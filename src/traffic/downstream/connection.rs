@@ -47,6 +47,8 @@ pub struct Door {
     pub edge: Arc<Edge>,
     /// TLS of the listener.
     pub tls: Arc<rustls::ServerConfig>,
+    /// What an h2 connection may use up.
+    pub h2: ::h2::server::Builder,
     /// Pingora's proxy around our logic.
     pub proxy: Arc<HttpProxy<Carrier, Dialing>>,
     /// Turns true when the Edge goes away.
@@ -219,7 +221,8 @@ impl Door {
         }
         let (answered, late_end) = watch::channel(false);
         let shutdown = if activity.is_late() { late_end } else { self.shutdown.clone() };
-        let streams = Streams { proxy: self.proxy.clone(), activity, answered, idle };
+        let (options, proxy) = (self.h2.clone(), self.proxy.clone());
+        let streams = Streams { options, proxy, activity, answered, idle };
         Arc::new(streams).serve(stream, shutdown).await;
         let why = match ended.get() {
             Some(Broken::HeadTooLate) => Refusal::HeadTimeout,

@@ -1,16 +1,16 @@
 //! The streams of one h2 connection: each is carried in a task of its own, and the client may send more ahead of what is
 //! read the further its uploads have gone on.
 //!
-//! This is Pingora's own loop (`accept_downstream_sessions`) but for the windows: it leaves them at the 64 KiB that RFC 9113
-//! begins with, which is all that an upload moves in a round trip.
+//! This is Pingora's own loop (`accept_downstream_sessions`) but for the sessions it hands over and for the windows: it leaves
+//! them at the 64 KiB that RFC 9113 begins with, which is all that an upload moves in a round trip.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::{self, H2Accept, HttpSession};
 use pingora::protocols::{Digest, GetSocketDigest, Ssl};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
@@ -19,6 +19,8 @@ use tokio::sync::{Notify, watch};
 use super::activity::{Activity, After};
 use super::client::ClientStream;
 use super::connection::carried;
+use super::h2_head::{self, Malformed};
+use super::h2_session::H2Session;
 use crate::traffic::http::Carrier;
 use crate::traffic::upstream::dial::Dialing;
 
@@ -28,7 +30,7 @@ pub const FIRST_WINDOW: u32 = 65_535;
 const WIDEST_WINDOW: u32 = 2 << 20;
 /// How much wider a window becomes when one window's worth has gone on to upstreams.
 const WIDER: u32 = 8;
-/// Malformed requests of one connection: more are abuse. Pingora's own figure, which it keeps to itself.
+/// Malformed requests of one connection: more are abuse. Pingora's own figure.
 const MOST_MALFORMED: usize = 32;
 /// A client that does not acknowledge the first GOAWAY gets the last one so long behind its last answer: less than a
 /// connection has that is given up at the end of a drain.
@@ -36,6 +38,8 @@ const UNACKNOWLEDGED: Duration = Duration::from_millis(300);
 
 /// Carries the requests of one h2 connection.
 pub struct Streams {
+    /// What a connection may use up.
+    pub options: h2::server::Builder,
     /// Pingora's proxy around our logic.
     pub proxy: Arc<HttpProxy<Carrier, Dialing>>,
     /// The connection.
@@ -85,7 +89,7 @@ impl Streams {
         let (ssl_digest, socket_digest) = (stream.get_ssl_digest(), stream.get_socket_digest());
         let digest = Arc::new(Digest { ssl_digest, socket_digest, ..Digest::default() });
         // An error here and below is a client that left, or broke the protocol and was told so.
-        let Ok(mut connection) = server::handshake(Box::new(stream), self.proxy.h2_options()).await else { return };
+        let Ok(mut connection) = self.options.handshake::<_, Bytes>(stream).await else { return };
         let carried = Arc::new(Carried::default());
         let account = self.activity.account().clone();
         let (mut window, mut widen_at) = (FIRST_WINDOW, FIRST_WINDOW as usize);
@@ -108,7 +112,7 @@ impl Streams {
                     widen_at = account.went_on() + window as usize;
                     continue;
                 }
-                next = HttpSession::from_h2_conn(&mut connection, digest.clone()) => next,
+                next = connection.accept() => next,
                 () = carried.idle_for(if told { UNACKNOWLEDGED } else { self.idle }), if !closing => {
                     // Names the last stream that was taken: what the client sends meanwhile it may send again elsewhere.
                     connection.abrupt_shutdown(h2::Reason::NO_ERROR);
@@ -117,21 +121,20 @@ impl Streams {
                     continue;
                 }
             };
-            match next {
-                Ok(Some(H2Accept::Session(session))) => {
-                    let (streams, one, shutdown) = (self.clone(), carried.begin(), shutdown.clone());
-                    tokio::spawn(async move {
-                        streams.carry(ServerSession::new_http2(session), &shutdown).await;
-                        drop(one);
-                    });
-                }
-                Ok(Some(H2Accept::Rejected)) => {
-                    malformed += 1;
-                    if malformed >= MOST_MALFORMED {
-                        return;
-                    }
-                }
-                Ok(None) | Err(_) => return,
+            let Some(Ok((request, respond))) = next else { return };
+            let (mut head, body) = request.into_parts();
+            if !h2_head::is_well_formed(&head) {
+                head.extensions.insert(Malformed);
+                malformed += 1;
+            }
+            let session = H2Session::new(head, body, respond, digest.clone());
+            let (streams, one, shutdown) = (self.clone(), carried.begin(), shutdown.clone());
+            tokio::spawn(async move {
+                streams.carry(ServerSession::new_custom(Box::new(session)), &shutdown).await;
+                drop(one);
+            });
+            if malformed >= MOST_MALFORMED {
+                return;
             }
         }
     }

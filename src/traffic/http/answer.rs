@@ -1,9 +1,10 @@
 //! What an upstream's answer must be before a client sees it: framed so that everybody reads it alike (RFC 9112 section
 //! 6.3), without what concerned the connection it came on, and of a bounded size. Pingora reads it; it is judged here.
 
-use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING, UPGRADE};
-use http::{Method, StatusCode, Version};
+use http::header::{CONTENT_LENGTH, DATE, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::date::get_cached_date;
 use probe::answer::{self, Faulty, Framing, MOST_HEAD};
 use probe::upgrade::items;
 
@@ -14,8 +15,7 @@ pub fn normalise(response: &mut ResponseHeader, request: &RequestHeader) -> Resu
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Faulty::Unasked101);
     }
-    let size: usize = response.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if size > MOST_HEAD {
+    if size(&response.headers) > MOST_HEAD {
         return Err(Faulty::HeadTooLarge);
     }
     let framing = answer::framing(response.status, &response.headers, request.method == Method::HEAD)?;
@@ -29,6 +29,18 @@ pub fn normalise(response: &mut ResponseHeader, request: &RequestHeader) -> Resu
     }
     frame(response, framing, request.version);
     Ok(())
+}
+
+/// Bytes of fields, as HTTP/1 writes them.
+pub fn size(fields: &HeaderMap) -> usize {
+    fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+/// Says when a final answer was made, where nobody who made it says so (RFC 9110 section 6.6.1): caches reckon its age by it.
+pub fn date(response: &mut ResponseHeader) {
+    if !response.headers.contains_key(DATE) {
+        set(response, DATE, get_cached_date());
+    }
 }
 
 fn names_websocket(value: &HeaderValue) -> bool {

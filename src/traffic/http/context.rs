@@ -56,6 +56,8 @@ pub struct Context {
     pub park_until: Option<Instant>,
     /// Interim answers (1xx) of this attempt.
     pub interim: usize,
+    /// Bytes of their fields.
+    pub interim_size: usize,
     /// For how long it has waited, the present wait left out.
     pub waited: Duration,
     /// Since when it waits for a decision.
@@ -160,6 +162,7 @@ impl Context {
             replays: 0,
             park_until: None,
             interim: 0,
+            interim_size: 0,
             waited: Duration::ZERO,
             parked_since: None,
             connected_after: None,
