@@ -1,6 +1,7 @@
 //! Drives a CC node: its services follow its XiVO (W5).
 
 use super::alarms::Alarms;
+use super::mistakes::{Mistake, made};
 use super::serving::Serving;
 use super::show::{
     Doings, Line, Requested, Shown, Who, ended, millis, note, note_start, own_certificate, running, settle,
@@ -65,7 +66,11 @@ pub(super) async fn watch_xivo(link: Link, heard: mpsc::Sender<Watched>) {
                     return;
                 }
             }
+            _ if made(Mistake::NeverAsksAgain) => return,
             _ => {
+                if made(Mistake::SilenceIsInactive) {
+                    let _ = heard.send(Watched { serial: 0, status: Status::Inactive, epoch: 0 }).await;
+                }
                 // After an outage nothing is taken for seen: the first answer comes at once.
                 seen = 0;
                 sleep(ASK_AGAIN).await;
@@ -89,6 +94,9 @@ impl Cc {
         loop {
             while let Some(event) = queue.pop_front() {
                 for output in self.follower.handle(event, clock::now()) {
+                    if made(Mistake::WaitsForCommand) && matches!(output, Output::Changed(_)) {
+                        sleep(LONGEST_SLEEP * 2).await;
+                    }
                     self.carry_out(output, &mut queue);
                 }
             }
@@ -108,7 +116,8 @@ impl Cc {
                 Some(done) = self.done.recv() => queue.push_back(self.worked(done)),
                 Ok(()) = self.felt.changed() => {
                     let felt = self.felt.borrow_and_update().clone();
-                    if felt.works == Works::No && self.follower.status() == Status::Active {
+                    let died = felt.works == Works::No && self.follower.status() == Status::Active;
+                    if died && !made(Mistake::DeathUnnoticed) {
                         note(&self.journal, Kind::Alarm, &format!("the services do not work: {}", felt.detail));
                         queue.push_back(Event::Died);
                     }
@@ -151,6 +160,9 @@ impl Cc {
                 crate::systemd::status(&text);
             }
             Output::OutOfSight { .. } | Output::InSight => {
+                if output == Output::InSight && made(Mistake::OutOfSightStays) {
+                    return;
+                }
                 self.alarms.unfit(matches!(output, Output::OutOfSight { .. }).then(|| ("out of sight", text.clone())));
                 note(&self.journal, Kind::Alarm, &text);
             }

@@ -1,6 +1,7 @@
 //! Drives an MDS node: tells who is registered with it, and shouts when both nodes are.
 
 use super::alarms::Alarms;
+use super::mistakes::{Mistake, made};
 use super::show::{Doings, Requested, Shown, Who, note, own_certificate, settle};
 use crate::hands::asterisk::{Asterisk, Present};
 use crate::hands::clock;
@@ -92,7 +93,7 @@ impl Mds {
     }
 
     fn unmute(&mut self) {
-        if self.mute.take().is_some() {
+        if !made(Mistake::MuteStays) && self.mute.take().is_some() {
             self.doings = Doings::new(Status::Active, "Asterisk tells who is registered");
             note(&self.journal, Kind::Changed, &self.doings.because);
         }

@@ -18,6 +18,22 @@ pub(crate) enum Mistake {
     AlarmStays,
     /// What failed is forgotten with each start that fails: the next comes at once.
     StartsAgain,
+    /// A CC that could not ask its XiVO once asks it no more.
+    NeverAsksAgain,
+    /// A CC takes a XiVO that it does not hear for one that is inactive.
+    SilenceIsInactive,
+    /// A CC's services die, and nothing is made of it.
+    DeathUnnoticed,
+    /// A CC's loop waits while its services are started or stopped.
+    WaitsForCommand,
+    /// The alarm of a XiVO out of sight is never taken back.
+    OutOfSightStays,
+    /// A registration that Asterisk believes in is not made again.
+    RegisteredOnce,
+    /// A node that stops leaves its registrations.
+    RegistrationLeft,
+    /// That Asterisk does not tell who is registered is never taken back.
+    MuteStays,
     /// An alarm with these words is told to nobody.
     Silent(&'static str),
 }

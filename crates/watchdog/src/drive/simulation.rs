@@ -1,6 +1,7 @@
-//! The drivers under one clock: both XiVO nodes' watchdogs and the witness, whole, on tokio's paused time. Their kernel's
-//! packet filter, disks, commands, telephony and network are played; they delay, fail, freeze and die at any await. What
-//! the machines decide is walked elsewhere (`failover`): here is shown that the drivers do it.
+//! The drivers under one clock: both XiVO nodes' watchdogs and the witness, those of a CC on each side and of a media
+//! server, whole, on tokio's paused time. Their kernel's packet filter, disks, commands, telephony and network are played;
+//! they delay, fail, freeze and die at any await. What the machines decide is walked elsewhere (`failover`): here is shown
+//! that the drivers do it.
 //!
 //! A seed draws what goes wrong, how long each thing takes, and which of several tasks that wait for one value goes on
 //! first: it is the same run each time. `BASCULE_SEED=days:4711` plays one with its trace; `BASCULE_SEEDS=N` plays N in
@@ -8,6 +9,7 @@
 
 mod edge;
 mod faults;
+mod followers;
 mod net;
 mod nft;
 mod record;
@@ -17,7 +19,7 @@ mod world;
 use self::faults::Kind;
 use self::record::{Event, Limits, Told};
 use self::seeds::{holds, shows};
-use self::world::{EDGE, HOSTS, Hands, Kept, Machinery, World, address, edge_at, name};
+use self::world::{EDGE, HOSTS, Hands, Kept, MDS, Machinery, World, address, edge_at, name};
 use super::mistakes::{Mistake, silent_about};
 use super::show::Who;
 use super::start::Base;
@@ -40,6 +42,8 @@ use tokio::time::sleep;
 
 /// The loop turns at least every 250 ms, and is kept waiting for `pause` at most, by hands that are well.
 const LONGEST_TURN: Duration = Duration::from_millis(450);
+/// A CC's loop turns at least every 500 ms, a media server's as well, and asks Asterisk in between.
+const FOLLOWERS_TURN: Duration = Duration::from_millis(800);
 /// A write whose every step took as long as it may.
 const LONGEST_WRITE: Duration = Duration::from_secs(31);
 /// Somebody serves when nothing keeps a node from it for so long: its longest pause after failures, a takeover, a start.
@@ -62,9 +66,9 @@ fn keyring(host: usize) -> Arc<Keyring> {
     Arc::clone(&keyrings[host])
 }
 
-fn config(side: Side) -> Arc<Config> {
-    static READ: OnceLock<[Arc<Config>; 2]> = OnceLock::new();
-    let read = |side: Side| {
+fn config(side: Side, followed: bool) -> Arc<Config> {
+    static READ: OnceLock<[Arc<Config>; 4]> = OnceLock::new();
+    let read = |(side, followed): (Side, bool)| {
         let [own, peer] = [side, side.other()].map(|side| address(side as usize));
         // A runtime directory for each: the permission to serve is a file.
         let runtime = std::env::temp_dir().join(format!("bascule-simulation-{}-{side}", std::process::id()));
@@ -77,17 +81,23 @@ fn config(side: Side) -> Arc<Config> {
              \x20 start: {{ command: [sim, start], time_limit: 8s }}\n\
              \x20 stop: {{ command: [sim, stop], time_limit: 8s }}\n\
              \x20 check: {{ command: [sim, check], time_limit: 1s, interval: 5s }}\n\
-             \x20 verify_limit: 3s\n",
+             \x20 verify_limit: 3s\n{mds}",
             edge = edge_at(),
             anchor = address(HOSTS),
             runtime = runtime.display(),
+            mds = if followed {
+                format!("mds: {{ {}: {} }}\nretry_limit: 8s\n", name(MDS), address(MDS))
+            } else {
+                String::new()
+            },
         );
         let mut config = Config::parse(&text, "simulation.yaml").unwrap_or_else(|errors| panic!("{errors}\n{text}")).0;
         config.rival = None;
         Arc::new(config)
     };
-    let [main, standby] = READ.get_or_init(|| Side::BOTH.map(read));
-    Arc::clone(if side == Side::Main { main } else { standby })
+    let [main, standby] = Side::BOTH;
+    let all = READ.get_or_init(|| [(main, false), (standby, false), (main, true), (standby, true)].map(read));
+    Arc::clone(&all[side as usize + if followed { 2 } else { 0 }])
 }
 
 /// The operators of one node: they look all the time, and act when the simulation does.
@@ -159,17 +169,20 @@ impl World {
         if index == EDGE {
             host.spawn(edge::run(world, Timing::DEFAULT, keyring(EDGE)));
         } else {
-            let side = Side::BOTH[index];
+            self.power_of_mds(index);
             let (end, told) = watch::channel(false);
-            self.inner().machine(side).end = Some(end);
-            let task = host.spawn(Box::pin(watch_over(Arc::clone(self), side, told)));
+            self.inner().machines[index].end = Some(end);
+            let task = match Side::BOTH.get(index) {
+                Some(side) => host.spawn(Box::pin(watch_over(Arc::clone(self), *side, told))),
+                None => host.spawn(Box::pin(followers::watch_over(Arc::clone(self), index, told))),
+            };
             let life = self.inner().machines[index].life;
             tokio::spawn(async move {
                 let ended = task.await;
                 if let Err(error) = &ended
                     && error.is_panic()
                 {
-                    world.note(Event::Broken(format!("the watchdog of {side} panicked: {error}")));
+                    world.note(Event::Broken(format!("the watchdog of {} panicked: {error}", name(index))));
                 }
                 // The service manager starts it again.
                 if world.inner().machines[index].life == life && !ended.is_err_and(|error| error.is_cancelled()) {
@@ -203,7 +216,7 @@ impl World {
 
 /// A watchdog, from its start to its end.
 async fn watch_over(world: Arc<World>, side: Side, end: watch::Receiver<bool>) {
-    let config = config(side);
+    let config = config(side, world.hosts == HOSTS);
     let Role::Xivo(xivo) = &config.role else { panic!("{config:?}") };
     let instance = world.inner().machine(side).boots * 2 + side as u64;
     let base = Base {
@@ -233,7 +246,7 @@ type Played = (Vec<(Duration, Event)>, Duration, Duration);
 fn events(kind: Kind, seed: u64) -> Played {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let played = runtime.block_on(async {
-        let world = World::new(seed);
+        let world = World::new(seed, kind.hosts());
         played::play(Some(Arc::new(Hands(Arc::clone(&world)))));
         protocol::played::play(Some(Arc::new(net::Carrier(Arc::clone(&world)))));
         kind.play(&world).await;
@@ -248,14 +261,15 @@ fn events(kind: Kind, seed: u64) -> Played {
 
 fn run(kind: Kind, seed: u64) -> Result<Run, String> {
     let (events, end, longest_turn) = events(kind, seed);
-    let told = record::judge(&events, end, Limits { patience: PATIENCE, starts: kind.starts() })
-        .map_err(|why| format!("{}:{seed}: {why}", kind.name()))?;
+    let told =
+        record::judge(&events, end, Limits { patience: PATIENCE, starts: kind.starts(), windows: kind.windows() })
+            .map_err(|why| format!("{}:{seed}: {why}", kind.name()))?;
     Ok(Run { told, time: end, longest_turn })
 }
 
 #[test]
 fn a_seed_is_the_same_run_each_time() {
-    for (kind, seeds) in [(Kind::Days, 20), (Kind::Fences, 8), (Kind::Disks, 8)] {
+    for (kind, seeds) in [(Kind::Days, 20), (Kind::Fences, 8), (Kind::Disks, 8), (Kind::Followers, 8)] {
         for seed in 0..seeds {
             let [once, again] = [(); 2].map(|()| events(kind, seed));
             let other = once.0.iter().zip(&again.0).position(|(once, again)| once != again);
@@ -288,6 +302,11 @@ fn w2_a_main_that_cannot_start_is_started_ever_more_rarely_and_standby_serves() 
 }
 
 #[test]
+fn w5_w6_hold_and_every_alarm_of_those_who_follow_is_true() {
+    holds(Kind::Followers);
+}
+
+#[test]
 fn the_simulation_shows_each_mistake_of_a_driver() {
     let mistakes = [
         (Mistake::PermitsForever, Kind::Days),
@@ -304,6 +323,16 @@ fn the_simulation_shows_each_mistake_of_a_driver() {
         (Mistake::Silent("let phones in"), Kind::Fences),
         (Mistake::Silent("the state"), Kind::Disks),
         (Mistake::Silent("does not start"), Kind::Starts),
+        (Mistake::NeverAsksAgain, Kind::Followers),
+        (Mistake::SilenceIsInactive, Kind::Followers),
+        (Mistake::DeathUnnoticed, Kind::Followers),
+        (Mistake::WaitsForCommand, Kind::Followers),
+        (Mistake::OutOfSightStays, Kind::Followers),
+        (Mistake::RegisteredOnce, Kind::Followers),
+        (Mistake::RegistrationLeft, Kind::Followers),
+        (Mistake::MuteStays, Kind::Followers),
+        (Mistake::Silent("out of sight"), Kind::Followers),
+        (Mistake::Silent("CONFLICT"), Kind::Followers),
     ];
     let missed: Vec<_> = mistakes.into_iter().filter(|(mistake, kind)| shows(*mistake, *kind).is_none()).collect();
     assert_eq!(missed, []);

@@ -352,7 +352,7 @@ impl Base {
         }
     }
 
-    async fn cc(self, config: &Config, cc: &CcConfig, control: impl Operators) -> Result<(), RunError> {
+    pub(super) async fn cc(self, config: &Config, cc: &CcConfig, control: impl Operators) -> Result<(), RunError> {
         let probe = cc.ready.as_ref().map(specs::ready).transpose()?;
         let services = Services::new(specs::services(&cc.services, probe.clone(), config.runtime(RUNNING)));
         let found = if services.look().await == Looked::Stopped { Found::Stopped } else { Found::Running };
@@ -397,7 +397,7 @@ impl Base {
         Ok(())
     }
 
-    async fn mds(self, config: &MdsConfig, control: impl Operators) -> Result<(), RunError> {
+    pub(super) async fn mds(self, config: &MdsConfig, control: impl Operators) -> Result<(), RunError> {
         let limits = Limits {
             dial: config.heartbeat,
             patience: config.heartbeat * 2,

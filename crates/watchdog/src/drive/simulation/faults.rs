@@ -1,8 +1,9 @@
 //! What goes wrong, and when.
 
+use super::followers;
 use super::net::{GOOD, Link};
 use super::record::Event;
-use super::world::{Check, HOSTS, Plate, Sick, Start, Stop, Telephony, Tool, World, name};
+use super::world::{CC, Check, HOSTS, Plate, Sick, Start, Stop, Telephony, Tool, VOTERS, World, name};
 use crate::control::api::Order;
 use failover::Side;
 use failover::duty::Act;
@@ -22,6 +23,8 @@ pub(super) enum Kind {
     Disks,
     /// A Main that is not able to start, for long, beside a Standby that is.
     Starts,
+    /// What is between XiVO nodes, CCs and a media server fails, and what runs there, through failovers.
+    Followers,
 }
 
 impl Kind {
@@ -31,17 +34,40 @@ impl Kind {
             Self::Fences => "fences",
             Self::Disks => "disks",
             Self::Starts => "starts",
+            Self::Followers => "followers",
         }
     }
 
     /// How many of a thousand seeds are of it.
     pub(super) const fn of_thousand(self) -> u64 {
         match self {
-            Self::Days => 699,
+            Self::Days => 659,
             Self::Fences => 200,
             Self::Disks => 100,
             // Of half an hour each.
             Self::Starts => 1,
+            Self::Followers => 40,
+        }
+    }
+
+    /// How many machines it has.
+    pub(super) const fn hosts(self) -> usize {
+        match self {
+            Self::Followers => HOSTS,
+            Self::Days | Self::Fences | Self::Disks | Self::Starts => VOTERS,
+        }
+    }
+
+    /// The least part of any minute, and of any ten, in which somebody serves though one and the same node could all the
+    /// time, in percent.
+    pub(super) const fn windows(self) -> [f64; 2] {
+        match self {
+            Self::Days => [75.0, 88.0],
+            Self::Followers => [70.0, 88.0],
+            // It is started in vain, ever more rarely, and its peer stops for that.
+            Self::Starts => [65.0, 88.0],
+            // Tools that are slow or broken are a reason not to serve: few have a minute without one.
+            Self::Fences | Self::Disks => [60.0, 88.0],
         }
     }
 
@@ -53,19 +79,20 @@ impl Kind {
             Self::Fences => 57.0,
             Self::Disks => 62.0,
             Self::Starts => 90.0,
+            Self::Followers => 50.0,
         }
     }
 
     /// The most start commands on one node within an hour.
     pub(super) const fn starts(self) -> usize {
         match self {
-            Self::Days | Self::Fences | Self::Disks => 30,
+            Self::Days | Self::Fences | Self::Disks | Self::Followers => 30,
             Self::Starts => 10,
         }
     }
 
     pub(super) async fn play(self, world: &Arc<World>) {
-        (0..HOSTS).for_each(|host| world.boot(host));
+        (0..world.hosts).for_each(|host| world.boot(host));
         // Before the first node serves, while it begins to, or later.
         sleep(Duration::from_millis(world.below(6_500))).await;
         match self {
@@ -106,6 +133,7 @@ impl Kind {
                     sleep(Duration::from_millis(calm)).await;
                 }
             }
+            Self::Followers => followers::faults::play(world).await,
             Self::Starts => {
                 let how = world.pick(&[Start::Fails, Start::Lies, Start::DiesSoon, Start::Hangs]);
                 world.sicken(0, Duration::from_secs(3_600), |sick| sick.start = how);
@@ -121,7 +149,8 @@ impl Kind {
         for _ in 0..longest.as_millis() / 500 {
             sleep(Duration::from_millis(500)).await;
             world.observe();
-            calm = if world.one_serves() { calm + 1 } else { 0 };
+            let right = world.one_serves() && (world.hosts == VOTERS || world.followers_are_right());
+            calm = if right { calm + 1 } else { 0 };
             if calm >= 5 {
                 break;
             }
@@ -130,11 +159,11 @@ impl Kind {
 }
 
 impl World {
-    fn below(&self, limit: u64) -> u64 {
+    pub(super) fn below(&self, limit: u64) -> u64 {
         self.inner().chance.u64(0..limit)
     }
 
-    fn pick<T: Copy>(&self, of: &[T]) -> T {
+    pub(super) fn pick<T: Copy>(&self, of: &[T]) -> T {
         of[self.inner().chance.usize(0..of.len())]
     }
 
@@ -157,10 +186,10 @@ impl World {
     }
 
     /// Something goes wrong, somewhere, for some time.
-    fn strike(self: &Arc<Self>, which: u64) {
+    pub(super) fn strike(self: &Arc<Self>, which: u64) {
         let takes = Duration::from_millis(self.pick(&[300, 1_000, 3_000, 10_000, 30_000]));
         let (from, host) = (self.below(3) as usize, self.below(3) as usize);
-        let to = (from + 1 + self.below(2) as usize) % HOSTS;
+        let to = (from + 1 + self.below(2) as usize) % VOTERS;
         let side = self.below(2) as usize;
         let fault = |text: String| self.note(Event::Fault(text));
         match which {
@@ -191,6 +220,7 @@ impl World {
                 if self.inner().machines[side].telephony == Telephony::Works {
                     fault(format!("telephony of {}: {how:?}", name(side)));
                     self.inner().machines[side].telephony = how;
+                    self.note(Event::Struck(side));
                     self.observe();
                 }
             }
@@ -238,7 +268,7 @@ impl World {
             }
             16 => {
                 fault(format!("{} is cut off for {takes:?}", name(host)));
-                for other in (0..HOSTS).filter(|other| *other != host) {
+                for other in (0..self.hosts).filter(|other| *other != host) {
                     self.cut(host, other, takes);
                     self.cut(other, host, takes);
                 }
@@ -264,7 +294,7 @@ impl World {
         self.observe();
     }
 
-    fn then(self: &Arc<Self>, after: Duration, what: impl FnOnce(&Arc<Self>) + Send + 'static) {
+    pub(super) fn then(self: &Arc<Self>, after: Duration, what: impl FnOnce(&Arc<Self>) + Send + 'static) {
         let world = Arc::clone(self);
         tokio::spawn(async move {
             sleep(after).await;
@@ -273,12 +303,12 @@ impl World {
         });
     }
 
-    fn cut(self: &Arc<Self>, from: usize, to: usize, takes: Duration) {
+    pub(super) fn cut(self: &Arc<Self>, from: usize, to: usize, takes: Duration) {
         self.inner().links[from][to] = Link { cut: true, ..GOOD };
         self.then(takes, move |world| world.inner().links[from][to] = GOOD);
     }
 
-    fn power_off(self: &Arc<Self>, host: usize) {
+    pub(super) fn power_off(self: &Arc<Self>, host: usize) {
         let mut inner = self.inner();
         let machine = &mut inner.machines[host];
         machine.powered = false;
@@ -293,7 +323,7 @@ impl World {
         self.end_process(host);
     }
 
-    fn freeze(self: &Arc<Self>, index: usize, time: Duration) {
+    pub(super) fn freeze(self: &Arc<Self>, index: usize, time: Duration) {
         let Some(host) = self.inner().machines[index].host.clone().filter(|host| !host.is_frozen()) else { return };
         let life = self.inner().machines[index].life;
         host.freeze();
@@ -320,7 +350,7 @@ impl World {
         self.observe();
     }
 
-    fn sicken(self: &Arc<Self>, host: usize, takes: Duration, how: impl FnOnce(&mut Sick)) {
+    pub(super) fn sicken(self: &Arc<Self>, host: usize, takes: Duration, how: impl FnOnce(&mut Sick)) {
         how(&mut self.inner().machines[host].sick);
         let sick = self.inner().machines[host].sick;
         self.note(Event::Fault(format!("{} for {takes:?}: {sick:?}", name(host))));
@@ -349,7 +379,7 @@ impl World {
     fn heal(self: &Arc<Self>) {
         self.note(Event::Healed);
         self.inner().links = [[GOOD; HOSTS]; HOSTS];
-        for host in 0..HOSTS {
+        for host in 0..self.hosts {
             self.cure(host);
             let frozen = self.inner().machines[host].host.clone().filter(host::played::Host::is_frozen);
             if let Some(frozen) = frozen {
@@ -359,9 +389,10 @@ impl World {
             }
             self.boot(host);
         }
-        for side in 0..2 {
-            if self.inner().machines[side].telephony == Telephony::Hangs {
-                self.inner().machines[side].telephony = Telephony::Stopped;
+        for host in [0, 1].into_iter().chain(CC) {
+            if self.inner().machines[host].telephony == Telephony::Hangs {
+                self.inner().machines[host].telephony = Telephony::Stopped;
+                self.note(Event::Struck(host));
             }
         }
         if std::mem::take(&mut self.inner().forced) {

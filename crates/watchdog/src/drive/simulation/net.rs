@@ -1,7 +1,7 @@
 //! The network between the machines: it delays, loses, and is cut one way. Connections are streams: what is lost is sent
 //! again, and what a cut holds back arrives when it heals.
 
-use super::world::{EDGE, HOSTS, World, host_at, index};
+use super::world::{CC, EDGE, HOSTS, MDS, World, host_at, index, name};
 use host::played::{Boxed, current};
 use protocol::played::{Doorway, Net};
 use protocol::who::Who;
@@ -75,7 +75,9 @@ impl Net for Carrier {
 
 pub(super) fn who(host: usize) -> Who {
     match host {
-        EDGE => Who::edge("edge"),
+        EDGE => Who::edge(name(EDGE)),
+        MDS => Who::media_server(name(MDS)),
+        host if CC.contains(&host) => Who::of_side(Role::Cc, failover::Side::BOTH[host - CC[0]], name(host)),
         host => Who::of_side(Role::Xivo, failover::Side::BOTH[host], failover::Side::BOTH[host].name()),
     }
 }
@@ -115,7 +117,7 @@ async fn pump(
 
 impl World {
     /// Waits as long as a segment travels.
-    async fn travel(&self, from: usize, to: usize) {
+    pub(super) async fn travel(&self, from: usize, to: usize) {
         loop {
             let takes = {
                 let mut inner = self.inner();

@@ -1,9 +1,13 @@
 //! What happened, as an observer saw it from outside, and whether each promise held. The alarms are judged beside it.
 
 mod alarms;
+mod followers;
+mod windows;
 
 use self::alarms::Alarms;
-use super::world::{EDGE, HOSTS, Plate, Sick, Tool, name};
+use self::followers::Followers;
+use self::windows::Windows;
+use super::world::{EDGE, HOSTS, Plate, Sick, Telephony, Tool, name};
 use failover::health::Status;
 use std::time::Duration;
 
@@ -26,7 +30,8 @@ pub(super) enum Event {
     /// A start command begins on a node; one ends, and has failed.
     Starts(usize),
     StartFails(usize),
-    /// A stop command ends, and telephony goes on.
+    /// A stop command begins; one ends, and telephony goes on.
+    Stops(usize),
     StopFails(usize),
     /// A write of a node's state begins, and ends well or not.
     Writes(usize),
@@ -45,6 +50,24 @@ pub(super) enum Event {
     },
     /// What a node showed last, it shows still.
     ShowsStill(usize),
+    /// What runs on a machine dies or hangs, or it forgets.
+    Struck(usize),
+    /// What runs on the CCs, how well each hears its XiVO, and each XiVO reaches the media server; until when each is
+    /// registered there, and whether it answers.
+    Followers {
+        services: [Telephony; 2],
+        hears: [Company; 2],
+        reaches: [bool; 2],
+        contacts: [Option<Duration>; 2],
+        answers: [bool; 2],
+    },
+    /// What one who follows shows.
+    Follows {
+        host: usize,
+        status: Status,
+        present: Option<[bool; 2]>,
+        alarms: Vec<String>,
+    },
     /// Words for the trace, which judge nothing.
     Said(usize, String),
     /// A promise was broken before everybody's eyes.
@@ -79,6 +102,8 @@ pub(super) struct Told {
     pub(super) could: Duration,
     pub(super) served: Duration,
     pub(super) alarms: usize,
+    /// The least part of a minute, and of ten, in which somebody served though one node could all the time, in percent.
+    pub(super) least: [Option<f64>; 2],
 }
 
 impl Told {
@@ -88,6 +113,9 @@ impl Told {
         self.could += other.could;
         self.served += other.served;
         self.alarms += other.alarms;
+        for (least, other) in self.least.iter_mut().zip(other.least) {
+            *least = least.map_or(other, |least| Some(other.map_or(least, |other| least.min(other))));
+        }
     }
 }
 
@@ -109,6 +137,8 @@ struct Judge<'a> {
     gone: [Option<Duration>; 2],
     starts: [Vec<Duration>; 2],
     alarms: Alarms<'a>,
+    followers: Followers<'a>,
+    windows: Windows,
     told: Told,
     limits: Limits,
 }
@@ -119,6 +149,8 @@ pub(super) struct Limits {
     pub(super) patience: Duration,
     /// Start commands on one node within an hour.
     pub(super) starts: usize,
+    /// The least part of any minute, and of any ten, in which somebody serves while one node can, in percent.
+    pub(super) windows: [f64; 2],
 }
 
 /// How machines are, and since when.
@@ -165,6 +197,8 @@ pub(super) fn judge(events: &[(Duration, Event)], end: Duration, limits: Limits)
         gone: [None; 2],
         starts: [Vec::new(), Vec::new()],
         alarms: Alarms::default(),
+        followers: Followers::default(),
+        windows: Windows::default(),
         told: Told::default(),
         limits,
     };
@@ -173,11 +207,43 @@ pub(super) fn judge(events: &[(Duration, Event)], end: Duration, limits: Limits)
         let until = events.get(number + 1).map_or(end, |(next, _)| *next);
         judge.pass(*at, until).map_err(|why| format!("{why} after {at:.3?}"))?;
     }
+    judge.told.least = judge.windows.least(end);
+    for (least, limit) in judge.told.least.iter().zip(limits.windows) {
+        if let Some(least) = least.filter(|least| *least < limit) {
+            return Err(format!(
+                "W2: in one window somebody serves for {least:.1} % of the time, and could for all of it"
+            ));
+        }
+    }
     Ok(judge.told)
+}
+
+impl Event {
+    /// Whether it happens on a machine that only follows.
+    const fn follower(&self) -> bool {
+        match self {
+            Self::Boots(host)
+            | Self::Dies(host)
+            | Self::Frozen(host, _)
+            | Self::Sick(host, _)
+            | Self::Starts(host)
+            | Self::StartFails(host)
+            | Self::StopFails(host)
+            | Self::Writes(host)
+            | Self::Written(host, _)
+            | Self::Said(host, _) => *host > EDGE,
+            Self::Stops(_) | Self::Struck(_) | Self::Followers { .. } | Self::Follows { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 impl<'a> Judge<'a> {
     fn take(&mut self, at: Duration, event: &'a Event) -> Result<(), String> {
+        self.followers.take(at, event)?;
+        if event.follower() {
+            return Ok(());
+        }
         match event {
             Event::Broken(why) => return Err(why.clone()),
             Event::Boots(host) => self.known.process(at, *host, true),
@@ -249,6 +315,9 @@ impl<'a> Judge<'a> {
             }
         }
         self.alarms.pass(at, until, &self.known, &self.seen)?;
+        self.followers.pass(at, until)?;
+        let served = ends[0].max(ends[1]);
+        self.windows.pass(at, served, until, self.able.map(|able| able.is_some()));
         self.somebody_serves(at, ends[0].max(ends[1]), until)
     }
 

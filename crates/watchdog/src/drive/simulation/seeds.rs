@@ -95,6 +95,13 @@ impl Sum {
         self.longest_turn = self.longest_turn.max(run.longest_turn);
     }
 
+    /// For how much of the worst windows in which a node could serve one did.
+    fn least(&self) -> String {
+        let windows = ["minute", "ten minutes"].iter().zip(self.told.least);
+        let told = windows.filter_map(|(window, least)| Some(format!(", {:.1} % of any {window} at least", least?)));
+        told.collect()
+    }
+
     /// For how much of the time in which a node could serve one did, in percent.
     pub(super) fn served(&self) -> f64 {
         100.0 * self.told.served.as_secs_f64() / self.told.could.as_secs_f64()
@@ -170,8 +177,12 @@ pub(super) fn holds(kind: Kind) {
     let (name, minutes, took, served) = (kind.name(), sum.time.as_secs() / 60, began.elapsed(), sum.served());
     let how = format!(
         "{} seeds of whole drivers, {} activations, {} starts an hour at most, served {served:.1} % of the time in which \
-         one could, {} alarms shown and judged",
-        sum.seeds, sum.told.activations, sum.told.most_starts, sum.told.alarms
+         one could{}, {} alarms shown and judged",
+        sum.seeds,
+        sum.told.activations,
+        sum.told.most_starts,
+        sum.least(),
+        sum.told.alarms
     );
     println!("{name}: {minutes} simulated minutes, {took:.1?}: {how}; longest turn {:?}", sum.longest_turn);
     report(&format!("minutes\tdrivers, {name}\t{minutes}\t{:.1}\t{how}\n", took.as_secs_f64()));

@@ -1,6 +1,7 @@
 //! The machines, and what they do: commands, disks, telephony. What happens is noted; what is to be made of it is left to
 //! the record.
 
+use super::followers::asterisk::{self, Asterisk};
 use super::net::{Forgot, GOOD, Links};
 use super::nft::{Gate, Nft};
 use super::record::{Company, Event, Seen};
@@ -23,12 +24,16 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
-/// Main's XiVO, Standby's, and the Edge.
-pub(super) const HOSTS: usize = 3;
+/// Main's XiVO, Standby's, the Edge; where there are followers, the CC of each side, and a media server.
+pub(super) const HOSTS: usize = 6;
 pub(super) const EDGE: usize = 2;
+pub(super) const CC: [usize; 2] = [3, 4];
+pub(super) const MDS: usize = 5;
+/// Without followers.
+pub(super) const VOTERS: usize = 3;
 
 pub(super) fn name(host: usize) -> &'static str {
-    ["main", "standby", "edge"][host]
+    ["main", "standby", "edge", "main-cc", "standby-cc", "mds1"][host]
 }
 
 pub(super) fn index(host: &Option<Host>) -> usize {
@@ -66,7 +71,9 @@ pub(super) struct Machine {
     promised: BTreeSet<(Side, lease::Campaign)>,
     pub(super) handover: Option<Handover>,
     pub(super) nft: Nft,
+    /// Or what a CC runs, or a media server's Asterisk.
     pub(super) telephony: Telephony,
+    pub(super) asterisk: Asterisk,
     pub(super) busy: Option<(&'static str, AbortHandle)>,
     pub(super) sick: Sick,
     pub(super) orders: Option<mpsc::Sender<crate::control::api::Order>>,
@@ -93,6 +100,7 @@ pub(super) struct Sick {
     pub(super) start: Start,
     pub(super) stop: Stop,
     pub(super) check: Check,
+    pub(super) cli: Cli,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -152,6 +160,15 @@ pub(super) enum Check {
     Hangs,
 }
 
+/// Asterisk's command line.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) enum Cli {
+    #[default]
+    Well,
+    Fails,
+    Hangs,
+}
+
 pub(super) struct Inner {
     pub(super) chance: fastrand::Rng,
     pub(super) links: Links,
@@ -162,6 +179,8 @@ pub(super) struct Inner {
     /// Whether an operator insisted that a node serves.
     pub(super) forced: bool,
     pub(super) events: Vec<(Duration, Event)>,
+    /// How those who follow were seen last.
+    pub(super) followed: Option<Event>,
     /// How often of a thousand times a task that could go on is kept waiting, and how long at most, in milliseconds.
     pub(super) busy: (u32, u64),
     pub(super) longest_turn: Duration,
@@ -169,13 +188,15 @@ pub(super) struct Inner {
 
 pub(super) struct World {
     pub(super) began: Instant,
+    /// How many machines there are.
+    pub(super) hosts: usize,
     inner: Mutex<Inner>,
 }
 
 pub(super) use super::record::Event as Note;
 
 impl World {
-    pub(super) fn new(seed: u64) -> Arc<Self> {
+    pub(super) fn new(seed: u64, hosts: usize) -> Arc<Self> {
         let mut chance = fastrand::Rng::with_seed(seed);
         let machine = |chance: &mut fastrand::Rng| Machine {
             host: None,
@@ -189,6 +210,7 @@ impl World {
             handover: None,
             nft: Nft::default(),
             telephony: Telephony::Stopped,
+            asterisk: Asterisk::default(),
             busy: None,
             sick: Sick::default(),
             orders: None,
@@ -197,7 +219,9 @@ impl World {
             ill: None,
             active: None,
         };
-        let machines = std::array::from_fn(|_| machine(&mut chance));
+        // Those who follow draw from a chance of their own: a seed without them is the same as before there were any.
+        let mut theirs = fastrand::Rng::with_seed(!seed);
+        let machines = std::array::from_fn(|host| machine(if host < VOTERS { &mut chance } else { &mut theirs }));
         let inner = Inner {
             chance,
             links: [[GOOD; HOSTS]; HOSTS],
@@ -207,10 +231,11 @@ impl World {
             wish: None,
             forced: false,
             events: Vec::new(),
+            followed: None,
             busy: (20, 15),
             longest_turn: Duration::ZERO,
         };
-        Arc::new(Self { began: Instant::now(), inner: Mutex::new(inner) })
+        Arc::new(Self { began: Instant::now(), hosts, inner: Mutex::new(inner) })
     }
 
     pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -236,6 +261,13 @@ impl World {
         });
         if before.as_ref() != Some(&event) {
             inner.note(now, event);
+        }
+        if self.hosts == HOSTS {
+            let event = inner.followers(self.began);
+            if inner.followed.as_ref() != Some(&event) {
+                inner.followed = Some(event.clone());
+                inner.note(now, event);
+            }
         }
     }
 
@@ -289,7 +321,7 @@ impl Inner {
         }
     }
 
-    fn runs(&self, host: usize) -> bool {
+    pub(super) fn runs(&self, host: usize) -> bool {
         let machine = &self.machines[host];
         machine.powered && machine.host.as_ref().is_some_and(|host| !host.is_frozen())
     }
@@ -376,6 +408,7 @@ impl Stage for Hands {
             ["sim", "start"] => Box::pin(start(world, host)),
             ["sim", "stop"] => Box::pin(stop(world, host)),
             ["sim", "check"] => Box::pin(check(world, host)),
+            ["asterisk", "-rx", asked] => Box::pin(asterisk::ask(world, host, asked.to_owned())),
             ["nft", ..] => Box::pin(nft(world, host, argv.to_vec(), input.unwrap_or_default().to_owned())),
             // A program that is not there.
             _ => Box::pin(async move { (Ending::NotFound, String::new()) }),
@@ -463,6 +496,15 @@ impl Stage for Hands {
         let host = index(&current());
         let mut inner = self.0.inner();
         let last = inner.machines[host].turned.replace(Instant::now());
+        if host > EDGE {
+            let is_well = inner.machines[host].sick == Sick::default();
+            let took = last.map_or(Duration::ZERO, |last| last.elapsed());
+            if is_well && took > super::FOLLOWERS_TURN {
+                let now = self.0.began.elapsed();
+                inner.note(now, Event::Broken(format!("the loop of {} stood still for {took:?}", name(host))));
+            }
+            return;
+        }
         let (sick, ill) = (inner.machines[host].sick, inner.machines[host].ill);
         let is_well = |sick: Sick| sick == Sick::default();
         // Who serves waits for no disk: it neither grants nor starts.
@@ -519,6 +561,7 @@ async fn start(world: Arc<World>, host: usize) -> (Ending, String) {
         return (Ending::ExitCode(1), "it cannot".into());
     }
     if how != Start::Lies {
+        world.inner().machines[host].asterisk.lives += 1;
         world.set_telephony(host, Telephony::Works);
     }
     while world.inner().machines[host].sick.start == Start::Hangs {
@@ -540,7 +583,7 @@ async fn start(world: Arc<World>, host: usize) -> (Ending, String) {
 }
 
 async fn stop(world: Arc<World>, host: usize) -> (Ending, String) {
-    world.note(Event::Said(host, "stop".into()));
+    world.note(Event::Stops(host));
     world.pause(100, 800).await;
     while world.inner().machines[host].sick.stop == Stop::Hangs {
         sleep(Duration::from_millis(100)).await;
