@@ -127,9 +127,8 @@ fn bounds(f: &mut fmt::Formatter<'_>, config: &Config) -> fmt::Result {
 
 /// What a connection costs besides the head it is reading and the requests it carries: TLS and HTTP, or a WebSocket with both
 /// its chunks full. Measured in a release build, 200 of each, at most: 20 KiB idle over HTTP/1, 46 KiB over h2; a WebSocket 20 KiB
-/// idle and 58 KiB when neither end reads. An HTTP/1 request that nobody reads holds 131 KiB, of which `budget` counts 74: the
-/// rest, a TLS record and a copy that Pingora makes to write several parts at once, is the connection's. A half of that is
-/// left for uploads that are answered before they end.
+/// idle and 58 KiB when neither end reads. An HTTP/1 request that nobody reads holds 94 KiB, of which `budget` counts 74: the
+/// rest, a TLS record, is the connection's. What is left of it is for uploads that are answered before they end.
 pub(crate) const CONNECTION: u64 = 96 << 10;
 /// What the Edge needs before anybody comes.
 const ALONE: u64 = 64 << 20;

@@ -33,8 +33,8 @@ tokio::task_local! {
 /// upload that stops. It is the task (15 KiB), a head's buffer and queue each way, and a connection to an upstream, whose
 /// buffer of 64 KiB Pingora makes for each answer, and of which a quarter is ever touched.
 pub const REQUEST: usize = 48 * 1024;
-/// What Pingora keeps of a request's body, to send it again (its `BODY_BUF_LIMIT`).
-const KEPT_FOR_REPLAY: usize = 64 * 1024;
+/// What is kept of a request's body at most, to send it again; a larger one cannot be.
+pub const KEPT_FOR_REPLAY: usize = 64 * 1024;
 /// Bytes on their way through one request in one direction: a TLS record's worth.
 const WINDOW: usize = 16 * 1024;
 /// The same once [`WARM`] bytes have left without anybody waiting for them: reads of a record each make a download cost half
@@ -183,6 +183,8 @@ pub struct Holding {
     /// Taken when it was admitted, and for what is kept of its body.
     fixed: AtomicUsize,
     kept: AtomicUsize,
+    /// Its body will not be sent again.
+    once: AtomicBool,
     /// To the client.
     pub answer: Way,
     /// To the upstream.
@@ -218,8 +220,8 @@ enum Turn {
 impl Holding {
     /// Of a request on a connection.
     pub fn new(account: Arc<Account>) -> Self {
-        let (fixed, kept) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { account, fixed, kept, answer: Way::default(), body: Way::default() }
+        let (fixed, kept, once) = Default::default();
+        Self { account, fixed, kept, once, answer: Way::default(), body: Way::default() }
     }
 
     /// Admits the request, whose head has so many bytes, and of whose body so many may come before it is read; or not.
@@ -230,6 +232,16 @@ impl Holding {
             self.charge(bytes);
         }
         admitted
+    }
+
+    /// Keeps nothing of its body: it will not be sent again.
+    pub fn keep_no_body(&self) {
+        self.once.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its body is kept.
+    pub fn keeps_body(&self) -> bool {
+        !self.once.load(Ordering::Relaxed)
     }
 
     fn charge(&self, bytes: usize) {
@@ -257,13 +269,15 @@ impl Holding {
         self.hold(part, Direction::Answer);
     }
 
-    /// Counts a part of the request's body that our filter sees, until it is written, and what Pingora keeps of it.
+    /// Counts a part of the request's body that our filter sees, until it is written, and what is kept of it.
     pub fn hold_body(self: &Arc<Self>, part: &mut Option<Bytes>) {
-        let size = part.as_ref().map_or(0, Bytes::len);
-        let kept = self.kept.load(Ordering::Relaxed);
-        let more = size.min(KEPT_FOR_REPLAY - kept.min(KEPT_FOR_REPLAY));
-        self.kept.store(kept + more, Ordering::Relaxed);
-        self.charge(more);
+        if self.keeps_body() {
+            let size = part.as_ref().map_or(0, Bytes::len);
+            let kept = self.kept.load(Ordering::Relaxed);
+            let more = size.min(KEPT_FOR_REPLAY - kept.min(KEPT_FOR_REPLAY));
+            self.kept.store(kept + more, Ordering::Relaxed);
+            self.charge(more);
+        }
         self.hold(part, Direction::Body);
     }
 
@@ -407,6 +421,23 @@ mod tests {
         }
         drop(held);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_body_that_is_not_sent_again_counts_only_on_its_way() {
+        let budget = budget(512 * MIB);
+        let account = Arc::new(Account::new(budget.clone(), Arc::default()));
+        for (once, kept) in [(false, 9), (true, 0)] {
+            let holding = Arc::new(Holding::new(account.clone()));
+            if once {
+                holding.keep_no_body();
+            }
+            let mut part = Some(Bytes::from_static(b"some body"));
+            holding.hold_body(&mut part);
+            assert_eq!(budget.used(), 9 + kept);
+            drop(part);
+            assert_eq!(budget.used(), kept);
+        }
     }
 
     #[test]

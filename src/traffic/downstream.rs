@@ -14,6 +14,7 @@ pub mod listener;
 pub mod plain;
 pub mod raw;
 pub mod refusals;
+pub mod session;
 pub mod stall;
 pub mod streams;
 pub mod target;

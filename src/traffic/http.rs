@@ -26,7 +26,6 @@ use probe::answer::{Faulty, MOST_HEAD, MOST_INTERIM};
 
 use crate::config::Replay;
 use crate::telemetry::metrics::{AnswerFailure, ConnectFailure};
-use crate::traffic::downstream::activity::After;
 use crate::traffic::downstream::body::BrokenChunks;
 use crate::traffic::downstream::h2_head::Malformed;
 use crate::traffic::downstream::streams::FIRST_WINDOW;
@@ -105,7 +104,7 @@ fn host(header: &RequestHeader) -> Option<&str> {
 /// Header fields of a request. The crumbs that h2 splits a cookie into are one (RFC 9113 section 8.2.3): a browser makes as
 /// many as there are cookies, and for HTTP/1 they are one again. Their size counts as it came.
 ///
-/// Over HTTP/1 `front` has counted them already.
+/// Over HTTP/1 `downstream` has counted them already.
 fn fields(header: &RequestHeader) -> usize {
     let crumbs = header.headers.get_all(COOKIE).iter().count();
     header.headers.len() - crumbs.saturating_sub(1)
@@ -125,34 +124,31 @@ impl ProxyHttp for Carrier {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         session.set_read_timeout(Some(ctx.site.config.limits.request_body));
         session.set_write_timeout(Some(ctx.site.config.limits.write_stall));
-        // RFC 9110 section 15.2: HTTP/1.0 knows no interim answers.
-        let old = session.req_header().version == Version::HTTP_10;
-        session.as_downstream_mut().set_ignore_info_resp(old);
         if session.req_header().extensions.get::<Malformed>().is_some() {
             ctx.ending = Ending::Malformed;
-            respond::error(&self.edge, session, crate::traffic::pages::ErrorPage::BadRequest).await?;
+            respond::error(&self.edge, session, ctx, crate::traffic::pages::ErrorPage::BadRequest).await?;
             return Ok(true);
         }
         if fields(session.req_header()) > ctx.site.config.limits.head_fields.get() {
             ctx.ending = Ending::HeadTooLarge;
-            respond::error(&self.edge, session, crate::traffic::pages::ErrorPage::HeadTooLarge).await?;
+            respond::error(&self.edge, session, ctx, crate::traffic::pages::ErrorPage::HeadTooLarge).await?;
             return Ok(true);
         }
         if let Err(refusal) = self.decide(session, ctx) {
             ctx.ending = Ending::Refused(refusal);
-            respond::error(&self.edge, session, respond::page_of(refusal)).await?;
+            respond::error(&self.edge, session, ctx, respond::page_of(refusal)).await?;
             return Ok(true);
         }
         if ctx.client.as_ref().is_some_and(|client| client.is_late()) {
             ctx.ending = Ending::Draining;
-            session.set_keepalive(None);
+            ctx.take_no_more();
             respond::ending(&self.edge, session, ctx).await;
             return Ok(true);
         }
         if !may_hold(session, ctx) {
             ctx.ending = Ending::NoMemory;
             // A body will not be read: nothing can follow it on this connection.
-            session.set_keepalive(None);
+            ctx.take_no_more();
             respond::ending(&self.edge, session, ctx).await;
             return Ok(true);
         }
@@ -161,12 +157,15 @@ impl ProxyHttp for Carrier {
         if announced.is_some_and(|length| length > limit) {
             ctx.ending = Ending::BodyTooLarge;
             // The body will not be read: nothing can follow it on this connection.
-            session.set_keepalive(None);
-            respond::error(&self.edge, session, crate::traffic::pages::ErrorPage::ContentTooLarge).await?;
+            ctx.take_no_more();
+            respond::error(&self.edge, session, ctx, crate::traffic::pages::ErrorPage::ContentTooLarge).await?;
             return Ok(true);
         }
         if session.downstream_session.is_body_empty() {
             ctx.note_whole();
+        }
+        if let (Some(holding), false) = (&ctx.holding, is_repeatable(session, ctx)) {
+            holding.keep_no_body();
         }
         Ok(false)
     }
@@ -294,7 +293,7 @@ impl ProxyHttp for Carrier {
         ctx.whole = None;
         if self.edge.drain.has_begun() {
             // No request will be read behind this one: the client must not send any.
-            session.set_keepalive(None);
+            ctx.take_no_more();
         }
         ctx.answered_after = Some(ctx.attempt_began.elapsed());
         if let (Some(view), true) = (ctx.view, ctx.upstream.as_ref().is_some_and(|upstream| upstream.side.is_some())) {
@@ -338,13 +337,13 @@ impl ProxyHttp for Carrier {
         if is_broken_framing(&error) {
             ctx.ending = Ending::Malformed;
             // Where the next request begins, nobody can tell.
-            session.set_keepalive(None);
+            ctx.take_no_more();
             return error;
         }
         if *error.esource() == ErrorSource::Downstream && *error.etype() == ErrorType::ReadTimedout {
             ctx.ending = Ending::ClientSlow;
             // What it still sends of this request is not to be taken for the next one.
-            session.set_keepalive(None);
+            ctx.take_no_more();
             return error;
         }
         if self.edge.drain.is_over() || ctx.is_given_up() {
@@ -412,10 +411,6 @@ impl ProxyHttp for Carrier {
             };
         }
         let error_code = respond::ending(&self.edge, session, ctx).await;
-        // What the page said of the connection holds: Pingora would end it whatever it said.
-        if let (true, Some(client)) = (error_code != 0, &ctx.client) {
-            client.set_after(if session.get_keepalive().is_some() { After::GoesOn } else { After::Ends });
-        }
         FailToProxy { error_code, can_reuse_downstream: false }
     }
 
@@ -432,11 +427,7 @@ impl ProxyHttp for Carrier {
 impl Carrier {
     /// Whether a request that may have reached an upstream is sent again (E5).
     fn may_replay(&self, session: &Session, ctx: &Context, slow: bool) -> bool {
-        let allowed = match ctx.route.as_ref().map(|route| route.replay) {
-            Some(Replay::Always) => true,
-            Some(Replay::Idempotent) => session.req_header().method.is_idempotent(),
-            Some(Replay::Never) | None => false,
-        };
+        let allowed = is_repeatable(session, ctx);
         let demoted = ctx.view.is_some_and(|seen| seen.epoch != self.edge.live.view().epoch);
         // A request that breaks its upstream must not break it for ever; one that a switch cut is not to blame.
         let blameless = demoted || (!slow && ctx.replays < MOST_REPLAYS);
@@ -466,6 +457,15 @@ impl Carrier {
     }
 }
 
+/// Whether a request may be sent again at all.
+fn is_repeatable(session: &Session, ctx: &Context) -> bool {
+    match ctx.route.as_ref().map(|route| route.replay) {
+        Some(Replay::Always) => true,
+        Some(Replay::Idempotent) => session.req_header().method.is_idempotent(),
+        Some(Replay::Never) | None => false,
+    }
+}
+
 /// An upstream's answer that is not passed on.
 fn bad_answer(faulty: Faulty) -> Box<Error> {
     Error::because(ErrorType::Custom(BAD_ANSWER), "the upstream's answer", faulty).into_up()
@@ -473,8 +473,7 @@ fn bad_answer(faulty: Faulty) -> Box<Error> {
 
 /// Whether a client's body broke off because its framing is broken, not because the client left.
 fn is_broken_framing(error: &Error) -> bool {
-    let io = error.root_cause().downcast_ref::<std::io::Error>();
-    io.and_then(std::io::Error::get_ref).is_some_and(|cause| cause.is::<BrokenChunks>())
+    error.root_cause().is::<BrokenChunks>()
 }
 
 /// How a connection did not open; none: it was our own doing.

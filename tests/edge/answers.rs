@@ -1,5 +1,8 @@
 //! Answers as no good server would write them: taken alike by checks, requests and upgrades, and passed on in one form.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::uri::{Authority, PathAndQuery};
@@ -140,6 +143,81 @@ async fn an_answer_says_its_length_once_and_no_body_where_there_is_none() {
             let got = client.connect(speaks).await.unwrap().get(&format!("/odd/{number}")).await.unwrap();
             assert_eq!(got.text(), if answer.ends_with("ok") { "ok" } else { "" }, "{speaks:?} {answer}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_keeps_its_date_and_gets_one_where_it_has_none() {
+    const ITS_OWN: &str = "date: sun, 06 nov 1994 08:49:37 gmt";
+    let odd = numbered(vec![
+        "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 2\r\n\r\nok".to_owned(),
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned(),
+    ]);
+    let site = odd.site();
+    let client = Client::of(&site);
+    for (target, kept) in [("/odd/0", true), ("/odd/1", false), ("/nowhere", false)] {
+        let said = say(&client, get(target, "HTTP/1.1").as_bytes()).await.to_ascii_lowercase();
+        assert_eq!(said.matches("\r\ndate: ").count(), 1, "{said}");
+        assert_eq!(said.contains(ITS_OWN), kept, "{said}");
+    }
+}
+
+/// A listener before the Edge's: everything passes, and what the Edge sends is seen.
+struct Tap {
+    address: std::net::SocketAddr,
+    passed: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Tap {
+    fn before(edge: std::net::SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let passed: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let seen = passed.clone();
+        std::thread::spawn(move || {
+            let mut client = listener.accept().unwrap().0;
+            let mut server = TcpStream::connect(edge).unwrap();
+            let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            let mut part = [0; 4096];
+            while let Ok(count @ 1..) = server.read(&mut part) {
+                seen.lock().unwrap().extend_from_slice(&part[..count]);
+                if client.write_all(&part[..count]).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { address, passed }
+    }
+
+    /// TLS records of application data so far (RFC 8446 section 5.1).
+    fn records(&self) -> usize {
+        let passed = self.passed.lock().unwrap();
+        let (mut at, mut count) = (0, 0);
+        while let Some(head) = passed.get(at..at + 5) {
+            count += usize::from(head[0] == 23);
+            at += 5 + usize::from(u16::from_be_bytes([head[3], head[4]]));
+        }
+        count
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn head_and_body_of_a_small_answer_leave_in_one_record() {
+    let body = "x".repeat(1000);
+    let odd = numbered(vec![
+        format!("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{body}"),
+        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n{body}\r\n0\r\n\r\n"),
+    ]);
+    let site = odd.site();
+    let tap = Tap::before(site.https);
+    let mut connection = Client::of(&site).at(tap.address).connect(Speaks::H1).await.unwrap();
+    // Behind the first answer nothing is left of the handshake.
+    assert_eq!(connection.get("/nowhere").await.unwrap().status, 404);
+    for target in ["/odd/0", "/odd/1", "/nowhere"] {
+        let before = tap.records();
+        connection.get(target).await.unwrap();
+        assert_eq!(tap.records() - before, 1, "{target}");
     }
 }
 

@@ -80,6 +80,12 @@ impl Client {
         self
     }
 
+    /// The same, by way of another listener.
+    pub fn at(mut self, address: SocketAddr) -> Self {
+        self.address = address;
+        self
+    }
+
     /// A TLS connection, as raw as it gets.
     pub async fn tls(&self, speaks: Speaks) -> std::io::Result<TlsStream<TcpStream>> {
         let mut tls = (*self.tls).clone();

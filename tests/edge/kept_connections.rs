@@ -124,6 +124,21 @@ async fn a_request_sent_ahead_is_answered_behind_a_body_and_behind_a_failure() {
 }
 
 #[tokio::test]
+async fn leave_to_send_a_body_does_not_end_the_connection() {
+    let site = Site::start();
+    let mut stream = Client::of(&site).tls(Speaks::H1).await.unwrap();
+    let head =
+        format!("POST /xuc/lab/count HTTP/1.1\r\nHost: {FQDN}\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n");
+    for (bytes, expected) in [(head, 100), ("7".to_owned(), 200), (get("/nowhere", ""), 404)] {
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        let said = answer(&mut stream).await.unwrap();
+        assert_eq!(status(&said), expected, "{said}");
+        assert!(goes_on(&said), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_behind_a_body_of_many_parts_is_answered() {
     let site = Site::start();
     let client = Client::of(&site);

@@ -115,7 +115,7 @@ async fn a6_clients_that_ask_over_http1_and_do_not_read_hold_little() {
         stream.flush().await.unwrap();
         stalled.push(stream);
     }
-    assert_held(&mut site, &client, before, 100, 180).await;
+    assert_held(&mut site, &client, before, 100, 140).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,7 +130,7 @@ async fn a6_uploads_that_stop_hold_little() {
         stream.flush().await.unwrap();
         stalled.push(stream);
     }
-    assert_held(&mut site, &client, before, 100, 160).await;
+    assert_held(&mut site, &client, before, 100, 110).await;
     let before = resident(&mut site);
     for _ in 0..4 {
         let mut stream = open(&client).await;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Poll;
 
+use bytes::BytesMut;
 use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 
@@ -36,19 +37,17 @@ pub struct Activity {
     account: Arc<Account>,
     last_words: OnceLock<Vec<u8>>,
     after: AtomicU8,
-    returned: Mutex<Option<Box<ClientStream>>>,
+    last: AtomicBool,
+    returned: Mutex<Option<(Box<ClientStream>, BytesMut)>>,
 }
 
-/// What becomes of a connection that Pingora gives up.
+/// What becomes of a connection whose stream is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
     /// It ends in the middle of an answer, or without one.
     Broken,
     /// It ends behind a whole answer.
     Ends,
-    /// It goes on: the answer was whole, the request read whole, and the client told so. Pingora gives up the connection of
-    /// each request that failed; what the client sends next would be lost with it.
-    GoesOn,
 }
 
 /// A request that waits for the beginning of its answer, until dropped.
@@ -154,23 +153,34 @@ impl Activity {
     /// What becomes of it behind the present answer.
     pub fn after(&self) -> After {
         match self.after.load(Ordering::Relaxed) {
-            after if after == After::GoesOn as u8 => After::GoesOn,
             after if after == After::Ends as u8 => After::Ends,
             _ => After::Broken,
         }
     }
 
-    /// Hands back a stream that was dropped though its connection goes on.
-    pub fn hand_back(&self, stream: ClientStream) {
-        *self.returned.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(stream));
+    /// Begins a request of HTTP/1.
+    pub fn begin_request(&self) {
+        self.last.store(false, Ordering::Relaxed);
+        self.set_after(After::Broken);
     }
 
-    /// The stream that was handed back, ready for the next request.
-    pub fn take_back(&self) -> Option<Box<ClientStream>> {
-        if self.after() != After::GoesOn {
-            return None;
-        }
-        self.set_after(After::Broken);
+    /// Takes no request behind the one of HTTP/1 that is carried: its answer says so, and ends the connection.
+    pub fn set_last(&self) {
+        self.last.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether none is taken.
+    pub fn is_last(&self) -> bool {
+        self.last.load(Ordering::Relaxed)
+    }
+
+    /// Hands back a stream that goes on behind a whole answer, and what came of the next requests.
+    pub fn hand_back(&self, stream: Box<ClientStream>, came: BytesMut) {
+        *self.returned.lock().unwrap_or_else(PoisonError::into_inner) = Some((stream, came));
+    }
+
+    /// The stream that was handed back.
+    pub fn take_back(&self) -> Option<(Box<ClientStream>, BytesMut)> {
         self.returned.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

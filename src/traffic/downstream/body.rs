@@ -1,6 +1,8 @@
 //! Where the body of an HTTP/1 request ends (RFC 9112 section 6): a connection that knows reads no byte of the next request
 //! with it. Chunks that two servers could read in two ways end here, before what they frame is a message to anybody.
 
+use bytes::{Bytes, BytesMut};
+
 use super::head::Body;
 
 /// Largest chunk: what everybody behind can add to without overflow.
@@ -108,29 +110,51 @@ impl Rest {
         self == Self::Length(0)
     }
 
-    /// Takes note of bytes that came; returns how many of them belong to the body, or that its framing is broken.
-    pub fn advance(&mut self, bytes: &[u8]) -> Result<usize, BrokenChunks> {
-        let mut at = 0;
+    /// Takes what belongs to the body off the beginning of `bytes`; returns its data, without what frames it. Where the
+    /// framing is broken nothing of `bytes` is a message to anybody.
+    pub fn take(&mut self, bytes: &mut BytesMut) -> Result<Bytes, BrokenChunks> {
+        // What frames the data is taken out in place: the parts of it move together.
+        let (mut at, mut data) = (0, 0);
         while at < bytes.len() && !self.is_over() {
-            let left = u64::try_from(bytes.len() - at).unwrap_or(u64::MAX);
-            let (next, step) = match *self {
+            let left = bytes.len() - at;
+            let (next, step, is_data) = match *self {
                 Self::Broken => return Err(BrokenChunks),
                 Self::Length(length) => {
-                    let step = left.min(length);
-                    (Self::Length(length - step), step)
+                    let step = at_most(length, left);
+                    (Self::Length(length - step as u64), step, true)
                 }
-                Self::Chunks(Chunk::Data(length)) if length > left => (Self::Chunks(Chunk::Data(length - left)), left),
-                Self::Chunks(Chunk::Data(length)) => (Self::Chunks(Chunk::DataEnd { cr: false }), length),
-                Self::Chunks(chunk) => (chunk.after(bytes[at]), 1),
+                Self::Chunks(Chunk::Data(length)) => {
+                    let step = at_most(length, left);
+                    let next = match length - step as u64 {
+                        0 => Chunk::DataEnd { cr: false },
+                        rest => Chunk::Data(rest),
+                    };
+                    (Self::Chunks(next), step, true)
+                }
+                Self::Chunks(chunk) => (chunk.after(bytes[at]), 1, false),
             };
             *self = next;
             if next == Self::Broken {
                 return Err(BrokenChunks);
             }
-            at += usize::try_from(step).unwrap_or(bytes.len() - at);
+            if is_data {
+                if at > data {
+                    bytes.copy_within(at..at + step, data);
+                }
+                data += step;
+            }
+            at += step;
         }
-        Ok(at)
+        // A buffer of which nothing is left is handed on whole.
+        let mut taken = if at == bytes.len() { std::mem::take(bytes) } else { bytes.split_to(at) };
+        taken.truncate(data);
+        Ok(taken.freeze())
     }
+}
+
+/// So many of `length`, of which `left` are there.
+fn at_most(length: u64, left: usize) -> usize {
+    usize::try_from(length).map_or(left, |length| length.min(left))
 }
 
 impl Chunk {
@@ -207,33 +231,36 @@ mod tests {
     const NEXT: &str = "GET / HTTP/1.1\r\n";
 
     /// However the bytes come.
-    fn assert_ends(body: Body, text: &str) {
+    fn assert_ends(body: Body, text: &str, data: &str) {
         let sent = format!("{text}{NEXT}");
         for size in 1..=sent.len() {
-            let (mut rest, mut taken) = (Rest::of(body), 0);
+            let (mut rest, mut got, mut behind) = (Rest::of(body), Vec::new(), Vec::new());
             for part in sent.as_bytes().chunks(size) {
-                taken += rest.advance(part).unwrap();
+                let mut part = BytesMut::from(part);
+                got.extend_from_slice(&rest.take(&mut part).unwrap());
+                behind.extend_from_slice(&part);
             }
             assert!(rest.is_over(), "{text:?} in parts of {size}");
-            assert_eq!(&sent[taken..], NEXT, "{text:?} in parts of {size}");
+            assert_eq!(got, data.as_bytes(), "{text:?} in parts of {size}");
+            assert_eq!(behind, NEXT.as_bytes(), "{text:?} in parts of {size}");
         }
     }
 
     #[test]
     fn a_body_ends_where_its_framing_says() {
-        assert_ends(Body::None, "");
-        assert_ends(Body::Length(5), "hello");
-        for chunked in [
-            "0\r\n\r\n",
-            "5\r\nhello\r\n0\r\n\r\n",
-            "5;name=\"value\"\r\nhello\r\n00;last\r\n\r\n",
-            "009\r\n0\r\n\r\n0\r\n\r\r\n0\r\n\r\n",
-            "1\r\nx\r\n0\r\nChecksum: 1\r\nOther: 2\r\n\r\n",
-            "1 \r\nx\r\n0\r\n\r\n",
-            "0000000000000001\t; a=b\r\nx\r\n0\r\n\r\n",
-            "0\r\nX-Content-Length: 1\r\nTransfer-Encoding-Of-Mine: x\r\nHosts:\r\n\r\n",
+        assert_ends(Body::None, "", "");
+        assert_ends(Body::Length(5), "hello", "hello");
+        for (chunked, data) in [
+            ("0\r\n\r\n", ""),
+            ("5\r\nhello\r\n0\r\n\r\n", "hello"),
+            ("5;name=\"value\"\r\nhello\r\n6\r\n world\r\n00;last\r\n\r\n", "hello world"),
+            ("009\r\n0\r\n\r\n0\r\n\r\r\n0\r\n\r\n", "0\r\n\r\n0\r\n\r"),
+            ("1\r\nx\r\n0\r\nChecksum: 1\r\nOther: 2\r\n\r\n", "x"),
+            ("1 \r\nx\r\n0\r\n\r\n", "x"),
+            ("0000000000000001\t; a=b\r\nx\r\n0\r\n\r\n", "x"),
+            ("0\r\nX-Content-Length: 1\r\nTransfer-Encoding-Of-Mine: x\r\nHosts:\r\n\r\n", ""),
         ] {
-            assert_ends(Body::Chunked, chunked);
+            assert_ends(Body::Chunked, chunked, data);
         }
     }
 
@@ -281,9 +308,9 @@ mod tests {
             let sent = format!("{broken}{NEXT}");
             for size in 1..=sent.len() {
                 let mut rest = Rest::of(Body::Chunked);
-                let broke = sent.as_bytes().chunks(size).any(|part| rest.advance(part).is_err());
+                let broke = sent.as_bytes().chunks(size).any(|part| rest.take(&mut BytesMut::from(part)).is_err());
                 assert!(broke && rest == Rest::Broken, "{broken:?} in parts of {size}");
-                assert!(rest.advance(b"x").is_err());
+                assert!(rest.take(&mut BytesMut::from("x")).is_err());
             }
         }
     }

@@ -1,8 +1,8 @@
-//! A client's TLS connection as Pingora sees one.
+//! A client's TLS connection: as a stream for h2, heads and upgrades, and for what `session` writes over HTTP/1.
 //!
 //! Small writes are held until the flush, so that a response's head and body leave in one TLS record and one system call.
-//! They are held no longer than Pingora has more to write: it flushes no head with a `Content-Length`, and whoever waits
-//! for the rest of a slow answer must see its beginning. What is still held when the stream is given up is written all the
+//! They are held no longer than there is more to write: whoever looks for the client's next bytes flushes first, since who
+//! waits for the rest of a slow answer must see its beginning. What is still held when the stream is given up is written all the
 //! same: a client that got nothing of an answer sends its request again, though the application has seen it (E5).
 
 use std::fmt;
@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use pingora::protocols::l4::socket::SocketAddr as PingoraAddr;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
@@ -32,20 +32,15 @@ use tokio_rustls::server::TlsStream;
 
 use super::activity::{Activity, After};
 use super::admission::Admitted;
-use super::body::{BrokenChunks, Rest};
 use super::h2::Frames;
-use super::head::Body;
 use super::refusals::Refusals;
-use crate::traffic::budget::Pause;
 
 /// Bytes held at most before they are written: a TLS record's worth.
 const HELD: usize = 16 * 1024;
-/// Bytes of the next requests kept back while one is carried; bytes of a body read at once.
-const KEPT_BACK: usize = 16 * 1024;
 /// Bytes of finished TLS records held at most for a client that does not read: one record, and no more than one write
 /// adds. The library's own limit is four of them.
 const RECORDS: usize = 16 * 1024;
-/// A write of this size is not worth holding.
+/// A write of this size is not worth holding: copying it would cost more than the record it shares.
 const LARGE: usize = 8 * 1024;
 /// How long a client may take to read what was held for it when its stream was given up: as long as it has to read on
 /// after an answer, as both hold up the end of the connection only.
@@ -56,11 +51,6 @@ pub struct ClientStream {
     /// Taken when the stream is dropped, not before.
     outgoing: Option<Outgoing>,
     unread: Bytes,
-    reading: Reading,
-    /// What came behind the request that is carried: the next one.
-    kept_back: BytesMut,
-    /// Of reads for an upstream that does not take what was read.
-    pause: Pause,
     /// A request is under way, of whose answer something may have been written.
     carrying: bool,
     /// Something of its answer was.
@@ -76,17 +66,6 @@ pub struct ClientStream {
 
 /// Is called for each request that was refused unseen.
 type OnRefused = Box<dyn Fn() + Send + Sync>;
-
-/// What a read is for.
-#[derive(Debug, Clone, Copy)]
-enum Reading {
-    /// Everything that comes.
-    All,
-    /// The body of the request that is carried.
-    Body(Rest),
-    /// The client's end alone: the request is read.
-    Behind,
-}
 
 /// A connection, and what is to be written to it.
 struct Outgoing {
@@ -114,9 +93,6 @@ impl ClientStream {
         Self {
             outgoing: Some(Outgoing { tls, held: Vec::new(), written: 0, admitted }),
             unread: Bytes::new(),
-            reading: Reading::All,
-            kept_back: BytesMut::new(),
-            pause: Pause::default(),
             carrying: false,
             answering: false,
             refusals: None,
@@ -174,83 +150,49 @@ impl ClientStream {
         self.unread = bytes;
     }
 
-    /// A request is carried from now on, of whose body and of whatever follows it `surplus` was read: until
-    /// [`Self::take_back`], the end of this stream is the end of an answer, and what comes behind the body is kept back; an
-    /// end and errors are still read.
-    ///
-    /// Pingora takes a byte behind a request for a broken client and gives the request up, or ends the connection behind
-    /// its answer; apt, for one, sends its requests ahead (RFC 9112 section 9.3.2).
-    pub fn begin_request(&mut self, body: Body, mut surplus: BytesMut) {
-        let mut rest = Rest::of(body);
-        let belongs = rest.advance(&surplus).unwrap_or_else(|BrokenChunks| {
-            // Nothing behind it can be told from it; the next read says so.
-            surplus.clear();
-            0
-        });
-        if belongs > 0 {
-            self.unread(surplus.split_to(belongs).freeze());
-        }
-        self.kept_back = surplus;
-        self.reading = if rest.is_over() { Reading::Behind } else { Reading::Body(rest) };
+    /// A request of HTTP/1 is carried from now on: until [`Self::end_request`], the end of this stream is the end of an
+    /// answer.
+    pub fn begin_request(&mut self) {
         (self.carrying, self.answering) = (true, false);
     }
 
-    /// The answer is out: returns what was kept back, and reads as usual again.
-    pub fn take_back(&mut self) -> BytesMut {
+    /// Its answer is out.
+    pub fn end_request(&mut self) {
         self.carrying = false;
-        self.reading = Reading::All;
-        std::mem::take(&mut self.kept_back)
     }
 
-    fn poll_body(&mut self, mut rest: Rest, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if rest == Rest::Broken {
-            return Poll::Ready(Err(io::Error::other(BrokenChunks)));
-        }
-        let room = buf.initialize_unfilled_to(buf.remaining().min(KEPT_BACK));
-        let mut read = ReadBuf::new(room);
-        let Self { outgoing, pause, .. } = self;
-        let outgoing = outgoing.as_mut().expect("taken by drop alone");
-        ready!(pause.read_for(|holding| &holding.body, cx, &mut read, |cx, read| outgoing.poll_read(cx, read)))?;
-        let came = read.filled();
-        let advanced = rest.advance(came);
-        self.reading = Reading::Body(rest);
-        let belongs = advanced.map_err(io::Error::other)?;
-        self.kept_back.extend_from_slice(&came[belongs..]);
-        self.reading = if rest.is_over() { Reading::Behind } else { Reading::Body(rest) };
-        buf.advance(belongs);
-        Poll::Ready(Ok(()))
+    /// Whether so many bytes more are worth holding, and may be.
+    pub fn may_hold(&self, bytes: usize) -> bool {
+        let held = self.outgoing.as_ref().map_or(0, |outgoing| outgoing.held.len());
+        bytes < LARGE && held + bytes <= HELD
     }
 
-    fn poll_behind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { outgoing, kept_back, .. } = self;
-        let outgoing = outgoing.as_mut().expect("taken by drop alone");
-        loop {
-            if kept_back.len() >= KEPT_BACK {
-                // Read again once the request is done; till then an end is noticed by the writes.
-                return Poll::Pending;
-            }
-            let mut chunk = [0; 2048];
-            let mut read = ReadBuf::new(&mut chunk);
-            ready!(outgoing.poll_read(cx, &mut read))?;
-            if read.filled().is_empty() {
-                return Poll::Ready(Ok(()));
-            }
-            kept_back.extend_from_slice(read.filled());
-        }
+    /// What is held, to be added to.
+    pub fn held(&mut self) -> &mut Vec<u8> {
+        self.answering = true;
+        &mut self.outgoing().held
     }
-}
 
-impl ClientStream {
-    /// Writes, or holds what is small.
-    fn poll_hold(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        // While a body is read, nobody may look for the client again until there is room for more of it upstream.
-        let holds = !matches!(self.reading, Reading::Body(_));
+    /// Writes what is held, then `data` and its `tail`, in as few records as can be.
+    pub fn poll_put(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &mut Bytes,
+        tail: &mut &'static [u8],
+    ) -> Poll<io::Result<()>> {
         self.answering = true;
         let outgoing = self.outgoing();
-        if outgoing.written > 0 || !holds || outgoing.held.len() + buf.len() > HELD {
+        ready!(outgoing.poll_put(cx, data, tail))?;
+        outgoing.poll_flush(cx)
+    }
+
+    /// Writes, or holds what is small.
+    fn poll_hold(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let outgoing = self.outgoing();
+        if outgoing.written > 0 || outgoing.held.len() + buf.len() > HELD {
             ready!(outgoing.poll_drain(cx))?;
         }
-        if (!holds || buf.len() >= LARGE) && outgoing.held.is_empty() {
+        if buf.len() >= LARGE && outgoing.held.is_empty() {
             let written = Pin::new(&mut outgoing.tls).poll_write(cx, buf);
             return outgoing.unless_given_up(written);
         }
@@ -282,13 +224,28 @@ impl Outgoing {
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.written < self.held.len() {
-            let count = Pin::new(&mut self.tls).poll_write(cx, &self.held[self.written..]);
+        self.poll_put(cx, &mut Bytes::new(), &mut &[][..])
+    }
+
+    fn poll_put(&mut self, cx: &mut Context<'_>, data: &mut Bytes, tail: &mut &'static [u8]) -> Poll<io::Result<()>> {
+        loop {
+            let held = &self.held[self.written..];
+            let parts = [IoSlice::new(held), IoSlice::new(data), IoSlice::new(tail)];
+            let parts = if held.is_empty() { &parts[1..] } else { &parts };
+            let left = held.len();
+            if left + data.len() + tail.len() == 0 {
+                break;
+            }
+            let count = Pin::new(&mut self.tls).poll_write_vectored(cx, parts);
             let count = ready!(self.unless_given_up(count))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.written += count;
+            self.written += count.min(left);
+            let count = count.saturating_sub(left);
+            let of_data = count.min(data.len());
+            data.advance(of_data);
+            *tail = &tail[count - of_data..];
         }
         self.held = Vec::new();
         self.written = 0;
@@ -320,23 +277,6 @@ impl Outgoing {
 impl Drop for ClientStream {
     fn drop(&mut self) {
         let Some(mut outgoing) = self.outgoing.take() else { return };
-        if self.carrying && self.activity.after() == After::GoesOn {
-            let stream = Self {
-                outgoing: Some(outgoing),
-                unread: Bytes::new(),
-                reading: self.reading,
-                kept_back: std::mem::take(&mut self.kept_back),
-                pause: Pause::default(),
-                carrying: true,
-                answering: true,
-                refusals: None,
-                frames: self.frames.take(),
-                socket: self.socket.clone(),
-                digest: self.digest.clone(),
-                activity: self.activity.clone(),
-            };
-            return self.activity.hand_back(stream);
-        }
         if let (true, false, Some(words)) = (self.carrying, self.answering, self.activity.last_words()) {
             outgoing.held = words.to_vec();
         }
@@ -370,11 +310,7 @@ impl AsyncRead for ClientStream {
         if self.carrying && self.activity.is_given_up() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        match self.reading {
-            Reading::All => self.poll_all(cx, buf),
-            Reading::Body(rest) => self.poll_body(rest, cx, buf),
-            Reading::Behind => self.poll_behind(cx),
-        }
+        self.poll_all(cx, buf)
     }
 }
 
@@ -418,7 +354,6 @@ impl Shutdown for ClientStream {
     async fn shutdown(&mut self) {
         // The connection is given up either way.
         if AsyncWriteExt::shutdown(self).await.is_ok() {
-            self.reading = Reading::All;
             super::raw::linger(self).await;
         }
     }

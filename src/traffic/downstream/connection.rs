@@ -24,6 +24,7 @@ use super::drain;
 use super::h2::{self, Broken};
 use super::head::{self, HeadLimits, Kind, NoHead};
 use super::raw;
+use super::session::H1Session;
 use super::streams::Streams;
 use crate::telemetry::logging::access::Protocol;
 use crate::telemetry::metrics::{Alpn, ConnectionRefusal, Handshake, HandshakeFailure, Refusal, TlsVersion};
@@ -266,24 +267,33 @@ impl Door {
                 }
                 Err(()) => head::read(&mut stream, &mut buf, head_limits).await,
             };
-            let (length, body) = match head {
-                Ok(Kind::Request { length, body }) => (length, body),
-                Ok(Kind::Upgrade(length)) => {
+            let head = match head {
+                Ok(head) => head,
+                Err(no_head) => return self.refuse(stream, peer, no_head, &buf, began).await,
+            };
+            let (length, body) = match head.kind {
+                Kind::Request { length, body } => (length, body),
+                Kind::Upgrade(length) => {
                     let serving = upgrade::serve(self.edge.clone(), stream, buf, length, peer);
                     return Box::pin(serving).await;
                 }
-                Err(no_head) => return self.refuse(stream, peer, no_head, &buf, began).await,
             };
-            stream.begin_request(body, buf.split_off(length));
-            let mut session = ServerSession::new_http1(stream);
-            // Pingora parses the head anew, from here.
-            session.set_pipelined_prefix(std::mem::take(&mut buf));
-            let carried = carried(&activity, self.proxy.process_new_http(session, &self.shutdown)).await;
-            // It is the one that was handed over.
-            let reused = carried.and_then(|reused| reused.consume().0.into_any().downcast::<ClientStream>().ok());
-            let Some(same) = reused.or_else(|| activity.take_back()) else { return };
-            stream = same;
-            buf = stream.take_back();
+            // As a rule nothing is behind a head; splitting it off would make the buffer a shared one.
+            let behind = if length == buf.len() { BytesMut::new() } else { buf.split_off(length) };
+            let bytes = std::mem::take(&mut buf).freeze();
+            let keeps_alive = head.keeps_alive;
+            let request = match head.request(&bytes) {
+                Ok(request) => request,
+                Err(no_head) => return self.refuse(stream, peer, no_head, &bytes, began).await,
+            };
+            let session = H1Session::new(stream, peer, request, keeps_alive, body, behind);
+            if *self.shutdown.borrow() {
+                activity.set_last();
+            }
+            let session = ServerSession::new_custom(Box::new(session));
+            carried(&activity, self.proxy.process_new_http(session, &self.shutdown)).await;
+            let Some((same, came)) = activity.take_back() else { return };
+            (stream, buf) = (same, came);
         }
     }
 

@@ -28,10 +28,9 @@ use pingora::{Error, ErrorType, OrErr, Result};
 use tokio::time::timeout;
 
 use super::stall::Stall;
+use crate::traffic::budget::{HOLDING, KEPT_FOR_REPLAY};
 use crate::traffic::http::answer;
 
-/// What is kept of a request's body, to send it again; a larger one cannot be.
-const KEPT_FOR_REPLAY: usize = 64 * 1024;
 /// Fields by which an answer is framed for HTTP/1, ours too, and which none may have over h2 (RFC 9113 section 8.2.2).
 const OF_HTTP1: [http::HeaderName; 3] = [TRANSFER_ENCODING, CONNECTION, UPGRADE];
 
@@ -85,7 +84,8 @@ impl H2Session {
             return Poll::Ready(Ok(None));
         };
         self.received += part.len();
-        if let Some(kept) = &mut self.kept {
+        let keeps = HOLDING.try_with(|holding| holding.keeps_body()).unwrap_or(true);
+        if let (true, Some(kept)) = (keeps, &mut self.kept) {
             kept.write_to_buffer(&part);
         }
         // Refused of a stream that is no more alone, of which nothing more is read.

@@ -1,10 +1,13 @@
 //! Reads the head of an HTTP/1 request (RFC 9112) under one deadline and one size, and refuses what two servers could
-//! read in two ways. What it lets pass is parsed again by whoever carries it.
+//! read in two ways.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, Version};
+use pingora::http::{IntoCaseHeaderName, RequestHeader};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -28,6 +31,34 @@ pub struct HeadLimits {
     pub bytes: usize,
     /// Header fields.
     pub fields: usize,
+}
+
+/// A head that was read, and where in it everything is: its parts are shared, not copied, once it is a request.
+#[derive(Debug)]
+pub struct Head {
+    /// What it begins.
+    pub kind: Kind,
+    /// The client would send another request on this connection (RFC 9112 section 9.3).
+    pub keeps_alive: bool,
+    version: Version,
+    method: Range<usize>,
+    target: Range<usize>,
+    fields: Vec<(Range<usize>, Range<usize>)>,
+}
+
+impl Head {
+    /// The request, with its fields' names written as they came, of the bytes this head was read from.
+    pub fn request(self, head: &Bytes) -> Result<RequestHeader, NoHead> {
+        const UNREADABLE: NoHead = NoHead::Malformed("not an HTTP/1 request");
+        let mut request = RequestHeader::build(&head[self.method], &head[self.target], Some(self.fields.len()))
+            .map_err(|_| NoHead::Target)?;
+        request.set_version(self.version);
+        for (name, value) in self.fields {
+            let value = HeaderValue::from_maybe_shared(head.slice(value)).map_err(|_| UNREADABLE)?;
+            request.append_header(head.slice(name).into_case_header_name(), value).map_err(|_| UNREADABLE)?;
+        }
+        Ok(request)
+    }
 }
 
 /// What kind of request a head begins.
@@ -95,7 +126,7 @@ pub async fn read<R: AsyncRead + Unpin>(
     stream: &mut R,
     buf: &mut BytesMut,
     limits: HeadLimits,
-) -> Result<Kind, NoHead> {
+) -> Result<Head, NoHead> {
     begin(stream, buf, limits.idle).await?;
     let mut has_line = false;
     let deadline = Instant::now() + limits.whole;
@@ -110,8 +141,17 @@ pub async fn read<R: AsyncRead + Unpin>(
             if !has_line {
                 has_line = target::encode(buf);
             }
-            if let Some(judged) = inspect(buf, limits.fields)? {
-                return Ok(judged.settle(buf));
+            match inspect(buf, limits.fields)? {
+                Some(Inspected::Head(head)) => return Ok(head),
+                Some(Inspected::Rewritten { length, instead }) => {
+                    let rest = buf.split_off(length);
+                    buf.clear();
+                    buf.extend_from_slice(&instead);
+                    buf.extend_from_slice(&rest);
+                    fresh = 0;
+                    continue;
+                }
+                None => {}
             }
         }
         if buf.len() >= limits.bytes {
@@ -129,31 +169,16 @@ pub async fn read<R: AsyncRead + Unpin>(
     }
 }
 
-/// A head that is let pass.
-struct Judged {
-    kind: Kind,
-    /// The head in its one form, where it came in another.
-    instead: Option<Vec<u8>>,
-}
-
-impl Judged {
-    /// Puts the head's one form in its place.
-    fn settle(self, buf: &mut BytesMut) -> Kind {
-        let Some(head) = self.instead else { return self.kind };
-        let (kind, length) = match self.kind {
-            Kind::Request { length, body } => (Kind::Request { length: head.len(), body }, length),
-            Kind::Upgrade(length) => (Kind::Upgrade(head.len()), length),
-        };
-        let rest = buf.split_off(length);
-        buf.clear();
-        buf.extend_from_slice(&head);
-        buf.extend_from_slice(&rest);
-        kind
-    }
+/// A whole head.
+enum Inspected {
+    /// It is let pass.
+    Head(Head),
+    /// It came in absolute form: the same in origin form, to be read in the place of its `length` bytes.
+    Rewritten { length: usize, instead: Vec<u8> },
 }
 
 /// Judges a head; none while it is incomplete.
-fn inspect(buf: &[u8], most_fields: usize) -> Result<Option<Judged>, NoHead> {
+fn inspect(buf: &[u8], most_fields: usize) -> Result<Option<Inspected>, NoHead> {
     // Room for the most there may be, untouched where a head has fewer.
     let mut fields = [const { MaybeUninit::uninit() }; FIELDS];
     let mut request = httparse::Request::new(&mut []);
@@ -163,14 +188,35 @@ fn inspect(buf: &[u8], most_fields: usize) -> Result<Option<Judged>, NoHead> {
         Err(httparse::Error::TooManyHeaders) => return Err(NoHead::TooLarge),
         Err(_) => return Err(NoHead::Malformed("not an HTTP/1 request")),
     };
-    let kind = judge(&request, length)?;
-    let instead = match target::form(request.path.unwrap_or_default()) {
-        Ok(Form::Origin) => None,
-        Ok(Form::Absolute { authority, rest }) => Some(in_origin_form(&request, authority, rest)),
+    let (kind, keeps_alive) = judge(&request, length)?;
+    let target = request.path.unwrap_or_default();
+    match target::form(target) {
+        Ok(Form::Origin) => {}
+        Ok(Form::Absolute { authority, rest }) => {
+            let instead = in_origin_form(&request, authority, rest);
+            return Ok(Some(Inspected::Rewritten { length, instead }));
+        }
         Err(NoTarget::TooLong) => return Err(NoHead::TooLarge),
         Err(NoTarget::NotHttp) => return Err(NoHead::Target),
-    };
-    Ok(Some(Judged { kind, instead }))
+    }
+    let fields = request.headers.iter();
+    Ok(Some(Inspected::Head(Head {
+        kind,
+        keeps_alive,
+        version: if request.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 },
+        method: place(buf, request.method.unwrap_or_default().as_bytes()),
+        target: place(buf, target.as_bytes()),
+        fields: fields.map(|field| (place(buf, field.name.as_bytes()), place(buf, field.value))).collect(),
+    })))
+}
+
+/// Where in `whole` its `part` is; an empty one may be nowhere.
+fn place(whole: &[u8], part: &[u8]) -> Range<usize> {
+    if part.is_empty() {
+        return 0..0;
+    }
+    let start = part.as_ptr().addr().saturating_sub(whole.as_ptr().addr());
+    start..start + part.len()
 }
 
 /// The head anew, for one that came in absolute form.
@@ -193,13 +239,15 @@ fn in_origin_form(request: &httparse::Request<'_, '_>, authority: &str, rest: &s
     head
 }
 
-fn judge(request: &httparse::Request<'_, '_>, length: usize) -> Result<Kind, NoHead> {
+/// What a head begins, and whether the connection may go on behind it.
+fn judge(request: &httparse::Request<'_, '_>, length: usize) -> Result<(Kind, bool), NoHead> {
     if request.method == Some("CONNECT") {
         return Err(NoHead::Method);
     }
     let (mut hosts, mut lengths, mut codings) = (0, 0, 0);
     let mut announced = 0;
     let (mut upgrade, mut connection) = (false, false);
+    let (mut close, mut keep_alive) = (false, false);
     for field in request.headers.iter() {
         let name = field.name;
         if name.eq_ignore_ascii_case("host") {
@@ -219,6 +267,8 @@ fn judge(request: &httparse::Request<'_, '_>, length: usize) -> Result<Kind, NoH
             upgrade |= has_token(field.value, "websocket");
         } else if name.eq_ignore_ascii_case("connection") {
             connection |= has_token(field.value, "upgrade");
+            close |= has_token(field.value, "close");
+            keep_alive |= has_token(field.value, "keep-alive");
         }
     }
     let modern = request.version == Some(1);
@@ -239,13 +289,14 @@ fn judge(request: &httparse::Request<'_, '_>, length: usize) -> Result<Kind, NoH
         (0, length) => Body::Length(length),
         _ => Body::Chunked,
     };
-    match (upgrade, connection && modern && request.method == Some("GET")) {
-        (false, _) => Ok(Kind::Request { length, body }),
+    let kind = match (upgrade, connection && modern && request.method == Some("GET")) {
+        (false, _) => Kind::Request { length, body },
         // RFC 6455 section 4.1: all of it, or it is no WebSocket.
-        (true, false) => Err(NoHead::Malformed("half an upgrade")),
-        (true, true) if body != Body::None => Err(NoHead::Malformed("an upgrade with a body")),
-        (true, true) => Ok(Kind::Upgrade(length)),
-    }
+        (true, false) => return Err(NoHead::Malformed("half an upgrade")),
+        (true, true) if body != Body::None => return Err(NoHead::Malformed("an upgrade with a body")),
+        (true, true) => Kind::Upgrade(length),
+    };
+    Ok((kind, !close && (modern || keep_alive)))
 }
 
 /// A `Content-Length`: digits alone, and no more than anybody behind can count.
@@ -269,6 +320,14 @@ mod tests {
 
     fn bare(head: &str) -> Result<Kind, NoHead> {
         Ok(Kind::Request { length: head.len(), body: Body::None })
+    }
+
+    async fn read<R: AsyncRead + Unpin>(
+        stream: &mut R,
+        buf: &mut BytesMut,
+        limits: HeadLimits,
+    ) -> Result<Kind, NoHead> {
+        super::read(stream, buf, limits).await.map(|head| head.kind)
     }
 
     async fn read_all(text: &str) -> Result<Kind, NoHead> {
@@ -368,6 +427,35 @@ mod tests {
         let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(70_000));
         let roomy = HeadLimits { bytes: 1 << 20, ..LIMITS };
         assert_eq!(read(&mut long.as_bytes(), &mut BytesMut::new(), roomy).await, Err(NoHead::TooLarge));
+    }
+
+    #[tokio::test]
+    async fn a_request_is_the_head_as_it_came() {
+        let sent = "\r\nPUT /a?b HTTP/1.1\r\nhoSt:  a \r\nX-Empty:\r\nX-Latin: caf\u{e9}\r\nx-latin: 2\r\n\r\n";
+        let mut buf = BytesMut::new();
+        let head = super::read(&mut sent.as_bytes(), &mut buf, LIMITS).await.unwrap();
+        let request = head.request(&buf.freeze()).unwrap();
+        assert_eq!((request.method.as_str(), request.raw_path()), ("PUT", &b"/a?b"[..]));
+        assert_eq!(request.version, Version::HTTP_11);
+        let mut fields = Vec::new();
+        request.header_to_h1_wire(&mut fields);
+        assert_eq!(String::from_utf8_lossy(&fields), "hoSt: a\r\nX-Empty: \r\nX-Latin: caf\u{e9}\r\nx-latin: 2\r\n");
+    }
+
+    #[tokio::test]
+    async fn a_connection_goes_on_as_the_client_says() {
+        for (version, fields, goes_on) in [
+            (1, "", true),
+            (1, "Connection: keep-alive\r\n", true),
+            (1, "Connection: x, Close\r\n", false),
+            (1, "Connection: keep-alive\r\nConnection: close\r\n", false),
+            (0, "", false),
+            (0, "Connection: Keep-Alive\r\n", true),
+        ] {
+            let sent = format!("GET / HTTP/1.{version}\r\nHost: a\r\n{fields}\r\n");
+            let head = super::read(&mut sent.as_bytes(), &mut BytesMut::new(), LIMITS).await.unwrap();
+            assert_eq!(head.keeps_alive, goes_on, "{sent}");
+        }
     }
 
     #[tokio::test]

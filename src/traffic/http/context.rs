@@ -123,6 +123,13 @@ impl Context {
         self.whole = self.client.as_ref().map(Activity::await_answer);
     }
 
+    /// Over HTTP/1, its answer is the last one on its connection.
+    pub fn take_no_more(&self) {
+        if let Some(client) = &self.client {
+            client.set_last();
+        }
+    }
+
     /// It goes on after a wait.
     pub fn unpark(&mut self) {
         self.waited = self.parked();

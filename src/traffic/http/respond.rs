@@ -46,9 +46,9 @@ pub fn page_of_ending(ending: Ending) -> Option<ErrorPage> {
 }
 
 /// Answers with an error page.
-pub async fn error(edge: &Edge, session: &mut Session, page: ErrorPage) -> Result<()> {
+pub async fn error(edge: &Edge, session: &mut Session, ctx: &Context, page: ErrorPage) -> Result<()> {
     let answer = edge.pages.errors.answer(page, accept_language(session));
-    send(edge, session, answer).await
+    send(edge, session, ctx, answer).await
 }
 
 /// Answers a request that failed, as far as it still can be answered. Returns the status, 0 for none.
@@ -64,20 +64,20 @@ pub async fn ending(edge: &Edge, session: &mut Session, ctx: &Context) -> u16 {
         }
     };
     let status = answer.status.as_u16();
-    match send(edge, session, answer).await {
+    match send(edge, session, ctx, answer).await {
         Ok(()) => status,
         // The client is gone.
         Err(_) => 0,
     }
 }
 
-async fn send(edge: &Edge, session: &mut Session, answer: Answer<'_>) -> Result<()> {
+async fn send(edge: &Edge, session: &mut Session, ctx: &Context, answer: Answer<'_>) -> Result<()> {
     let mut header = ResponseHeader::build(answer.status, Some(answer.headers.len()))?;
     for (name, value) in answer.headers {
         header.append_header(name.clone(), value.clone())?;
     }
     if edge.drain.has_begun() {
-        session.set_keepalive(None);
+        ctx.take_no_more();
     }
     let bare = session.req_header().method == Method::HEAD;
     session.write_response_header(Box::new(header), bare).await?;

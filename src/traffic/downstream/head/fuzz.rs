@@ -75,7 +75,7 @@ impl AsyncRead for Pieces<'_> {
 async fn arriving(bytes: &[u8], size: usize) -> Result<(Kind, BytesMut, Vec<u8>), NoHead> {
     let mut client = Pieces { bytes, size };
     let mut buf = BytesMut::new();
-    let kind = read(&mut client, &mut buf, LIMITS).await?;
+    let kind = read(&mut client, &mut buf, LIMITS).await?.kind;
     let rest = buf.split_off(length(kind));
     Ok((kind, buf, [&rest, client.bytes].concat()))
 }

@@ -99,7 +99,7 @@ fn an_upstream_is_asked_for_the_upgrade_that_the_client_asked_for_and_told_no_cl
     let kind_of = |bytes: &[u8]| {
         let mut buf = BytesMut::new();
         let kind = runtime.block_on(head::read(&mut &bytes[..], &mut buf, limits));
-        kind.ok().map(|kind| (kind, buf))
+        kind.ok().map(|head| (head.kind, buf))
     };
     let said = Said::new("192.0.2.1".parse().unwrap(), "edge.example.org", RequestId::new(7));
     Target::new("upgrade-request", 12_000).words(HANDSHAKE).longest(2048).check(|input| {
