@@ -25,19 +25,44 @@ enum Step {
 /// # Errors
 /// What the system says; the old file is whole.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace_with(path, bytes, |_| Ok(()))
+    replace_with(path, bytes, Kept::PowerCut, |_| Ok(()))
 }
 
-/// The same; `before` is asked before each step and may make it fail.
-fn replace_with(path: &Path, bytes: &[u8], mut before: impl FnMut(Step) -> io::Result<()>) -> io::Result<()> {
+/// Replaces a file that is of no use after a boot, and need not survive one: without waiting for the disk, which could hold
+/// up whoever may not wait.
+///
+/// # Errors
+/// What the system says; the old file is whole.
+pub fn replace_until_boot(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_with(path, bytes, Kept::Boot, |_| Ok(()))
+}
+
+/// Until when a file is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// Through a power cut.
+    PowerCut,
+    /// Until the machine boots.
+    Boot,
+}
+
+/// Replaces it; `before` is asked before each step and may make it fail.
+fn replace_with(
+    path: &Path,
+    bytes: &[u8],
+    kept: Kept,
+    mut before: impl FnMut(Step) -> io::Result<()>,
+) -> io::Result<()> {
     let fresh = beside(path, ".new");
     let mut write = || {
         before(Step::Create)?;
         let mut file = open::regular(OpenOptions::new().write(true).create(true).truncate(true).mode(MODE), &fresh)?;
         before(Step::Write)?;
         file.write_all(bytes)?;
-        before(Step::Sync)?;
-        file.sync_all()?;
+        if kept == Kept::PowerCut {
+            before(Step::Sync)?;
+            file.sync_all()?;
+        }
         before(Step::Rename)?;
         fs::rename(&fresh, path)
     };
@@ -45,8 +70,11 @@ fn replace_with(path: &Path, bytes: &[u8], mut before: impl FnMut(Step) -> io::R
         let _ = fs::remove_file(&fresh);
         return Err(error);
     }
-    before(Step::SyncDirectory)?;
-    sync_directory(path)
+    if kept == Kept::PowerCut {
+        before(Step::SyncDirectory)?;
+        sync_directory(path)?;
+    }
+    Ok(())
 }
 
 /// Makes names in the file's directory survive a power cut.
@@ -68,7 +96,7 @@ pub fn beside(path: &Path, ending: &str) -> PathBuf {
 mod tests {
     use std::{fs, io};
 
-    use super::{Step, replace, replace_with};
+    use super::{Kept, Step, replace, replace_until_boot, replace_with};
 
     #[test]
     fn a_replacement_that_fails_at_any_step_leaves_the_old_file_or_the_new_one_whole() {
@@ -76,7 +104,7 @@ mod tests {
         let path = dir.path().join("live.json");
         for at in [Step::Create, Step::Write, Step::Sync, Step::Rename, Step::SyncDirectory] {
             replace(&path, b"old").unwrap();
-            let failed = replace_with(&path, b"new", |step| match step == at {
+            let failed = replace_with(&path, b"new", Kept::PowerCut, |step| match step == at {
                 true => Err(io::Error::from(io::ErrorKind::StorageFull)),
                 false => Ok(()),
             });
@@ -85,6 +113,21 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).unwrap(), expected, "{at:?}");
             assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "{at:?} leaves nothing behind");
         }
+    }
+
+    #[test]
+    fn what_is_kept_until_a_boot_waits_for_no_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("handover.json");
+        replace_until_boot(&path, b"old").unwrap();
+        let mut steps = Vec::new();
+        replace_with(&path, b"new", Kept::Boot, |step| {
+            steps.push(step);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(steps, [Step::Create, Step::Write, Step::Rename]);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
     }
 
     #[test]

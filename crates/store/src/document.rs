@@ -134,9 +134,21 @@ impl Document {
     /// # Errors
     /// What the system says; the old file is whole.
     pub fn save<T: Serialize>(&self, path: &Path, content: &T) -> io::Result<()> {
+        atomic::replace(path, &self.text(content)?)
+    }
+
+    /// Writes one that is of no use after a boot, without waiting for the disk.
+    ///
+    /// # Errors
+    /// What the system says; the old file is whole.
+    pub fn save_until_boot<T: Serialize>(&self, path: &Path, content: &T) -> io::Result<()> {
+        atomic::replace_until_boot(path, &self.text(content)?)
+    }
+
+    fn text<T: Serialize>(&self, content: &T) -> io::Result<Vec<u8>> {
         let mut text = serde_json::to_vec_pretty(&Written { format: self.format, version: self.version, content })?;
         text.push(b'\n');
-        atomic::replace(path, &text)
+        Ok(text)
     }
 
     /// Moves an unreadable file out of the way, and says where to. One is kept: the latest.

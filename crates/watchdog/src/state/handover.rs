@@ -56,7 +56,8 @@ pub fn forget(path: &Path) -> io::Result<()> {
 }
 
 fn leave_in(path: &Path, handover: Handover, boot: String) -> io::Result<()> {
-    DOCUMENT.save(path, &Left { boot, handover: handover.into() })
+    // In the loop, with each renewal: a disk must not hold it up, should the directory be on one.
+    DOCUMENT.save_until_boot(path, &Left { boot, handover: handover.into() })
 }
 
 /// Takes what was left at `path`: it is gone afterwards. Nothing if there is none, or it is of another boot or damaged.

@@ -48,7 +48,7 @@ pub fn of(path: &Path) -> io::Result<Instance> {
     let mut bytes = [0; 8];
     File::open(RANDOM)?.read_exact(&mut bytes)?;
     let instance = Instance::from_ne_bytes(bytes) >> (Instance::BITS - BITS);
-    if let Err(error) = DOCUMENT.save(path, &Kept { boot, instance }) {
+    if let Err(error) = DOCUMENT.save_until_boot(path, &Kept { boot, instance }) {
         tracing::warn!(%error, path = %path.display(), "the number of this machine cannot be kept");
     }
     Ok(instance)
@@ -64,7 +64,7 @@ mod tests {
         let path = dir.path().join("instance.json");
         let first = of(&path).unwrap();
         assert_eq!(of(&path).unwrap(), first);
-        DOCUMENT.save(&path, &Kept { boot: "another boot".into(), instance: first }).unwrap();
+        DOCUMENT.save_until_boot(&path, &Kept { boot: "another boot".into(), instance: first }).unwrap();
         let second = of(&path).unwrap();
         assert_ne!(second, first);
         std::fs::write(&path, "{").unwrap();

@@ -27,7 +27,7 @@ impl Record {
             return record;
         };
         let text = format!("{} {began} {}\n", leader.as_raw_pid(), one_line(&argv.join(" ")));
-        if let Err(error) = store::replace(path, text.as_bytes()) {
+        if let Err(error) = store::replace_until_boot(path, text.as_bytes()) {
             tracing::warn!(path = %path.display(), %error, "the running command cannot be recorded");
         }
         record
