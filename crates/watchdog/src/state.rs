@@ -1,6 +1,7 @@
 //! What survives a restart: the node's vote, epoch, campaign and wishes, on the disk before they count; what one watchdog
 //! hands to the next; which machine this is; and the journal. Reading and writing block; only the journal has a thread.
 
+pub mod campaigns;
 mod form;
 pub mod handover;
 pub mod instance;

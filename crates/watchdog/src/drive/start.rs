@@ -234,7 +234,8 @@ impl Base {
             let text = "nothing is remembered: this node's vote is not given for the quiet time";
             note(&self.journal, Kind::Alarm, text);
         }
-        let life = Life { instance: self.who.instance, campaign_base: campaign_base() };
+        let campaign_base = state::campaigns::base(&config.runtime("campaigns.json"), host::unix_ms(), clock::now());
+        let life = Life { instance: self.who.instance, campaign_base };
         let (duty, first) = Duty::new(settings, memory.as_ref(), life, found, clock::now());
         let (worker, done) = services.work();
         let pulse = Pulse::start(specs::pulse(&xivo.services, probe, patient(xivo.sip.time_limit)));
@@ -249,8 +250,9 @@ impl Base {
         let lines = PerElector { peer: Some(peer), witness: witness.clone() };
         let (voters, answers) = Voters::new(lines, timing.lease);
 
-        let serial = campaign_base();
-        let (watched, seen) = watch::channel(Watched { serial, status: duty.status(), epoch: duty.epoch() });
+        // Whoever follows has seen a lower one from the watchdog before.
+        let (watched, seen) =
+            watch::channel(Watched { serial: campaign_base, status: duty.status(), epoch: duty.epoch() });
         let (asked, requests) = mpsc::channel(door::REQUESTS);
         let porter = Porter { side: settings.side, asked, watched: seen, turned_away: 0.into() };
         let address = xivo.listen;
@@ -425,9 +427,4 @@ impl Base {
         node.run(self.end).await;
         Ok(())
     }
-}
-
-/// Above any campaign this node ever counted, also when its disk was lost: milliseconds of the Unix epoch.
-fn campaign_base() -> u64 {
-    host::unix_ms()
 }
