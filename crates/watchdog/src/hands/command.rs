@@ -5,6 +5,7 @@
 
 mod group;
 mod keeper;
+mod limit;
 mod running;
 mod said;
 
@@ -22,7 +23,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 pub use self::running::reap;
 
@@ -142,7 +143,7 @@ impl Run<'_> {
             biased;
             () = &mut killed => Err(Ending::Killed),
             status = group.ended() => Ok(status),
-            () = sleep(self.time_limit) => Err(Ending::TimedOut),
+            () = limit::passed(self.time_limit) => Err(Ending::TimedOut),
             never = said.listen() => match never {},
         };
         let ending = match status {

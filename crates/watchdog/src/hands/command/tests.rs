@@ -1,5 +1,6 @@
 use super::*;
 use std::path::Path;
+use tokio::time::sleep;
 
 pub(super) fn sh(script: &str, limit: Duration) -> CommandSpec {
     CommandSpec::new(["sh", "-c", script], limit)
@@ -68,6 +69,17 @@ async fn what_it_reads_is_given_whole() {
     let argv = ["wc", "-c"].map(String::from);
     let run = Run { argv: &argv, time_limit: LONG, input: Some(&input), grace: GRACE, keep: KEPT, record: None };
     assert_eq!(run.until(pending()).await.output.trim(), "330000");
+}
+
+#[tokio::test]
+async fn a_command_that_ends_while_the_watchdog_stands_still_has_not_taken_too_long() {
+    let command = CommandSpec::new(["true"], Duration::from_millis(50));
+    let stands_still = async {
+        tokio::task::yield_now().await;
+        std::thread::sleep(Duration::from_secs(2));
+    };
+    let (ran, ()) = futures_util::future::join(command.run(), stands_still).await;
+    assert_eq!(ran.ending, Ending::Done);
 }
 
 #[tokio::test]
