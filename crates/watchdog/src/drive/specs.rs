@@ -2,7 +2,7 @@
 
 use crate::config::{self, Config, Fence, Ready, ReadyTrust, Services, SipProbe, XivoConfig};
 use crate::hands::asterisk::{Asterisk, AsteriskSpec};
-use crate::hands::fence::{FenceSpec, NftSpec};
+use crate::hands::fence::{FenceSpec, NftSpec, Renewals};
 use crate::hands::outside::OutsideSpec;
 use crate::hands::pulse::PulseSpec;
 use crate::hands::services::ServicesSpec;
@@ -109,6 +109,7 @@ pub(super) fn fence(xivo: &XivoConfig) -> FenceSpec {
             program: vec!["nft".into()],
             ports: xivo.sip.ports.clone(),
             partners: xivo.media_servers.iter().map(|server| server.address.ip()).collect(),
+            renewals: Renewals::of(xivo.duty.timing.lease, xivo.duty.timing.pause),
             time_limit: xivo.duty.timing.fence / 2,
             last_resort: None,
         }),

@@ -7,6 +7,7 @@
 mod kernel;
 mod nft;
 mod program;
+mod refresh;
 mod seen;
 mod writers;
 
@@ -48,10 +49,32 @@ pub struct NftSpec {
     pub ports: Vec<u16>,
     /// Media servers, which an orderly stop may still reach.
     pub partners: Vec<IpAddr>,
+    /// For how long a renewal lets phones in.
+    pub renewals: Renewals,
     /// For each call of the program: half the fence limit.
     pub time_limit: Duration,
     /// Run with the hard fence, if any.
     pub last_resort: Option<CommandSpec>,
+}
+
+/// For how long a renewal lets phones in: at least, if its grant came at once, and at most. One in between needs no
+/// transaction, and lets them in for the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renewals {
+    /// What a rule in the kernel prolongs a permit to.
+    pub least: Duration,
+    /// A lease and the scheduler's pause.
+    pub most: Duration,
+}
+
+impl Renewals {
+    /// Of the site's times. What is not made use of is no part of the lease.
+    pub fn of(lease: Duration, pause: Duration) -> Self {
+        /// Far more than a grant takes in a site's own network.
+        const AT_ONCE: Duration = Duration::from_millis(100);
+        let most = lease + pause;
+        Self { least: most - AT_ONCE.min(pause / 2), most }
+    }
 }
 
 /// How a fence is installed.
@@ -184,7 +207,7 @@ pub struct Fence {
 
 #[derive(Debug)]
 enum Kind {
-    Nft(Mutex<Nft>),
+    Nft(Box<Mutex<Nft>>),
     None,
     Command { close: CommandSpec, permit: Option<CommandSpec>, state: Mutex<State> },
 }
@@ -195,7 +218,7 @@ impl Fence {
         let (kind, last_resort) = match spec {
             FenceSpec::Nft(mut spec) => {
                 let last_resort = spec.last_resort.take();
-                (Kind::Nft(Mutex::new(Nft::new(spec))), last_resort)
+                (Kind::Nft(Box::new(Mutex::new(Nft::new(spec)))), last_resort)
             }
             FenceSpec::None { last_resort } => (Kind::None, last_resort),
             FenceSpec::Command { close, permit, last_resort } => {

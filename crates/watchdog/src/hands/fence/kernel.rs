@@ -29,6 +29,7 @@ const BATCH_END: u16 = 0x11;
 const NEW_TABLE: u16 = NFTABLES << 8;
 const DELETE_TABLE: u16 = NFTABLES << 8 | 2;
 const NEW_ELEMENTS: u16 = NFTABLES << 8 | 12;
+const GET_ELEMENTS: u16 = NFTABLES << 8 | 13;
 const DELETE_ELEMENTS: u16 = NFTABLES << 8 | 14;
 
 /// `NLMSG_ERROR`: an error, or none.
@@ -47,6 +48,7 @@ const LIST_ELEMENTS: u16 = 3;
 const LIST_ELEMENT: u16 = 1;
 const ELEMENT_KEY: u16 = 1;
 const ELEMENT_TIMEOUT: u16 = 4;
+const ELEMENT_EXPIRATION: u16 = 5;
 const DATA_VALUE: u16 = 1;
 
 /// An attribute's length has 16 bits: of so many elements, 40 bytes each at most, one message is made.
@@ -177,6 +179,58 @@ impl Kernel {
         Ok(())
     }
 
+    /// Returns for how long these ports are still in a set, those that are. This takes no lock and ends no transaction.
+    ///
+    /// # Errors
+    /// Why that cannot be read; [`io::ErrorKind::NotFound`] if one of them is not there.
+    pub(super) fn left(&mut self, set: &str, ports: &[u16]) -> io::Result<Vec<Duration>> {
+        let socket = match self.socket.take() {
+            Some(socket) => socket,
+            None => self.open()?,
+        };
+        let mut asked = Batch { bytes: Vec::with_capacity(256), changes: 0 };
+        asked.message(GET_ELEMENTS, REQUEST | ACKNOWLEDGE, INET, 0, |body| {
+            name_set(body, set);
+            let ports = ports.iter().map(|port| Element::port(*port, None));
+            attribute(body, LIST_ELEMENTS | NESTED, |list| ports.for_each(|port| put(list, &port)));
+        });
+        send(&socket, &asked.bytes, SendFlags::DONTWAIT)?;
+        let (mut left, mut room) = (Vec::with_capacity(ports.len()), vec![0; ANSWER_ROOM]);
+        // The kernel has answered when the call returns; its acknowledgement is the last of it.
+        loop {
+            let length = received(&socket, &mut room)?;
+            for message in messages(room.get(..length).unwrap_or_default()) {
+                match message? {
+                    (NEW_ELEMENTS, body) => left.extend(expirations(body)),
+                    (ANSWER, body) => {
+                        acknowledged(body)?;
+                        self.socket = Some(socket);
+                        return Ok(left);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Returns the number of the rule set: each transaction of anybody's counts it up.
+    #[cfg(test)]
+    pub(super) fn generation(&mut self) -> io::Result<u32> {
+        const NEW_GENERATION: u16 = NFTABLES << 8 | 15;
+        const GET_GENERATION: u16 = NFTABLES << 8 | 16;
+        let socket = self.open()?;
+        let mut asked = Batch { bytes: Vec::new(), changes: 0 };
+        asked.message(GET_GENERATION, REQUEST, 0, 0, |_| {});
+        send(&socket, &asked.bytes, SendFlags::DONTWAIT)?;
+        let mut room = vec![0; ANSWER_ROOM];
+        let length = received(&socket, &mut room)?;
+        let told =
+            messages(&room[..length]).find_map(|message| message.ok().filter(|(kind, _)| *kind == NEW_GENERATION));
+        let id =
+            told.and_then(|(_, body)| attributes(&body[4..]).find(|(kind, _)| *kind == 1)?.1.first_chunk().copied());
+        id.map(u32::from_be_bytes).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
     fn open(&self) -> io::Result<OwnedFd> {
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(NETFILTER))?;
         bind(&socket, &SocketAddrNetlink::new(0, 0))?;
@@ -230,11 +284,7 @@ impl Batch {
         // The kernel has done, and answered, when the call returns.
         let (mut answers, mut room) = (0, vec![0; ANSWER_ROOM]);
         while answers < self.changes {
-            let length = match recv(socket, room.as_mut_slice(), RecvFlags::DONTWAIT) {
-                Ok((length, _)) => length,
-                Err(Errno::AGAIN) => return Err(io::Error::other("the kernel leaves changes unanswered")),
-                Err(error) => return Err(error.into()),
-            };
+            let length = received(socket, &mut room)?;
             answers += answers_in(room.get(..length).unwrap_or_default())?;
         }
         Ok(())
@@ -297,27 +347,69 @@ fn attribute(bytes: &mut Vec<u8>, kind: u16, value: impl FnOnce(&mut Vec<u8>)) {
     bytes.resize(bytes.len().next_multiple_of(4), 0);
 }
 
+fn received(socket: &OwnedFd, room: &mut [u8]) -> io::Result<usize> {
+    match recv(socket, room, RecvFlags::DONTWAIT) {
+        Ok((length, _)) => Ok(length),
+        Err(Errno::AGAIN) => Err(io::Error::other("the kernel leaves messages unanswered")),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Counts the answers in what was received.
 ///
 /// # Errors
 /// The first that is an error.
-fn answers_in(mut bytes: &[u8]) -> io::Result<u32> {
+fn answers_in(bytes: &[u8]) -> io::Result<u32> {
     let mut count = 0;
-    while let Some((header, _)) = bytes.split_first_chunk::<16>() {
-        let [a, b, c, d, kind_a, kind_b, ..] = *header;
-        let length = usize::try_from(u32::from_ne_bytes([a, b, c, d])).unwrap_or(usize::MAX);
-        let kind = u16::from_ne_bytes([kind_a, kind_b]);
-        let message = bytes.get(16..length).ok_or(io::ErrorKind::InvalidData)?;
-        if kind == ANSWER {
-            let code = message.first_chunk().copied().map(i32::from_ne_bytes).ok_or(io::ErrorKind::InvalidData)?;
-            if code != 0 {
-                return Err(io::Error::from_raw_os_error(code.saturating_neg()));
-            }
+    for message in messages(bytes) {
+        if let (ANSWER, body) = message? {
+            acknowledged(body)?;
             count += 1;
         }
-        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     Ok(count)
+}
+
+/// Reads an answer: an error, or none.
+fn acknowledged(body: &[u8]) -> io::Result<()> {
+    match body.first_chunk().copied().map(i32::from_ne_bytes) {
+        Some(0) => Ok(()),
+        Some(code) => Err(io::Error::from_raw_os_error(code.saturating_neg())),
+        None => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// Takes what was received apart: the kind of each message, and what follows its header.
+fn messages(mut bytes: &[u8]) -> impl Iterator<Item = io::Result<(u16, &[u8])>> {
+    std::iter::from_fn(move || {
+        let ([a, b, c, d, kind_a, kind_b, ..], _) = bytes.split_first_chunk::<16>()?;
+        let length = usize::try_from(u32::from_ne_bytes([*a, *b, *c, *d])).unwrap_or(usize::MAX);
+        let kind = u16::from_ne_bytes([*kind_a, *kind_b]);
+        let body = bytes.get(16..length);
+        bytes = body.and_then(|_| bytes.get(length.next_multiple_of(4)..)).unwrap_or_default();
+        Some(body.map(|body| (kind, body)).ok_or_else(|| io::ErrorKind::InvalidData.into()))
+    })
+}
+
+/// Reads for how long the elements of a message are still there.
+fn expirations(body: &[u8]) -> impl Iterator<Item = Duration> {
+    let attributes_of = attributes(body.get(4..).unwrap_or_default());
+    let lists = attributes_of.filter(|(kind, _)| *kind == LIST_ELEMENTS);
+    let elements = lists.flat_map(|(_, list)| attributes(list)).filter(|(kind, _)| *kind == LIST_ELEMENT);
+    let of_each = elements.flat_map(|(_, element)| attributes(element)).filter(|(kind, _)| *kind == ELEMENT_EXPIRATION);
+    of_each.filter_map(|(_, value)| value.first_chunk().copied().map(u64::from_be_bytes).map(Duration::from_millis))
+}
+
+/// Takes attributes apart; what is cut off is none.
+fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let ([a, b, kind_a, kind_b], _) = bytes.split_first_chunk::<4>()?;
+        let length = usize::from(u16::from_ne_bytes([*a, *b]));
+        let kind = u16::from_ne_bytes([*kind_a, *kind_b]) & !NESTED;
+        let value = bytes.get(4..length)?;
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
+    })
 }
 
 #[cfg(test)]
@@ -343,6 +435,29 @@ mod tests {
         let mut empty = answer(0);
         empty[..4].copy_from_slice(&0u32.to_ne_bytes());
         assert!(answers_in(&empty).is_err(), "a length of nothing");
+    }
+
+    #[test]
+    fn what_is_left_is_read_from_the_kernels_elements_and_nothing_from_what_is_cut_off() {
+        let mut body = vec![INET, 0, 0, 0];
+        name_set(&mut body, "permitted");
+        attribute(&mut body, LIST_ELEMENTS | NESTED, |list| {
+            for millis in [1_700_u64, 5] {
+                attribute(list, LIST_ELEMENT | NESTED, |element| {
+                    attribute(element, ELEMENT_KEY | NESTED, |key| {
+                        attribute(key, DATA_VALUE, |value| value.extend(5060_u16.to_be_bytes()));
+                    });
+                    attribute(element, ELEMENT_TIMEOUT, |value| value.extend(9_000_u64.to_be_bytes()));
+                    attribute(element, ELEMENT_EXPIRATION, |value| value.extend(millis.to_be_bytes()));
+                });
+            }
+        });
+        assert_eq!(expirations(&body).collect::<Vec<_>>(), [1_700, 5].map(Duration::from_millis));
+        for length in 0..body.len() {
+            assert!(expirations(&body[..length]).count() < 2, "{length}");
+        }
+        body[4] = 1;
+        assert_eq!(expirations(&body).count(), 0, "a length that is none");
     }
 
     #[test]

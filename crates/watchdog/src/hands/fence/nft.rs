@@ -6,9 +6,10 @@
 
 use super::kernel::{Changes, Element, Kernel};
 use super::program::{Looked, Program};
+use super::refresh::{self, Refresher};
 use super::seen::{Chains, Seen};
 use super::writers::Writers;
-use super::{Closing, FenceError, Install, Kept, NftSpec, Partners, Permit, State};
+use super::{Closing, FenceError, Install, Kept, NftSpec, Partners, Permit, Renewals, State};
 use crate::hands::command::Ran;
 use std::fmt::Write;
 use std::future::pending;
@@ -25,6 +26,9 @@ pub(super) struct Nft {
     spec: NftSpec,
     program: Program,
     kernel: Kernel,
+    refresher: Refresher,
+    /// The newest permit is a transaction's, or was prolonged since: there is something to prolong.
+    permitted: bool,
     /// Whether a hard fence may be there, of this run or of one before.
     hardened: bool,
     /// The chains as they were when the table was written last and read back.
@@ -56,6 +60,8 @@ impl Nft {
             spec,
             program,
             kernel,
+            refresher: Refresher::default(),
+            permitted: false,
             hardened: true,
             written: None,
             changed: false,
@@ -68,6 +74,7 @@ impl Nft {
 
     pub(super) async fn install(&mut self, how: Install) -> Result<(), FenceError> {
         const ACT: &str = "install the fence";
+        self.permitted = false;
         let script = match how {
             Install::Closed => format!("{}{}", self.table(), flushed("permitted")),
             Install::Keeping => self.table(),
@@ -83,7 +90,10 @@ impl Nft {
 
     pub(super) async fn permit(&mut self, permit: Permit, closing: &Closing) -> Result<(), FenceError> {
         const ACT: &str = "let phones in";
-        self.distrusted = true;
+        if self.prolonged(permit) {
+            return Ok(());
+        }
+        (self.distrusted, self.permitted) = (true, false);
         let renewal = self.letting_in(permit);
         let renewed = match self.changed {
             true => None,
@@ -103,8 +113,28 @@ impl Nft {
                 self.changed = false;
             }
         }
-        (self.hardened, self.distrusted) = (false, false);
+        (self.hardened, self.distrusted, self.permitted) = (false, false, true);
         Ok(())
+    }
+
+    /// Lets phones in for longer without a transaction, if no more than that is needed: for at least as long as the rule in
+    /// the table prolongs it, and not for much longer.
+    fn prolonged(&mut self, permit: Permit) -> bool {
+        let Renewals { least, most } = self.spec.renewals;
+        let usual = matches!(permit, Permit::For(left) if (least..=most).contains(&left));
+        if !usual || !self.permitted || self.changed || self.hardened {
+            return false;
+        }
+        // A simulation's kernel has no packets.
+        #[cfg(test)]
+        if crate::hands::played::stage().is_some() {
+            return false;
+        }
+        let prolonged = self.refresher.prolong(&mut self.kernel, &self.spec.ports, least);
+        if let Err(why) = &prolonged {
+            tracing::debug!("a permit is renewed by a transaction: {why}");
+        }
+        prolonged.is_ok()
     }
 
     /// What lets phones in for so long, without a gap, of a table that is there.
@@ -125,6 +155,7 @@ impl Nft {
 
     pub(super) async fn close(&mut self, partners: Partners) -> Result<(), FenceError> {
         const ACT: &str = "close the fence";
+        self.permitted = false;
         let closing = self.keeping_out(partners);
         // Before anything that may take its time; and what was written stands, as far as can be seen: then no more is needed.
         let made = self.made(&closing).is_ok();
@@ -155,6 +186,7 @@ impl Nft {
 
     /// Tells whether phones would be let in if that were asked: it is, and to keep them out again, in one transaction.
     async fn rehearse(&mut self, ordered: &Closing) -> bool {
+        self.permitted = false;
         let both = Changes::default().flush("permitted").add("permitted", self.elements(None)).flush("permitted");
         let works = self.change("let phones in again", &both, || ordered.came()).await.is_ok();
         self.distrusted &= !works;
@@ -241,7 +273,7 @@ impl Nft {
 
     pub(super) async fn harden(&mut self) -> Result<(), FenceError> {
         const ACT: &str = "close the hard fence";
-        self.hardened = true;
+        (self.hardened, self.permitted) = (true, false);
         self.program.run(ACT, &format!("{}{}", removed(HARD_TABLE), self.hard_table())).await?;
         match self.program.read(ACT, HARD_TABLE).await?.verify(&[], HARD_TABLE) {
             Ok(_) => Ok(()),
@@ -250,7 +282,7 @@ impl Nft {
     }
 
     pub(super) async fn remove(&mut self) -> Result<(), FenceError> {
-        (self.written, self.found) = (None, None);
+        (self.written, self.found, self.permitted) = (None, None, false);
         self.program.run("remove the fence", &format!("{}{}", removed(TABLE), removed(HARD_TABLE))).await?;
         self.hardened = false;
         Ok(())
@@ -298,7 +330,7 @@ impl Nft {
         let mut script = format!("add table inet {TABLE}\n");
         for (set, of) in [
             ("sip", "type inet_service;"),
-            ("permitted", "type inet_service; flags timeout;"),
+            ("permitted", "type inet_service; flags dynamic,timeout;"),
             ("partners4", "type ipv4_addr; flags timeout;"),
             ("partners6", "type ipv6_addr; flags timeout;"),
         ] {
@@ -311,8 +343,14 @@ impl Nft {
             let _ = writeln!(
                 script,
                 "add chain inet {TABLE} {chain} {{ type filter hook {chain} priority -150; policy accept; }}\n\
-                 flush chain inet {TABLE} {chain}\n\
-                 add rule inet {TABLE} {chain} {interface} lo accept\n\
+                 flush chain inet {TABLE} {chain}"
+            );
+            if chain == OUTPUT {
+                let _ = writeln!(script, "{}", refresh::rule(chain, self.spec.renewals.least));
+            }
+            let _ = writeln!(
+                script,
+                "add rule inet {TABLE} {chain} {interface} lo accept\n\
                  add rule inet {TABLE} {chain} ip {address} @partners4 accept\n\
                  add rule inet {TABLE} {chain} ip6 {address} @partners6 accept"
             );
@@ -397,14 +435,20 @@ pub(super) async fn keep_permitting(nft: &Mutex<Nft>, closing: &Closing, ordered
 
 /// Of each chain: its name and hook, its interface, and the far end's address. A node is asked at its own ports, and asks at
 /// those of others: over a connection that it made itself, a trunk's calls come in from there.
-const CHAINS: [(&str, &str, &str); 2] = [("input", "iif", "saddr"), ("output", "oif", "daddr")];
+const CHAINS: [(&str, &str, &str); 2] = [("input", "iif", "saddr"), (OUTPUT, "oif", "daddr")];
+const OUTPUT: &str = "output";
 
 /// Both ends of a packet may be SIP's, by either protocol.
 const RULES: [(&str, &str); 4] = [("udp", "sport"), ("tcp", "sport"), ("udp", "dport"), ("tcp", "dport")];
 
-/// Returns the number of rules that each chain of a table must have.
-pub(super) fn rules(table: &str) -> usize {
-    RULES.len() + if table == TABLE { 3 } else { 1 }
+/// Returns the number of rules that a chain of a table must have.
+pub(super) fn rules(table: &str, chain: &str) -> usize {
+    let first = match (table, chain) {
+        (TABLE, OUTPUT) => 4,
+        (TABLE, _) => 3,
+        _ => 1,
+    };
+    first + RULES.len()
 }
 
 fn flushed(set: &str) -> String {

@@ -74,7 +74,7 @@ impl Seen {
             return Err("it is dormant, or another's".into());
         }
         for name in ["input", "output"] {
-            let ours = |chain: &Chain| chain.is_hooked_at(name) && chain.rules.len() == rules(table);
+            let ours = |chain: &Chain| chain.is_hooked_at(name) && chain.rules.len() == rules(table, name);
             if !self.chains.get(name).is_some_and(ours) {
                 return Err(format!("its chain `{name}` is not the one installed"));
             }

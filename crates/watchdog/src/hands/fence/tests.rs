@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 const NODE: &str = "10.99.0.1";
 const PHONE: &str = "10.99.0.2";
 const LONG: Duration = Duration::from_secs(60);
+/// Of the usual times.
+const RENEWALS: Renewals = Renewals { least: Duration::from_millis(1700), most: Duration::from_millis(1800) };
 /// An answer on this cable takes microseconds.
 const SILENCE: Duration = Duration::from_millis(60);
 
@@ -16,6 +18,7 @@ fn nft() -> Fence {
         program: vec!["nft".into()],
         ports: vec![5060, 5061],
         partners: vec![PHONE.parse().unwrap(), "fd99::2".parse().unwrap()],
+        renewals: RENEWALS,
         time_limit: Duration::from_secs(5),
         last_resort: None,
     }))
@@ -153,6 +156,78 @@ fn renewing_loses_no_packet() {
         flood.join().unwrap();
     });
     assert!(asked.into_inner() >= 50);
+}
+
+/// The number of the kernel's rule set: each transaction of anybody's counts it up.
+fn generation(cable: &Cable) -> u32 {
+    cable.node.inside(|| kernel::Kernel::default().generation().unwrap())
+}
+
+fn left(cable: &Cable) -> Vec<Duration> {
+    cable.node.inside(|| kernel::Kernel::default().left("permitted", &[5060, 5061]).unwrap())
+}
+
+#[test]
+fn a_renewal_that_comes_at_once_takes_no_transaction_and_lasts_no_longer_than_it_is_asked_for() {
+    let Some(cable) = Cable::new() else { return };
+    let fence = nft();
+    let asked = Duration::from_millis(1750);
+    cable.node.run(async || {
+        fence.install(Install::Closed).await.unwrap();
+        fence.permit(Permit::For(asked)).await.unwrap();
+    });
+    let first = generation(&cable);
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(300));
+        cable.node.run(async || fence.permit(Permit::For(asked)).await.unwrap());
+        let left = left(&cable);
+        assert!(left.len() == 2 && left.iter().all(|left| *left <= RENEWALS.least), "{left:?}");
+        assert!(cable.answers("10.99.0.1:5060"));
+    }
+    assert_eq!(generation(&cable), first, "an administrator's transaction had to begin again");
+    wait_for("the kernel's end of it", || !cable.answers("10.99.0.1:5060"));
+    // What has ended is not prolonged by itself: closed is closed.
+    cable.node.run(async || fence.close(Partners::Closed).await.unwrap());
+    let closed = generation(&cable);
+    cable.node.run(async || fence.permit(Permit::For(asked)).await.unwrap());
+    assert!(generation(&cable) > closed && cable.answers("10.99.0.1:5060"), "the first permit is a transaction");
+}
+
+#[test]
+fn a_renewal_of_other_lengths_or_over_a_changed_table_is_a_transaction() {
+    let Some(cable) = Cable::new() else { return };
+    let fence = nft();
+    cable.node.run(async || {
+        fence.install(Install::Closed).await.unwrap();
+        fence.permit(Permit::For(RENEWALS.most)).await.unwrap();
+    });
+    let renewed = |time| {
+        let before = generation(&cable);
+        cable.node.run(async || fence.permit(Permit::For(time)).await.unwrap());
+        assert!(cable.answers("10.99.0.1:5060"));
+        (generation(&cable) > before, left(&cable).into_iter().max().unwrap())
+    };
+    assert!(!renewed(RENEWALS.most).0);
+    let (transaction, left) = renewed(Duration::from_millis(600));
+    assert!(transaction && left <= Duration::from_millis(600), "{left:?}");
+    let (transaction, left) = renewed(LONG);
+    assert!(transaction && left > RENEWALS.most, "{left:?}");
+    assert!(!renewed(RENEWALS.least).0);
+    // Somebody's firewall lets the packet pass, or drops it before the rule sees it.
+    for [add, delete] in [
+        ["flush chain inet bascule output", "add rule inet bascule output oif lo accept"],
+        [
+            "add table inet other; add chain inet other first { type filter hook output priority -200; }; \
+             add rule inet other first oif lo drop",
+            "delete table inet other",
+        ],
+    ] {
+        tool(&cable, &[add]);
+        // So that what is left of the last one is too little.
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(renewed(RENEWALS.most).0, "{add}");
+        tool(&cable, &[delete]);
+    }
 }
 
 #[test]
@@ -321,6 +396,7 @@ fn closing_does_not_wait_for_a_slow_permit() {
         program: ["sh", "-c", slow, "sh"].map(String::from).into(),
         ports: vec![5060],
         partners: vec![],
+        renewals: RENEWALS,
         time_limit: Duration::from_secs(60),
         last_resort: None,
     }));
@@ -349,6 +425,7 @@ fn breakable(directory: &std::path::Path, broken: &str) -> Fence {
         ports: vec![5060, 5061],
         partners: vec![PHONE.parse().unwrap()],
         // What hangs is waited for as long; a program that works takes this long on no machine.
+        renewals: RENEWALS,
         time_limit: Duration::from_secs(3),
         last_resort: None,
     }))
@@ -433,6 +510,7 @@ async fn a_fence_that_cannot_be_worked() {
             program: vec!["sh".into(), "-c".into(), program.into()],
             ports: vec![5060],
             partners: vec![],
+            renewals: RENEWALS,
             time_limit: Duration::from_secs(3),
             last_resort: None,
         })

@@ -1,6 +1,7 @@
 //! Looks at a fence that is renewed meanwhile, by a program that is slow: on paused time, with a played program and kernel.
 
 use super::super::*;
+use super::RENEWALS;
 use crate::hands::command::Ending;
 use crate::hands::played::{Process, Stage, play};
 use failover::duty::Handover;
@@ -68,7 +69,8 @@ impl Drop for Played {
 /// A table as it is written: closed, or with phones let in.
 fn table(permitted: &[u16]) -> String {
     let hooked = |chain: &str| json!({ "chain": { "name": chain, "type": "filter", "hook": chain } });
-    let rules = |chain: &'static str| (0..nft::rules(nft::TABLE)).map(move |_| json!({ "rule": { "chain": chain } }));
+    let rules =
+        |chain: &'static str| (0..nft::rules(nft::TABLE, chain)).map(move |_| json!({ "rule": { "chain": chain } }));
     let mut all = vec![hooked("input"), hooked("output")];
     all.extend(rules("input").chain(rules("output")));
     all.push(json!({ "set": { "name": "sip", "elem": [5060] } }));
@@ -82,6 +84,7 @@ async fn serving(lists_after: Duration, listing: &str) -> (Played, Arc<Fence>) {
         program: vec!["nft".into()],
         ports: vec![5060],
         partners: vec![],
+        renewals: RENEWALS,
         time_limit: TIME_LIMIT,
         last_resort: None,
     })));
