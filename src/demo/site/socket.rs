@@ -52,9 +52,29 @@ pub enum DoorError {
     },
 }
 
-/// The open door.
+/// The open door. Fields are dropped in their order: the directory is empty by then.
 #[derive(Debug)]
-pub(super) struct Door(Socket);
+pub(super) struct Door {
+    socket: Socket,
+    _directory: Option<Own>,
+}
+
+/// Where the socket is: in the system's directory for such, else in one of this user's own under /tmp.
+#[derive(Debug)]
+struct Place {
+    directory: PathBuf,
+    own: bool,
+}
+
+/// A directory of our own, removed with the door unless somebody keeps something else there.
+#[derive(Debug)]
+struct Own(PathBuf);
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
 
 /// An order that came, and who waits for the answer.
 #[derive(Debug)]
@@ -69,9 +89,13 @@ pub(super) struct Answer(UnixStream);
 
 impl Door {
     pub(super) async fn open() -> Result<Self, DoorError> {
-        let path = place()?;
-        match Socket::bind(&path, None).await {
-            Ok(socket) => Ok(Self(socket)),
+        Self::open_at(&Place::of_this_user()).await
+    }
+
+    async fn open_at(place: &Place) -> Result<Self, DoorError> {
+        let directory = place.own.then(|| own(&place.directory)).transpose()?;
+        match Socket::bind(&place.socket(), None).await {
+            Ok(socket) => Ok(Self { socket, _directory: directory }),
             Err(SocketError::Taken(_)) => Err(DoorError::Runs),
             Err(error) => Err(error.into()),
         }
@@ -79,7 +103,7 @@ impl Door {
 
     /// The next order; nothing if what came was none.
     pub(super) async fn next(&self) -> Option<Asked> {
-        let (mut stream, _) = self.0.listener.accept().await.ok()?;
+        let (mut stream, _) = self.socket.listener.accept().await.ok()?;
         let mut line = String::new();
         let mut reader = BufReader::new((&mut stream).take(MOST_BYTES));
         timeout(ORDER_LIMIT, reader.read_line(&mut line)).await.ok()?.ok()?;
@@ -103,7 +127,20 @@ impl Answer {
 
 /// Tells the running demo what to do; the sentence it answers.
 pub(super) async fn send(order: Order) -> Result<String, DoorError> {
-    let path = place()?;
+    send_to(&Place::of_this_user(), order).await
+}
+
+async fn send_to(place: &Place, order: Order) -> Result<String, DoorError> {
+    let path = place.socket();
+    if place.own {
+        // Whoever looks for a demo leaves nothing behind.
+        match is_ours(&place.directory) {
+            Err(DoorError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Err(DoorError::NoDemo);
+            }
+            checked => checked?,
+        }
+    }
     let mut stream = match UnixStream::connect(&path).await {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
@@ -129,26 +166,58 @@ pub(super) async fn send(order: Order) -> Result<String, DoorError> {
     }
 }
 
-/// The socket of this user's demo: in the system's directory for such, else in one of our own under /tmp.
-fn place() -> Result<PathBuf, DoorError> {
-    let directory = match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute()) {
-        Some(directory) => directory,
-        None => own_directory()?,
-    };
-    Ok(directory.join("bascule-demo.sock"))
+impl Place {
+    fn of_this_user() -> Self {
+        let given = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
+        let own = given.is_none();
+        let uid = rustix::process::geteuid().as_raw();
+        let directory = given.unwrap_or_else(|| Path::new("/tmp").join(format!("bascule-demo-{uid}")));
+        Self { directory, own }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.join("bascule-demo.sock")
+    }
 }
 
-fn own_directory() -> Result<PathBuf, DoorError> {
-    let uid = rustix::process::geteuid().as_raw();
-    let path = Path::new("/tmp").join(format!("bascule-demo-{uid}"));
-    let failed = |source| DoorError::Io { path: path.clone(), source };
-    match DirBuilder::new().mode(0o700).create(&path) {
+fn own(path: &Path) -> Result<Own, DoorError> {
+    match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(failed(error)),
+        Err(source) => return Err(DoorError::Io { path: path.to_owned(), source }),
     }
-    // Everybody may write /tmp: what stands there may be another's.
-    let found = fs::symlink_metadata(&path).map_err(failed)?;
+    is_ours(path)?;
+    Ok(Own(path.to_owned()))
+}
+
+/// Everybody may write /tmp: what stands there may be another's.
+fn is_ours(path: &Path) -> Result<(), DoorError> {
+    let uid = rustix::process::geteuid().as_raw();
+    let found = fs::symlink_metadata(path).map_err(|source| DoorError::Io { path: path.to_owned(), source })?;
     let ours = found.is_dir() && found.uid() == uid && found.mode() & 0o077 == 0;
-    if ours { Ok(path) } else { Err(DoorError::NotOurs(path)) }
+    if ours { Ok(()) } else { Err(DoorError::NotOurs(path.to_owned())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_demo_that_ends_leaves_no_directory_and_one_that_is_looked_for_makes_none() {
+        let parent = tempfile::tempdir().unwrap();
+        let place = Place { directory: parent.path().join("demo"), own: true };
+        assert!(matches!(send_to(&place, Order::Quit).await, Err(DoorError::NoDemo)));
+        assert!(!place.directory.exists());
+        let door = Door::open_at(&place).await.unwrap();
+        assert!(place.socket().exists());
+        assert!(matches!(Door::open_at(&place).await, Err(DoorError::Runs)));
+        drop(door);
+        assert!(!place.directory.exists());
+        fs::create_dir(&place.directory).unwrap();
+        fs::set_permissions(&place.directory, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(send_to(&place, Order::Quit).await, Err(DoorError::NotOurs(_))));
+        assert!(matches!(Door::open_at(&place).await, Err(DoorError::NotOurs(_))));
+    }
 }
