@@ -28,6 +28,7 @@ pub(crate) fn report(status: Status) -> NodeReport {
         wished: None,
         chosen: None,
         instance: None,
+        made_us: None,
     }
 }
 

@@ -73,6 +73,8 @@ pub struct Known {
     serving_since: Option<Instant>,
     /// That it fell silent has been said.
     silent: bool,
+    /// Since when every report of it came late.
+    late_since: Option<Instant>,
     /// The machines that report under its name.
     machines: Namesakes,
     /// Two did when the newest report came.
@@ -85,6 +87,19 @@ impl Known {
     /// Whether its report still counts.
     pub fn is_fresh(&self, now: Instant) -> bool {
         now < self.at + STALE
+    }
+
+    /// Whether a report was long on its way, by the node's own clock: a newer one has come before, or it took [`STALE`] longer
+    /// than the newest one. What a node said before it was cut off arrives when the cut heals, and says that two serve.
+    fn is_late(&self, report: &NodeReport, now: Instant) -> bool {
+        if report.instance.is_none() || report.instance != self.report.instance {
+            return false;
+        }
+        let (Some(made), Some(newest)) = (report.made_us, self.report.made_us) else { return false };
+        let Some(later) = made.checked_sub(newest) else { return true };
+        let since = now.since(self.at);
+        // However long nothing came: no clock is wrong by two in a thousand.
+        since > Duration::from_micros(later).saturating_add(STALE) + since / 500
     }
 
     /// Whether a report under its name says nothing of it: one of another machine, which does not serve while this one does.
@@ -159,6 +174,15 @@ impl Registry {
             Some(known) => (known.changes.clone(), known.sentences.clone()),
             None => (Rate::new(CHANGES.0, CHANGES.1), Rate::new(SENTENCES.0, SENTENCES.1)),
         };
+        if let Some(known) = before.as_ref().filter(|known| known.is_late(&report, now)) {
+            // All that a cut held up comes at once. Where it goes on, the machine stood still with its clock.
+            let late_since = known.late_since.unwrap_or(now);
+            if now < late_since + STALE {
+                let known = Known { machines, two_machines, late_since: Some(late_since), ..known.clone() };
+                self.nodes.insert(node, known);
+                return Ok(Vec::new());
+            }
+        }
         if let Some(known) = before.as_ref().filter(|known| known.outweighs(&report, now)) {
             let news = paced(news, &node.to_string(), &mut sentences, now);
             let known = Known { machines, two_machines, sentences, ..known.clone() };
@@ -178,8 +202,9 @@ impl Registry {
         let mut news = paced(news, &node.to_string(), &mut sentences, now);
         let was = before.filter(|known| known.is_fresh(now)).and_then(|known| known.serving_since);
         let serving_since = serves(report.status).then(|| was.unwrap_or(now));
-        let silent = false;
-        let known = Known { report, at: now, serving_since, silent, machines, two_machines, changes, sentences };
+        let (silent, late_since) = (false, None);
+        let known =
+            Known { report, at: now, serving_since, silent, late_since, machines, two_machines, changes, sentences };
         self.nodes.insert(node, known);
         let mut two = Vec::new();
         self.look_for_two(now, &mut two);

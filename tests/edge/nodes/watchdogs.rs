@@ -267,6 +267,7 @@ pub fn report(status: Status) -> NodeReport {
         wished: None,
         chosen: None,
         instance: None,
+        made_us: None,
     }
 }
 

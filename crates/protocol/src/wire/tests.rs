@@ -92,6 +92,7 @@ fn the_largest_report_fits_a_frame() {
         wished: None,
         chosen: None,
         instance: Some(u64::MAX),
+        made_us: Some(u64::MAX),
     };
     let call = Call { id: u64::MAX, ask: Ask::Report(Box::new(report)) };
     same(&call);

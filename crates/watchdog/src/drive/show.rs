@@ -151,6 +151,7 @@ pub(super) fn report(view: &StatusView, requested: Requested) -> NodeReport {
         wished: requested.wished,
         chosen: requested.chosen,
         instance: Some(view.instance),
+        made_us: None,
     }
 }
 

@@ -123,6 +123,55 @@ fn there_is_room_for_so_many_nodes_and_texts_and_no_more() {
     assert!(registry.all().all(|(_, known)| known.report.because.len() <= MOST_CHARS));
 }
 
+/// What the XiVO node of a side said when its clock showed this, and what the Edge makes of it later.
+fn late(registry: &mut Registry, side: Side, status: Status, made: u64, ms: u64) -> Vec<News> {
+    let report = NodeReport { instance: Some(side as u64), made_us: Some(made * 1000), ..report(status) };
+    registry.take(node(Role::Xivo, side, "xivo"), report, at(ms)).unwrap()
+}
+
+#[test]
+fn what_a_node_said_before_it_was_cut_off_says_nothing_when_the_cut_heals() {
+    let mut registry = Registry::default();
+    let word = |registry: &Registry, ms| registry.word(Role::Xivo, Side::Main, 1, at(ms));
+    // The clock of Main's machine began 50 s before the Edge's.
+    late(&mut registry, Side::Main, Status::Active, 50_000, 0);
+    for ms in (4_000..12_000).step_by(500) {
+        late(&mut registry, Side::Standby, Status::Active, ms, ms);
+    }
+    // Cut off since then, it is heard again: first what it said long ago, in turns with what it says now.
+    for (made, ms) in [(50_500, 12_000), (51_000, 12_100), (51_500, 12_200)] {
+        assert_eq!(late(&mut registry, Side::Main, Status::Active, made, ms), [], "made at {made}");
+        assert_eq!(late(&mut registry, Side::Standby, Status::Active, ms + 50, ms + 50), []);
+        assert_eq!(word(&registry, ms), None, "made at {made}");
+    }
+    assert!(!late(&mut registry, Side::Main, Status::Stopping, 62_210, 12_210).is_empty());
+    assert_eq!(late(&mut registry, Side::Main, Status::Active, 51_900, 12_220), [], "overtaken");
+    assert_eq!(word(&registry, 12_230), Some(Status::Stopping));
+    assert_eq!(registry.alarms(at(12_230)), Vec::<String>::new());
+}
+
+#[test]
+fn a_machine_whose_clock_stood_still_is_heard_again_soon() {
+    let mut registry = Registry::default();
+    late(&mut registry, Side::Main, Status::Active, 1_000, 0);
+    // Paused for a minute, and its clock with it; then restored to what it was before.
+    for (began, made) in [(60_000, 1_500), (90_000, 500)] {
+        let heard = |registry: &mut Registry, ms: u64| {
+            late(registry, Side::Main, Status::Inactive, made + ms, began + ms);
+            registry.word(Role::Xivo, Side::Main, 1, at(began + ms)).is_some()
+        };
+        let first = (0..20_000).step_by(500).find(|ms| heard(&mut registry, *ms));
+        assert!(first.is_some_and(|ms| ms <= 2_500), "{first:?}");
+    }
+    // A day of silence is no lateness.
+    let day = 86_400_000;
+    assert!(!late(&mut registry, Side::Main, Status::Active, 3_500 + day, 93_000 + day + 100_000).is_empty());
+    // And a node that began anew has another clock.
+    let report = NodeReport { instance: Some(77), made_us: Some(5), ..report(Status::Inactive) };
+    let news = registry.take(node(Role::Xivo, Side::Main, "xivo"), report, at(200_000 + day)).unwrap();
+    assert!(!news.is_empty());
+}
+
 #[test]
 fn a_machine_restored_beside_a_node_is_named_and_takes_nothing_from_the_one_that_serves() {
     let mut registry = Registry::default();
