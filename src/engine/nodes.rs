@@ -11,7 +11,7 @@ use protocol::wire::{Guard, NodeReport, Role, Times, Told, Wish};
 
 use super::{Engine, Work};
 use crate::admin::api::{Event, NodeStatus, Time, WitnessStatus};
-use crate::site::nodes::{Known, News, Node, Registry, takeover};
+use crate::site::nodes::{Known, News, Node, Registry, Versions, takeover};
 use crate::site::witness::{View, Witness};
 use crate::telemetry::metrics::{Guarded, NodeLabels, NodeState, NodesMetrics};
 
@@ -25,6 +25,8 @@ pub struct NodesMeans {
     pub metrics: Arc<NodesMetrics>,
     /// The Edge's times as a voter.
     pub timing: Timing,
+    /// Who speaks another version.
+    pub versions: Arc<Versions>,
 }
 
 /// What the engine knows of nodes.
@@ -125,6 +127,7 @@ impl Engine {
         let View { trouble, alarms: of_askers, .. } = nodes.means.witness.view();
         alarms.extend(trouble.map(|why| format!("{why}; nobody is granted the vote")));
         alarms.extend(of_askers);
+        alarms.extend(nodes.means.versions.alarms(std::time::Instant::now()));
         alarms.extend(nodes.means.keyring.not_taken().map(|not_taken| {
             let since = Time::from(not_taken.since);
             format!(

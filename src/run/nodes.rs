@@ -14,7 +14,7 @@ use super::RunError;
 use crate::admin::api::Event;
 use crate::config;
 use crate::engine::{Handle, NodesMeans};
-use crate::site::nodes::{Desk, Rate};
+use crate::site::nodes::{Desk, Rate, Versions};
 use crate::site::witness::{News, Witness};
 use crate::telemetry::metrics::{NodesMetrics, WitnessMetrics};
 
@@ -61,10 +61,12 @@ impl NodesDoor {
             Witness::start(state, &nodes.timing, witness_metrics, tell).map_err(RunError::start("witness"))?;
         let what = format!("nodes: cannot listen on {}", nodes.listen);
         let door = Door::open(nodes.listen, keyring.clone()).await.map_err(RunError::start(what))?;
+        let backends: Vec<_> = backends.into_iter().collect();
+        let versions = Arc::new(Versions::of(backends.iter().copied()));
         let door = door.with_places_for(backends);
-        let desk = Arc::new(Desk::new(engine.clone(), witness.clone(), metrics.clone()));
+        let desk = Arc::new(Desk::new(engine.clone(), witness.clone(), metrics.clone(), versions.clone()));
         tracing::info!(address = %nodes.listen, "open for nodes as {}", keyring.current().who());
-        let means = NodesMeans { witness, keyring: keyring.clone(), metrics, timing: nodes.timing };
+        let means = NodesMeans { witness, keyring: keyring.clone(), metrics, timing: nodes.timing, versions };
         Ok((Self { door, desk, keyring }, means))
     }
 

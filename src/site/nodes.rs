@@ -7,7 +7,9 @@ pub(crate) mod fake;
 mod rate;
 mod registry;
 pub mod takeover;
+mod versions;
 
 pub use desk::{Desk, Reports};
 pub use rate::Rate;
 pub use registry::{Known, News, Node, NotTaken, Registry, STALE};
+pub use versions::Versions;

@@ -39,6 +39,11 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Learns that somebody was turned away before any call, and why, for people.
     fn turned_away(&self, address: SocketAddr, why: &str);
+
+    /// Learns besides that it was for its version, and what it speaks, by its own word: it has shown no certificate yet.
+    fn speaks_another_version(&self, address: SocketAddr, offered: &str) {
+        let _ = (address, offered);
+    }
 }
 
 /// A door for nodes: mutual TLS, one frame for each call and reply.
@@ -133,11 +138,31 @@ impl Door {
             };
             let (handler, keyring, inside) = (Arc::clone(&handler), Arc::clone(&self.keyring), inside.clone());
             tasks.spawn(async move {
-                if let Err(why) = welcome(stream, stranger, &keyring, &*handler, &inside).await {
+                if let Err(Away { why, offered }) = welcome(stream, stranger, &keyring, &*handler, &inside).await {
                     handler.turned_away(address, &why);
+                    offered.iter().for_each(|offered| handler.speaks_another_version(address, offered));
                 }
             });
         }
+    }
+}
+
+/// Why somebody was turned away.
+struct Away {
+    why: String,
+    /// What it speaks, if it was for that.
+    offered: Option<String>,
+}
+
+impl From<String> for Away {
+    fn from(why: String) -> Self {
+        Self { why, offered: None }
+    }
+}
+
+impl From<&str> for Away {
+    fn from(why: &str) -> Self {
+        why.to_owned().into()
     }
 }
 
@@ -148,13 +173,13 @@ async fn welcome<H: Handler>(
     keyring: &Keyring,
     handler: &H,
     inside: &Inside,
-) -> Result<(), String> {
+) -> Result<(), Away> {
     frames::tune(&stream).map_err(|error| error.to_string())?;
     let stream = tokio::select! {
         shaken = timeout(HANDSHAKE, shake(stream, keyring)) => match shaken {
             Ok(Ok(stream)) => stream,
             Ok(Err(why)) => return Err(why),
-            Err(_) => return Err(format!("no handshake within {HANDSHAKE:?}")),
+            Err(_) => return Err(format!("no handshake within {HANDSHAKE:?}").into()),
         },
         () = stranger.makes_room() => return Err("it showed no certificate, and others needed its place".into()),
     };
@@ -165,7 +190,9 @@ async fn welcome<H: Handler>(
         crate::identity::Flaw::Certificate(problem) => format!("its certificate {problem}"),
     })?;
     drop(stranger);
-    let Ok(_open) = inside.places.try_acquire() else { return Err(format!("too many connections, {who} is one more")) };
+    let Ok(_open) = inside.places.try_acquire() else {
+        return Err(format!("too many connections, {who} is one more").into());
+    };
     let place = Place::take(&who, &inside.connected);
     tokio::select! {
         // A simulation repeats itself only where no chance decides.
@@ -176,7 +203,7 @@ async fn welcome<H: Handler>(
     Ok(())
 }
 
-async fn shake(stream: TcpStream, keyring: &Keyring) -> Result<tokio_rustls::server::TlsStream<TcpStream>, String> {
+async fn shake(stream: TcpStream, keyring: &Keyring) -> Result<tokio_rustls::server::TlsStream<TcpStream>, Away> {
     let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
     let start = start.await.map_err(|error| format!("it does not speak TLS: {error}"))?;
     let offered: Vec<Vec<u8>> = start.client_hello().alpn().into_iter().flatten().map(<[u8]>::to_vec).take(8).collect();
@@ -187,26 +214,29 @@ async fn shake(stream: TcpStream, keyring: &Keyring) -> Result<tokio_rustls::ser
     Ok(stream)
 }
 
-fn explain(error: &io::Error, offered: &[Vec<u8>]) -> String {
+fn explain(error: &io::Error, offered: &[Vec<u8>]) -> Away {
     use rustls::{CertificateError as Certificate, Error};
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+    let why = match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         Some(Error::NoApplicationProtocol) => {
             let offered: Vec<_> = offered.iter().map(|name| String::from_utf8_lossy(name)).collect();
-            format!("it speaks another version of the protocol ({}), we speak {VERSION}", offered.join(", "))
+            let offered = offered.join(", ");
+            let why = format!("it speaks another version of the protocol ({offered}), we speak {VERSION}");
+            return Away { why, offered: Some(offered) };
         }
-        Some(Error::NoCertificatesPresented) => "it showed no certificate".into(),
+        Some(Error::NoCertificatesPresented) => "it showed no certificate".to_owned(),
         Some(Error::InvalidCertificate(Certificate::Expired | Certificate::ExpiredContext { .. })) => {
-            "its certificate has expired".into()
+            "its certificate has expired".to_owned()
         }
         Some(Error::InvalidCertificate(Certificate::NotValidYet | Certificate::NotValidYetContext { .. })) => {
-            "its certificate is not valid yet: is a clock wrong?".into()
+            "its certificate is not valid yet: is a clock wrong?".to_owned()
         }
         Some(Error::InvalidCertificate(Certificate::UnknownIssuer | Certificate::BadSignature)) => {
-            "its certificate is of a foreign authority".into()
+            "its certificate is of a foreign authority".to_owned()
         }
         Some(Error::AlertReceived(alert)) => format!("it refuses our certificate: {alert:?}"),
         _ => error.to_string(),
-    }
+    };
+    why.into()
 }
 
 /// A caller's place among its connections.

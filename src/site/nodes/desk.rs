@@ -9,7 +9,7 @@ use protocol::door::Handler;
 use protocol::who::Who;
 use protocol::wire::{Ask, NodeReport, Role, Told};
 
-use super::Node;
+use super::{Node, Versions};
 use crate::site::witness::Witness;
 use crate::telemetry::metrics::{NodesMetrics, TurnedAway};
 
@@ -29,13 +29,14 @@ pub struct Desk<R> {
     reports: R,
     witness: Witness,
     metrics: Arc<NodesMetrics>,
+    versions: Arc<Versions>,
     said: Mutex<HashMap<String, Instant>>,
 }
 
 impl<R> Desk<R> {
     /// Hands reports on, and asks this witness for votes.
-    pub fn new(reports: R, witness: Witness, metrics: Arc<NodesMetrics>) -> Self {
-        Self { reports, witness, metrics, said: Mutex::default() }
+    pub fn new(reports: R, witness: Witness, metrics: Arc<NodesMetrics>, versions: Arc<Versions>) -> Self {
+        Self { reports, witness, metrics, versions, said: Mutex::default() }
     }
 
     fn refuse(&self, who: &Who, reason: String) -> Told {
@@ -76,6 +77,10 @@ impl<R: Reports> Handler for Desk<R> {
             },
             Ask::Watch { .. } => self.refuse(who, "the Edge has no status to watch: ask the XiVO node".to_owned()),
         }
+    }
+
+    fn speaks_another_version(&self, address: SocketAddr, offered: &str) {
+        self.versions.hear(address.ip(), offered, Instant::now());
     }
 
     fn turned_away(&self, address: SocketAddr, why: &str) {

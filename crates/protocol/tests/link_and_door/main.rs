@@ -102,6 +102,10 @@ impl Handler for Echo {
     fn turned_away(&self, _: SocketAddr, why: &str) {
         self.turned_away.lock().unwrap().push(why.to_owned());
     }
+
+    fn speaks_another_version(&self, address: SocketAddr, offered: &str) {
+        self.turned_away.lock().unwrap().push(format!("{} speaks {offered}", address.ip()));
+    }
 }
 
 async fn open(keyring: Arc<Keyring>) -> (SocketAddr, Arc<Echo>, JoinHandle<()>) {
@@ -355,6 +359,12 @@ async fn another_version_is_named() {
     Identity::load(&path).unwrap();
     assert_eq!(other_version(address, &path).await.unwrap_err().kind(), std::io::ErrorKind::InvalidData);
     until(|| door.seen().iter().any(|why| why.contains("another version of the protocol (bascule/9)"))).await;
+    until(|| door.seen().iter().any(|why| why == "127.0.0.1 speaks bascule/9")).await;
+    // A foreign certificate is no other version.
+    let foreign = Site::new().keyring(&standby_node(), Validity::days(1));
+    let link = Link::new(address, Expected::AnyXivo, foreign, LIMITS);
+    assert!(link.ask(Ask::Watch { seen: 1 }).await.is_err());
+    assert_eq!(door.seen().iter().filter(|why| why.contains(" speaks bascule/")).count(), 1, "{:?}", door.seen());
 }
 
 /// Dials as a program of another version would.
