@@ -1,5 +1,7 @@
-//! Quiet alarms: what the XiVO nodes tell people, and show in the end, is compared with what the observers saw and the lab
-//! did. Each alarm is true, and none is missing.
+//! Quiet alarms: what the XiVO nodes and the Edge tell people, and show in the end, is compared with what the observers saw
+//! and the lab did. Each alarm is true, and none is missing.
+
+mod edge;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -91,6 +93,7 @@ fn proof(alarm: &str) -> Option<Proof> {
 pub(crate) struct Before {
     lines: BTreeMap<Host, usize>,
     starts: BTreeMap<Host, usize>,
+    edge: edge::Before,
 }
 
 impl Before {
@@ -99,7 +102,7 @@ impl Before {
         let lines = |host: Host| -> Outcome<(Host, usize)> { Ok((host, journal(site, host)?.len())) };
         let lines = NODES.map(lines).into_iter().collect::<Outcome<_>>()?;
         let starts = NODES.map(|host| (host, site.asterisk(host).failed_starts())).into();
-        Ok(Self { lines, starts })
+        Ok(Self { lines, starts, edge: edge::Before::of(site)? })
     }
 
     /// Fails when an alarm told since then was false, one that is shown is not true any more, or one is missing.
@@ -123,7 +126,8 @@ impl Before {
         })?;
         self.failed_starts_are_told(site, &told, since)?;
         fences_are_told(site, since)?;
-        shown_are_true(site, since)
+        shown_are_true(site, since)?;
+        self.edge.judge(site, since)
     }
 
     /// The alarms that each node told since then.

@@ -7,7 +7,9 @@ use crate::net::Host;
 
 /// Where XiVO nodes listen for votes, and where the Edge does.
 pub(crate) const NODE: u16 = 9602;
-const WITNESS: u16 = 9601;
+pub(crate) const WITNESS: u16 = 9601;
+/// What Asterisk listens on here: the usual ports, and one of the site's own.
+pub(crate) const FENCED: &str = "ports: [5060, 5061, 5039, 5070], ";
 /// Shorter than a site would have it: the lab waits for it often.
 pub(crate) const HOLD_DOWN_SECONDS: u64 = 3;
 
@@ -53,7 +55,7 @@ pub(crate) fn xivo(machine: &Machine, asterisk: &Asterisk) -> String {
     format!(
         "{}listen: {own}:{NODE}\npeer: {peer}:{NODE}\nwitness: {edge}:{WITNESS}\nmode: automatic\nfailback: auto\n\
          hold_down: {HOLD_DOWN_SECONDS}s\nhold_down_limit: {HOLD_DOWN_SECONDS}s\nanchors: [{mds}]\naccept_requests: true\nfence: nft\n\
-         sip: {{ address: {own}, check: udp }}\nmds: {{ mds1: {mds} }}\n\
+         sip: {{ {FENCED}address: {own}, check: udp }}\nmds: {{ mds1: {mds} }}\n\
          asterisk: {{ command: {}, name: \"{{mds}}\" }}\n{}",
         common(machine, "xivo", side(host)),
         list(&asterisk.console()),

@@ -26,6 +26,8 @@ pub(crate) struct Daemon {
     text: String,
     program: Option<Program>,
     started: Instant,
+    /// When it was stopped, killed or made to stand still last.
+    disturbed: Option<Instant>,
     /// `NAME=VALUE` for its environment.
     variables: Vec<String>,
 }
@@ -43,6 +45,7 @@ impl Daemon {
             text: config.to_owned(),
             program: None,
             started: Instant::now(),
+            disturbed: None,
             variables: Vec::new(),
         })
     }
@@ -60,12 +63,18 @@ impl Daemon {
         arguments.extend(self.variables.iter().map(OsStr::new));
         arguments.extend([self.binary.as_os_str(), OsStr::new("run"), OsStr::new("--config"), self.config.as_os_str()]);
         self.started = Instant::now();
+        self.disturbed = self.disturbed.map(|_| self.started);
         self.program = Some(self.machine.start(&self.name(), &arguments)?);
         Ok(())
     }
 
     pub(crate) const fn started(&self) -> Instant {
         self.started
+    }
+
+    /// When somebody stopped, killed or halted it last, and when it went on.
+    pub(crate) const fn disturbed(&self) -> Option<Instant> {
+        self.disturbed
     }
 
     /// Starts it anew with these variables in its environment.
@@ -92,6 +101,9 @@ impl Daemon {
     }
 
     pub(crate) fn signal(&mut self, signal: Signal) -> Outcome {
+        if signal == Signal::STOP || self.stands_still() {
+            self.disturbed = Some(Instant::now());
+        }
         self.program.as_mut().ok_or_else(|| "it does not run".to_owned())?.signal(signal)
     }
 
@@ -117,11 +129,13 @@ impl Daemon {
     }
 
     pub(crate) fn kill(&mut self) -> Outcome {
+        self.disturbed = Some(Instant::now());
         self.program.take().map_or(Ok(()), |mut program| program.kill())
     }
 
     /// Asks it to end, and waits for that.
     pub(crate) fn end(&mut self) -> Outcome {
+        self.disturbed = Some(Instant::now());
         self.program.take().map_or(Ok(()), |mut program| program.end(END))
     }
 
@@ -134,9 +148,11 @@ impl Daemon {
         self.machine.must(&all, ASK)
     }
 
-    /// What `check` says, whatever comes of it.
-    pub(crate) fn checked(&self) -> Outcome<String> {
-        let (binary, config) = (self.binary.to_string_lossy(), self.config.to_string_lossy());
+    /// What `check` says of its configuration changed like this, whatever comes of it.
+    pub(crate) fn checked(&self, change: impl Fn(&str) -> String) -> Outcome<String> {
+        let config = self.machine.dir.join("checked.yaml");
+        fs::write(&config, change(&self.text)).map_err(because(config.display()))?;
+        let (binary, config) = (self.binary.to_string_lossy(), config.to_string_lossy());
         let output = self.machine.run(&[&*binary, "check", "--config", &*config], ASK)?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }

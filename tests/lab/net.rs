@@ -1,12 +1,15 @@
 //! Machines of a site as network namespaces on one switch, which is a namespace too. Faults are put on the switch: no
 //! machine is told of them.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -91,6 +94,13 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
+    fn hosts(self) -> Vec<Host> {
+        match self {
+            Self::Unplugged(host) | Self::BlackHole(host) | Self::Lossy(host, _) | Self::NoPing(host) => vec![host],
+            Self::OneWay(one, other) | Self::Cut(one, other) => vec![one, other],
+        }
+    }
+
     fn rules(self) -> Vec<String> {
         let both = |host: Host, what: &str| {
             vec![format!("iifname {} {what} drop", host.port()), format!("oifname {} {what} drop", host.port())]
@@ -111,12 +121,14 @@ impl Fault {
 #[derive(Debug)]
 pub(crate) struct Net {
     id: String,
+    /// When something was done to a machine's link last.
+    disturbed: Mutex<BTreeMap<Host, Instant>>,
 }
 
 impl Net {
     /// Lays out the network; `id` is part of every namespace's name.
     pub(crate) fn up(id: &str) -> Outcome<Self> {
-        let net = Self { id: id.to_owned() };
+        let net = Self { id: id.to_owned(), disturbed: Mutex::default() };
         let switch = net.switch();
         let mut batch = format!("netns add {switch}\n");
         for host in Host::ALL {
@@ -153,8 +165,19 @@ impl Net {
         format!("{}-switch", self.id)
     }
 
+    /// When a fault was last put on a machine's link.
+    pub(crate) fn disturbed(&self, host: Host) -> Option<Instant> {
+        self.disturbed.lock().unwrap_or_else(PoisonError::into_inner).get(&host).copied()
+    }
+
+    fn disturbs(&self, hosts: &[Host]) {
+        let mut disturbed = self.disturbed.lock().unwrap_or_else(PoisonError::into_inner);
+        disturbed.extend(hosts.iter().map(|host| (*host, Instant::now())));
+    }
+
     /// Adds a fault to those there are.
     pub(crate) fn fault(&self, fault: Fault) -> Outcome {
+        self.disturbs(&fault.hosts());
         if let Fault::Unplugged(host) = fault {
             return self.cable(host, "down");
         }
@@ -164,6 +187,7 @@ impl Net {
     /// Somebody on the way forgets every TCP connection that the machine has, and drops what belongs to one without a word. New
     /// ones pass. Returns how many there were.
     pub(crate) fn forget(&self, host: Host) -> Outcome<usize> {
+        self.disturbs(&[host]);
         let listed = Command::new("ip")
             .args(["netns", "exec", &self.namespace(host), "ss", "-Htn4", "state", "established"])
             .output()

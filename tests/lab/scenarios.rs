@@ -4,6 +4,7 @@ mod commands;
 mod cuts;
 mod edge;
 mod failover;
+mod hostile;
 mod operator;
 mod phone;
 mod random;
@@ -220,6 +221,21 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "a copy of Main is restored on another machine: it gets no vote, and all name it",
         voters::restored,
     ),
+    on_site(
+        "strangers",
+        "twelve silent addresses fill every door: voters find each other, and Standby takes over",
+        hostile::strangers,
+    ),
+    on_site(
+        "liar",
+        "somebody with Standby's certificate tells ever higher epochs: Main starts, and then the real Standby does",
+        hostile::liar,
+    ),
+    on_site(
+        "flood",
+        "one contact centre's certificate floods the Edge, and a watchdog cannot begin: neither fills a journal",
+        hostile::flood,
+    ),
     on_site("forced", "an operator forces Standby while Main serves: both serve, and all say so", operator::forced),
     on_site("frozen", "a frozen Standby does not start by itself, and does when let go", operator::frozen),
     on_site("upgrade", "Main's watchdog is replaced: telephony and users notice nothing", operator::upgrade),
@@ -281,7 +297,8 @@ impl Stage {
     fn place(&mut self, name: &str) -> Outcome<Place> {
         self.sites += 1;
         let id = format!("{}-{}", self.place.id, self.sites);
-        Ok(Place { id, ..self.place.fresh(name)? })
+        // One that is played again finds nothing of the first time.
+        Ok(Place { id, ..self.place.fresh(&format!("{name}-{}", self.sites))? })
     }
 
     /// The shared site, whole; a new one if there is none.
@@ -295,7 +312,7 @@ impl Stage {
         }
         if self.site.is_none() {
             let start = Instant::now();
-            let place = self.place(&format!("site-{}", self.sites + 1))?;
+            let place = self.place("site")?;
             self.site = Some(Site::up(&place, self.binaries()?)?);
             println!("  a new site is up in {:.1} s", start.elapsed().as_secs_f64());
         }

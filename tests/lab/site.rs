@@ -195,6 +195,12 @@ impl Site {
         self.meant.push(words);
     }
 
+    /// When the lab last did something to a machine's link or its program.
+    pub(crate) fn disturbed(&self, host: Host) -> Option<Instant> {
+        let daemon = if host == Host::Edge { Some(&self.edge) } else { self.watchdogs.get(&host) };
+        self.net().disturbed(host).max(daemon.and_then(Daemon::disturbed))
+    }
+
     /// When somebody changed a node's fence.
     pub(crate) fn touches(&self, host: Host) -> impl Iterator<Item = Instant> {
         let all = self.removed.iter().chain(&self.touched);

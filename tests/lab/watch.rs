@@ -180,6 +180,13 @@ impl Watch {
         lock(&self.seen).registered.last().map(|(_, addresses)| addresses.clone()).unwrap_or_default()
     }
 
+    /// Whether the media server had all of these at one time, since then.
+    pub(crate) fn were_registered(&self, nodes: &[Host], since: Instant) -> bool {
+        let seen = lock(&self.seen);
+        let all = |addresses: &Vec<Ipv4Addr>| nodes.iter().all(|node| addresses.contains(&node.address()));
+        seen.registered.iter().any(|(at, addresses)| *at >= since && all(addresses))
+    }
+
     /// When the media server first had just this registration, since then.
     pub(crate) fn first_registered(&self, node: Host, since: Instant) -> Option<Instant> {
         let seen = lock(&self.seen);

@@ -174,6 +174,13 @@ async fn ask(from: SocketAddr, tls: &Arc<ClientConfig>, head: &str, body: &str) 
     }
 }
 
+/// Posts once, and returns the side that answered. To be called inside a machine.
+pub(crate) fn post(tls: &Arc<ClientConfig>, path: &str, body: &str) -> Outcome<String> {
+    let head = format!("POST {path} HTTP/1.1\r\n");
+    let answer = async { timeout(PATIENCE, ask(edge(), tls, &head, body)).await };
+    runtime()?.block_on(answer).map_err(|_| "no answer".to_owned())?.map(|answer| answer.side)
+}
+
 /// What an answer in JSON says by this name.
 fn field(text: &str, name: &str) -> Outcome<String> {
     // In one chunk it is still a line of its own.

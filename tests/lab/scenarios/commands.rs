@@ -1,5 +1,6 @@
 //! Nodes that misbehave: commands, disks, clocks, versions and certificates.
 
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
@@ -14,9 +15,10 @@ use super::failover::{BACK, failback, phases};
 use super::random::closed_again;
 use crate::asterisk::Spoiled;
 use crate::certs::Flaw;
-use crate::config::NODE;
+use crate::config::{FENCED, NODE, WITNESS};
 use crate::net::{Fault, Host};
 use crate::outcome::{Outcome, because, ensure, wait_for};
+use crate::sip;
 use crate::site::Site;
 
 const MAIN: Host = Host::MainXivo;
@@ -73,14 +75,54 @@ fn takes_websockets(site: &Site, node: Host) -> Outcome<bool> {
     site.net().inside(Host::Phone, dial)?.join().map_err(|_| "the phone panicked".to_owned())
 }
 
-/// Main cannot stop when it has to: it is silent all the same, on the port of its WebSocket, too.
+/// A connection over which SIP is spoken, of either end's making.
+struct Spoken {
+    what: &'static str,
+    stream: TcpStream,
+    server: std::net::Ipv4Addr,
+}
+
+impl Spoken {
+    fn open(site: &Site, what: &'static str, from: Host, to: Host, port: u16) -> Outcome<Self> {
+        let server = to.address();
+        let dial = move || TcpStream::connect_timeout(&(server, port).into(), Duration::from_secs(1));
+        let stream = site.net().inside(from, dial)?.join().map_err(|_| format!("{what}: panicked"))?;
+        let mut spoken = Self { what, stream: stream.map_err(because(what))?, server };
+        ensure(spoken.is_answered(Duration::from_secs(5))?, || format!("{what}: no answer while Main serves"))?;
+        Ok(spoken)
+    }
+
+    /// Whether the other end answers; an end of the connection is an error, as nothing is shown by it.
+    fn is_answered(&mut self, limit: Duration) -> Outcome<bool> {
+        let asked = sip::options(self.server, fastrand::u64(..), 1).replace("SIP/2.0/UDP", "SIP/2.0/TCP");
+        self.stream.set_read_timeout(Some(limit)).map_err(because(self.what))?;
+        self.stream.write_all(asked.as_bytes()).map_err(because(self.what))?;
+        match self.stream.read(&mut [0; 4096]) {
+            Ok(0) => Err(format!("{}: the connection is closed", self.what)),
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(format!("{}: {error}", self.what)),
+        }
+    }
+}
+
+/// Main cannot stop when it has to: it is silent all the same, on the ports of its WebSocket and of the site's own, over
+/// connections that stand, and over those that it made itself. `check` names what a fence would not reach.
 pub(super) fn stop_hangs(site: &mut Site) -> Outcome {
-    let checked = site.watchdog(MAIN)?.checked()?;
+    let checked = site.watchdog(MAIN)?.checked(str::to_owned)?;
     let listens = checked.lines().find(|line| line.contains("Asterisk listens on"));
     println!("  check: {}", listens.unwrap_or(&checked));
-    ensure(listens.is_some_and(|line| line.contains("5039 (WebSocket")), || format!("not asked: {checked}"))?;
+    let asked = |line: &str| line.contains("5039 (WebSocket") && line.contains("5070 (tcp");
+    ensure(listens.is_some_and(asked), || format!("not asked: {checked}"))?;
     ensure(!checked.contains("leaves ports"), || checked.clone())?;
+    let checked = site.watchdog(MAIN)?.checked(|text| text.replace(FENCED, ""))?;
+    ensure(checked.contains("leaves ports of Asterisk's open: 5070 (tcp"), || format!("not told: {checked}"))?;
     ensure(takes_websockets(site, MAIN)?, || "Main's WebSocket takes nobody while it serves".to_owned())?;
+    let mut spoken = [
+        Spoken::open(site, "a phone's connection", Host::Phone, MAIN, 5060)?,
+        Spoken::open(site, "a connection to the site's own port", Host::Phone, MAIN, 5070)?,
+        Spoken::open(site, "a connection of Main's own", MAIN, Host::Mds1, 5060)?,
+    ];
     site.mean("the stop could not be verified");
     site.asterisk(MAIN).spoil(Spoiled::HangStop)?;
     let since = Instant::now();
@@ -88,6 +130,11 @@ pub(super) fn stop_hangs(site: &mut Site) -> Outcome {
     site.net().fault(Fault::Cut(MAIN, Host::Edge))?;
     phases(site, STANDBY, since, Duration::from_secs(30))?;
     ensure(!takes_websockets(site, MAIN)?, || "Main's WebSocket takes phones, and it is fenced".to_owned())?;
+    for spoken in &mut spoken {
+        let heard = spoken.is_answered(Duration::from_secs(1))?;
+        ensure(!heard, || format!("{} is answered, and Main is fenced", spoken.what))?;
+    }
+    println!("  fenced over {}", spoken.each_ref().map(|spoken| spoken.what).join(", "));
     println!("  seen: {}", site.watch().story(since));
     site.asterisk(MAIN).mend();
     site.net().heal()?;
@@ -249,7 +296,8 @@ fn full(site: &mut Site, state: &std::path::Path) -> Outcome {
     site.watchdog(STANDBY)?.says("alarms", "writ")
 }
 
-/// Somebody who speaks another version stands where Standby was: Main serves on and says what it sees.
+/// A node of the version before stands where Standby was, answers and dials: nobody gives it a vote, Main serves on, and it
+/// and the Edge say what it speaks.
 pub(super) fn version(site: &mut Site) -> Outcome {
     site.mean("until it has this node's version");
     site.watchdog(STANDBY)?.end()?;
@@ -259,7 +307,14 @@ pub(super) fn version(site: &mut Site) -> Outcome {
         let listener = TcpListener::bind((STANDBY.address(), NODE)).map_err(because("the other version"))?;
         listener.set_nonblocking(true).map_err(because("the other version"))?;
         let end = Instant::now() + Duration::from_secs(6);
+        let mut dialled = Instant::now();
         while Instant::now() < end {
+            if dialled.elapsed() > Duration::from_millis(500) {
+                dialled = Instant::now();
+                for (host, port) in [(MAIN, NODE), (Host::Edge, WITNESS)] {
+                    dial_as_before((host.address(), port).into())?;
+                }
+            }
             if let Ok((mut tcp, _)) = listener.accept() {
                 let _ = tcp.set_nonblocking(false);
                 let mut tls = rustls::ServerConnection::new(config.clone()).map_err(because("TLS"))?;
@@ -275,10 +330,34 @@ pub(super) fn version(site: &mut Site) -> Outcome {
     main_serves_on(site, since, Duration::from_secs(5))?;
     let said = site.watchdog(MAIN)?;
     let said = said.says("voters", "version").and_then(|()| said.says("alarms", "until it has this node's version"));
+    let said = said.and_then(|()| {
+        site.edge.says(
+            "alarms",
+            "the node at 10.77.0.12 speaks another version of the protocol (bascule/1, this edge bascule/",
+        )
+    });
     server.join().map_err(|_| "the other version panicked".to_owned())??;
     site.watchdog(STANDBY)?.start()?;
     said?;
     site.serves(MAIN, BACK)
+}
+
+const BEFORE: &[u8] = b"bascule/1";
+
+/// Dials as a node of the version before does, and is told at once that there is no common one.
+fn dial_as_before(to: std::net::SocketAddr) -> Outcome {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions().map_err(because("TLS"))?;
+    // The version is looked at before any certificate.
+    let mut config = builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
+    config.alpn_protocols = vec![BEFORE.to_vec()];
+    let name = rustls::pki_types::ServerName::try_from("node").map_err(because("TLS"))?;
+    let mut tls = rustls::ClientConnection::new(Arc::new(config), name).map_err(because("TLS"))?;
+    let mut tcp = TcpStream::connect_timeout(&to, Duration::from_secs(1)).map_err(because(to))?;
+    tcp.set_read_timeout(Some(Duration::from_secs(3))).map_err(because(to))?;
+    let told = tls.complete_io(&mut tcp).err().map(|error| error.to_string()).unwrap_or_default();
+    ensure(told.contains("NoApplicationProtocol"), || format!("{to} tells an older node: {told:?}"))
 }
 
 fn other_version(identity: &std::path::Path) -> Outcome<rustls::ServerConfig> {
@@ -289,7 +368,7 @@ fn other_version(identity: &std::path::Path) -> Outcome<rustls::ServerConfig> {
     let builder = rustls::ServerConfig::builder_with_provider(provider);
     let builder = builder.with_safe_default_protocol_versions().map_err(because("TLS"))?.with_no_client_auth();
     let mut config = builder.with_single_cert(chain.map_err(because(CHAIN))?, key).map_err(because("TLS"))?;
-    config.alpn_protocols = vec![b"bascule/1".to_vec()];
+    config.alpn_protocols = vec![BEFORE.to_vec()];
     Ok(config)
 }
 
