@@ -207,8 +207,11 @@ fn an_epoch_is_assigned_above_all_that_voter_and_asker_know_and_stays_the_campai
     assert_eq!(epoch(&ask(&mut voter, Side::Standby, Ask::Want, 9, START).1), Some(6));
     let known = Request { epoch: 9, ..request(Side::Standby, Ask::Want, 9) };
     assert_eq!(epoch(&voter.handle(Event::Asked(known), START)), Some(10));
+    // Who knows of this very epoch may know it from the other node, which served in it.
+    let used = Request { epoch: 10, ..known };
+    assert_eq!(epoch(&voter.handle(Event::Asked(used), START)), Some(11));
     let (again, _) = restart(&[Output::Persist(voter.memory())], START);
-    assert_eq!(again.epoch(), 10);
+    assert_eq!(again.epoch(), 11);
 }
 
 #[test]
