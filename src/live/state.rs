@@ -3,6 +3,8 @@
 
 mod live;
 mod open;
+#[cfg(test)]
+pub(crate) mod played;
 mod reports;
 mod vote;
 mod writer;

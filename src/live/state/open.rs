@@ -93,11 +93,10 @@ pub(super) fn beginning(
     newest_report: u64,
 ) -> Result<Beginning, OpenError> {
     let path = live::path(directory);
-    let switched = journal.iter().rev().find(|entry| entry.event == Event::Switched);
     let epoch = journal.iter().map(|entry| entry.epoch).max().unwrap_or(0).max(newest_report);
     let last = journal.back().map(|entry| entry.live);
     match live::load(&path) {
-        Ok(Some(live)) => Ok(known(live, switched, epoch)),
+        Ok(Some(live)) => Ok(known_by(live, journal, epoch)),
         Ok(None) if epoch == 0 && journal.is_empty() => Ok(Beginning::First),
         Ok(None) => {
             let alarm = format!("{} is gone, though this Edge has served before; {}", path.display(), goes_on(last));
@@ -110,6 +109,11 @@ pub(super) fn beginning(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Where the Edge was, by the live side's file and by what journal and reports know.
+pub(super) fn known_by(live: LiveState, journal: &VecDeque<JournalEntry>, epoch: u64) -> Beginning {
+    known(live, journal.iter().rev().find(|entry| entry.event == Event::Switched), epoch)
 }
 
 /// A write of the live side that failed (a full disk) may have been outlived by the journal.

@@ -20,7 +20,7 @@ use super::reports::Reports;
 use crate::admin::api::{JournalEntry, Report};
 
 /// A disk that failed is tried again after so long.
-const RETRY: Duration = Duration::from_secs(1);
+pub(super) const RETRY: Duration = Duration::from_secs(1);
 /// Journal entries that wait for the disk; beyond that the oldest are lost to it (and counted).
 const MOST_ENTRIES: usize = 1000;
 /// Reports that wait for the disk: one a switch.
@@ -45,7 +45,7 @@ impl Future for Persisted {
     }
 }
 
-type Ack = oneshot::Sender<Result<(), PersistError>>;
+pub(super) type Ack = oneshot::Sender<Result<(), PersistError>>;
 
 /// Hands over to the thread. Dropped, it lets the thread write what there is, once, and waits for it.
 #[derive(Debug)]
@@ -56,14 +56,17 @@ pub(super) struct Writer {
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+pub(super) struct Shared {
     inbox: Mutex<Inbox>,
     wake: Condvar,
+    /// For whoever writes in the thread's place.
+    #[cfg(test)]
+    pub(super) told: tokio::sync::Notify,
 }
 
 /// What waits for the disk.
 #[derive(Debug, Default)]
-struct Inbox {
+pub(super) struct Inbox {
     epoch: u64,
     live: Option<LiveState>,
     live_acks: Vec<Ack>,
@@ -78,7 +81,7 @@ struct Inbox {
 
 /// What is written; the most important first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum What {
+pub(super) enum What {
     LiveSide,
     Journal,
     Reports,
@@ -95,13 +98,54 @@ impl What {
 }
 
 impl Inbox {
-    fn trouble(&self) -> Result<(), PersistError> {
+    pub(super) fn has_unwritten(&self) -> bool {
+        self.live.is_some() || !self.entries.is_empty() || !self.reports.is_empty()
+    }
+
+    /// The live side stays until it is written.
+    pub(super) fn take_live(&mut self) -> (Option<LiveState>, Vec<Ack>) {
+        (self.live.clone(), std::mem::take(&mut self.live_acks))
+    }
+
+    pub(super) fn live_is_written(&mut self, live: &LiveState) {
+        if self.live.as_ref() == Some(live) {
+            self.live = None;
+        }
+    }
+
+    /// Journal entries, reports, which stay until they are written, and who waits for both.
+    pub(super) fn take_rest(&mut self) -> (VecDeque<JournalEntry>, Vec<Report>, Vec<Ack>) {
+        let reports = self.reports.values().cloned().collect();
+        (std::mem::take(&mut self.entries), reports, std::mem::take(&mut self.flush_acks))
+    }
+
+    /// What cannot be written goes back to the front of the queue.
+    pub(super) fn keep_entries(&mut self, mut entries: VecDeque<JournalEntry>, errors: &IntCounter) {
+        entries.append(&mut self.entries);
+        while entries.len() > MOST_ENTRIES {
+            entries.pop_front();
+            errors.inc();
+        }
+        self.entries = entries;
+    }
+
+    pub(super) fn report_is_written(&mut self, report: &Report) {
+        if self.reports.get(&report.number) == Some(report) {
+            self.reports.remove(&report.number);
+        }
+    }
+
+    pub(super) fn trouble(&self) -> Result<(), PersistError> {
         self.trouble.values().next().map_or(Ok(()), |error| Err(error.clone()))
     }
 }
 
 impl Shared {
-    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+    pub(super) fn knowing(epoch: u64) -> Self {
+        Self { inbox: Mutex::new(Inbox { epoch, ..Inbox::default() }), ..Self::default() }
+    }
+
+    pub(super) fn inbox(&self) -> MutexGuard<'_, Inbox> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -111,6 +155,8 @@ impl Shared {
         inbox.news = true;
         drop(inbox);
         self.wake.notify_one();
+        #[cfg(test)]
+        self.told.notify_one();
     }
 }
 
@@ -122,11 +168,17 @@ impl Writer {
         reports: Reports,
         errors: IntCounter,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared { inbox: Mutex::new(Inbox { epoch, ..Inbox::default() }), wake: Condvar::new() });
+        let shared = Arc::new(Shared::knowing(epoch));
         let disk = Disk { live, journal, reports, errors: errors.clone() };
         let inner = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("state".into()).spawn(move || run(&inner, disk))?;
         Ok(Self { shared, errors, thread: Some(thread) })
+    }
+
+    /// One without a thread: whoever has `shared` writes.
+    #[cfg(test)]
+    pub(super) fn played(shared: Arc<Shared>, errors: IntCounter) -> Self {
+        Self { shared, errors, thread: None }
     }
 
     pub(super) fn save(&self, live: LiveState) -> Persisted {
@@ -210,8 +262,7 @@ fn run(shared: &Shared, mut disk: Disk) {
 fn wait(shared: &Shared) -> bool {
     let mut inbox = shared.inbox();
     while !inbox.news && !inbox.stop {
-        let retry = inbox.live.is_some() || !inbox.entries.is_empty() || !inbox.reports.is_empty();
-        if !retry {
+        if !inbox.has_unwritten() {
             inbox = shared.wake.wait(inbox).unwrap_or_else(PoisonError::into_inner);
             continue;
         }
@@ -227,83 +278,61 @@ fn wait(shared: &Shared) -> bool {
 
 impl Disk {
     fn write_live(&mut self, shared: &Shared) {
-        let (live, acks) = {
-            let mut inbox = shared.inbox();
-            (inbox.live.clone(), std::mem::take(&mut inbox.live_acks))
-        };
+        let (live, acks) = shared.inbox().take_live();
         let Some(live) = live else { return };
-        let written = self.settle(shared, What::LiveSide, live::save(&self.live, &live));
+        let written = settle(shared, &self.errors, What::LiveSide, live::save(&self.live, &live));
         if written.is_ok() {
-            let mut inbox = shared.inbox();
-            if inbox.live.as_ref() == Some(&live) {
-                inbox.live = None;
-            }
+            shared.inbox().live_is_written(&live);
         }
         answer(acks, &written);
     }
 
     fn write_rest(&mut self, shared: &Shared) {
-        let (entries, reports, acks) = {
-            let mut inbox = shared.inbox();
-            let reports: Vec<_> = inbox.reports.values().cloned().collect();
-            (std::mem::take(&mut inbox.entries), reports, std::mem::take(&mut inbox.flush_acks))
-        };
-        self.write_entries(shared, entries);
+        let (entries, reports, acks) = shared.inbox().take_rest();
+        if !entries.is_empty() {
+            let appended = self.journal.append(entries.iter());
+            if settle(shared, &self.errors, What::Journal, appended).is_err() {
+                shared.inbox().keep_entries(entries, &self.errors);
+            }
+        }
         for report in reports {
             let saved = self.reports.save(&report);
-            if self.settle(shared, What::Reports, saved).is_err() {
-                continue;
-            }
-            let mut inbox = shared.inbox();
-            if inbox.reports.get(&report.number) == Some(&report) {
-                inbox.reports.remove(&report.number);
+            if settle(shared, &self.errors, What::Reports, saved).is_ok() {
+                shared.inbox().report_is_written(&report);
             }
         }
         let trouble = shared.inbox().trouble();
         answer(acks, &trouble);
     }
-
-    /// What cannot be written goes back to the front of the queue.
-    fn write_entries(&mut self, shared: &Shared, mut entries: VecDeque<JournalEntry>) {
-        if entries.is_empty() {
-            return;
-        }
-        let appended = self.journal.append(entries.iter());
-        if self.settle(shared, What::Journal, appended).is_ok() {
-            return;
-        }
-        let mut inbox = shared.inbox();
-        entries.append(&mut inbox.entries);
-        while entries.len() > MOST_ENTRIES {
-            entries.pop_front();
-            self.errors.inc();
-        }
-        inbox.entries = entries;
-    }
-
-    /// Counts and remembers a failure; logs when it begins and when it is over.
-    fn settle(&self, shared: &Shared, what: What, written: io::Result<()>) -> Result<(), PersistError> {
-        let name = what.name();
-        let written = written.map_err(|error| PersistError(format!("cannot write the {name}: {error}")));
-        let mut inbox = shared.inbox();
-        match &written {
-            Ok(()) => {
-                if inbox.trouble.remove(&what).is_some() {
-                    tracing::info!("the {name} can be written again");
-                }
-            }
-            Err(error) => {
-                self.errors.inc();
-                if inbox.trouble.insert(what, error.clone()).is_none() {
-                    tracing::error!("{error}; it is kept in memory and tried again");
-                }
-            }
-        }
-        written
-    }
 }
 
-fn answer(acks: Vec<Ack>, written: &Result<(), PersistError>) {
+/// Counts and remembers a failure; logs when it begins and when it is over.
+pub(super) fn settle(
+    shared: &Shared,
+    errors: &IntCounter,
+    what: What,
+    written: io::Result<()>,
+) -> Result<(), PersistError> {
+    let name = what.name();
+    let written = written.map_err(|error| PersistError(format!("cannot write the {name}: {error}")));
+    let mut inbox = shared.inbox();
+    match &written {
+        Ok(()) => {
+            if inbox.trouble.remove(&what).is_some() {
+                tracing::info!("the {name} can be written again");
+            }
+        }
+        Err(error) => {
+            errors.inc();
+            if inbox.trouble.insert(what, error.clone()).is_none() {
+                tracing::error!("{error}; it is kept in memory and tried again");
+            }
+        }
+    }
+    written
+}
+
+pub(super) fn answer(acks: Vec<Ack>, written: &Result<(), PersistError>) {
     for ack in acks {
         let _ = ack.send(written.clone());
     }
