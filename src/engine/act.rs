@@ -32,6 +32,8 @@ impl Engine {
             Output::SwitchTo(step) => {
                 // A planned move that nobody ordered in this instant completes a switch of the whole site.
                 let unasked = step.kind == Kind::Planned && self.asker.is_none();
+                // A move of the Edge's own is nobody's order, though it may come of one that allows it: a resume.
+                let other = if step.kind == Kind::Planned { None } else { self.asker.take() };
                 if unasked {
                     self.asker = self.wisher();
                 }
@@ -46,6 +48,7 @@ impl Engine {
                 if unasked {
                     self.asker = None;
                 }
+                self.asker = other.or(self.asker.take());
             }
             Output::WouldSwitch(_) => {
                 tracing::warn!("{sentence}");
