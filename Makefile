@@ -74,12 +74,12 @@ unit: ## All tests; at the end, how far the models were walked.
 	@scripts/walked $(WALKED)
 
 # A hundred times the seeds of `make test`. `make soak SEEDS=50000` plays fewer; `make soak SEED=days:4711` plays the
-# one, and shows everything that happens in it. The whole workspace is named so that what `make unit` has built is used
+# one, and shows everything that happens in it; `engine:4711` is one of the Edge's engine. The whole workspace is named so that what `make unit` has built is used
 # again.
 SEEDS ?= 1000000
 soak: ## A million days of simulated faults, for a night.
 	@scripts/need build
-	$(if $(SEED),BASCULE_SEED=$(SEED)) BASCULE_SEEDS=$(SEEDS) $(CARGO) test $(LOCKED) --workspace --lib drive::simulation:: -- --nocapture
+	$(if $(SEED),BASCULE_SEED=$(SEED)) BASCULE_SEEDS=$(SEEDS) $(CARGO) test $(LOCKED) --workspace --lib -- --nocapture drive::simulation:: engine::simulation::
 
 # `make test` runs a fixed number of inputs through each target, the same each time; here they are others, for SECONDS.
 # What is found stays in fuzz/corpus, and fails `make test` from then on.

@@ -5,12 +5,15 @@
 mod act;
 mod certificates;
 mod clock;
+mod mistakes;
 mod nodes;
 mod order;
 mod plan;
 mod probes;
 mod record;
 mod report;
+#[cfg(test)]
+mod simulation;
 mod tell;
 mod walk;
 
@@ -34,6 +37,7 @@ pub use self::plan::{Plan, PlanError, carriage_of, checks_of, rehearse, title};
 pub use self::probes::{CheckError, probe as probe_of};
 
 use self::clock::Clock;
+use self::mistakes::{Mistake, made};
 use self::nodes::Nodes;
 use self::order::Order;
 use self::walk::Walking;
@@ -231,6 +235,10 @@ impl Engine {
         let now = self.clock.now();
         let lag = now.since(due);
         self.means.metrics.loop_lag.set(lag.as_secs_f64());
+        if made(Mistake::ProbesEachTurn) {
+            let all = 0..self.judges.len();
+            self.work.extend(all.map(|check| Work::Judge(check, verdict::Event::Reprobe)));
+        }
         if lag > self.plan.site.config.switch_policy().lag_limit {
             self.work.push_back(Work::Switch(switch::Event::Lagged { by: lag }));
         }
@@ -265,7 +273,10 @@ impl Engine {
         if finished.generation != self.generation {
             return;
         }
-        let Finished { check, id, report, .. } = finished;
+        let Finished { mut check, id, report, .. } = finished;
+        if made(Mistake::ChecksMixedUp) {
+            check = (check + 1) % self.judges.len();
+        }
         self.note_probe(check, &report);
         let event = match probes::outcome(&report) {
             Some(outcome) => verdict::Event::Finished { id, outcome },
@@ -293,7 +304,9 @@ impl Engine {
                     for output in self.switch.handle(event, now) {
                         self.carry_out(output).await;
                     }
-                    self.persist().await;
+                    if !made(Mistake::LeavesPending) {
+                        self.persist().await;
+                    }
                 }
             }
         }
@@ -347,7 +360,7 @@ impl Engine {
         let probe = self.plan.checks[check].probe.clone();
         let (report, generation) = (self.report.clone(), self.generation);
         tokio::spawn(async move {
-            let finished = Finished { check, generation, id, report: probe.run().await };
+            let finished = Finished { check, generation, id, report: probes::run(&probe).await };
             drop(permit);
             // The engine is gone when nobody listens.
             let _ = report.send(finished).await;
@@ -388,6 +401,9 @@ impl Engine {
     /// Tells the request path where to send requests.
     fn publish(&mut self) {
         let (now, live) = (self.clock.now(), self.switch.live());
+        if made(Mistake::Unpublished) && self.switch.epoch() > 0 {
+            return;
+        }
         let state = self.health.side(live).state;
         let policy = self.plan.site.config.probe.policy();
         let opening = policy.interval + policy.time_limit;
@@ -417,7 +433,10 @@ impl Engine {
                 | Standing::OperatorChose => Mode::Waiting,
             },
         };
+        let mode = if made(Mistake::AlwaysServing) { Mode::Serving } else { mode };
         self.means.edge.live.publish(View { side: live, mode, epoch: self.switch.epoch() });
+        #[cfg(test)]
+        simulation::turned();
         let metrics = &self.means.metrics;
         metrics.live(live, self.switch.epoch());
         self.count_walk();

@@ -8,6 +8,7 @@ use failover::switch::{Kind, Move, Output};
 use failover::{Explain as _, verdict};
 use tokio::time::timeout;
 
+use super::mistakes::{Mistake, made};
 use super::record::{api_kind, live_state};
 use super::report::SwitchReport;
 use super::{Engine, Work};
@@ -33,7 +34,8 @@ impl Engine {
                 // A planned move that nobody ordered in this instant completes a switch of the whole site.
                 let unasked = step.kind == Kind::Planned && self.asker.is_none();
                 // A move of the Edge's own is nobody's order, though it may come of one that allows it: a resume.
-                let other = if step.kind == Kind::Planned { None } else { self.asker.take() };
+                let own = step.kind != Kind::Planned && !made(Mistake::AskerStays);
+                let other = if own { self.asker.take() } else { None };
                 if unasked {
                     self.asker = self.wisher();
                 }
@@ -120,8 +122,9 @@ impl Engine {
         let writing = tokio::spawn(async move {
             persisted.store(written.await.is_ok(), Ordering::Release);
         });
+        let patience = if made(Mistake::WaitsForDisk) { Duration::MAX } else { DISK_PATIENCE };
         // It goes on when we do not wait any longer.
-        let _ = timeout(DISK_PATIENCE, writing).await;
+        let _ = timeout(patience, writing).await;
         if !self.persisted.load(Ordering::Acquire) {
             tracing::error!(
                 epoch = memory.epoch,
@@ -135,7 +138,9 @@ impl Engine {
         let edge = self.means.edge.clone();
         let site = self.plan.site.clone();
         let report = SwitchReport::begin(&self.means, &self.clock, &step, self.asker.clone());
-        edge.live.publish(View { side: step.to, mode: Mode::Serving, epoch: step.epoch });
+        if !made(Mistake::Unpublished) {
+            edge.live.publish(View { side: step.to, mode: Mode::Serving, epoch: step.epoch });
+        }
         let switching = &site.config.switch;
         let present = edge.registers.of(Some(step.from)).present();
         let cut = match step.kind {
@@ -172,7 +177,9 @@ impl Engine {
             reason: sentence.clone(),
         });
         let explain = self.explanation(sentence.clone());
-        self.journal(Event::Switched, sentence);
+        if !made(Mistake::SwitchUnwritten) {
+            self.journal(Event::Switched, sentence);
+        }
         report.follow(explain, leaving, self.persisted.load(Ordering::Acquire), switching);
     }
 }

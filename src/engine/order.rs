@@ -12,6 +12,7 @@ use protocol::wire::{NodeReport, Told};
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
+use super::mistakes::{Mistake, made};
 use super::plan::Plan;
 use super::{Engine, Means, Work};
 use crate::admin::api::{
@@ -317,8 +318,11 @@ impl Engine {
         self.refusal = None;
         self.work.push_front(Work::Switch(switch::Event::Act(act)));
         self.turn().await;
-        self.asker = None;
+        if !made(Mistake::AskerStays) {
+            self.asker = None;
+        }
         match self.refusal.take() {
+            Some(_) if made(Mistake::RefusalUntold) => Ok(()),
             Some(sentence) => Err(BrainError::Refused(sentence)),
             None => Ok(()),
         }
@@ -340,11 +344,18 @@ impl Engine {
         let last = std::mem::take(&mut self.last);
         let known: HashMap<_, _> = keys.into_iter().zip(judges.into_iter().zip(last)).collect();
         let now = self.clock.now();
-        let memory = self.switch.memory(now);
+        let mut memory = self.switch.memory(now);
+        if made(Mistake::ReloadForgetsBudget) {
+            memory.switches.clear();
+        }
         self.plan = plan;
         self.generation += 1;
         self.work.clear();
-        self.switch = Switch::new(self.plan.site.config.switch_policy(), Some(&memory), now);
+        self.switch = Switch::new(
+            self.plan.site.config.switch_policy(),
+            Some(&memory).filter(|_| !made(Mistake::ReloadForgets)),
+            now,
+        );
         self.means.metrics.observe.set(i64::from(self.plan.site.config.switch.observe));
         self.judge_anew(known);
         self.tell_wish();

@@ -122,6 +122,15 @@ fn wrong(detail: &str) -> Failure {
     }
 }
 
+/// Runs a probe, or has a simulation say how it comes out.
+pub(super) async fn run(probe: &Check) -> probe::Report {
+    #[cfg(test)]
+    if let Some(played) = super::simulation::prober(probe) {
+        return played.await;
+    }
+    probe.run().await
+}
+
 /// The word of a probe's end in metrics.
 pub(super) fn label(report: &probe::Report) -> ProbeOutcome {
     match &report.result {

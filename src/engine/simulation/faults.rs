@@ -1,0 +1,198 @@
+//! What goes wrong, and what operators do meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use failover::Side;
+use tokio::time::sleep;
+
+use super::record::{Event, Order};
+use super::world::{Condition, Plate, World, config};
+use crate::admin::Brain as _;
+use crate::admin::api::{FreezeRequest, ResumeRequest, SwitchRequest};
+use crate::traffic::upstream::signs::Sign;
+
+/// Plays until everything is well again, and some.
+pub(super) async fn play(world: &Arc<World>) {
+    world.boot();
+    sleep(Duration::from_millis(world.below(6_000))).await;
+    // A flapping site, or one of many faults.
+    match world.below(4) {
+        0 => flap(world).await,
+        _ => {
+            for _ in 0..3 + world.below(8) {
+                strike(world);
+                let calm = world.pick(&[30, 500, 3_000, 15_000]);
+                sleep(Duration::from_millis(1 + world.below(calm))).await;
+            }
+        }
+    }
+    heal(world);
+    sleep(Duration::from_secs(25)).await;
+}
+
+/// The live side works and does not, again and again: more often than it may be left.
+async fn flap(world: &Arc<World>) {
+    let how = world.pick(&[Condition::Wrong, Condition::Wrong, Condition::Refuses]);
+    for turn in 0..8 {
+        let live = world.edge().map_or(0, |edge| edge.live.view().side as usize);
+        set(world, live, how);
+        sleep(Duration::from_millis(6_000 + world.below(6_000))).await;
+        set(world, live, Condition::Works(5));
+        sleep(Duration::from_millis(3_000 + world.below(4_000))).await;
+        if turn == 4 {
+            reload(world);
+        }
+    }
+}
+
+fn set(world: &Arc<World>, side: usize, condition: Condition) {
+    world.inner().sides[side] = condition;
+    world.note(Event::Condition(side, condition));
+}
+
+fn strike(world: &Arc<World>) {
+    let takes = Duration::from_millis(world.pick(&[200, 1_000, 4_000, 12_000]));
+    let side = world.below(2) as usize;
+    match world.below(20) {
+        0..6 => {
+            let how = [
+                Condition::Refuses,
+                Condition::Refuses,
+                Condition::Silent,
+                Condition::Wrong,
+                Condition::Never,
+                Condition::Works(700),
+                Condition::Works(2_000),
+            ];
+            let how = world.pick(&how);
+            set(world, side, how);
+            then(world, takes, move |world| set(world, side, Condition::Works(5)));
+            if how.is_dead() && world.below(2) == 0 {
+                // Live traffic meets it, too.
+                for backend in 0..4 {
+                    if let Some(edge) = world.edge() {
+                        let sign = if how == Condition::Refuses { Sign::Refused } else { Sign::TimedOut };
+                        let of_side = edge
+                            .site()
+                            .upstreams
+                            .all()
+                            .any(|one| one.index == backend && one.side.is_some_and(|its| its as usize == side));
+                        if of_side {
+                            edge.site().upstreams.signs.raise(backend, sign);
+                        }
+                    }
+                }
+            }
+        }
+        6 => {
+            world.inner().cut = true;
+            world.note(Event::Cut(true));
+            then(world, takes, |world| {
+                world.inner().cut = false;
+                world.note(Event::Cut(false));
+            });
+        }
+        7 => world.freeze(Duration::from_millis(300 + world.below(4_000))),
+        8 => {
+            world.kill();
+            then(world, takes.min(Duration::from_secs(3)), |world| world.boot());
+        }
+        9 | 10 => {
+            let plate = world.pick(&[Plate::Full, Plate::Slow(150), Plate::Slow(1_500)]);
+            world.inner().plate = plate;
+            world.note(Event::Disk(plate));
+            then(world, takes, |world| {
+                world.inner().plate = Plate::Well;
+                world.note(Event::Disk(Plate::Well));
+            });
+        }
+        11..14 => order(world, Order::Switch(Side::BOTH[side], world.below(6) == 0)),
+        14 => order(world, Order::Freeze),
+        15 => order(world, Order::Resume),
+        16 | 17 => reload(world),
+        18 => {
+            if let Some(handle) = world.handle() {
+                world.note(Event::Broken);
+                tokio::spawn(async move { handle.broken("edge.yaml:1: no".into(), 0).await });
+            }
+        }
+        19 if world.below(2) == 0 => {
+            for side in 0..2 {
+                set(world, side, Condition::Refuses);
+            }
+            then(world, Duration::from_secs(16), |world| {
+                for side in 0..2 {
+                    set(world, side, Condition::Works(5));
+                }
+            });
+        }
+        _ => {
+            // More questions at once than may wait.
+            for _ in 0..150 {
+                let Some(handle) = world.handle() else { return };
+                tokio::spawn(async move { handle.status().await.map(drop) });
+            }
+        }
+    }
+}
+
+fn order(world: &Arc<World>, order: Order) {
+    let Some(handle) = world.handle() else { return };
+    let number = {
+        let inner = world.inner();
+        inner.events.len()
+    };
+    let (by, why) = (world.pick(&["ann", "bob"]).to_owned(), format!("number {number}"));
+    world.note(Event::Ordered { number, order, by: by.clone() });
+    let world = Arc::clone(world);
+    tokio::spawn(async move {
+        let done = match order {
+            Order::Switch(to, force) => {
+                let request = SwitchRequest { to, dry_run: false, force, reason: why, by };
+                handle.switch(request).await.map(drop)
+            }
+            Order::Freeze => handle.freeze(FreezeRequest { reason: why, by }).await.map(drop),
+            Order::Resume => handle.resume(ResumeRequest { reason: why, by }).await.map(drop),
+        };
+        let refused = matches!(done, Err(crate::admin::BrainError::Refused(_)));
+        world.note(Event::Answered { number, done: done.is_ok(), refused });
+    });
+}
+
+/// The file is read anew, with one service more or less.
+fn reload(world: &Arc<World>) {
+    let (Some(handle), Some(edge)) = (world.handle(), world.edge()) else { return };
+    let archive = {
+        let mut inner = world.inner();
+        inner.archive = !inner.archive;
+        inner.archive
+    };
+    world.note(Event::Reload);
+    let prepared = edge.prepare(config(archive)).unwrap();
+    tokio::spawn(async move {
+        if handle.reload(Arc::clone(&prepared.site)).await.is_ok() {
+            edge.adopt(prepared);
+        }
+    });
+}
+
+fn then(world: &Arc<World>, after: Duration, what: impl FnOnce(&Arc<World>) + Send + 'static) {
+    let world = Arc::clone(world);
+    tokio::spawn(async move {
+        sleep(after).await;
+        what(&world);
+    });
+}
+
+fn heal(world: &Arc<World>) {
+    for side in 0..2 {
+        set(world, side, Condition::Works(5));
+    }
+    world.inner().cut = false;
+    world.note(Event::Cut(false));
+    world.inner().plate = Plate::Well;
+    world.note(Event::Disk(Plate::Well));
+    world.boot();
+    order(world, Order::Resume);
+}
