@@ -112,16 +112,17 @@ fn fields(header: &RequestHeader) -> usize {
 
 #[async_trait]
 impl ProxyHttp for Carrier {
-    type CTX = Context;
+    /// Boxed: Pingora moves it from future to future, each of which keeps room for it to its end.
+    type CTX = Box<Context>;
 
-    fn new_ctx(&self) -> Context {
-        Context::new(self.edge.site())
+    fn new_ctx(&self) -> Box<Context> {
+        Box::new(Context::new(self.edge.site()))
     }
 
     /// No compression, no cache: an upstream's answer is carried as it is.
     fn init_downstream_modules(&self, _: &mut pingora::modules::http::HttpModules) {}
 
-    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Box<Context>) -> Result<bool> {
         session.set_read_timeout(Some(ctx.site.config.limits.request_body));
         session.set_write_timeout(Some(ctx.site.config.limits.write_stall));
         if session.req_header().extensions.get::<Malformed>().is_some() {
@@ -170,7 +171,7 @@ impl ProxyHttp for Carrier {
         Ok(false)
     }
 
-    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Box<Context>) -> Result<Box<HttpPeer>> {
         let Some(route) = ctx.route.clone() else {
             ctx.ending = Ending::Internal;
             return Error::e_explain(ErrorType::Custom(ENDED), "no route");
@@ -204,7 +205,7 @@ impl ProxyHttp for Carrier {
         _: &HttpPeer,
         _: std::os::unix::io::RawFd,
         _: Option<&Digest>,
-        ctx: &mut Context,
+        ctx: &mut Box<Context>,
     ) -> Result<()> {
         ctx.connected_after = Some(ctx.attempt_began.elapsed());
         ctx.pooled = reused;
@@ -215,7 +216,7 @@ impl ProxyHttp for Carrier {
         &self,
         _: &mut Session,
         request: &mut RequestHeader,
-        ctx: &mut Context,
+        ctx: &mut Box<Context>,
     ) -> Result<()> {
         let (Some(route), Some(said), Some(upstream)) = (&ctx.route, &ctx.said, &ctx.upstream) else {
             return Error::e_explain(ErrorType::InternalError, "a request without a route");
@@ -239,7 +240,7 @@ impl ProxyHttp for Carrier {
         _: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        ctx: &mut Context,
+        ctx: &mut Box<Context>,
     ) -> Result<()> {
         // An empty last DATA frame would write the chunked terminator twice and desynchronise the pooled connection.
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
@@ -267,7 +268,7 @@ impl ProxyHttp for Carrier {
         _: &mut Session,
         body: &mut Option<Bytes>,
         _: bool,
-        ctx: &mut Context,
+        ctx: &mut Box<Context>,
     ) -> Result<Option<Duration>> {
         if let Some(holding) = &ctx.holding {
             holding.hold_answer(body);
@@ -279,7 +280,7 @@ impl ProxyHttp for Carrier {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        ctx: &mut Context,
+        ctx: &mut Box<Context>,
     ) -> Result<()> {
         answer::normalise(response, session.req_header()).map_err(bad_answer)?;
         if response.status.is_informational() {
@@ -312,7 +313,13 @@ impl ProxyHttp for Carrier {
         Ok(())
     }
 
-    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        ctx: &mut Box<Context>,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
         // Nothing was sent: always safe to move (E5). `select::next` bounds the attempts in time.
         error.set_retry(true);
         self.note_failure(ctx, &error);
@@ -327,7 +334,7 @@ impl ProxyHttp for Carrier {
         _: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
-        ctx: &mut Context,
+        ctx: &mut Box<Context>,
         _: bool,
     ) -> Box<Error> {
         error.set_retry(false);
@@ -402,7 +409,7 @@ impl ProxyHttp for Carrier {
         error
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Box<Context>) -> FailToProxy {
         if ctx.ending == Ending::Served {
             ctx.ending = match error.esource() {
                 ErrorSource::Downstream => Ending::ClientGone,
@@ -414,12 +421,12 @@ impl ProxyHttp for Carrier {
         FailToProxy { error_code, can_reuse_downstream: false }
     }
 
-    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
         // The access log says how each request ended.
         true
     }
 
-    async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Context) {
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Box<Context>) {
         respond::record(&self.edge, session, ctx);
     }
 }

@@ -151,12 +151,17 @@ impl Door {
         if stream.speaks_h2() {
             Box::pin(self.serve_h2(stream, peer)).await;
         } else {
-            Box::pin(self.serve_h1(Box::new(stream), peer)).await;
+            Box::pin(self.serve_h1(stream, peer)).await;
         }
         Ok(())
     }
 
-    async fn handshake(&self, tcp: TcpStream, peer: SocketAddr, admitted: Admitted) -> Result<ClientStream, NoTls> {
+    async fn handshake(
+        &self,
+        tcp: TcpStream,
+        peer: SocketAddr,
+        admitted: Admitted,
+    ) -> Result<Box<ClientStream>, NoTls> {
         let limits = self.edge.site();
         let limits = &limits.config.limits;
         let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp);
@@ -170,7 +175,8 @@ impl Door {
             Ok(Err(_)) => Err(NoTls::HandshakeFailed),
             Ok(Ok(tls)) => {
                 self.count_handshake(tls.get_ref().1);
-                Ok(ClientStream::new(tls, peer, admitted))
+                // Boxed, too: it goes on from future to future, each of which would keep room for it to its end.
+                Ok(Box::new(ClientStream::new(tls, peer, admitted)))
             }
         }
     }
@@ -192,7 +198,7 @@ impl Door {
         self.edge.metrics.handshake(version, alpn, handshake);
     }
 
-    async fn serve_h2(&self, mut stream: ClientStream, client: SocketAddr) {
+    async fn serve_h2(&self, mut stream: Box<ClientStream>, client: SocketAddr) {
         let site = self.edge.site();
         let limits = &site.config.limits;
         let limit = limits.request_head;

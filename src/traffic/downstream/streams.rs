@@ -85,7 +85,7 @@ impl Carried {
 
 impl Streams {
     /// Serves the connection to its end.
-    pub async fn serve(self: Arc<Self>, stream: ClientStream, mut shutdown: ShutdownWatch) {
+    pub async fn serve(self: Arc<Self>, stream: Box<ClientStream>, mut shutdown: ShutdownWatch) {
         let (ssl_digest, socket_digest) = (stream.get_ssl_digest(), stream.get_socket_digest());
         let digest = Arc::new(Digest { ssl_digest, socket_digest, ..Digest::default() });
         // An error here and below is a client that left, or broke the protocol and was told so.
@@ -127,10 +127,10 @@ impl Streams {
                 head.extensions.insert(Malformed);
                 malformed += 1;
             }
-            let session = H2Session::new(head, body, respond, digest.clone());
+            let session = Box::new(H2Session::new(head, body, respond, digest.clone()));
             let (streams, one, shutdown) = (self.clone(), carried.begin(), shutdown.clone());
             tokio::spawn(async move {
-                streams.carry(ServerSession::new_custom(Box::new(session)), &shutdown).await;
+                streams.carry(session, &shutdown).await;
                 drop(one);
             });
             if malformed >= MOST_MALFORMED {
@@ -139,8 +139,9 @@ impl Streams {
         }
     }
 
-    async fn carry(&self, session: ServerSession, shutdown: &ShutdownWatch) {
-        let carrying = carried(&self.activity, self.proxy.process_new_http(session, shutdown));
+    async fn carry(&self, session: Box<H2Session>, shutdown: &ShutdownWatch) {
+        let carrying = self.proxy.process_new_http(ServerSession::new_custom(session), shutdown);
+        let carrying = carried(&self.activity, carrying);
         tokio::select! {
             biased;
             _ = carrying => {}
