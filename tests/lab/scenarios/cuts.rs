@@ -110,6 +110,8 @@ pub(super) fn loss(site: &mut Site) -> Outcome {
     // The observer beside the nodes loses nothing, but a busy machine may keep it waiting. A Main that loses its lease
     // fences itself and stops Asterisk: that takes longer.
     const BLINK: Duration = Duration::from_secs(1);
+    // Registrations that failed again and again are tried each 30 s at least (`retry_limit`), for some seconds each.
+    const REGISTERS_AGAIN: Duration = Duration::from_secs(35);
     let before = Duty::of(site)?;
     let since = Instant::now();
     site.net().fault(Fault::Lossy(MAIN, 30))?;
@@ -128,7 +130,7 @@ pub(super) fn loss(site: &mut Site) -> Outcome {
     ensure(standby.is_none(), || format!("Standby serves: {}", site.watch().story_beside(since)))?;
     ensure(beside <= BLINK, || format!("Main was silent for {:.2} s beside it", beside.as_secs_f64()))?;
     site.net().heal()?;
-    site.serves(MAIN, BACK)
+    site.serves(MAIN, BACK + REGISTERS_AGAIN)
 }
 
 /// What must not change while Main keeps its lease, by its own word.
@@ -160,6 +162,7 @@ impl Duty {
 
 /// The Edge is dead, and after both nodes agreed on that, Main dies: Standby serves, and says that nobody guards it.
 pub(super) fn edge_then_main(site: &mut Site) -> Outcome {
+    site.mean("UNGUARDED");
     // Silent for 15 s it is out; then the nodes tell each other.
     const WITNESS_OUT: Duration = Duration::from_secs(15 + 5);
     let since = Instant::now();
