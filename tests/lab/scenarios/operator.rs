@@ -29,6 +29,7 @@ pub(super) fn frozen(site: &mut Site) -> Outcome {
 
 /// An operator insists on Standby while Main serves: both do, unguarded and loudly, until the operator lets go.
 pub(super) fn forced(site: &mut Site) -> Outcome {
+    site.mean("UNGUARDED");
     let begin = Instant::now();
     let said = site.watchdog(STANDBY)?.verb(&["activate", "--force", "--reason", "lab"])?;
     println!("  {}", said.trim());
