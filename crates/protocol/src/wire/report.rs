@@ -80,8 +80,8 @@ pub struct NodeReport {
     /// Which machine of its name it is: made up at random with each boot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<Instance>,
-    /// When it was sent, in microseconds of the machine's own clock, which goes on while it sleeps: one that a cut of the
-    /// network held up is told from a newer one by it.
+    /// When the node last looked at itself for it, in microseconds of the machine's own clock, which goes on while it sleeps:
+    /// one that a cut of the network held up, or a watchdog that stood still, is told from a newer one by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made_us: Option<u64>,
 }

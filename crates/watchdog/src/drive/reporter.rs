@@ -1,6 +1,5 @@
 //! Tells the Edge what this node does: at each change and with each heartbeat; brings back what operators there wish.
 
-use crate::hands::clock;
 use protocol::link::Link;
 use protocol::wire::{Ask, NodeReport, Told, Wish};
 use std::sync::Arc;
@@ -22,9 +21,7 @@ pub(super) async fn report(
 ) {
     loop {
         let report = reports.borrow_and_update().clone();
-        // Of those that a cut held up the Edge takes none for news.
-        let report = NodeReport { made_us: Some(clock::now().as_micros()), ..(*report).clone() };
-        let told = timeout(ANSWER_LIMIT, link.ask(Ask::Report(Box::new(report)))).await;
+        let told = timeout(ANSWER_LIMIT, link.ask(Ask::Report(Box::new((*report).clone())))).await;
         match told {
             Ok(Ok(Told::Report { wish: Some(wish) })) => {
                 if let Some(wishes) = &wishes {

@@ -107,12 +107,15 @@ impl Shown {
     pub(super) fn show(&self, mut view: StatusView, requested: Requested) {
         view.edge = self.edge.as_ref().map(Line::view);
         self.metrics.show(&view);
-        let report = report(&view, requested);
+        let mut report = report(&view, requested);
         self.reports.send_if_modified(|before| {
+            let made = std::mem::replace(&mut report.made_us, before.made_us);
             let changed = **before != report;
-            if changed {
-                *before = Arc::new(report);
-            }
+            // Each turn is a newer word, though nobody is woken for it. Whoever stood still for long, and wakes, reports
+            // before it has looked what became of its lease: by the time of its last turn that is no news to the Edge,
+            // which would tell of two that serve.
+            report.made_us = made;
+            *before = Arc::new(report);
             changed
         });
         self.view.send_replace(Arc::new(view));
@@ -151,7 +154,7 @@ pub(super) fn report(view: &StatusView, requested: Requested) -> NodeReport {
         wished: requested.wished,
         chosen: requested.chosen,
         instance: Some(view.instance),
-        made_us: None,
+        made_us: Some(clock::now().as_micros()),
     }
 }
 
@@ -247,5 +250,26 @@ mod tests {
             (report.alarms.as_slice(), report.certificate_days),
             (&["the state cannot be written".to_owned()][..], Some(9))
         );
+    }
+
+    fn shown() -> (Shown, watch::Receiver<Arc<NodeReport>>) {
+        let (reports, reported) = watch::channel(Arc::new(report(&view(), Requested::default())));
+        let metrics = Arc::new(Metrics::new().unwrap());
+        (Shown { view: watch::Sender::new(Arc::new(view())), reports, edge: None, metrics }, reported)
+    }
+
+    #[test]
+    fn a_report_bears_the_time_of_the_loops_last_turn_and_not_that_of_its_sending() {
+        let (shown, mut reported) = shown();
+        shown.show(view(), Requested::default());
+        reported.mark_unchanged();
+        let first = reported.borrow().made_us.unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+        assert_eq!(reported.borrow().made_us, Some(first), "nothing looked meanwhile");
+        shown.show(view(), Requested::default());
+        assert!(reported.borrow().made_us > Some(first));
+        assert!(!reported.has_changed().unwrap(), "that alone is told with the next heartbeat");
+        shown.show(StatusView { status: Status::Stopping, ..view() }, Requested::default());
+        assert!(reported.has_changed().unwrap());
     }
 }
