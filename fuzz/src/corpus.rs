@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// What a target begins with.
+/// Seeds are files, so that whoever finds an input adds it without touching code.
 pub(crate) struct Corpus {
     directory: PathBuf,
     seeds: Vec<Vec<u8>>,

@@ -144,7 +144,7 @@ impl Target {
     }
 }
 
-/// When a run ends.
+/// By a number in CI, so that each run is the same one; by the clock where somebody waits for it.
 enum End {
     After(u32),
     At(Instant),
@@ -165,7 +165,6 @@ fn hash(of: &impl Hash) -> u64 {
     BuildHasherDefault::<DefaultHasher>::default().hash_one(of)
 }
 
-/// What a panic said.
 fn words(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("a panic without words").to_owned()

@@ -25,7 +25,7 @@ pub struct NodesMeans {
     pub metrics: Arc<NodesMetrics>,
     /// The Edge's times as a voter.
     pub timing: Timing,
-    /// Who speaks another version.
+    /// Filled by the nodes' listener, which meets them before any certificate.
     pub versions: Arc<Versions>,
 }
 

@@ -239,7 +239,7 @@ impl Holding {
         self.once.store(true, Ordering::Relaxed);
     }
 
-    /// Whether its body is kept.
+    /// Yes, until the request is known to be one that is not sent again.
     pub fn keeps_body(&self) -> bool {
         !self.once.load(Ordering::Relaxed)
     }

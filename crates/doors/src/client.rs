@@ -71,7 +71,7 @@ pub enum AskError {
     /// The connection broke, or what came is not an answer.
     #[error("{path}: {what}")]
     Broken {
-        /// The socket that was used.
+        /// Its path, as it was asked for.
         path: PathBuf,
         /// What came instead of an answer.
         what: String,

@@ -83,7 +83,7 @@ pub trait Handler<P>: Send + Sync + 'static {
 
 /// Where connections come from: a unix socket, or an address.
 pub trait Accept {
-    /// A connection that was accepted.
+    /// What bytes come and go by: nothing more is asked of a connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     /// Who is at its other end.
     type Peer: Clone + Send + 'static;

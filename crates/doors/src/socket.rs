@@ -44,7 +44,7 @@ pub enum SocketError {
         act: &'static str,
         /// The file it was attempted on.
         path: PathBuf,
-        /// The system's word for it.
+        /// Why the system refused; shown behind the sentence, as it tells permission from a missing directory.
         #[source]
         source: io::Error,
     },

@@ -38,7 +38,7 @@ pub struct SipCheck {
     pub from: Option<SipUri>,
     /// Where the prober can be reached; `None`: as `from`, with the local port and transport.
     pub contact: Option<SipUri>,
-    /// What the `User-Agent` header says.
+    /// The `User-Agent` field (RFC 3261 section 20.41).
     pub user_agent: UserAgent,
     /// The final responses that count as working. Below 500 by default: a server that asks for a password, or knows no
     /// such user, is alive.
@@ -52,7 +52,7 @@ pub enum SipTransport {
     Udp,
     /// A TCP connection, in the clear.
     Tcp,
-    /// TLS over a TCP connection.
+    /// TLS in a connection, verified by these rules.
     Tls(Tls),
 }
 

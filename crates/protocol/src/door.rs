@@ -147,7 +147,7 @@ impl Door {
     }
 }
 
-/// Why somebody was turned away.
+/// Why a handshake failed, and in which version it was tried: an old node is named, a stranger counted.
 struct Away {
     why: String,
     /// What it speaks, if it was for that.

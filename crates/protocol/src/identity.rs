@@ -95,7 +95,7 @@ pub enum IdentityError {
     Role {
         /// The file whose contents TLS refuses.
         path: PathBuf,
-        /// What TLS says of them.
+        /// The name in it that is no role.
         #[source]
         source: NoRole,
     },

@@ -28,7 +28,7 @@ pub trait Net: Send + Sync {
 /// Where callers come in, as a simulation has it.
 #[derive(Debug)]
 pub struct Doorway {
-    /// The address that others dial.
+    /// Of the played network; nothing is bound.
     pub address: SocketAddr,
     /// Who has come, and the connection.
     pub callers: mpsc::Receiver<(Who, DuplexStream)>,

@@ -40,9 +40,9 @@ pub fn replace_until_boot(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Until when a file is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kept {
-    /// Through a power cut.
+    /// Through a power cut: it is synced, which an ill disk draws out to seconds.
     PowerCut,
-    /// Until the machine boots.
+    /// Until the machine boots: nothing is synced, and nobody waits for a disk.
     Boot,
 }
 

@@ -182,7 +182,7 @@ pub struct Sip {
 pub enum SipProbe {
     /// OPTIONS in datagrams, as phones send them.
     Udp,
-    /// OPTIONS over a TCP connection.
+    /// OPTIONS in a connection, for an Asterisk that takes no UDP.
     Tcp,
     /// It is not probed: the check command alone judges.
     Off,

@@ -69,7 +69,7 @@ fn strike(world: &Arc<World>) {
             set(world, side, how);
             then(world, takes, move |world| set(world, side, Condition::Works(5)));
             if how.is_dead() && world.below(2) == 0 {
-                // Live traffic meets it, too.
+                // Live traffic meets it before a probe does, as at a real Edge: its signals bring the probe.
                 for backend in 0..4 {
                     if let Some(edge) = world.edge() {
                         let sign = if how == Condition::Refuses { Sign::Refused } else { Sign::TimedOut };

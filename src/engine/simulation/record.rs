@@ -12,7 +12,6 @@ use crate::admin::api;
 /// Side, epoch, and whether automatic switches are frozen.
 pub(super) type Word = (Side, u64, bool);
 
-/// What an operator orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     /// To that side, even if it does not work.

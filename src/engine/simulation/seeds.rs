@@ -38,7 +38,6 @@ impl io::Write for Trace {
     }
 }
 
-/// The simulation's time.
 struct Stamp;
 
 impl tracing_subscriber::fmt::time::FormatTime for Stamp {

@@ -42,17 +42,17 @@ pub(in super::super) fn prober(check: &probe::Check) -> Option<Boxed<Report>> {
     Some(Box::pin(world.ask(check.target)))
 }
 
-/// Learns that the loop turned.
+/// Records what the engine shows behind each turn of its loop.
 pub(in super::super) fn turned() {
     if let Some(world) = WORLD.with_borrow(Clone::clone) {
         world.observe();
     }
 }
 
-/// How a side's backends answer.
+/// All backends of a side answer alike, as those of one machine do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Condition {
-    /// Within so many milliseconds.
+    /// Well, within this many milliseconds.
     Works(u64),
     Refuses,
     Silent,
@@ -80,13 +80,12 @@ pub(super) enum Plate {
 pub(super) struct Inner {
     pub(super) chance: fastrand::Rng,
     pub(super) sides: [Condition; 2],
-    /// The Edge's own network.
+    /// Nobody is reached: the fault is the Edge's own, and no side may be blamed (E7).
     pub(super) cut: bool,
     pub(super) plate: Plate,
     pub(super) events: Vec<(Duration, Event)>,
     process: Option<Process>,
     pub(super) frozen: bool,
-    /// When each epoch began.
     epochs: BTreeMap<u64, Instant>,
     shown: Option<Event>,
     /// Whether the service that nothing depends on is configured.
@@ -98,7 +97,7 @@ struct Process {
     edge: Arc<Edge>,
     handle: Handle,
     tasks: Vec<AbortHandle>,
-    // Locked while it runs.
+    // Is removed with this: held as long as the Edge runs.
     _directory: tempfile::TempDir,
 }
 
@@ -209,7 +208,6 @@ impl World {
         }
     }
 
-    /// Answers a probe.
     async fn ask(self: Arc<Self>, target: std::net::SocketAddr) -> Report {
         let std::net::IpAddr::V4(ip) = target.ip() else { panic!("{target}") };
         let (side, service) = (usize::from(ip.octets()[2]), ip.octets()[3]);
@@ -253,7 +251,7 @@ impl World {
         Report { result, timings: Timings { total: began.elapsed(), ..Timings::default() }, certificate: None }
     }
 
-    /// The disk's next step.
+    /// Each step of a write waits or fails by itself, as a real disk's do.
     fn step(self: Arc<Self>, step: Step) -> Boxed<io::Result<()>> {
         Box::pin(async move {
             let (most, plate) = match self.inner().plate {

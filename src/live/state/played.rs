@@ -15,14 +15,11 @@ use super::writer::{RETRY, Shared, What, Writer, answer, settle};
 use super::{Beginning, LiveState, Recent, State, open};
 use crate::admin::api::JournalEntry;
 
-/// What is on the disk.
+/// What a restart would find: a kill loses everything else.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Platter {
-    /// The live side.
     pub(crate) live: Option<LiveState>,
-    /// The journal.
     pub(crate) entries: Vec<JournalEntry>,
-    /// The numbers of the reports.
     pub(crate) reports: std::collections::BTreeSet<u64>,
 }
 
@@ -88,7 +85,6 @@ where
     S: Fn(Step) -> Boxed<io::Result<()>> + Send + Sync + 'static,
 {
     loop {
-        // What failed is tried again.
         let waits = shared.inbox().has_unwritten();
         let patience = if waits { RETRY } else { Duration::MAX };
         let _ = timeout(patience, shared.told.notified()).await;

@@ -22,12 +22,12 @@ pub struct Versions {
 }
 
 impl Versions {
-    /// Of nodes at these addresses.
+    /// Hears of nodes at these addresses only: a stranger fills no room here.
     pub fn of(known: impl IntoIterator<Item = IpAddr>) -> Self {
         Self { known: known.into_iter().map(|address| address.to_canonical()).collect(), seen: Mutex::default() }
     }
 
-    /// Notes what somebody speaks.
+    /// Before a certificate was shown: the address is all that is known of who dials.
     pub(super) fn hear(&self, from: IpAddr, offered: &str, now: Instant) {
         let from = from.to_canonical();
         if self.known.contains(&from) {

@@ -158,7 +158,7 @@ impl Activity {
         }
     }
 
-    /// Begins a request of HTTP/1.
+    /// What the request before it left behind is forgotten: its end says nothing of this one.
     pub fn begin_request(&self) {
         self.last.store(false, Ordering::Relaxed);
         self.set_after(After::Broken);
@@ -169,7 +169,7 @@ impl Activity {
         self.last.store(true, Ordering::Relaxed);
     }
 
-    /// Whether none is taken.
+    /// Asked when the head of the answer is written: that head says so to the client.
     pub fn is_last(&self) -> bool {
         self.last.load(Ordering::Relaxed)
     }

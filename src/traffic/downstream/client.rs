@@ -156,7 +156,7 @@ impl ClientStream {
         (self.carrying, self.answering) = (true, false);
     }
 
-    /// Its answer is out.
+    /// Its answer is whole: should the stream end now, nobody takes that for the end of an answer.
     pub fn end_request(&mut self) {
         self.carrying = false;
     }

@@ -34,7 +34,7 @@ use crate::traffic::http::answer;
 /// Fields by which an answer is framed for HTTP/1, ours too, and which none may have over h2 (RFC 9113 section 8.2.2).
 const OF_HTTP1: [http::HeaderName; 3] = [TRANSFER_ENCODING, CONNECTION, UPGRADE];
 
-/// One request, and its answer.
+/// A stream. Dropped before its end it is reset, so that no client takes half an answer for a whole one.
 pub struct H2Session {
     head: RequestHeader,
     body: RecvStream,
@@ -43,7 +43,7 @@ pub struct H2Session {
     answer: Option<SendStream<Bytes>>,
     /// That head, without its fields: nobody asks for more than the status.
     written: Option<ResponseHeader>,
-    /// END_STREAM was sent.
+    /// END_STREAM was sent: what comes behind it is dropped.
     ended: bool,
     received: usize,
     sent: usize,
@@ -106,7 +106,7 @@ impl H2Session {
     }
 
     async fn write_head(&mut self, mut head: ResponseHeader, end: bool) -> Result<()> {
-        // None follows the final one.
+        // No head follows the final one, interim or not (RFC 9113 section 8.1).
         if self.ended || self.written.is_some() {
             return Ok(());
         }

@@ -36,7 +36,7 @@ pub struct HeadLimits {
 /// A head that was read, and where in it everything is: its parts are shared, not copied, once it is a request.
 #[derive(Debug)]
 pub struct Head {
-    /// What it begins.
+    /// A request with its body's framing, or an upgrade: who carries it differs.
     pub kind: Kind,
     /// The client would send another request on this connection (RFC 9112 section 9.3).
     pub keeps_alive: bool,
@@ -169,9 +169,8 @@ pub async fn read<R: AsyncRead + Unpin>(
     }
 }
 
-/// A whole head.
 enum Inspected {
-    /// It is let pass.
+    /// It can be read in one way only.
     Head(Head),
     /// It came in absolute form: the same in origin form, to be read in the place of its `length` bytes.
     Rewritten { length: usize, instead: Vec<u8> },

@@ -45,7 +45,7 @@ const BEHIND: usize = 2048;
 /// Room for an answer's head, and for a small body behind it.
 const HEAD: usize = 1024;
 
-/// A request that is carried.
+/// Holds the connection while it lasts, and hands it back for the next request if the answer was whole.
 pub struct H1Session {
     /// Taken when the session is dropped, not before.
     stream: Option<Box<ClientStream>>,
@@ -79,7 +79,7 @@ enum Replay {
     Gone,
 }
 
-/// How far an answer is.
+/// How far an answer is: a connection goes on behind `Written` only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answer {
     /// Nothing is said but interim answers.
@@ -88,14 +88,14 @@ enum Answer {
     Said(Left),
     /// All of it, and the kernel may not have it yet.
     Ended,
-    /// All of it is written.
+    /// All of it, and the kernel has it.
     Written,
 }
 
 /// What is to come of an answer's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Left {
-    /// So many bytes.
+    /// Bytes still to come: an answer that ends before them is broken, and says so by its end.
     Length(u64),
     Chunks,
     UntilClosed,
@@ -308,7 +308,7 @@ impl H1Session {
         Ok(())
     }
 
-    /// Ends the answer.
+    /// Ends the answer, and waits until the kernel has it: only then the next request may be read.
     async fn end(&mut self) -> Result<()> {
         match self.answer {
             Answer::Said(Left::Length(0) | Left::UntilClosed) => self.answer = Answer::Ended,

@@ -30,7 +30,7 @@ impl Stall {
         self.limit
     }
 
-    /// A step was taken.
+    /// A step was taken: the next one has the whole limit, from when it is waited for.
     pub fn moved(&mut self) {
         self.deadline = None;
     }

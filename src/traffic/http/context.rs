@@ -56,7 +56,7 @@ pub struct Context {
     pub park_until: Option<Instant>,
     /// Interim answers (1xx) of this attempt.
     pub interim: usize,
-    /// Bytes of their fields.
+    /// Bytes of their fields: a client that does not read has all of them waiting for it.
     pub interim_size: usize,
     /// For how long it has waited, the present wait left out.
     pub waited: Duration,

@@ -220,9 +220,9 @@ fn beside_a_liar(site: &mut Site, told: &AtomicU64) -> Outcome {
     Ok(())
 }
 
-/// Returns the highest epoch told.
+/// Tells ever higher epochs until `end`; returns the highest.
 async fn lie(identity: &Path, end: &AtomicBool, told: &AtomicU64) -> Outcome<u64> {
-    /// What is believed at once.
+    /// Within what a voter believes at once (`LEAP` in `lease::epoch`).
     const FAR: u64 = (1 << 20) - 1;
     let main = (MAIN.address(), NODE).into();
     let main = link(identity, main, Expected::Xivo(Side::Main))?;

@@ -117,7 +117,7 @@ pub enum Event {
     Asked(Request),
     /// A voter answered a request of this node.
     Answered {
-        /// Which of the two answered.
+        /// The peer or the witness; the third vote is the node's own.
         by: Elector,
         /// When the request was sent, on this node's clock.
         sent: Instant,

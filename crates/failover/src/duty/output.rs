@@ -61,7 +61,7 @@ pub enum Output {
     ProveDisk,
     /// What the node does, or how it is guarded, changed.
     Changed {
-        /// What it did until now.
+        /// What it did before; equal to `status` when the guard alone changed.
         from: Status,
         /// What it does from now on.
         status: Status,

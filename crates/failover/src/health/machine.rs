@@ -58,16 +58,16 @@ pub enum Event {
 pub enum Output {
     /// A service began or ceased to work, or to be known.
     ServiceChanged {
-        /// The service whose state changed.
+        /// By its number in the topology: a shared one once, another once for each side.
         service: ServiceId,
-        /// What it was until now.
+        /// Before this evidence.
         from: State,
         /// What it is now, with the reason.
         health: ServiceHealth,
     },
     /// A side's state, or the name of its illness, changed.
     SideChanged {
-        /// The side whose state changed.
+        /// Both are judged, live or not: a switch asks for the other one at once.
         side: Side,
         /// What it was before, reason included.
         from: SideHealth,
@@ -106,7 +106,7 @@ display_numbered!(Output);
 pub struct ServiceHealth {
     /// Whether it works, as far as anybody can tell.
     pub state: State,
-    /// Which checks made it so.
+    /// What decides, worded for people: the first of it, and how many more there are.
     pub reason: Reason,
     /// How many of its backends work.
     pub working: u16,

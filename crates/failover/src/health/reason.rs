@@ -12,7 +12,7 @@ pub enum State {
     /// No check has spoken yet, or the newest word is too old to count.
     #[default]
     Unknown,
-    /// Everything that must pass does.
+    /// Nothing that must pass is down or unknown.
     Working,
     /// Something that must pass does not.
     NotWorking,
@@ -128,7 +128,7 @@ impl Explain for Fault {
 /// Why a side's or a service's health is what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// Everything that is required works.
+    /// Nothing required is down or unknown, whatever optional services are.
     AllWork,
     /// Nothing is required, so that nothing can be said.
     NothingToJudge,
@@ -145,7 +145,7 @@ pub enum Reason {
     NotKnown {
         /// The required service of which nothing is known.
         service: ServiceId,
-        /// Its check without a verdict.
+        /// The first of its checks that has none.
         check: CheckId,
         /// Why that check has no verdict.
         why: verdict::Reason,

@@ -65,7 +65,7 @@ impl fmt::Display for Ruling {
 /// What a XiVO node tells of itself with every message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Report {
-    /// What the sender does now.
+    /// Its duty when it sent this: two that are active are an alarm.
     pub status: Status,
     /// Whether it could serve, were it to have the votes.
     pub fit: bool,

@@ -21,7 +21,7 @@ pub struct Holder {
 /// Who is registered with an MDS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Claims {
-    /// No node is registered here.
+    /// Neither node: each hand-over passes through this.
     None,
     /// One node is, as it should be.
     One(Side),
@@ -43,7 +43,7 @@ pub enum Sight {
 pub enum Seen {
     /// Other nodes are registered than before.
     Changed {
-        /// Who was registered until now.
+        /// By the look before this one.
         from: Claims,
         /// Who is registered from now on.
         claims: Claims,

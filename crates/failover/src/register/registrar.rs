@@ -55,12 +55,12 @@ pub enum Event {
     Ended {
         /// Which of the attempts under way.
         attempt: Attempt,
-        /// What came of the attempt.
+        /// What the media server has now, as far as the attempt showed.
         outcome: Outcome,
     },
 }
 
-/// What came of an attempt.
+/// What an attempt showed of the media server: a lost answer is no proof that it has nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
     /// The node is registered there.

@@ -82,7 +82,7 @@ pub enum Violation {
     TooShort {
         /// The setting that is too short.
         field: &'static str,
-        /// The value that was given.
+        /// As it is written.
         value: Duration,
         /// The shortest value that makes sense.
         least: Duration,

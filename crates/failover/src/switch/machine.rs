@@ -57,7 +57,7 @@ pub enum Event {
     Timer,
     /// A side's health changed or was confirmed.
     Health {
-        /// The side that was judged.
+        /// Main or Standby, live or not.
         side: Side,
         /// What it is judged to be now.
         health: SideHealth,

@@ -24,7 +24,7 @@ pub enum Output {
     Reprobe {
         /// The side whose required checks are to be probed.
         side: Side,
-        /// What asks for fresh evidence.
+        /// Why what is known is not enough.
         reason: ReprobeReason,
     },
     /// The rule that keeps traffic where it is changed.
@@ -107,7 +107,7 @@ pub struct Move {
     pub kind: Kind,
     /// When it was decided; traffic moves when it is on the disk.
     pub at: Instant,
-    /// What it was decided for.
+    /// The facts it rests on, for the journal and the report (E8).
     pub cause: Cause,
 }
 

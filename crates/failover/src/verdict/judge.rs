@@ -84,14 +84,14 @@ pub enum Output {
     },
     /// The verdict changed, by evidence or by its lack.
     Changed {
-        /// What it was until now.
+        /// Before this evidence, or before the last one was too old to count.
         from: Verdict,
         /// The verdict now, and why.
         report: Report,
     },
     /// The first bad sign came; probes follow until the verdict is settled.
     Suspected {
-        /// What made a probe due.
+        /// A failed probe, or a passive signal of live traffic.
         reason: ProbeReason,
     },
     /// A newer probe supports the same verdict.

@@ -153,7 +153,7 @@ impl fmt::Display for Reason {
 pub struct Report {
     /// Up, down or unknown, after debouncing.
     pub verdict: Verdict,
-    /// Which outcomes made it so.
+    /// The outcomes that settled it, or why it is not settled.
     pub reason: Reason,
     /// When the newest probe that supports the verdict was started; a proof is as fresh as its question.
     pub as_of: Instant,

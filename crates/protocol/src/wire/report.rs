@@ -178,9 +178,9 @@ pub struct MediaServer {
 /// Who is registered with a media server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Presence {
-    /// Main is registered there now.
+    /// By the media server's own list, not by what Main believes.
     pub main: bool,
-    /// Standby is registered there now.
+    /// As `main`.
     pub standby: bool,
     /// Both have been for longer than a hand-over takes.
     pub conflict: bool,

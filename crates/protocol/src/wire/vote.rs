@@ -12,7 +12,7 @@ use std::time::Duration;
 pub enum SideForm {
     /// The side that serves when both could.
     Main,
-    /// The side that takes over.
+    /// The side that serves while Main does not.
     Standby,
 }
 

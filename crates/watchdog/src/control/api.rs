@@ -166,7 +166,7 @@ pub struct VoterView {
 /// A connection to another node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
-    /// The address that is dialled.
+    /// `ADDRESS:PORT`, from the configuration.
     pub address: String,
     /// Whether at least one connection is there.
     pub connected: bool,
@@ -241,7 +241,7 @@ pub enum IcmpSocket {
 pub struct Outside {
     /// When it was seen, on this node's clock.
     pub at: Time,
-    /// What was seen, for people.
+    /// One sentence for people: who did what to the services.
     pub sentence: String,
 }
 

@@ -82,7 +82,7 @@ pub enum AsteriskError {
     /// Its command line could not be run, or failed.
     #[error("asterisk: `{asked}`: {said}")]
     Command {
-        /// The command that was asked.
+        /// Of Asterisk's command line, to be typed again.
         asked: String,
         /// How it ended, and what it said.
         said: String,
@@ -93,7 +93,7 @@ pub enum AsteriskError {
     /// Its answer is not the expected table.
     #[error("asterisk: cannot read the answer to `{asked}`: {said}")]
     Unreadable {
-        /// The command that was asked.
+        /// Of Asterisk's command line, to be typed again.
         asked: String,
         /// The end of what it answered.
         said: String,

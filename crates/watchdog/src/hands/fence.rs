@@ -80,7 +80,7 @@ impl Renewals {
 /// How a fence is installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Install {
-    /// Closed, whatever was there before.
+    /// Nothing is permitted, whatever a watchdog before this one left.
     Closed,
     /// What is permitted stays permitted until its time: a watchdog before this one handed the node over.
     Keeping,
@@ -100,7 +100,7 @@ pub enum Permit {
 pub enum Partners {
     /// Yes, for so long, to unregister.
     For(Duration),
-    /// Phones are not let in.
+    /// No, as phones are not.
     Closed,
 }
 
@@ -157,7 +157,7 @@ pub enum FenceError {
     Command {
         /// What was to be done.
         act: &'static str,
-        /// The program that was run.
+        /// As it was called, to be tried by hand.
         command: String,
         /// How it ended, and what it said.
         said: String,

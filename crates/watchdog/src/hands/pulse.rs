@@ -71,7 +71,7 @@ pub enum Works {
 /// What is felt of telephony now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Felt {
-    /// Whether the services work, debounced.
+    /// Debounced: one lost answer changes nothing.
     pub works: Works,
     /// Why, in one printable line.
     pub detail: String,

@@ -60,9 +60,9 @@ pub enum Order {
 /// What became of an order; each `Start` and `Stop` has exactly one, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// What came of a start.
+    /// Whether it works now, and why not.
     Started(Report),
-    /// What came of a stop.
+    /// Whether it is verified as stopped, and why not.
     Stopped(Report),
 }
 
@@ -98,7 +98,7 @@ pub enum Doing {
 pub enum Found {
     /// They run, and check and SIP say that they work.
     Running,
-    /// Certainly none of them runs.
+    /// Certainly none of them runs: the vote may be given back.
     Stopped,
     /// Neither is certain; why, in one line. Whoever must be safe takes them for running.
     Unclear(String),

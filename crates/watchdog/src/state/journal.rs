@@ -26,7 +26,7 @@ const FILE_BYTES: u64 = 8 << 20;
 pub struct Entry {
     /// When it happened, on the wall clock.
     pub time: Time,
-    /// What happened, in one sentence.
+    /// One sentence, as it was logged.
     pub sentence: String,
     /// What sort of thing it is, for filters.
     pub kind: Kind,

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// All faults, several at once.
+    /// Every fault there is, several at once, on voters alone.
     Days,
     /// The fence's tools are slow or broken, and somebody removes its rules, all at random moments.
     Fences,
@@ -50,7 +50,7 @@ impl Kind {
         }
     }
 
-    /// How many machines it has.
+    /// Voters alone, where nothing is judged of who follows: each machine costs time.
     pub(super) const fn hosts(self) -> usize {
         match self {
             Self::Followers => HOSTS,

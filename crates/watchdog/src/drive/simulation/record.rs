@@ -61,7 +61,7 @@ pub(super) enum Event {
         contacts: [Option<Duration>; 2],
         answers: [bool; 2],
     },
-    /// What one who follows shows.
+    /// The newest word of a CC, or of a media server: `present` is whom it has registered.
     Follows {
         host: usize,
         status: Status,

@@ -29,7 +29,7 @@ pub(super) const HOSTS: usize = 6;
 pub(super) const EDGE: usize = 2;
 pub(super) const CC: [usize; 2] = [3, 4];
 pub(super) const MDS: usize = 5;
-/// Without followers.
+/// Machines of a world without followers: they come first, so that their numbers hold in both.
 pub(super) const VOTERS: usize = 3;
 
 pub(super) fn name(host: usize) -> &'static str {
@@ -124,7 +124,7 @@ pub(super) enum Tool {
     Hangs,
     /// The program is not there; the kernel is well.
     Missing,
-    /// The kernel refuses every transaction.
+    /// The kernel refuses every transaction: permits run out, and the node must step down.
     Broken,
 }
 
@@ -160,7 +160,7 @@ pub(super) enum Check {
     Hangs,
 }
 
-/// Asterisk's command line.
+/// Asterisk's command line: it may hang while telephony itself works.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) enum Cli {
     #[default]
@@ -188,7 +188,6 @@ pub(super) struct Inner {
 
 pub(super) struct World {
     pub(super) began: Instant,
-    /// How many machines there are.
     pub(super) hosts: usize,
     inner: Mutex<Inner>,
 }

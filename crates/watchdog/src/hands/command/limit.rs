@@ -3,7 +3,7 @@
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Looked at so often.
+/// Time is counted in steps: one that took longer by more than [`LATE`] counts as this.
 const STEP: Duration = Duration::from_millis(100);
 /// A loop that turns is late by no more than this, on a busy machine.
 const LATE: Duration = Duration::from_millis(100);

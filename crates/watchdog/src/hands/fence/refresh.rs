@@ -27,7 +27,7 @@ pub(super) fn rule(chain: &str, lasting: Duration) -> String {
     )
 }
 
-/// Who sends the packets.
+/// Sends the marked packets that prolong permits; its socket stays open between them.
 #[derive(Debug, Default)]
 pub(super) struct Refresher {
     socket: Option<Socket>,

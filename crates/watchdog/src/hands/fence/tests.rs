@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 const NODE: &str = "10.99.0.1";
 const PHONE: &str = "10.99.0.2";
 const LONG: Duration = Duration::from_secs(60);
-/// Of the usual times.
 const RENEWALS: Renewals = Renewals { least: Duration::from_millis(1700), most: Duration::from_millis(1800) };
 /// An answer on this cable takes microseconds.
 const SILENCE: Duration = Duration::from_millis(60);

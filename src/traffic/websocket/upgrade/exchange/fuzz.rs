@@ -69,7 +69,7 @@ const ANSWER: &[&[u8]] = &[
     b"\0",
 ];
 
-/// RFC 6455 section 1.3.
+/// The example of RFC 6455 section 1.3.
 const KEY: &[u8] = b"dGhlIHNhbXBsZSBub25jZQ==";
 
 fn offer() -> Offer<'static> {

@@ -13,10 +13,10 @@ const EXPIRES: Duration = Duration::from_secs(60);
 /// What is not answered in so long is given up.
 const GIVES_UP: Duration = Duration::from_secs(4);
 
-/// What Asterisk knows.
+/// What Asterisk knows of its registrations: it goes with its process.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Asterisk {
-    /// How often it was started.
+    /// Counts its processes: what an earlier one believed is gone with it.
     pub(in super::super) lives: u64,
     /// In which of its lives it believes to be registered.
     registered: Option<u64>,

@@ -24,7 +24,7 @@ fn strike(world: &Arc<World>) {
     let cc = CC[side];
     let fault = |text: String| world.note(Event::Fault(text));
     match world.below(18) {
-        // A failover of any kind.
+        // Those faults of the voters that bring a failover, by their number in `strike`.
         0..4 => {
             let which = world.pick(&[0, 1, 3, 4, 6, 13, 14, 14, 15, 16, 20]);
             world.strike(which);
@@ -76,7 +76,6 @@ fn strike(world: &Arc<World>) {
     world.observe();
 }
 
-/// Cut one way, or both.
 fn cut(world: &Arc<World>, near: usize, far: usize, takes: Duration) {
     let ways = world.below(3);
     let how = ["there", "back", "both ways"][ways as usize];

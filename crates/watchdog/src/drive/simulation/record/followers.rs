@@ -30,7 +30,7 @@ const LINGERS: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 pub(super) struct Followers<'a> {
-    /// Whether there are any.
+    /// Worlds of voters alone are not judged by this.
     there: bool,
     alive: [bool; HOSTS],
     frozen: [bool; HOSTS],

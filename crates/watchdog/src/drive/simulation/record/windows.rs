@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-/// A minute, and ten.
+/// What a caller waits, and what a manager notices: a share of a whole day hides an outage of an hour.
 const WINDOWS: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(600)];
 
 type Span = (Duration, Duration);
 
 #[derive(Default)]
 pub(super) struct Windows {
-    /// When somebody served.
     served: Vec<Span>,
     /// When nothing kept a node from it, of either node.
     able: [Vec<Span>; 2],
