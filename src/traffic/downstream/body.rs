@@ -7,8 +7,8 @@ use super::head::Body;
 
 /// Largest chunk: what everybody behind can add to without overflow.
 const LARGEST: u64 = 1 << 62;
-/// Most digits of a chunk's size. More are zeros in front, which Pingora's reader refuses: it would end the request without
-/// our answer, our count, and our word that the upstream has no part in it.
+/// Most digits of a chunk's size: as many as 64 bits have. More are zeros in front, which some servers refuse and others
+/// read: two of them would not see the same chunk.
 const MOST_DIGITS: u16 = 16;
 /// Longest line that begins a chunk: its size and its extensions, which nobody here uses (RFC 9112 section 7.1.1).
 const LONGEST_LINE: u16 = 1024;

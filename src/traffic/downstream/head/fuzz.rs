@@ -1,4 +1,4 @@
-//! A head is read alike however it arrives, and what is let pass says the same to whoever carries it.
+//! A head is read alike however it arrives, and what is let pass says the same to another reader, that of Pingora.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
