@@ -2,7 +2,7 @@
 
 use crate::site::Site;
 use failover::Side;
-use protocol::wire::{Wish, WishOutcome, Wished};
+use protocol::wire::{NodeReport, Wish, WishOutcome, Wished};
 
 const ON_MAIN: [&str; 2] = ["main-xivo", "main-cc"];
 const ON_STANDBY: [&str; 2] = ["standby-xivo", "standby-cc"];
@@ -15,22 +15,23 @@ async fn w7_an_operator_moves_telephony_and_every_act_is_in_the_journal() {
     let (code, text) = site.get("main-xivo").verb(&["deactivate", "--reason", "new kernel"]);
     assert_eq!(code, 0, "{text}");
     site.settles_on(&ON_STANDBY).await;
-    let told = |site: &Site| site.witness.report("main-xivo").and_then(|report| report.chosen);
-    site.until("the Edge is told whose choice it is", || {
-        told(&site).is_some_and(|chosen| chosen.serves == failover::Side::Standby && chosen.reason == "new kernel")
-    })
-    .await;
+    let chose = |serves, reason| {
+        move |report: &NodeReport| {
+            report.chosen.as_ref().is_some_and(|told| told.serves == serves && told.reason == reason)
+        }
+    };
+    site.until_told("main-xivo", "whose choice it is", chose(Side::Standby, "new kernel")).await;
     let heard = |site: &Site| site.nodes[0].status()["voters"]["peer"]["status"] == "active";
     site.until("main hears that standby serves", || heard(&site)).await;
     let (code, text) = site.get("main-xivo").verb(&["activate"]);
     assert_eq!(code, 1, "standby serves: {text}");
     let (code, text) = site.get("standby-xivo").verb(&["deactivate"]);
     assert_eq!(code, 0, "{text}");
+    site.until("main hears that standby stops", || !heard(&site)).await;
     let (code, text) = site.get("main-xivo").verb(&["activate"]);
     assert_eq!(code, 0, "{text}");
     site.settles_on(&ON_MAIN).await;
-    let told = told(&site).unwrap();
-    assert_eq!((told.serves, told.reason.as_str()), (failover::Side::Main, ""));
+    site.until_told("main-xivo", "the newer choice", chose(Side::Main, "")).await;
     let (_, history) = site.get("main-xivo").verb(&["history"]);
     assert!(history.contains("deactivate") && history.contains("new kernel"), "{history}");
 }
@@ -83,6 +84,6 @@ async fn a_wish_handed_over_by_the_edge_is_followed_once() {
     site.settles_on(&ON_MAIN).await;
     site.witness.wish(Wish { id: 7, to: Side::Standby, who: "ann".into(), reason: "test".into() });
     site.settles_on(&ON_STANDBY).await;
-    let wished = site.witness.report("main-xivo").unwrap().wished;
-    assert_eq!(wished, Some(Wished { id: 7, outcome: WishOutcome::Followed }));
+    let followed = Some(Wished { id: 7, outcome: WishOutcome::Followed });
+    site.until_told("main-xivo", "what became of the wish", |report| report.wished == followed).await;
 }

@@ -6,7 +6,7 @@ use failover::lease::Timing;
 use protocol::identity::Keyring;
 use protocol::issue::{Authority, Validity};
 use protocol::who::Who;
-use protocol::wire::Role;
+use protocol::wire::{NodeReport, Role};
 use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
@@ -142,6 +142,13 @@ impl Site {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.one_at_most();
+    }
+
+    /// Waits until the witness has heard this from a node. What its command line and its services show may be ahead of it: a
+    /// report leaves the node after the act, by another connection.
+    pub async fn until_told(&self, node: &str, what: &str, wanted: impl Fn(&NodeReport) -> bool) {
+        let told = || self.witness.report(node).is_some_and(|report| wanted(&report));
+        self.until(&format!("the witness is told by {node}: {what}"), told).await;
     }
 
     fn one_at_most(&self) {

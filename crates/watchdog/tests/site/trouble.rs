@@ -1,6 +1,7 @@
 //! What fails by itself: hosts, watchdogs, telephony, the witness, commands.
 
 use crate::site::Site;
+use protocol::wire::FailedStarts;
 use rustix::process::Signal;
 
 const ON_MAIN: [&str; 2] = ["main-xivo", "main-cc"];
@@ -85,8 +86,9 @@ async fn starts_that_fail_are_an_alarm_with_their_last_words_until_one_comes_wel
             && status["failed_starts"]["words"] == words
     };
     site.until("both say why nobody serves", || alarmed(&site, 0) && alarmed(&site, 1)).await;
-    let told = site.witness.report("main-xivo").unwrap().failed_starts.unwrap();
-    assert!(told.count >= 1 && told.words == words && told.newest >= told.since, "{told:?}");
+    let right = |told: &FailedStarts| told.count >= 1 && told.words == words && told.newest >= told.since;
+    site.until_told("main-xivo", "the start's last words", |report| report.failed_starts.as_ref().is_some_and(right))
+        .await;
     let (_, screen) = site.get("main-xivo").verb(&["status"]);
     assert!(screen.contains("does not start") && !screen.contains("can serve"), "{screen}");
     let (_, history) = site.get("main-xivo").verb(&["history"]);
