@@ -79,7 +79,7 @@ unit: ## All tests; at the end, how far the models were walked.
 SEEDS ?= 1000000
 soak: ## A million days of simulated faults, for a night.
 	@scripts/need build
-	$(if $(SEED),BASCULE_SEED=$(SEED)) BASCULE_SEEDS=$(SEEDS) $(CARGO) test $(LOCKED) --workspace --lib -- --nocapture drive::simulation:: engine::simulation::
+	$(if $(SEED),BASCULE_SEED=$(SEED)) BASCULE_SEEDS=$(SEEDS) $(CARGO) test $(LOCKED) --workspace --lib -- --nocapture roles::simulation:: engine::simulation::
 
 # `make test` runs a fixed number of inputs through each target, the same each time; here they are others, for SECONDS.
 # What is found stays in fuzz/corpus, and fails `make test` from then on.

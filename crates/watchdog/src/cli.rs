@@ -5,8 +5,8 @@
 
 mod ask;
 mod check;
+mod legacy_failover;
 mod render;
-mod rival;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use doors::Program;
 
 pub use ask::ask;
 pub use check::check;
-pub use rival::{release, take_over};
+pub use legacy_failover::{release, take_over};
 
 use crate::config::defaults;
 use crate::control::api;

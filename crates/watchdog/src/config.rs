@@ -17,7 +17,7 @@ use std::time::Duration;
 use failover::{PerSide, Side, duty, follow};
 use protocol::who::Who;
 
-pub use crate::hands::command::CommandSpec;
+pub use crate::node::command::CommandSpec;
 pub use settings::{Errors, Problem, Warning};
 pub use window::Window;
 

@@ -2,22 +2,20 @@
 //! XiVO; on a media server it tells who is registered.
 //!
 //! ```text
-//!  config ──▶ drive ──▶ failover's machines          decides nothing itself: feeds events, carries out outputs
-//!               │  ├──▶ hands                        commands, checks, fence, ICMP, Asterisk
+//!  config ──▶ roles ──▶ failover's machines          decide nothing themselves: feed events, carry out outputs
+//!               │  ├──▶ node                         commands, checks, fence, ICMP, Asterisk
 //!               │  ├──▶ state                        vote, epoch and wishes on the disk; the journal
 //!               │  ├──▶ protocol                     peers, witness, those that follow
-//!               │  └──▶ systemd, metrics, rival
-//!  cli ──▶ control (a unix socket) ◀── drive's status; orders ──▶ drive
+//!               │  └──▶ telemetry                    Prometheus, systemd
+//!  cli ──▶ control (a unix socket) ◀── the roles' status; orders ──▶ roles
+//!  cli ──▶ legacy_failover                           XiVO's own cron table
 //! ```
 
 pub mod cli;
 pub mod config;
 pub mod control;
-pub mod drive;
-pub mod hands;
-pub mod metrics;
-pub mod restarts;
-pub mod rival;
+pub mod legacy_failover;
+pub mod node;
+pub mod roles;
 pub mod state;
-pub mod systemd;
-mod times;
+pub mod telemetry;

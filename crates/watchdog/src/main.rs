@@ -11,8 +11,9 @@ use prometheus::IntCounter;
 use tracing_subscriber::EnvFilter;
 use watchdog::cli::{self, Cli, Exit, Options, Verb};
 use watchdog::config::{Config, Warning};
-use watchdog::restarts::{self, Pause};
-use watchdog::{drive, rival, systemd};
+use watchdog::state::restarts::{self, Pause};
+use watchdog::telemetry::systemd;
+use watchdog::{legacy_failover, roles};
 
 fn main() -> ExitCode {
     let Cli { verb, options } = Cli::parse();
@@ -54,7 +55,7 @@ fn watch(config: &Config, options: &Options, log: &Events, dropped: &IntCounter,
         tracing::warn!("{warning}");
     }
     if let Some(table) = &config.rival
-        && let Err(error) = rival::refuse(table)
+        && let Err(error) = legacy_failover::refuse(table)
     {
         log.say(&settings::with_causes(&error));
         return Exit::Failed;
@@ -78,7 +79,7 @@ fn watch(config: &Config, options: &Options, log: &Events, dropped: &IntCounter,
             return Exit::Failed;
         }
     };
-    match runtime.block_on(drive::run(config, &options.config, dropped)) {
+    match runtime.block_on(roles::run(config, &options.config, dropped)) {
         Ok(()) => Exit::Done,
         Err(error) => {
             let why = settings::with_causes(&error);

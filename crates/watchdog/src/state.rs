@@ -6,6 +6,7 @@ mod form;
 pub mod handover;
 pub mod instance;
 mod journal;
+pub mod restarts;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -15,10 +15,10 @@ use serde::Serialize;
 use super::{Exit, Options, WATCHDOG};
 use crate::config::{CommandSpec, Config, Fence, Role, Services, SipProbe, Warning, XivoConfig};
 use crate::control::api::StatusView;
-use crate::drive::specs;
-use crate::hands::pulse::patient;
-use crate::rival::{self, Rival};
-use crate::times::{Compared, Told, compare};
+use crate::legacy_failover::{self, Rival};
+use crate::node::liveness::patient;
+use crate::roles::specs;
+use crate::roles::times::{Compared, Told, compare};
 
 /// Everything that was found, for people or as JSON.
 #[derive(Debug, Serialize)]
@@ -156,7 +156,7 @@ pub(super) fn look(config: &Config, warnings: Vec<Warning>, path: &std::ffi::OsS
         Role::Mds(_) => (Vec::new(), Vec::new()),
     };
     if let Some(table) = &config.rival
-        && let Some(trouble) = match rival::look(table) {
+        && let Some(trouble) = match legacy_failover::look(table) {
             Rival::Absent | Rival::Silent => None,
             Rival::Active { line, .. } => Some(format!(
                 "{}:{line}: XiVO's own failover is active; `run` refuses beside it: bascule-watchdog takeover",

@@ -1,7 +1,7 @@
 //! From what was written to what is meant: the only validation there is. Each part notes its errors and gives what it can.
 
 mod commands;
-mod doors;
+mod endpoints;
 mod nodes;
 mod timing;
 mod xivo;
@@ -43,7 +43,7 @@ const FOR_ROLES: &[(&str, &[RoleName])] = &[
 /// Resolves a file. None when an error was noted.
 pub(super) fn resolve(mut file: File, findings: &mut Findings) -> Option<Config> {
     let name = name(file.name.take(), findings);
-    let doors = doors::resolve(&mut file, findings);
+    let endpoints = endpoints::resolve(&mut file, findings);
     let Some(role) = file.role else {
         let at = KeyPath::top("role");
         findings.missing(&at, "is missing", "write `role: xivo`, `role: cc` or `role: mds`");
@@ -64,7 +64,7 @@ pub(super) fn resolve(mut file: File, findings: &mut Findings) -> Option<Config>
     if findings.has_errors() {
         return None;
     }
-    let doors::Doors { identity, state, control, metrics, rival } = doors;
+    let endpoints::Endpoints { identity, state, control, metrics, rival } = endpoints;
     Some(Config { name, role: role?, identity, state, control, metrics, rival })
 }
 

@@ -34,7 +34,7 @@ struct Kept {
 /// Unix epoch.
 pub fn base(path: &Path, wall: u64, now: Instant) -> u64 {
     #[cfg(test)]
-    if crate::hands::played::stage().is_some() {
+    if crate::node::played::stage().is_some() {
         return wall;
     }
     let boot = boot().unwrap_or_default();

@@ -35,7 +35,7 @@ struct Left {
 /// What the system says; the next watchdog then lets the lease run out.
 pub fn leave(path: &Path, handover: Handover) -> io::Result<()> {
     #[cfg(test)]
-    if let Some(stage) = crate::hands::played::stage() {
+    if let Some(stage) = crate::node::played::stage() {
         stage.leave(Some(handover));
         return Ok(());
     }
@@ -48,7 +48,7 @@ pub fn leave(path: &Path, handover: Handover) -> io::Result<()> {
 /// What the system says; the next watchdog may go on with it then.
 pub fn forget(path: &Path) -> io::Result<()> {
     #[cfg(test)]
-    if let Some(stage) = crate::hands::played::stage() {
+    if let Some(stage) = crate::node::played::stage() {
         stage.leave(None);
         return Ok(());
     }
@@ -66,7 +66,7 @@ fn leave_in(path: &Path, handover: Handover, boot: String) -> io::Result<()> {
 /// That it could not be removed: it is not used then, as it could be read twice.
 pub fn take(path: &Path) -> io::Result<Option<Handover>> {
     #[cfg(test)]
-    if let Some(stage) = crate::hands::played::stage() {
+    if let Some(stage) = crate::node::played::stage() {
         return Ok(stage.take());
     }
     let left: Option<Left> = DOCUMENT.load(path).unwrap_or_else(|error| {

@@ -9,7 +9,7 @@ use failover::{PerSide, follow};
 use settings::{Findings, KeyPath, Short, absolute, item, quoted};
 
 use super::commands::{asterisk, positive, services, span};
-use super::doors::{host, remote};
+use super::endpoints::{host, remote};
 use super::side;
 use super::xivo::required;
 use crate::config::file::{File, ReadyFile, TimingFile, XivosFile};

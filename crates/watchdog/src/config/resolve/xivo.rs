@@ -8,7 +8,7 @@ use failover::duty::{self, Alone, Failback, Mode, Requests, Wishes, Witness};
 use settings::{Findings, KeyPath, Named, OneOrMany, Short, item, quoted};
 
 use super::commands::{argv, asterisk, positive, replication, services, span};
-use super::doors::{endpoint, host, remote};
+use super::endpoints::{endpoint, host, remote};
 use super::timing::{self, Fenced};
 use super::{is_name, side};
 use crate::config::file::{

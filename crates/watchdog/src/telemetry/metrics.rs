@@ -1,0 +1,374 @@
+//! What Prometheus is told. Gauges follow the published status; counters and histograms are the drivers' to feed.
+
+mod endpoint;
+
+use std::time::{Duration, SystemTime};
+
+use failover::duty::Elector;
+use failover::health::Status;
+use failover::lease::Ruling;
+use prometheus::core::Collector;
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Result,
+};
+use protocol::wire::Guard;
+
+pub use endpoint::{MetricsDoor, MetricsDoorError};
+
+use crate::control::api::{DutyView, FenceState, Mode, StatusView};
+
+const STATUSES: [Status; 5] = [Status::Active, Status::Inactive, Status::Starting, Status::Stopping, Status::Faulty];
+const GUARDS: [&str; 4] = ["guarded", "exposed", "unguarded", "none"];
+const FENCES: [(FenceState, &str); 4] = [
+    (FenceState::Closed, "closed"),
+    (FenceState::Open, "open"),
+    (FenceState::Failed, "failed"),
+    (FenceState::Absent, "absent"),
+];
+/// A LAN's round trip to a request's time limit.
+const ROUND_TRIP: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4];
+/// A good disk's sync to a bad one's.
+const PERSIST: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
+/// A check to a stop.
+const COMMAND: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0];
+
+/// Every metric of a watchdog.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    status: IntGaugeVec,
+    epoch: IntGauge,
+    campaign: IntGauge,
+    guard: IntGaugeVec,
+    fit: IntGauge,
+    failed_starts: IntGauge,
+    frozen: IntGauge,
+    manual: IntGauge,
+    lease: Gauge,
+    fence: IntGaugeVec,
+    alarms: IntGauge,
+    connected: IntGaugeVec,
+    services: IntGaugeVec,
+    registered: IntGaugeVec,
+    conflict: IntGauge,
+    persisted: IntGauge,
+    failed_activations: IntGauge,
+    hold_down: Gauge,
+    slow_disk: IntGauge,
+    certificate: IntGauge,
+    requests: IntCounterVec,
+    round_trip: HistogramVec,
+    persist: Histogram,
+    persist_errors: IntCounter,
+    commands: IntCounterVec,
+    command_seconds: HistogramVec,
+    activations: IntCounter,
+    step_downs: IntCounter,
+    hard_fences: IntCounter,
+    fences_mended: IntCounter,
+    two_actives: IntCounter,
+}
+
+/// Makes and registers in one go.
+struct Maker<'r>(&'r Registry);
+
+impl Maker<'_> {
+    fn keep<M: Collector + Clone + 'static>(&self, metric: M) -> Result<M> {
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge> {
+        self.keep(IntGauge::new(name, help)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, label: &str) -> Result<IntGaugeVec> {
+        self.keep(IntGaugeVec::new(Opts::new(name, help), &[label])?)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter> {
+        self.keep(IntCounter::new(name, help)?)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec> {
+        self.keep(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn histograms(&self, name: &str, help: &str, label: &str, buckets: &[f64]) -> Result<HistogramVec> {
+        self.keep(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), &[label])?)
+    }
+}
+
+impl Metrics {
+    /// Makes and registers all of them.
+    ///
+    /// # Errors
+    /// Only if a name were given twice.
+    pub fn new() -> Result<Self> {
+        let registry = Registry::new();
+        let make = Maker(&registry);
+        let version = make.gauges("bascule_watchdog_build_info", "1; the running program.", "version")?;
+        version.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let persist = HistogramOpts::new("bascule_watchdog_persist_seconds", "Writing the vote to the disk.");
+        let metrics = Self {
+            status: make.gauges("bascule_watchdog_status", "1: what the node does.", "status")?,
+            epoch: make.gauge("bascule_watchdog_duty_epoch", "Grows by one with each activation of a XiVO node.")?,
+            campaign: make.gauge("bascule_watchdog_campaign", "Number of the node's attempt to serve.")?,
+            guard: make.gauges("bascule_watchdog_guard", "1: how the node is guarded while it serves.", "guard")?,
+            fit: make.gauge("bascule_watchdog_fit", "1: it can serve.")?,
+            failed_starts: make
+                .gauge("bascule_watchdog_failed_starts", "Starts that failed in a row; 0: the newest came well.")?,
+            frozen: make.gauge("bascule_watchdog_frozen", "1: automatic starts and failback are forbidden.")?,
+            manual: make.gauge("bascule_watchdog_manual", "1: an operator decides.")?,
+            lease: make.keep(Gauge::new(
+                "bascule_watchdog_lease_seconds",
+                "How long the lease lasts without a further grant; 0 without one.",
+            )?)?,
+            fence: make.gauges("bascule_watchdog_fence", "1: how the fence is.", "state")?,
+            alarms: make.gauge("bascule_watchdog_alarms", "What needs a person.")?,
+            connected: make.gauges("bascule_watchdog_connected", "1: the other node is reached.", "to")?,
+            services: make.gauges("bascule_watchdog_service_works", "1: the service's check passes.", "service")?,
+            registered: make.gauges("bascule_watchdog_registered", "1: the media server has this node.", "mds")?,
+            conflict: make.gauge("bascule_watchdog_presence_conflict", "1: both XiVOs are registered here.")?,
+            persisted: make.gauge("bascule_watchdog_persisted", "1: the vote's last write reached the disk.")?,
+            failed_activations: make.gauge(
+                "bascule_watchdog_failed_activations",
+                "Activations that failed, one after the other, since the node last served for hold_down_limit.",
+            )?,
+            hold_down: make.keep(Gauge::new(
+                "bascule_watchdog_hold_down_seconds",
+                "How long a Main must have been fit and in touch before Standby stops for it; doubled by each that failed.",
+            )?)?,
+            slow_disk: make.gauge("bascule_watchdog_disk_slow", "1: a write of the vote took too long for a start.")?,
+            certificate: make
+                .gauge("bascule_watchdog_certificate_expiry_timestamp_seconds", "When the certificate expires.")?,
+            requests: make.counters(
+                "bascule_watchdog_requests_total",
+                "Requests to voters by ruling; failed: no answer in time.",
+                &["voter", "ruling"],
+            )?,
+            round_trip: make.histograms(
+                "bascule_watchdog_round_trip_seconds",
+                "From a request to its answer.",
+                "voter",
+                ROUND_TRIP,
+            )?,
+            persist: make.keep(Histogram::with_opts(persist.buckets(PERSIST.to_vec()))?)?,
+            persist_errors: make.counter("bascule_watchdog_persist_errors_total", "Writes of the vote that failed.")?,
+            commands: make.counters(
+                "bascule_watchdog_commands_total",
+                "Commands that ended.",
+                &["command", "outcome"],
+            )?,
+            command_seconds: make.histograms(
+                "bascule_watchdog_command_seconds",
+                "From a command's start to its end.",
+                "command",
+                COMMAND,
+            )?,
+            activations: make.counter("bascule_watchdog_activations_total", "Times the node began to serve.")?,
+            step_downs: make.counter("bascule_watchdog_step_downs_total", "Times it stopped serving.")?,
+            hard_fences: make.counter("bascule_watchdog_hard_fences_total", "Times the last resort was used.")?,
+            fences_mended: make.counter(
+                "bascule_watchdog_fences_mended_total",
+                "Times the fence was not as the watchdog wrote it: somebody else removed or changed it.",
+            )?,
+            two_actives: make.counter("bascule_watchdog_two_actives_total", "Times the peer was seen serving, too.")?,
+            registry,
+        };
+        // Until a write fails, nothing is missing on the disk.
+        metrics.persisted.set(1);
+        Ok(metrics)
+    }
+
+    /// Returns what the metrics door shows.
+    pub fn registry(&self) -> Registry {
+        self.registry.clone()
+    }
+
+    /// Shows what a published status says.
+    pub fn show(&self, view: &StatusView) {
+        for status in STATUSES {
+            self.status.with_label_values(&[status.to_string().as_str()]).set(i64::from(status == view.status));
+        }
+        self.alarms.set(i64::try_from(view.alarms.len()).unwrap_or(i64::MAX));
+        self.failed_starts.set(view.failed_starts.as_ref().map_or(0, |failed| failed.count.into()));
+        for (name, service) in &view.services {
+            self.services.with_label_values(&[name]).set(i64::from(service.works));
+        }
+        if let Some(presence) = &view.presence {
+            self.conflict.set(i64::from(presence.conflict));
+        }
+        let follows = view.follows.as_ref().map(|followed| ("xivo", &followed.link));
+        for (to, link) in view.edge.iter().map(|link| ("edge", link)).chain(follows) {
+            self.connected.with_label_values(&[to]).set(i64::from(link.connected));
+        }
+        if let Some(duty) = &view.duty {
+            self.show_duty(duty);
+        }
+    }
+
+    fn show_duty(&self, duty: &DutyView) {
+        self.epoch.set(i64::try_from(duty.epoch).unwrap_or(i64::MAX));
+        self.campaign.set(i64::try_from(duty.campaign).unwrap_or(i64::MAX));
+        let guard = match &duty.guard {
+            None => "none",
+            Some(Guard::Guarded) => "guarded",
+            Some(Guard::Exposed { .. }) => "exposed",
+            Some(Guard::Unguarded { .. }) => "unguarded",
+        };
+        for each in GUARDS {
+            self.guard.with_label_values(&[each]).set(i64::from(each == guard));
+        }
+        for (state, name) in FENCES {
+            self.fence.with_label_values(&[name]).set(i64::from(state == duty.fence.state));
+        }
+        for (gauge, is) in [
+            (&self.fit, duty.fit),
+            (&self.frozen, duty.frozen),
+            (&self.manual, duty.mode == Mode::Manual),
+            (&self.persisted, duty.persisted),
+        ] {
+            gauge.set(i64::from(is));
+        }
+        self.failed_activations.set(i64::from(duty.activations.failed));
+        self.hold_down.set(Duration::from_millis(duty.activations.hold_down_ms).as_secs_f64());
+        self.slow_disk.set(i64::from(duty.slow_write_ms.is_some()));
+        self.lease.set(Duration::from_millis(duty.lease_ms_left.unwrap_or(0)).as_secs_f64());
+        let voters = [("peer", Some(&duty.voters.peer)), ("witness", duty.voters.witness.as_ref())];
+        for (to, voter) in voters.into_iter().filter_map(|(to, voter)| Some((to, voter?))) {
+            self.connected.with_label_values(&[to]).set(i64::from(voter.link.connected));
+        }
+        for (name, server) in &duty.media_servers {
+            self.registered.with_label_values(&[name]).set(i64::from(server.registered));
+        }
+    }
+
+    /// Shows when the node's certificate expires.
+    pub fn certificate(&self, expires: SystemTime) {
+        let since = expires.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        self.certificate.set(i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+    }
+
+    /// A voter ruled, after so long.
+    pub fn answered(&self, by: Elector, ruling: Ruling, took: Duration) {
+        let voter = voter(by);
+        self.requests.with_label_values(&[voter, ruling.to_string().as_str()]).inc();
+        self.round_trip.with_label_values(&[voter]).observe(took.as_secs_f64());
+    }
+
+    /// A request was not answered.
+    pub fn unanswered(&self, by: Elector) {
+        self.requests.with_label_values(&[voter(by), "failed"]).inc();
+    }
+
+    /// The vote was written, or not, after so long.
+    pub fn persisted(&self, written: &std::io::Result<()>, took: Duration) {
+        self.persist.observe(took.as_secs_f64());
+        if written.is_err() {
+            self.persist_errors.inc();
+        }
+    }
+
+    /// A command ended after so long. Both words are of closed sets: `start`, `stop`, `check`…; `done`, `exit_code`,
+    /// `timed_out`…
+    pub fn command(&self, command: &'static str, outcome: &'static str, took: Duration) {
+        self.commands.with_label_values(&[command, outcome]).inc();
+        self.command_seconds.with_label_values(&[command]).observe(took.as_secs_f64());
+    }
+
+    /// The node began to serve.
+    pub fn activated(&self) {
+        self.activations.inc();
+    }
+
+    /// Counts that the node stopped serving.
+    pub fn stepped_down(&self) {
+        self.step_downs.inc();
+    }
+
+    /// The last resort was used.
+    pub fn hard_fenced(&self) {
+        self.hard_fences.inc();
+    }
+
+    /// Somebody had changed the fence.
+    pub fn fence_mended(&self) {
+        self.fences_mended.inc();
+    }
+
+    /// Counts that the peer was seen to serve, too.
+    pub fn two_actives(&self) {
+        self.two_actives.inc();
+    }
+}
+
+fn voter(elector: Elector) -> &'static str {
+    match elector {
+        Elector::Peer => "peer",
+        Elector::Witness => "witness",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use prometheus::TextEncoder;
+
+    use super::*;
+    use crate::control::tests::view;
+
+    fn text(metrics: &Metrics) -> String {
+        TextEncoder::new().encode_to_string(&metrics.registry().gather()).unwrap()
+    }
+
+    #[test]
+    fn a_status_is_shown_as_state_sets() {
+        let metrics = Metrics::new().unwrap();
+        metrics.show(&view());
+        let text = text(&metrics);
+        for line in [
+            "bascule_watchdog_status{status=\"active\"} 1",
+            "bascule_watchdog_status{status=\"inactive\"} 0",
+            "bascule_watchdog_guard{guard=\"exposed\"} 1",
+            "bascule_watchdog_guard{guard=\"none\"} 0",
+            "bascule_watchdog_fence{state=\"open\"} 1",
+            "bascule_watchdog_duty_epoch 7",
+            "bascule_watchdog_lease_seconds 1.5",
+            "bascule_watchdog_connected{to=\"witness\"} 1",
+            "bascule_watchdog_registered{mds=\"mds1\"} 1",
+            "bascule_watchdog_alarms 1",
+            "bascule_watchdog_failed_activations 2",
+            "bascule_watchdog_hold_down_seconds 240",
+            "bascule_watchdog_disk_slow 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_happens_is_counted() {
+        let metrics = Metrics::new().unwrap();
+        metrics.answered(Elector::Peer, Ruling::Grant, Duration::from_millis(1));
+        metrics.unanswered(Elector::Witness);
+        metrics.persisted(&Err(io::Error::from(io::ErrorKind::StorageFull)), Duration::from_millis(2));
+        metrics.command("start", "done", Duration::from_secs(1));
+        metrics.activated();
+        metrics.two_actives();
+        metrics.certificate(SystemTime::UNIX_EPOCH + Duration::from_secs(99));
+        let text = text(&metrics);
+        for line in [
+            "bascule_watchdog_requests_total{ruling=\"grant\",voter=\"peer\"} 1",
+            "bascule_watchdog_requests_total{ruling=\"failed\",voter=\"witness\"} 1",
+            "bascule_watchdog_persist_errors_total 1",
+            "bascule_watchdog_commands_total{command=\"start\",outcome=\"done\"} 1",
+            "bascule_watchdog_activations_total 1",
+            "bascule_watchdog_two_actives_total 1",
+            "bascule_watchdog_certificate_expiry_timestamp_seconds 99",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+}
