@@ -5,7 +5,7 @@ use std::hint::black_box;
 use bascule::config::HostHeader;
 use bascule::telemetry::logging::{RequestId, SafePath};
 use bascule::traffic::downstream::head::{self, HeadLimits};
-use bascule::traffic::http::forward::{self, Said};
+use bascule::traffic::http::forward::{self, ForwardedHeaders};
 use bascule::traffic::route::path::normalise;
 use bascule::traffic::route::{Asked, Router};
 use bytes::BytesMut;
@@ -131,8 +131,8 @@ fn forward(c: &mut Criterion) {
         b.iter(|| {
             // As Pingora does for each request.
             let mut request = request.clone();
-            let said = Said::new(black_box(client), FQDN, RequestId::random());
-            forward::apply(&mut request, &said, &HostHeader::Fqdn).map(|()| request)
+            let forwarded = ForwardedHeaders::new(black_box(client), FQDN, RequestId::random());
+            forward::apply(&mut request, &forwarded, &HostHeader::Fqdn).map(|()| request)
         });
     });
 }

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use failover::health::{self, CheckId, Health, State as HealthState};
-use failover::switch::{self, Standing, Switch};
+use failover::switch::{self, HoldReason, Switch};
 use failover::verdict::{self, Judge, Pace, ProbeId, Verdict};
 use failover::{Instant, PerSide, Side};
 use probe::FailureKind;
@@ -414,23 +414,23 @@ impl Engine {
             HealthState::Unknown => Mode::Deciding,
             HealthState::NotWorking if self.awaits_walk() => Mode::Deciding,
             HealthState::NotWorking => match self.switch.explain(now).standing {
-                Standing::Settling { .. }
-                | Standing::ConfirmingTarget(_)
-                | Standing::ConfirmingFault { .. }
-                | Standing::Doubting { .. }
-                | Standing::OtherUnknown(_)
-                | Standing::Moving { .. } => Mode::Deciding,
+                HoldReason::Settling { .. }
+                | HoldReason::ConfirmingTarget(_)
+                | HoldReason::ConfirmingFault { .. }
+                | HoldReason::Doubting { .. }
+                | HoldReason::OtherUnknown(_)
+                | HoldReason::Moving { .. } => Mode::Deciding,
                 // We only watch: somebody else decides, and what does not work here may work there.
-                Standing::Observing { .. } => Mode::Serving,
+                HoldReason::Observing { .. } => Mode::Serving,
                 // Traffic may not leave a side that is ill: what still works there is better than a page.
-                Standing::Frozen { .. } | Standing::Damped { .. } if !self.is_dead(live) => Mode::Serving,
-                Standing::NeitherWorks(_)
-                | Standing::Frozen { .. }
-                | Standing::Damped { .. }
-                | Standing::LiveWorks(_)
-                | Standing::LiveUnknown(_)
-                | Standing::HoldingDown { .. }
-                | Standing::OperatorChose => Mode::Waiting,
+                HoldReason::Frozen { .. } | HoldReason::Damped { .. } if !self.is_dead(live) => Mode::Serving,
+                HoldReason::NeitherWorks(_)
+                | HoldReason::Frozen { .. }
+                | HoldReason::Damped { .. }
+                | HoldReason::LiveWorks(_)
+                | HoldReason::LiveUnknown(_)
+                | HoldReason::HoldingDown { .. }
+                | HoldReason::OperatorChose => Mode::Waiting,
             },
         };
         let mode = if made(Mistake::AlwaysServing) { Mode::Serving } else { mode };

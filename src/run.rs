@@ -33,7 +33,7 @@ use crate::traffic::downstream::drain::{self, Stage};
 use crate::traffic::downstream::h2::resets_at_once;
 use crate::traffic::downstream::{listener, plain, tls};
 use crate::traffic::edge::{Edge, SiteError};
-use crate::traffic::http::Carrier;
+use crate::traffic::http::Proxy;
 use crate::traffic::upstream::Registers;
 use crate::traffic::upstream::dial::Dialing;
 
@@ -197,11 +197,11 @@ impl Control {
         let (alive, died) = oneshot::channel();
         let turn = move || {
             let _alive: oneshot::Sender<()> = alive;
-            let brain: Arc<Handle> = Arc::new(handle);
+            let handle: Arc<Handle> = Arc::new(handle);
             let doors = async {
-                tokio::spawn(admin.serve(brain.clone()));
+                tokio::spawn(admin.serve(handle.clone()));
                 if let Some(metrics) = metrics {
-                    tokio::spawn(metrics.serve(registry, brain));
+                    tokio::spawn(metrics.serve(registry, handle));
                 }
                 if let Some(nodes) = nodes {
                     tokio::spawn(nodes.serve());
@@ -327,10 +327,10 @@ fn h2_options(limits: &Limits) -> h2::server::Builder {
 }
 
 /// Pingora's proxy around our logic, with connections to TLS backends opened by us.
-fn proxy(edge: &Arc<Edge>, conf: &Arc<ServerConf>) -> Result<HttpProxy<Carrier, Dialing>, RunError> {
+fn proxy(edge: &Arc<Edge>, conf: &Arc<ServerConf>) -> Result<HttpProxy<Proxy, Dialing>, RunError> {
     // Of protocols of one's own towards clients: none is ever offered.
-    let nothing: ProcessCustomSession<Carrier, Dialing> = Arc::new(|_, _, _| Box::pin(std::future::ready(None)));
-    let service = ProxyServiceBuilder::new(conf, Carrier { edge: edge.clone() })
+    let nothing: ProcessCustomSession<Proxy, Dialing> = Arc::new(|_, _, _| Box::pin(std::future::ready(None)));
+    let service = ProxyServiceBuilder::new(conf, Proxy { edge: edge.clone() })
         .custom(Dialing(edge.registers.dialer.clone()), nothing)
         .build();
     takeout::application(service).ok_or_else(|| RunError::Start {

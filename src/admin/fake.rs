@@ -1,4 +1,4 @@
-//! A brain that says what a test told it, and remembers what it was told.
+//! An engine that says what a test told it, and remembers what it was told.
 
 use std::sync::Mutex;
 
@@ -11,10 +11,10 @@ use super::api::{
     SessionCounts, SessionRow, SideStatus, Sides, Status, SwitchAnswer, SwitchKind, SwitchRequest, SwitchSummary, Time,
     Verdict, WalkStatus,
 };
-use super::{Brain, BrainError};
+use super::{EngineApi, EngineError};
 
 #[derive(Default)]
-pub(crate) struct FakeBrain {
+pub(crate) struct FakeEngine {
     /// Said by `ready`, if set.
     pub(crate) not_ready: Option<String>,
     /// Said by `alive`, if set.
@@ -27,10 +27,10 @@ pub(crate) struct FakeBrain {
     pub(crate) orders: Mutex<Vec<(String, String, String)>>,
 }
 
-impl FakeBrain {
-    fn order(&self, what: &str, by: &str, reason: &str) -> Result<Done, BrainError> {
+impl FakeEngine {
+    fn order(&self, what: &str, by: &str, reason: &str) -> Result<Done, EngineError> {
         if let Some(why) = &self.refuse {
-            return Err(BrainError::Refused(why.clone()));
+            return Err(EngineError::Refused(why.clone()));
         }
         self.orders.lock().unwrap().push((what.into(), by.into(), reason.into()));
         Ok(Done { sentence: format!("Done: {what}.") })
@@ -38,7 +38,7 @@ impl FakeBrain {
 }
 
 #[async_trait]
-impl Brain for FakeBrain {
+impl EngineApi for FakeEngine {
     fn alive(&self) -> Result<(), String> {
         self.not_alive.clone().map_or(Ok(()), Err)
     }
@@ -47,26 +47,26 @@ impl Brain for FakeBrain {
         self.not_ready.clone().map_or(Ok(()), Err)
     }
 
-    async fn status(&self) -> Result<Status, BrainError> {
+    async fn status(&self) -> Result<Status, EngineError> {
         if self.hangs {
             std::future::pending::<()>().await;
         }
         Ok(status())
     }
 
-    async fn explain(&self) -> Result<Explain, BrainError> {
+    async fn explain(&self) -> Result<Explain, EngineError> {
         Ok(explain())
     }
 
-    async fn history(&self, limit: usize) -> Result<Vec<JournalEntry>, BrainError> {
+    async fn history(&self, limit: usize) -> Result<Vec<JournalEntry>, EngineError> {
         Ok((0..limit.min(5)).map(|back| entry(5 - back as u64)).collect())
     }
 
-    async fn report(&self, number: u64) -> Result<Report, BrainError> {
-        if number == 7 { Ok(report(7)) } else { Err(BrainError::NotFound(format!("There is no report {number}."))) }
+    async fn report(&self, number: u64) -> Result<Report, EngineError> {
+        if number == 7 { Ok(report(7)) } else { Err(EngineError::NotFound(format!("There is no report {number}."))) }
     }
 
-    async fn switch(&self, request: SwitchRequest) -> Result<SwitchAnswer, BrainError> {
+    async fn switch(&self, request: SwitchRequest) -> Result<SwitchAnswer, EngineError> {
         self.order("switch", &request.by, &request.reason)?;
         Ok(SwitchAnswer {
             switched: !request.dry_run,
@@ -79,23 +79,23 @@ impl Brain for FakeBrain {
         })
     }
 
-    async fn walk(&self) -> Result<WalkStatus, BrainError> {
-        Err(BrainError::NotFound("No switch of the whole site was ordered.".into()))
+    async fn walk(&self) -> Result<WalkStatus, EngineError> {
+        Err(EngineError::NotFound("No switch of the whole site was ordered.".into()))
     }
 
-    async fn freeze(&self, request: FreezeRequest) -> Result<Done, BrainError> {
+    async fn freeze(&self, request: FreezeRequest) -> Result<Done, EngineError> {
         self.order("freeze", &request.by, &request.reason)
     }
 
-    async fn resume(&self, request: ResumeRequest) -> Result<Done, BrainError> {
+    async fn resume(&self, request: ResumeRequest) -> Result<Done, EngineError> {
         self.order("resume", &request.by, &request.reason)
     }
 
-    async fn sessions(&self, limit: usize) -> Result<Vec<SessionRow>, BrainError> {
+    async fn sessions(&self, limit: usize) -> Result<Vec<SessionRow>, EngineError> {
         Ok((0..limit.min(2)).map(|id| session(id as u64)).collect())
     }
 
-    async fn drain(&self, request: DrainRequest) -> Result<Done, BrainError> {
+    async fn drain(&self, request: DrainRequest) -> Result<Done, EngineError> {
         self.order("drain", &request.by, &request.reason)
     }
 }

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::unix::UCred;
 
 use super::api::{DrainRequest, FreezeRequest, ResumeRequest, SwitchRequest};
-use super::{Brain, BrainError};
+use super::{EngineApi, EngineError};
 use crate::config;
 
 /// Most rows one answer holds: what fits into a few hundred kilobytes.
@@ -34,17 +34,17 @@ impl AdminDoor {
     }
 
     /// Serves until the future is dropped.
-    pub async fn serve(self, brain: Arc<dyn Brain>) {
-        doors::serve("admin", &self.socket.listener, Arc::new(Desk { brain }), self.limits).await;
+    pub async fn serve(self, engine: Arc<dyn EngineApi>) {
+        doors::serve("admin", &self.socket.listener, Arc::new(RequestHandler { engine }), self.limits).await;
     }
 }
 
 /// Answers operators.
-struct Desk {
-    brain: Arc<dyn Brain>,
+struct RequestHandler {
+    engine: Arc<dyn EngineApi>,
 }
 
-impl Handler<UCred> for Desk {
+impl Handler<UCred> for RequestHandler {
     async fn answer(&self, request: Request<Bytes>, peer: UCred) -> Answer {
         match self.route(&request, peer).await {
             Ok(answer) => answer,
@@ -53,79 +53,79 @@ impl Handler<UCred> for Desk {
     }
 }
 
-impl Desk {
-    async fn route(&self, request: &Request<Bytes>, peer: UCred) -> Result<Answer, BrainError> {
+impl RequestHandler {
+    async fn route(&self, request: &Request<Bytes>, peer: UCred) -> Result<Answer, EngineError> {
         let path = request.uri().path();
         let read = matches!(*request.method(), Method::GET | Method::HEAD);
         let write = *request.method() == Method::POST;
         match path {
-            "/healthz" if read => Ok(well(self.brain.alive())),
-            "/readyz" if read => Ok(well(self.brain.ready())),
-            "/v1/status" if read => told(&self.brain.status().await?),
-            "/v1/walk" if read => told(&self.brain.walk().await?),
-            "/v1/explain" if read => told(&self.brain.explain().await?),
-            "/v1/history" if read => told(&self.brain.history(limit(request, HISTORY_ROWS)?).await?),
-            "/v1/sessions" if read => told(&self.brain.sessions(limit(request, SESSION_ROWS)?).await?),
+            "/healthz" if read => Ok(well(self.engine.alive())),
+            "/readyz" if read => Ok(well(self.engine.ready())),
+            "/v1/status" if read => told(&self.engine.status().await?),
+            "/v1/walk" if read => told(&self.engine.walk().await?),
+            "/v1/explain" if read => told(&self.engine.explain().await?),
+            "/v1/history" if read => told(&self.engine.history(limit(request, HISTORY_ROWS)?).await?),
+            "/v1/sessions" if read => told(&self.engine.sessions(limit(request, SESSION_ROWS)?).await?),
             "/v1/switch" | "/v1/freeze" | "/v1/resume" | "/v1/drain" if write => self.order(path, request, peer).await,
             "/v1/switch" | "/v1/freeze" | "/v1/resume" | "/v1/drain" => Ok(not_allowed(request.method(), "POST")),
             "/healthz" | "/readyz" | "/v1/status" | "/v1/walk" | "/v1/explain" | "/v1/history" | "/v1/sessions" => {
                 Ok(not_allowed(request.method(), "GET"))
             }
             _ => match path.strip_prefix("/v1/reports/") {
-                Some(number) if read => told(&self.brain.report(report_number(number)?).await?),
+                Some(number) if read => told(&self.engine.report(report_number(number)?).await?),
                 Some(_) => Ok(not_allowed(request.method(), "GET")),
                 None => Ok(not_found(path)),
             },
         }
     }
 
-    async fn order(&self, path: &str, request: &Request<Bytes>, peer: UCred) -> Result<Answer, BrainError> {
+    async fn order(&self, path: &str, request: &Request<Bytes>, peer: UCred) -> Result<Answer, EngineError> {
         let by = |claimed: &str| who(&doors::user(peer.uid()), claimed);
         match path {
             "/v1/switch" => {
                 let order: SwitchRequest = body(request)?;
                 let order = SwitchRequest { by: by(&order.by), reason: clean(&order.reason), ..order };
-                told(&self.brain.switch(order).await?)
+                told(&self.engine.switch(order).await?)
             }
             "/v1/freeze" => {
                 let order: FreezeRequest = body(request)?;
-                told(&self.brain.freeze(FreezeRequest { by: by(&order.by), reason: clean(&order.reason) }).await?)
+                told(&self.engine.freeze(FreezeRequest { by: by(&order.by), reason: clean(&order.reason) }).await?)
             }
             "/v1/resume" => {
                 let order: ResumeRequest = body(request)?;
-                told(&self.brain.resume(ResumeRequest { by: by(&order.by), reason: clean(&order.reason) }).await?)
+                told(&self.engine.resume(ResumeRequest { by: by(&order.by), reason: clean(&order.reason) }).await?)
             }
             _ => {
                 let order: DrainRequest = body(request)?;
-                told(&self.brain.drain(DrainRequest { by: by(&order.by), reason: clean(&order.reason) }).await?)
+                told(&self.engine.drain(DrainRequest { by: by(&order.by), reason: clean(&order.reason) }).await?)
             }
         }
     }
 }
 
-fn told(body: &impl Serialize) -> Result<Answer, BrainError> {
+fn told(body: &impl Serialize) -> Result<Answer, EngineError> {
     Ok(json(StatusCode::OK, body))
 }
 
 /// An empty body is an order without words.
-fn body<T: DeserializeOwned>(request: &Request<Bytes>) -> Result<T, BrainError> {
+fn body<T: DeserializeOwned>(request: &Request<Bytes>) -> Result<T, EngineError> {
     let bytes = request.body();
     let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
-    serde_json::from_slice(bytes).map_err(|error| BrainError::Invalid(format!("The order makes no sense: {error}.")))
+    serde_json::from_slice(bytes).map_err(|error| EngineError::Invalid(format!("The order makes no sense: {error}.")))
 }
 
-fn report_number(text: &str) -> Result<u64, BrainError> {
-    text.parse().map_err(|_| BrainError::Invalid(format!("`{text}` is no number of a report.")))
+fn report_number(text: &str) -> Result<u64, EngineError> {
+    text.parse().map_err(|_| EngineError::Invalid(format!("`{text}` is no number of a report.")))
 }
 
-fn limit(request: &Request<Bytes>, default: usize) -> Result<usize, BrainError> {
+fn limit(request: &Request<Bytes>, default: usize) -> Result<usize, EngineError> {
     match request.uri().query() {
         None | Some("") => Ok(default),
         Some(query) => query
             .strip_prefix("limit=")
             .and_then(|text| text.parse::<usize>().ok())
             .filter(|limit| (1..=MOST_ROWS).contains(limit))
-            .ok_or_else(|| BrainError::Invalid(format!("`?{query}` makes no sense: use ?limit=1 to {MOST_ROWS}."))),
+            .ok_or_else(|| EngineError::Invalid(format!("`?{query}` makes no sense: use ?limit=1 to {MOST_ROWS}."))),
     }
 }
 

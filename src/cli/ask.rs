@@ -29,14 +29,14 @@ pub fn ask(options: &Options, question: &Question) -> Exit {
             return Exit::Failed;
         }
     };
-    let mut desk = Desk {
+    let mut inquiry = Inquiry {
         client: Client { socket: options.admin_socket(), program: &super::EDGE },
         json: options.json,
         paint: Paint::on(io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()),
         terminal: io::stdout().is_terminal(),
         out: io::stdout(),
     };
-    match runtime.block_on(desk.ask(question)) {
+    match runtime.block_on(inquiry.ask(question)) {
         Ok(()) => Exit::Done,
         // Whoever reads has enough: `bascule history | head`.
         Err(Trouble::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
@@ -47,7 +47,7 @@ pub fn ask(options: &Options, question: &Question) -> Exit {
         Err(Trouble::Told(exit)) => exit,
         Err(Trouble::Ask(error)) => {
             if options.json {
-                let _ = desk.object(&error.body());
+                let _ = inquiry.object(&error.body());
             } else {
                 eprintln!("{error}");
             }
@@ -68,7 +68,7 @@ pub(super) enum Trouble {
 }
 
 /// Asks and prints.
-pub(super) struct Desk<W> {
+pub(super) struct Inquiry<W> {
     pub(super) client: Client,
     pub(super) json: bool,
     pub(super) paint: Paint,
@@ -76,7 +76,7 @@ pub(super) struct Desk<W> {
     pub(super) out: W,
 }
 
-impl<W: Write> Desk<W> {
+impl<W: Write> Inquiry<W> {
     pub(super) async fn ask(&mut self, question: &Question) -> Result<(), Trouble> {
         let paint = self.paint;
         match question {

@@ -7,28 +7,28 @@ use failover::Side;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use super::ask::{Desk, Trouble};
+use super::ask::{Inquiry, Trouble};
 use super::render::{self, Paint};
 use super::{Cli, Exit, Options, Question, Verb, socket_in};
 use crate::admin::api::{Frozen, Health, Time, Verdict};
-use crate::admin::fake::{self, FakeBrain};
+use crate::admin::fake::{self, FakeEngine};
 use crate::admin::socket::AdminDoor;
 use crate::config;
 
 struct Site {
     path: PathBuf,
     serving: JoinHandle<()>,
-    brain: Arc<FakeBrain>,
+    engine: Arc<FakeEngine>,
     _dir: tempfile::TempDir,
 }
 
 impl Site {
-    async fn new(brain: FakeBrain) -> Self {
+    async fn new(engine: FakeEngine) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("admin.sock");
         let door = AdminDoor::open(&config::Admin { socket: path.clone(), group: None }).await.unwrap();
-        let brain = Arc::new(brain);
-        Self { path, serving: tokio::spawn(door.serve(brain.clone())), brain, _dir: dir }
+        let engine = Arc::new(engine);
+        Self { path, serving: tokio::spawn(door.serve(engine.clone())), engine, _dir: dir }
     }
 
     async fn ask(&self, line: &str, json: bool) -> Result<String, AskError> {
@@ -45,9 +45,9 @@ impl Drop for Site {
 async fn ask(path: &std::path::Path, line: &str, json: bool) -> Result<String, AskError> {
     let Verb::Ask(question) = parse(line).unwrap().verb else { panic!("{line} asks nobody") };
     let client = Client { socket: path.to_owned(), program: &super::EDGE };
-    let mut desk = Desk { client, json, paint: Paint::on(false), terminal: false, out: Vec::new() };
-    match desk.ask(&question).await {
-        Ok(()) => Ok(String::from_utf8(desk.out).unwrap()),
+    let mut inquiry = Inquiry { client, json, paint: Paint::on(false), terminal: false, out: Vec::new() };
+    match inquiry.ask(&question).await {
+        Ok(()) => Ok(String::from_utf8(inquiry.out).unwrap()),
         Err(Trouble::Ask(error)) => Err(error),
         Err(Trouble::Output(error)) => panic!("{error}"),
         Err(Trouble::Told(exit)) => panic!("{exit:?}"),
@@ -121,7 +121,7 @@ fn the_socket_is_the_one_named_then_the_configured_then_the_default() {
 
 #[tokio::test]
 async fn e8_every_answer_begins_with_its_sentence_and_fits_a_screen() {
-    let site = Site::new(FakeBrain::default()).await;
+    let site = Site::new(FakeEngine::default()).await;
     for (line, sentence) in [
         ("status", "Main is live and works; Standby works and could take over."),
         ("explain", "Standby is live because Main is dead."),
@@ -141,7 +141,7 @@ async fn e8_every_answer_begins_with_its_sentence_and_fits_a_screen() {
 
 #[tokio::test]
 async fn every_verb_answers_programs_in_json() {
-    let site = Site::new(FakeBrain::default()).await;
+    let site = Site::new(FakeEngine::default()).await;
     for (line, pointer) in [
         ("status", "/sides/main/health"),
         ("explain", "/rule"),
@@ -159,7 +159,7 @@ async fn every_verb_answers_programs_in_json() {
 
 #[tokio::test]
 async fn a_report_without_a_number_is_the_last_switches() {
-    let site = Site::new(FakeBrain::default()).await;
+    let site = Site::new(FakeEngine::default()).await;
     let error = site.ask("report", false).await.unwrap_err();
     assert_eq!(error.to_string(), "There is no report 6.");
     assert_eq!(Exit::from(&error), Exit::Failed);
@@ -167,11 +167,11 @@ async fn a_report_without_a_number_is_the_last_switches() {
 
 #[tokio::test]
 async fn a_refusal_is_told_as_the_edge_tells_it_and_ends_with_3() {
-    let site = Site::new(FakeBrain { refuse: Some("Standby does not work.".into()), ..FakeBrain::default() }).await;
+    let site = Site::new(FakeEngine { refuse: Some("Standby does not work.".into()), ..FakeEngine::default() }).await;
     let error = site.ask("switch --to standby", false).await.unwrap_err();
     assert_eq!((error.to_string().as_str(), Exit::from(&error)), ("Standby does not work.", Exit::Refused));
     assert_eq!(error.body().error, "refused");
-    assert!(site.brain.orders.lock().unwrap().is_empty());
+    assert!(site.engine.orders.lock().unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use crate::admin::api::{
     BrokenConfiguration, ConfigurationStatus, Done, DrainRequest, Event, Explain, FreezeRequest, JournalEntry, Report,
     ResumeRequest, SessionRow, Status, SwitchAnswer, SwitchRequest, Time, WalkStatus, side,
 };
-use crate::admin::{Brain, BrainError};
+use crate::admin::{EngineApi, EngineError};
 use crate::live::Mode;
 use crate::live::state::State;
 use crate::site::nodes::{Node, Reports};
@@ -34,9 +34,9 @@ const PULSE_LIMIT: Duration = Duration::from_secs(5);
 pub(super) enum Order {
     Status(oneshot::Sender<Status>),
     Explain(oneshot::Sender<Explain>),
-    Switch(SwitchRequest, oneshot::Sender<Result<SwitchAnswer, BrainError>>),
-    Freeze(FreezeRequest, oneshot::Sender<Result<Done, BrainError>>),
-    Resume(ResumeRequest, oneshot::Sender<Result<Done, BrainError>>),
+    Switch(SwitchRequest, oneshot::Sender<Result<SwitchAnswer, EngineError>>),
+    Freeze(FreezeRequest, oneshot::Sender<Result<Done, EngineError>>),
+    Resume(ResumeRequest, oneshot::Sender<Result<Done, EngineError>>),
     Drain(DrainRequest, oneshot::Sender<Done>),
     Reload(Arc<Site>, oneshot::Sender<Result<(), String>>),
     Broken { error: String, more: usize, noted: oneshot::Sender<()> },
@@ -94,8 +94,8 @@ impl Handle {
         self.drain.notified().await;
     }
 
-    async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, BrainError> {
-        let gone = || BrainError::Unavailable("The Edge is stopping.".to_owned());
+    async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, EngineError> {
+        let gone = || EngineError::Unavailable("The Edge is stopping.".to_owned());
         let (answer, answered) = oneshot::channel();
         self.orders.send(order(answer)).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())
@@ -110,7 +110,7 @@ impl Reports for Handle {
 }
 
 #[async_trait]
-impl Brain for Handle {
+impl EngineApi for Handle {
     fn alive(&self) -> Result<(), String> {
         let pulse = Instant::from_micros(self.pulse.load(Ordering::Acquire));
         let silent = self.clock.now().since(pulse);
@@ -129,48 +129,48 @@ impl Brain for Handle {
         }
     }
 
-    async fn status(&self) -> Result<Status, BrainError> {
+    async fn status(&self) -> Result<Status, EngineError> {
         self.ask(Order::Status).await
     }
 
-    async fn explain(&self) -> Result<Explain, BrainError> {
+    async fn explain(&self) -> Result<Explain, EngineError> {
         self.ask(Order::Explain).await
     }
 
-    async fn history(&self, limit: usize) -> Result<Vec<JournalEntry>, BrainError> {
+    async fn history(&self, limit: usize) -> Result<Vec<JournalEntry>, EngineError> {
         Ok(self.state.history(limit))
     }
 
-    async fn report(&self, number: u64) -> Result<Report, BrainError> {
+    async fn report(&self, number: u64) -> Result<Report, EngineError> {
         let state = self.state.clone();
         let read = tokio::task::spawn_blocking(move || state.read_report(number)).await;
         match read {
             Ok(Ok(Some(report))) => Ok(report),
-            Ok(Ok(None)) => Err(BrainError::NotFound(format!("There is no report {number}."))),
-            Ok(Err(error)) => Err(BrainError::Failed(error.to_string())),
-            Err(error) => Err(BrainError::Failed(error.to_string())),
+            Ok(Ok(None)) => Err(EngineError::NotFound(format!("There is no report {number}."))),
+            Ok(Err(error)) => Err(EngineError::Failed(error.to_string())),
+            Err(error) => Err(EngineError::Failed(error.to_string())),
         }
     }
 
-    async fn switch(&self, request: SwitchRequest) -> Result<SwitchAnswer, BrainError> {
+    async fn switch(&self, request: SwitchRequest) -> Result<SwitchAnswer, EngineError> {
         self.ask(|answer| Order::Switch(request, answer)).await?
     }
 
-    async fn walk(&self) -> Result<WalkStatus, BrainError> {
+    async fn walk(&self) -> Result<WalkStatus, EngineError> {
         let none =
-            || BrainError::NotFound("No switch of the whole site was ordered since the Edge started.".to_owned());
+            || EngineError::NotFound("No switch of the whole site was ordered since the Edge started.".to_owned());
         self.ask(Order::Walk).await?.ok_or_else(none)
     }
 
-    async fn freeze(&self, request: FreezeRequest) -> Result<Done, BrainError> {
+    async fn freeze(&self, request: FreezeRequest) -> Result<Done, EngineError> {
         self.ask(|answer| Order::Freeze(request, answer)).await?
     }
 
-    async fn resume(&self, request: ResumeRequest) -> Result<Done, BrainError> {
+    async fn resume(&self, request: ResumeRequest) -> Result<Done, EngineError> {
         self.ask(|answer| Order::Resume(request, answer)).await?
     }
 
-    async fn sessions(&self, limit: usize) -> Result<Vec<SessionRow>, BrainError> {
+    async fn sessions(&self, limit: usize) -> Result<Vec<SessionRow>, EngineError> {
         let site = self.edge.site();
         let now = Time::now();
         let mut rows: Vec<SessionRow> = self
@@ -207,7 +207,7 @@ impl Brain for Handle {
         Ok(rows)
     }
 
-    async fn drain(&self, request: DrainRequest) -> Result<Done, BrainError> {
+    async fn drain(&self, request: DrainRequest) -> Result<Done, EngineError> {
         let done = self.ask(|answer| Order::Drain(request, answer)).await?;
         self.drain.notify_one();
         Ok(done)
@@ -263,7 +263,7 @@ impl Engine {
         }
     }
 
-    async fn order_switch(&mut self, request: SwitchRequest) -> Result<SwitchAnswer, BrainError> {
+    async fn order_switch(&mut self, request: SwitchRequest) -> Result<SwitchAnswer, EngineError> {
         if self.is_walking() && !request.dry_run || self.walks() && !request.force {
             return self.begin_walk(request).await;
         }
@@ -313,7 +313,7 @@ impl Engine {
         }
     }
 
-    pub(super) async fn order_act(&mut self, act: Act, by: String, why: String) -> Result<(), BrainError> {
+    pub(super) async fn order_act(&mut self, act: Act, by: String, why: String) -> Result<(), EngineError> {
         self.asker = Some((by, why));
         self.refusal = None;
         self.work.push_front(Work::Switch(switch::Event::Act(act)));
@@ -323,7 +323,7 @@ impl Engine {
         }
         match self.refusal.take() {
             Some(_) if made(Mistake::RefusalUntold) => Ok(()),
-            Some(sentence) => Err(BrainError::Refused(sentence)),
+            Some(sentence) => Err(EngineError::Refused(sentence)),
             None => Ok(()),
         }
     }

@@ -9,7 +9,7 @@ use failover::{Explain as _, PerSide, Side};
 use protocol::wire::{Chosen, Role, Wish};
 
 use super::{Engine, Work};
-use crate::admin::BrainError;
+use crate::admin::EngineError;
 use crate::admin::api::{
     Event, SwitchAnswer, SwitchRequest, Time, WalkCheck, WalkState, WalkStatus, WalkStep, WalkStepState, side::title,
 };
@@ -66,10 +66,12 @@ impl Engine {
     }
 
     /// Begins one, or says why not.
-    pub(super) async fn begin_walk(&mut self, request: SwitchRequest) -> Result<SwitchAnswer, BrainError> {
+    pub(super) async fn begin_walk(&mut self, request: SwitchRequest) -> Result<SwitchAnswer, EngineError> {
         let SwitchRequest { to, dry_run, reason, by, .. } = request;
         if self.is_walking() {
-            return Err(BrainError::Refused("A switch of the whole site is under way; see bascule status.".to_owned()));
+            return Err(EngineError::Refused(
+                "A switch of the whole site is under way; see bascule status.".to_owned(),
+            ));
         }
         let facts = self.facts();
         let checks = preflight(to, &facts);

@@ -14,7 +14,7 @@ use super::RunError;
 use crate::admin::api::Event;
 use crate::config;
 use crate::engine::{Handle, NodesMeans};
-use crate::site::nodes::{Desk, Rate, Versions};
+use crate::site::nodes::{NodeRequests, Rate, Versions};
 use crate::site::witness::{News, Witness};
 use crate::telemetry::metrics::{NodesMetrics, WitnessMetrics};
 
@@ -24,7 +24,7 @@ const VOTES: Rate = Rate::new(200, Duration::from_secs(10));
 /// The door, open but not served yet.
 pub(super) struct NodesDoor {
     door: Door,
-    desk: Arc<Desk<Handle>>,
+    requests: Arc<NodeRequests<Handle>>,
     keyring: Arc<Keyring>,
 }
 
@@ -64,10 +64,10 @@ impl NodesDoor {
         let backends: Vec<_> = backends.into_iter().collect();
         let versions = Arc::new(Versions::of(backends.iter().copied()));
         let door = door.with_places_for(backends);
-        let desk = Arc::new(Desk::new(engine.clone(), witness.clone(), metrics.clone(), versions.clone()));
+        let requests = Arc::new(NodeRequests::new(engine.clone(), witness.clone(), metrics.clone(), versions.clone()));
         tracing::info!(address = %nodes.listen, "open for nodes as {}", keyring.current().who());
         let means = NodesMeans { witness, keyring: keyring.clone(), metrics, timing: nodes.timing, versions };
-        Ok((Self { door, desk, keyring }, means))
+        Ok((Self { door, requests, keyring }, means))
     }
 
     /// The Edge's certificate, to be read anew.
@@ -77,7 +77,7 @@ impl NodesDoor {
 
     /// Serves until the future is dropped.
     pub(super) async fn serve(self) {
-        self.door.serve(self.desk).await;
+        self.door.serve(self.requests).await;
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use self::askers::Askers;
 use crate::live::state::{VoteError, VoteFile};
 use crate::telemetry::metrics::{Ruled, WitnessMetrics};
-use ::witness::{Clerk, Disk};
+use ::witness::{Disk, DurableVoter};
 
 /// Requests that may wait for the disk: both nodes' of several seconds.
 const QUEUE: usize = 32;
@@ -77,12 +77,13 @@ impl Witness {
         let file = VoteFile::of(directory);
         let found = file.load();
         let memory = beginning(found, timing, &tell);
-        let clerk = Clerk::new(timing, memory.as_ref(), file, host::now());
+        let voter = DurableVoter::new(timing, memory.as_ref(), file, host::now());
         let askers = Askers::new(timing);
-        let view = Arc::new(Mutex::new(seen(&clerk, &askers)));
+        let view = Arc::new(Mutex::new(seen(&voter, &askers)));
         let (queue, asked) = mpsc::sync_channel(QUEUE);
-        let desk = Desk { clerk, askers, asked, view: view.clone(), metrics: metrics.clone(), tell, troubled: false };
-        std::thread::Builder::new().name("witness".into()).spawn(move || desk.run())?;
+        let serving =
+            Serving { voter, askers, asked, view: view.clone(), metrics: metrics.clone(), tell, troubled: false };
+        std::thread::Builder::new().name("witness".into()).spawn(move || serving.run())?;
         Ok(Self { queue, view, metrics })
     }
 
@@ -126,20 +127,20 @@ fn beginning(found: Result<Option<Memory>, VoteError>, timing: &Timing, tell: &i
     }
 }
 
-fn seen<D: Disk>(clerk: &Clerk<D>, askers: &Askers) -> View {
-    let until = clerk.voter.deadline();
+fn seen<D: Disk>(voter: &DurableVoter<D>, askers: &Askers) -> View {
+    let until = voter.voter.deadline();
     View {
-        record: clerk.voter.record(),
-        epoch: clerk.voter.epoch(),
+        record: voter.voter.record(),
+        epoch: voter.voter.epoch(),
         left: until.map_or(Duration::ZERO, |until| until.since(host::now())),
-        trouble: clerk.trouble.clone(),
+        trouble: voter.trouble.clone(),
         alarms: askers.alarms(host::now()),
     }
 }
 
 /// The thread's own.
-struct Desk<T> {
-    clerk: Clerk<VoteFile>,
+struct Serving<T> {
+    voter: DurableVoter<VoteFile>,
     askers: Askers,
     asked: mpsc::Receiver<Asked>,
     view: Arc<Mutex<View>>,
@@ -148,7 +149,7 @@ struct Desk<T> {
     troubled: bool,
 }
 
-impl<T: Fn(News)> Desk<T> {
+impl<T: Fn(News)> Serving<T> {
     fn run(mut self) {
         loop {
             self.say();
@@ -156,26 +157,26 @@ impl<T: Fn(News)> Desk<T> {
                 // Whoever gave up would not count on it.
                 Ok(Asked { request, answer }) if !answer.is_closed() => {
                     self.askers.hear(&request, host::now());
-                    let ruled = self.clerk.ask(request, host::now());
+                    let ruled = self.voter.ask(request, host::now());
                     let _ = answer.send(ruled);
                 }
                 Ok(_) => {}
-                Err(RecvTimeoutError::Timeout) => self.clerk.tick(host::now()),
+                Err(RecvTimeoutError::Timeout) => self.voter.tick(host::now()),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
     fn patience(&self) -> Duration {
-        let until = self.clerk.voter.deadline().map(|until| until.since(host::now()));
-        match (until, self.clerk.trouble.is_some()) {
+        let until = self.voter.voter.deadline().map(|until| until.since(host::now()));
+        match (until, self.voter.trouble.is_some()) {
             (Some(left), false) => left.min(LONGEST_SLEEP),
             _ => LONGEST_SLEEP,
         }
     }
 
     fn say(&mut self) {
-        let view = seen(&self.clerk, &self.askers);
+        let view = seen(&self.voter, &self.askers);
         let promised = |side| matches!(view.record, Record::Promised(promise) if promise.holder == side);
         for side in Side::BOTH {
             self.metrics.promised.of(side).set(i64::from(promised(side)));
@@ -183,7 +184,7 @@ impl<T: Fn(News)> Desk<T> {
         self.metrics.quiet.set(i64::from(view.record == Record::Unknown));
         self.metrics.epoch.set(i64::try_from(view.epoch).unwrap_or(i64::MAX));
         self.metrics.unwritable.set(i64::from(view.trouble.is_some()));
-        for record in std::mem::take(&mut self.clerk.news) {
+        for record in std::mem::take(&mut self.voter.news) {
             (self.tell)(News::Vote(format!("witness: {record}")));
         }
         match &view.trouble {

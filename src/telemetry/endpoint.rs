@@ -11,7 +11,7 @@ use prometheus::{Encoder, Registry, TextEncoder};
 use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
 
-use crate::admin::Brain;
+use crate::admin::EngineApi;
 
 /// The door, open but not served yet.
 #[derive(Debug)]
@@ -43,31 +43,32 @@ impl MetricsDoor {
     }
 
     /// Serves until the future is dropped.
-    pub async fn serve(self, registry: Registry, brain: Arc<dyn Brain>) {
-        doors::serve("metrics", &self.listener, Arc::new(Desk { registry, brain }), DoorLimits::METRICS).await;
+    pub async fn serve(self, registry: Registry, engine: Arc<dyn EngineApi>) {
+        doors::serve("metrics", &self.listener, Arc::new(RequestHandler { registry, engine }), DoorLimits::METRICS)
+            .await;
     }
 }
 
 /// Answers scrapers.
-struct Desk {
+struct RequestHandler {
     registry: Registry,
-    brain: Arc<dyn Brain>,
+    engine: Arc<dyn EngineApi>,
 }
 
-impl Handler<SocketAddr> for Desk {
+impl Handler<SocketAddr> for RequestHandler {
     async fn answer(&self, request: Request<Bytes>, _: SocketAddr) -> Answer {
         let read = matches!(*request.method(), Method::GET | Method::HEAD);
         match request.uri().path() {
             "/metrics" | "/healthz" | "/readyz" if !read => not_allowed(request.method(), "GET"),
             "/metrics" => self.metrics().await,
-            "/healthz" => well(self.brain.alive()),
-            "/readyz" => well(self.brain.ready()),
+            "/healthz" => well(self.engine.alive()),
+            "/readyz" => well(self.engine.ready()),
             path => not_found(path),
         }
     }
 }
 
-impl Desk {
+impl RequestHandler {
     /// Collectors read /proc, so this is kept off the loop.
     async fn metrics(&self) -> Answer {
         let registry = self.registry.clone();
@@ -92,7 +93,7 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::MetricsDoor;
-    use crate::admin::fake::FakeBrain;
+    use crate::admin::fake::FakeEngine;
 
     async fn ask(address: std::net::SocketAddr, head: &str) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -110,8 +111,8 @@ mod tests {
         counter.inc();
         let door = MetricsDoor::open("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = door.address().unwrap();
-        let brain = FakeBrain { not_ready: Some("Neither side works.".into()), ..FakeBrain::default() };
-        let serving = tokio::spawn(door.serve(registry, Arc::new(brain)));
+        let engine = FakeEngine { not_ready: Some("Neither side works.".into()), ..FakeEngine::default() };
+        let serving = tokio::spawn(door.serve(registry, Arc::new(engine)));
 
         let text = ask(address, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
         assert!(text.starts_with("HTTP/1.1 200") && text.contains("version=0.0.4"), "{text}");

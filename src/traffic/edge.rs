@@ -15,7 +15,7 @@ use crate::traffic::downstream::admission::{Admission, TurnedAway};
 use crate::traffic::downstream::drain::Drain;
 use crate::traffic::downstream::tls::{CertificateError, Certificates};
 use crate::traffic::http::park::Parking;
-use crate::traffic::http::rewrite::Insiders;
+use crate::traffic::http::rewrite::UpstreamNames;
 use crate::traffic::pages::{ErrorPages, WaitingPage};
 use crate::traffic::route::Router;
 use crate::traffic::upstream::{Registers, SetUpError, Upstreams};
@@ -35,7 +35,7 @@ pub struct Site {
     /// Its upstreams.
     pub upstreams: Upstreams,
     /// Names that must not leak.
-    pub insiders: Insiders,
+    pub insiders: UpstreamNames,
     /// By position of the route in [`Router::routes`].
     pub manners: Vec<Manner>,
     /// What is counted of its routes and services.
@@ -223,7 +223,7 @@ impl Site {
             manners: router.routes().iter().map(manner).collect(),
             router,
             upstreams: Upstreams::new(&config, generation, live, registers)?,
-            insiders: Insiders::new(&config),
+            insiders: UpstreamNames::new(&config),
             counted: metrics.configure(&config),
             orphan_limit: config.probe.policy().detection_bound_silent() + DECISION,
             config,

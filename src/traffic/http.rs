@@ -34,7 +34,7 @@ use crate::traffic::route::{Asked, Refusal, path};
 use crate::traffic::upstream::connect::DEMOTED;
 use crate::traffic::upstream::signs::Sign;
 use context::{Context, Ending};
-use forward::Said;
+use forward::ForwardedHeaders;
 
 /// Error type of a request the Edge ends itself; [`Context::ending`] says how.
 const ENDED: &str = "ended by the edge";
@@ -46,12 +46,12 @@ const BAD_ANSWER: &str = "bad answer";
 pub const MOST_REPLAYS: u32 = 2;
 
 /// The Edge as Pingora's proxy logic sees it.
-pub struct Carrier {
+pub struct Proxy {
     /// What all share.
     pub edge: Arc<Edge>,
 }
 
-impl Carrier {
+impl Proxy {
     fn decide(&self, session: &Session, ctx: &mut Context) -> std::result::Result<(), Refusal> {
         let header = session.req_header();
         let host = match header.version {
@@ -76,7 +76,7 @@ impl Carrier {
         ctx.route = Some(ctx.site.router.routes()[carried.route].clone());
         ctx.route_index = Some(carried.route);
         let client = respond::client(session);
-        ctx.said = Some(Said::new(client.ip(), &host, ctx.id));
+        ctx.forwarded = Some(ForwardedHeaders::new(client.ip(), &host, ctx.id));
         ctx.target = target;
         Ok(())
     }
@@ -111,7 +111,7 @@ fn fields(header: &RequestHeader) -> usize {
 }
 
 #[async_trait]
-impl ProxyHttp for Carrier {
+impl ProxyHttp for Proxy {
     /// Boxed: Pingora moves it from future to future, each of which keeps room for it to its end.
     type CTX = Box<Context>;
 
@@ -218,7 +218,7 @@ impl ProxyHttp for Carrier {
         request: &mut RequestHeader,
         ctx: &mut Box<Context>,
     ) -> Result<()> {
-        let (Some(route), Some(said), Some(upstream)) = (&ctx.route, &ctx.said, &ctx.upstream) else {
+        let (Some(route), Some(forwarded), Some(upstream)) = (&ctx.route, &ctx.forwarded, &ctx.upstream) else {
             return Error::e_explain(ErrorType::InternalError, "a request without a route");
         };
         let target = ctx.target.as_deref().or_else(|| request.uri.path_and_query().map(|pq| pq.as_str()));
@@ -226,7 +226,7 @@ impl ProxyHttp for Carrier {
             let target = target.unwrap_or("/").parse().or_err(ErrorType::InternalError, "a normalised path")?;
             request.set_uri(target);
         }
-        forward::apply(request, said, &ctx.site.config.services[route.service.0].host)?;
+        forward::apply(request, forwarded, &ctx.site.config.services[route.service.0].host)?;
         // The last look before anything is sent (E1): a request chosen for a side that was just demoted goes elsewhere.
         if upstream.side.is_some_and(|side| side != self.edge.live.view().side) {
             return Error::e_explain(ErrorType::Custom(DEMOTED), "before the request was sent");
@@ -300,10 +300,10 @@ impl ProxyHttp for Carrier {
         if let (Some(view), true) = (ctx.view, ctx.upstream.as_ref().is_some_and(|upstream| upstream.side.is_some())) {
             self.edge.tally.served(view.epoch);
         }
-        if let Some(said) = &ctx.said {
-            response.insert_header(forward::X_REQUEST_ID, said.id.clone())?;
+        if let Some(forwarded) = &ctx.forwarded {
+            response.insert_header(forward::X_REQUEST_ID, forwarded.id.clone())?;
         }
-        let host = ctx.said.as_ref().and_then(|said| said.host.to_str().ok()).unwrap_or_default();
+        let host = ctx.forwarded.as_ref().and_then(|forwarded| forwarded.host.to_str().ok()).unwrap_or_default();
         for (name, values) in ctx.site.insiders.rewrite(&response.headers, host) {
             response.remove_header(&name);
             for value in values {
@@ -431,7 +431,7 @@ impl ProxyHttp for Carrier {
     }
 }
 
-impl Carrier {
+impl Proxy {
     /// Whether a request that may have reached an upstream is sent again (E5).
     fn may_replay(&self, session: &Session, ctx: &Context, slow: bool) -> bool {
         let allowed = is_repeatable(session, ctx);

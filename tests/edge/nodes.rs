@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use failover::Side;
 use failover::health::Status;
-use failover::lease::{Ask as Wants, Request, Ruling, Timing};
+use failover::lease::{Ask as Wants, Request, Timing, VoteReply};
 use protocol::issue::{Authority, Validity};
 use protocol::who::Who;
 use protocol::wire::{Ask, Role, Times, Told};
@@ -17,7 +17,7 @@ use crate::site::wait_until;
 use watchdogs::{Stage, Watched, report, request, vote};
 
 /// The vote as soon as the Edge answers again, and the one it rules as awaited.
-fn wait_ruling(watched: &Watched, side: Side, wants: Wants, campaign: u64, ruling: Ruling) -> Instant {
+fn wait_ruling(watched: &Watched, side: Side, wants: Wants, campaign: u64, ruling: VoteReply) -> Instant {
     let link = watched.dial_as(&Watched::xivo(side));
     wait_until(&format!("{side} is told {ruling}"), || {
         watched.vote(&link, side, wants, campaign).is_some_and(|answer| answer.ruling == ruling)
@@ -29,15 +29,15 @@ fn wait_ruling(watched: &Watched, side: Side, wants: Wants, campaign: u64, rulin
 fn w1_a_witness_killed_and_started_again_keeps_its_promise_for_its_whole_time() {
     let mut watched = Watched::start();
     // Its disk held no vote: it was quiet first.
-    wait_ruling(&watched, Side::Main, Wants::Want, 1, Ruling::Grant);
-    wait_ruling(&watched, Side::Standby, Wants::Want, 1, Ruling::Lost);
+    wait_ruling(&watched, Side::Main, Wants::Want, 1, VoteReply::Grant);
+    wait_ruling(&watched, Side::Standby, Wants::Want, 1, VoteReply::Lost);
     watched.site.edge().kill();
     let killed = Instant::now();
     watched.site.start_edge();
     let link = watched.dial_as(&Watched::xivo(Side::Standby));
     wait_until("it answers", || watched.vote(&link, Side::Standby, Wants::Hello, 1).is_some());
-    assert_eq!(watched.vote(&link, Side::Standby, Wants::Want, 1).unwrap().ruling, Ruling::Lost);
-    let granted = wait_ruling(&watched, Side::Standby, Wants::Want, 1, Ruling::Grant);
+    assert_eq!(watched.vote(&link, Side::Standby, Wants::Want, 1).unwrap().ruling, VoteReply::Lost);
+    let granted = wait_ruling(&watched, Side::Standby, Wants::Want, 1, VoteReply::Grant);
     assert!(granted - killed >= Timing::DEFAULT.promise);
     wait_until("the journal tells whose it is", || {
         watched.site.history().iter().any(|entry| {
@@ -51,7 +51,7 @@ fn w1_a_witness_killed_and_started_again_keeps_its_promise_for_its_whole_time() 
 #[test]
 fn w1_a_witness_whose_vote_is_lost_denies_even_renewals_for_its_quiet_time() {
     let mut watched = Watched::start();
-    wait_ruling(&watched, Side::Main, Wants::Want, 1, Ruling::Grant);
+    wait_ruling(&watched, Side::Main, Wants::Want, 1, VoteReply::Grant);
     for spoil in ["gone", "newer"] {
         watched.site.edge().kill();
         let file = watched.site.path("state").join("witness.json");
@@ -63,8 +63,8 @@ fn w1_a_witness_whose_vote_is_lost_denies_even_renewals_for_its_quiet_time() {
         watched.site.start_edge();
         let link = watched.dial_as(&Watched::xivo(Side::Main));
         wait_until("it answers", || watched.vote(&link, Side::Main, Wants::Hello, 1).is_some());
-        assert_eq!(watched.vote(&link, Side::Main, Wants::Renew, 1).unwrap().ruling, Ruling::Deny, "{spoil}");
-        let granted = wait_ruling(&watched, Side::Main, Wants::Renew, 1, Ruling::Grant);
+        assert_eq!(watched.vote(&link, Side::Main, Wants::Renew, 1).unwrap().ruling, VoteReply::Deny, "{spoil}");
+        let granted = wait_ruling(&watched, Side::Main, Wants::Renew, 1, VoteReply::Grant);
         assert!(granted - before >= Timing::DEFAULT.quiet, "{spoil}");
     }
     assert!(watched.site.log().contains("another version of bascule (format 99"), "{}", watched.site.log());
@@ -73,11 +73,11 @@ fn w1_a_witness_whose_vote_is_lost_denies_even_renewals_for_its_quiet_time() {
 #[test]
 fn w1_longer_times_than_the_edge_may_promise_get_no_vote_and_the_screen_and_check_say_so() {
     let watched = Watched::start();
-    wait_ruling(&watched, Side::Main, Wants::Want, 1, Ruling::Grant);
+    wait_ruling(&watched, Side::Main, Wants::Want, 1, VoteReply::Grant);
     let link = watched.dial_as(&Watched::xivo(Side::Main));
     let longer = Request { needs: Duration::from_millis(3_900), ..request(Side::Main, Wants::Renew, 1) };
     let ruled = watched.ask(&link, Ask::Vote(longer)).unwrap();
-    assert!(matches!(&ruled, Told::Vote(answer) if answer.ruling == Ruling::TooLong), "{ruled:?}");
+    assert!(matches!(&ruled, Told::Vote(answer) if answer.ruling == VoteReply::TooLong), "{ruled:?}");
     let words = "needs a vote for 3.9 s, and the Edge promises its own for 2.5 s at most";
     wait_until("the screen says so", || watched.site.status()["alarms"].to_string().contains(words));
     let times = Times { needs_ms: 3_900, promises_ms: 4_000 };
@@ -102,7 +102,7 @@ fn w1_longer_times_than_the_edge_may_promise_get_no_vote_and_the_screen_and_chec
 #[test]
 fn w1_a_second_machine_of_mains_name_gets_no_vote_and_the_edge_names_it() {
     let watched = Watched::start();
-    wait_ruling(&watched, Side::Main, Wants::Want, 1, Ruling::Grant);
+    wait_ruling(&watched, Side::Main, Wants::Want, 1, VoteReply::Grant);
     let link = watched.dial_as(&Watched::xivo(Side::Main));
     let began = Instant::now();
     let alarm = |words: &str| watched.site.status()["alarms"].to_string().contains(words);
@@ -110,7 +110,7 @@ fn w1_a_second_machine_of_mains_name_gets_no_vote_and_the_edge_names_it() {
         let ask = |asked| watched.ask(&link, Ask::Vote(asked)).unwrap();
         ask(request(Side::Main, Wants::Renew, 1));
         let copy = ask(Request { instance: 2, ..request(Side::Main, Wants::Want, 9) });
-        assert!(matches!(&copy, Told::Vote(answer) if answer.ruling == Ruling::Lost), "{copy:?}");
+        assert!(matches!(&copy, Told::Vote(answer) if answer.ruling == VoteReply::Lost), "{copy:?}");
         alarm("TWO MACHINES ask as the XiVO node of main")
     });
     assert!(began.elapsed() > Timing::DEFAULT.promise, "a boot looks the same for a while");

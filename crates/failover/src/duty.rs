@@ -16,7 +16,7 @@ mod settings;
 mod yielding;
 
 pub use act::{Act, Refusal};
-pub use ask::{Elector, PerElector, Waiting};
+pub use ask::{PerVoter, RemoteVoter, Waiting};
 pub use explain::Explanation;
 pub use guard::{Guard, Surroundings, Unguarded};
 pub use machine::{Duty, Event, Found, Handover, Life, Memory, Outcome};

@@ -12,7 +12,7 @@ mod voter;
 #[cfg(test)]
 pub(crate) use epoch::LEAP;
 pub(crate) use epoch::{believed, tellable};
-pub use message::{Answer, Ask, Campaign, Instance, Report, Request, Ruling};
+pub use message::{Answer, Ask, Campaign, Instance, Report, Request, VoteReply};
 pub use namesakes::Namesakes;
 pub use timing::{Timing, Violation};
 pub use voter::{Event, Memory, Output, Promise, Record, Voter};

@@ -11,7 +11,7 @@ mod machine;
 mod output;
 mod policy;
 
-pub use decide::{Standing, WhatIf};
+pub use decide::{HoldReason, WhatIf};
 pub use doubt::{Doubt, DoubtReason};
 pub use explain::{Budget, Explanation};
 pub use machine::{Act, Event, Guard, Switch};

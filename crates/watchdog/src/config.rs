@@ -37,7 +37,7 @@ pub struct Config {
     /// Where Prometheus is answered, or none.
     pub metrics: Option<SocketAddr>,
     /// XiVO's own cron table, which must not act beside this; none: nobody looks.
-    pub rival: Option<PathBuf>,
+    pub legacy_failover: Option<PathBuf>,
 }
 
 /// What a watchdog watches over.

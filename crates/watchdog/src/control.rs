@@ -55,7 +55,7 @@ impl Operators for Control {
         journal: Journal,
         orders: Option<mpsc::Sender<Order>>,
     ) {
-        let desk = Desk { status, journal, orders };
+        let desk = RequestHandler { status, journal, orders };
         doors::serve("control", &self.socket.listener, Arc::new(desk), DoorLimits::ADMIN).await;
     }
 }
@@ -64,13 +64,13 @@ impl Operators for Control {
 const GROUP: &str = "bascule";
 
 /// Answers operators, from the newest published status.
-struct Desk {
+struct RequestHandler {
     status: watch::Receiver<Arc<StatusView>>,
     journal: Journal,
     orders: Option<mpsc::Sender<Order>>,
 }
 
-impl Handler<UCred> for Desk {
+impl Handler<UCred> for RequestHandler {
     async fn answer(&self, request: Request<Bytes>, peer: UCred) -> Answer {
         let read = matches!(*request.method(), Method::GET | Method::HEAD);
         match request.uri().path() {
@@ -88,7 +88,7 @@ impl Handler<UCred> for Desk {
     }
 }
 
-impl Desk {
+impl RequestHandler {
     fn alive(&self) -> Result<(), String> {
         match self.status.has_changed() {
             Ok(_) => Ok(()),

@@ -1,4 +1,4 @@
-//! The rival brain: XiVO's own cron table, which starts and stops services every minute by one ping. It must be off while a
+//! XiVO's own failover: a cron table, which starts and stops services every minute by one ping. It must be off while a
 //! watchdog runs. It is moved aside and put back whole; what runs is decided elsewhere.
 
 use std::fs::{self, File, OpenOptions};
@@ -13,7 +13,7 @@ use crate::state::Time;
 
 /// How the cron table is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rival {
+pub enum LegacyFailover {
     /// There is none on this machine.
     Absent,
     /// It is there, and none of its lines does anything.
@@ -46,7 +46,7 @@ pub enum Outcome {
 
 /// Why nothing was done about it.
 #[derive(Debug, thiserror::Error)]
-pub enum RivalError {
+pub enum LegacyFailoverError {
     /// It acts, beside a watchdog that is to run.
     #[error(
         "{path}:{line}: XiVO's own failover is active ({text}); every minute it would undo what a watchdog decides.\n\
@@ -61,7 +61,9 @@ pub enum RivalError {
         text: String,
     },
     /// Whether it is active cannot be read.
-    #[error("{path}: cannot tell whether XiVO's own failover is active: {why}; run as root, or set `rival: off`")]
+    #[error(
+        "{path}: cannot tell whether XiVO's own failover is active: {why}; run as root, or set `legacy_failover: off`"
+    )]
     Unknown {
         /// The cron table that was looked at.
         path: PathBuf,
@@ -101,32 +103,32 @@ struct Note {
 }
 
 /// Looks at the cron table.
-pub fn look(path: &Path) -> Rival {
+pub fn look(path: &Path) -> LegacyFailover {
     let mut bytes = Vec::new();
     let read = store::open::to_read(path).and_then(|mut file| file.read_to_end(&mut bytes));
     match read {
         Ok(_) => {
             let text = String::from_utf8_lossy(&bytes);
             let acting = text.lines().enumerate().find(|(_, line)| acts(line));
-            acting.map_or(Rival::Silent, |(index, text)| Rival::Active {
+            acting.map_or(LegacyFailover::Silent, |(index, text)| LegacyFailover::Active {
                 line: index + 1,
                 text: doors::visible(text.trim()).chars().take(200).collect(),
             })
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Rival::Absent,
-        Err(error) => Rival::Unknown(error.to_string()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => LegacyFailover::Absent,
+        Err(error) => LegacyFailover::Unknown(error.to_string()),
     }
 }
 
 /// Tells whether it acts, or may: the running watchdog's alarm, in one sentence.
 pub fn present(path: &Path) -> Option<String> {
     match look(path) {
-        Rival::Absent | Rival::Silent => None,
-        Rival::Active { line, .. } => Some(format!(
+        LegacyFailover::Absent | LegacyFailover::Silent => None,
+        LegacyFailover::Active { line, .. } => Some(format!(
             "XiVO's own failover is back ({}:{line}): it undoes what the watchdog decides; bascule-watchdog takeover",
             path.display()
         )),
-        Rival::Unknown(why) => Some(format!("{}: cannot be read: {why}", path.display())),
+        LegacyFailover::Unknown(why) => Some(format!("{}: cannot be read: {why}", path.display())),
     }
 }
 
@@ -134,12 +136,12 @@ pub fn present(path: &Path) -> Option<String> {
 ///
 /// # Errors
 /// That it acts, or may.
-pub fn refuse(path: &Path) -> Result<(), RivalError> {
+pub fn refuse(path: &Path) -> Result<(), LegacyFailoverError> {
     let path_owned = || path.to_owned();
     match look(path) {
-        Rival::Absent | Rival::Silent => Ok(()),
-        Rival::Active { line, text } => Err(RivalError::Active { path: path_owned(), line, text }),
-        Rival::Unknown(why) => Err(RivalError::Unknown { path: path_owned(), why }),
+        LegacyFailover::Absent | LegacyFailover::Silent => Ok(()),
+        LegacyFailover::Active { line, text } => Err(LegacyFailoverError::Active { path: path_owned(), line, text }),
+        LegacyFailover::Unknown(why) => Err(LegacyFailoverError::Unknown { path: path_owned(), why }),
     }
 }
 
@@ -147,7 +149,7 @@ pub fn refuse(path: &Path) -> Result<(), RivalError> {
 ///
 /// # Errors
 /// Names what the system refused; the table is then where it was, or aside.
-pub fn take_over(path: &Path, state: &Path, who: &str) -> Result<Outcome, RivalError> {
+pub fn take_over(path: &Path, state: &Path, who: &str) -> Result<Outcome, LegacyFailoverError> {
     let kept = kept(path, state);
     if !exists(path)? {
         return Ok(if exists(&kept)? { Outcome::TakenAlready(kept) } else { Outcome::NothingThere });
@@ -165,7 +167,7 @@ pub fn take_over(path: &Path, state: &Path, who: &str) -> Result<Outcome, RivalE
 ///
 /// # Errors
 /// Names what the system refused; the table is then aside still, or back.
-pub fn release(path: &Path, state: &Path) -> Result<Outcome, RivalError> {
+pub fn release(path: &Path, state: &Path) -> Result<Outcome, LegacyFailoverError> {
     let kept = kept(path, state);
     let beside = store::beside(&kept, ".note.json");
     if !exists(&kept)? {
@@ -201,7 +203,7 @@ fn acts(line: &str) -> bool {
     !(line.is_empty() || line.starts_with('#') || assigns)
 }
 
-fn exists(path: &Path) -> Result<bool, RivalError> {
+fn exists(path: &Path) -> Result<bool, LegacyFailoverError> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -210,7 +212,7 @@ fn exists(path: &Path) -> Result<bool, RivalError> {
 }
 
 /// Renames; between file systems copies whole, with owner and mode, before the old one goes.
-fn relocate(from: &Path, to: &Path) -> Result<(), RivalError> {
+fn relocate(from: &Path, to: &Path) -> Result<(), LegacyFailoverError> {
     match fs::rename(from, to) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
@@ -237,9 +239,9 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(&fresh, to)
 }
 
-fn failed(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RivalError {
+fn failed(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LegacyFailoverError {
     let path = path.to_owned();
-    move |source| RivalError::Io { act, path, source }
+    move |source| LegacyFailoverError::Io { act, path, source }
 }
 
 #[cfg(test)]
@@ -252,12 +254,12 @@ mod tests {
     fn a_table_that_runs_something_is_told_from_one_that_does_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("xivo-ha-slave");
-        assert_eq!(look(&path), Rival::Absent);
+        assert_eq!(look(&path), LegacyFailover::Absent);
         for (text, expected) in [
-            ("", Rival::Silent),
-            ("# * * * * * root x\n  # y\nPATH = /bin\nMAILTO=\n", Rival::Silent),
-            ("@reboot root x=1\n", Rival::Active { line: 1, text: "@reboot root x=1".into() }),
-            ("* * * * * root A=1 x", Rival::Active { line: 1, text: "* * * * * root A=1 x".into() }),
+            ("", LegacyFailover::Silent),
+            ("# * * * * * root x\n  # y\nPATH = /bin\nMAILTO=\n", LegacyFailover::Silent),
+            ("@reboot root x=1\n", LegacyFailover::Active { line: 1, text: "@reboot root x=1".into() }),
+            ("* * * * * root A=1 x", LegacyFailover::Active { line: 1, text: "* * * * * root A=1 x".into() }),
         ] {
             fs::write(&path, text).unwrap();
             assert_eq!(look(&path), expected, "{text}");
@@ -275,7 +277,7 @@ mod tests {
         fs::write(&path, TABLE).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o604)).unwrap();
         let Outcome::Taken(kept) = take_over(&path, &state, "ann").unwrap() else { panic!() };
-        assert_eq!((look(&path), present(&path)), (Rival::Absent, None));
+        assert_eq!((look(&path), present(&path)), (LegacyFailover::Absent, None));
         assert_eq!(take_over(&path, &state, "ann").unwrap(), Outcome::TakenAlready(kept));
         assert_eq!(release(&path, &state).unwrap(), Outcome::Released);
         assert_eq!(fs::read_to_string(&path).unwrap(), TABLE);

@@ -54,7 +54,7 @@ fn watch(config: &Config, options: &Options, log: &Events, dropped: &IntCounter,
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    if let Some(table) = &config.rival
+    if let Some(table) = &config.legacy_failover
         && let Err(error) = legacy_failover::refuse(table)
     {
         log.say(&settings::with_causes(&error));

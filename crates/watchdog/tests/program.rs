@@ -49,7 +49,7 @@ fn it_refuses_to_run_beside_xivos_own_failover_until_that_is_taken_over() {
     let (config, table) = (at("watchdog.yaml"), at("xivo-ha-slave"));
     std::fs::write(&table, "* * * * * root /usr/sbin/xivo-check-master-status\n").unwrap();
     let [state, control, rival] = [at("state"), at("w.sock"), table.clone()].map(|path| path.display().to_string());
-    std::fs::write(&config, format!("{FILE}state: {state}\ncontrol: {control}\nrival: {rival}\n")).unwrap();
+    std::fs::write(&config, format!("{FILE}state: {state}\ncontrol: {control}\nlegacy_failover: {rival}\n")).unwrap();
     let (code, _, error) = program(&config, &["run"]);
     assert!(code == Some(1) && error.contains("xivo-ha-slave:1:"), "{error}");
     assert!(error.contains("bascule-watchdog takeover"), "{error}");
@@ -75,8 +75,11 @@ fn a_watchdog_that_cannot_begin_is_slowed_down_and_says_so() {
     let at = |name: &str| dir.path().join(name);
     let config = at("watchdog.yaml");
     let [state, control, none] = [at("state"), at("w.sock"), at("none")].map(|path| path.display().to_string());
-    std::fs::write(&config, format!("{FILE}state: {state}\ncontrol: {control}\nrival: {none}\nidentity: {none}\n"))
-        .unwrap();
+    std::fs::write(
+        &config,
+        format!("{FILE}state: {state}\ncontrol: {control}\nlegacy_failover: {none}\nidentity: {none}\n"),
+    )
+    .unwrap();
     let run = || {
         let begin = std::time::Instant::now();
         let (code, _, error) = program(&config, &["run"]);

@@ -17,7 +17,7 @@ pub trait Disk {
 
 /// Answers requests, and writes first what the answer rests on.
 #[derive(Debug)]
-pub struct Clerk<D> {
+pub struct DurableVoter<D> {
     /// The rules of promising: a machine without clock or disk.
     pub voter: Voter,
     /// Where the vote is kept over restarts.
@@ -31,15 +31,15 @@ pub struct Clerk<D> {
     pub news: Vec<Record>,
 }
 
-impl<D: Disk> Clerk<D> {
+impl<D: Disk> DurableVoter<D> {
     /// Begins with what was remembered; none: the disk was lost.
     pub fn new(timing: &Timing, memory: Option<&Memory>, disk: D, now: Instant) -> Self {
         let (voter, outputs) = Voter::new(timing, memory, now);
-        let mut clerk = Self { voter, disk, written: true, trouble: None, news: Vec::new() };
-        let before = clerk.voter;
+        let mut durable = Self { voter, disk, written: true, trouble: None, news: Vec::new() };
+        let before = durable.voter;
         // What could not be written is written before the first answer.
-        let _ = clerk.carry_out(before, outputs);
-        clerk
+        let _ = durable.carry_out(before, outputs);
+        durable
     }
 
     /// Rules over a request.
@@ -99,7 +99,7 @@ mod tests {
 
     use failover::Side;
     use failover::health::Status;
-    use failover::lease::{Ask, Promise, Report, Ruling};
+    use failover::lease::{Ask, Promise, Report, VoteReply};
 
     use super::*;
 
@@ -135,41 +135,41 @@ mod tests {
     #[test]
     fn a_grant_is_on_the_disk_before_it_is_answered() {
         let mut plate = Plate::default();
-        let mut clerk = Clerk::new(&Timing::DEFAULT, Some(&FREE), &mut plate, at(0));
-        assert_eq!(std::mem::take(&mut clerk.news), [Record::Free]);
-        let answer = clerk.ask(request(Side::Main, Ask::Want, 1), at(1)).unwrap();
-        assert_eq!(answer.ruling, Ruling::Grant);
+        let mut durable = DurableVoter::new(&Timing::DEFAULT, Some(&FREE), &mut plate, at(0));
+        assert_eq!(std::mem::take(&mut durable.news), [Record::Free]);
+        let answer = durable.ask(request(Side::Main, Ask::Want, 1), at(1)).unwrap();
+        assert_eq!(answer.ruling, VoteReply::Grant);
         let (epoch, length) = (answer.epoch, Timing::DEFAULT.promise);
         let promise = Promise { holder: Side::Main, campaign: 1, epoch, length, instance: Some(1) };
-        assert_eq!(clerk.news, [Record::Promised(promise)]);
+        assert_eq!(durable.news, [Record::Promised(promise)]);
         assert_eq!(plate.held.unwrap().record, Record::Promised(promise));
     }
 
     #[test]
     fn w1_a_vote_that_cannot_be_written_is_promised_to_nobody() {
         let mut plate = Plate { fails: true, ..Plate::default() };
-        let mut clerk = Clerk::new(&Timing::DEFAULT, Some(&FREE), &mut plate, at(0));
-        clerk.news.clear();
-        let refused = clerk.ask(request(Side::Main, Ask::Want, 1), at(1)).unwrap_err();
+        let mut durable = DurableVoter::new(&Timing::DEFAULT, Some(&FREE), &mut plate, at(0));
+        durable.news.clear();
+        let refused = durable.ask(request(Side::Main, Ask::Want, 1), at(1)).unwrap_err();
         assert!(refused.contains("cannot be written"), "{refused}");
-        assert!(clerk.voter.is_free() && clerk.news.is_empty() && clerk.trouble.is_some());
-        clerk.disk.fails = false;
-        assert_eq!(clerk.ask(request(Side::Standby, Ask::Want, 1), at(2)).unwrap().ruling, Ruling::Grant);
-        assert_eq!(clerk.trouble, None);
+        assert!(durable.voter.is_free() && durable.news.is_empty() && durable.trouble.is_some());
+        durable.disk.fails = false;
+        assert_eq!(durable.ask(request(Side::Standby, Ask::Want, 1), at(2)).unwrap().ruling, VoteReply::Grant);
+        assert_eq!(durable.trouble, None);
     }
 
     #[test]
     fn w1_after_a_write_of_unknown_outcome_not_even_a_renewal_is_granted_before_the_disk_says_so() {
         let mut plate = Plate::default();
-        let mut clerk = Clerk::new(&Timing::DEFAULT, Some(&FREE), &mut plate, at(0));
-        clerk.ask(request(Side::Main, Ask::Want, 1), at(1)).unwrap();
+        let mut durable = DurableVoter::new(&Timing::DEFAULT, Some(&FREE), &mut plate, at(0));
+        durable.ask(request(Side::Main, Ask::Want, 1), at(1)).unwrap();
         // Main's promise lapses; Standby's is written, and the disk says that it was not.
-        (clerk.disk.fails, clerk.disk.takes_it_all_the_same) = (true, true);
-        clerk.ask(request(Side::Standby, Ask::Want, 1), at(4000)).unwrap_err();
-        clerk.disk.takes_it_all_the_same = false;
-        clerk.ask(request(Side::Main, Ask::Renew, 1), at(4001)).unwrap_err();
-        clerk.disk.fails = false;
-        assert_eq!(clerk.ask(request(Side::Main, Ask::Renew, 1), at(4002)).unwrap().ruling, Ruling::Grant);
+        (durable.disk.fails, durable.disk.takes_it_all_the_same) = (true, true);
+        durable.ask(request(Side::Standby, Ask::Want, 1), at(4000)).unwrap_err();
+        durable.disk.takes_it_all_the_same = false;
+        durable.ask(request(Side::Main, Ask::Renew, 1), at(4001)).unwrap_err();
+        durable.disk.fails = false;
+        assert_eq!(durable.ask(request(Side::Main, Ask::Renew, 1), at(4002)).unwrap().ruling, VoteReply::Grant);
         let held = plate.held.unwrap().record;
         assert!(matches!(held, Record::Promised(Promise { holder: Side::Main, .. })), "{held}");
     }
@@ -177,14 +177,14 @@ mod tests {
     #[test]
     fn w1_a_lost_disk_is_quiet_for_its_time_and_says_so_on_the_new_one_first() {
         let mut plate = Plate { fails: true, ..Plate::default() };
-        let mut clerk = Clerk::new(&Timing::DEFAULT, None, &mut plate, at(0));
-        clerk.ask(request(Side::Main, Ask::Renew, 1), at(1)).unwrap_err();
-        clerk.disk.fails = false;
-        assert_eq!(clerk.ask(request(Side::Main, Ask::Renew, 1), at(2)).unwrap().ruling, Ruling::Deny);
-        assert_eq!(clerk.disk.held.unwrap().record, Record::Unknown);
-        assert_eq!(clerk.ask(request(Side::Main, Ask::Want, 1), at(2499)).unwrap().ruling, Ruling::Deny);
-        clerk.tick(at(2500));
-        assert_eq!(clerk.disk.held.unwrap().record, Record::Free);
-        assert_eq!(clerk.ask(request(Side::Main, Ask::Want, 1), at(2501)).unwrap().ruling, Ruling::Grant);
+        let mut durable = DurableVoter::new(&Timing::DEFAULT, None, &mut plate, at(0));
+        durable.ask(request(Side::Main, Ask::Renew, 1), at(1)).unwrap_err();
+        durable.disk.fails = false;
+        assert_eq!(durable.ask(request(Side::Main, Ask::Renew, 1), at(2)).unwrap().ruling, VoteReply::Deny);
+        assert_eq!(durable.disk.held.unwrap().record, Record::Unknown);
+        assert_eq!(durable.ask(request(Side::Main, Ask::Want, 1), at(2499)).unwrap().ruling, VoteReply::Deny);
+        durable.tick(at(2500));
+        assert_eq!(durable.disk.held.unwrap().record, Record::Free);
+        assert_eq!(durable.ask(request(Side::Main, Ask::Want, 1), at(2501)).unwrap().ruling, VoteReply::Grant);
     }
 }

@@ -8,28 +8,28 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 use super::{AdminDoor, DoorLimits, who};
-use crate::admin::fake::FakeBrain;
+use crate::admin::fake::FakeEngine;
 use crate::config;
 
 struct Site {
     path: PathBuf,
-    brain: Arc<FakeBrain>,
+    engine: Arc<FakeEngine>,
     serving: JoinHandle<()>,
     _dir: tempfile::TempDir,
 }
 
 impl Site {
-    async fn with(brain: FakeBrain, limits: DoorLimits) -> Self {
+    async fn with(engine: FakeEngine, limits: DoorLimits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("admin.sock");
         let door = AdminDoor::open(&config::Admin { socket: path.clone(), group: None }).await.unwrap();
-        let brain = Arc::new(brain);
-        let serving = tokio::spawn(AdminDoor { limits, ..door }.serve(brain.clone()));
-        Self { path, brain, serving, _dir: dir }
+        let engine = Arc::new(engine);
+        let serving = tokio::spawn(AdminDoor { limits, ..door }.serve(engine.clone()));
+        Self { path, engine, serving, _dir: dir }
     }
 
-    async fn new(brain: FakeBrain) -> Self {
-        Self::with(brain, DoorLimits::ADMIN).await
+    async fn new(engine: FakeEngine) -> Self {
+        Self::with(engine, DoorLimits::ADMIN).await
     }
 
     async fn raw(&self, bytes: &[u8]) -> String {
@@ -72,7 +72,7 @@ fn me() -> String {
 
 #[tokio::test]
 async fn every_question_is_answered_in_json() {
-    let site = Site::new(FakeBrain::default()).await;
+    let site = Site::new(FakeEngine::default()).await;
     for (path, key) in [("/v1/status", "live"), ("/v1/explain", "rule"), ("/v1/reports/7", "phases")] {
         let (code, body) = site.get(path).await;
         assert_eq!(code, 200, "{path}: {body}");
@@ -86,35 +86,35 @@ async fn every_question_is_answered_in_json() {
 
 #[tokio::test]
 async fn an_edge_without_a_working_side_is_alive_but_not_ready_and_says_why() {
-    let site = Site::new(FakeBrain { not_ready: Some("Neither side works.".into()), ..FakeBrain::default() }).await;
+    let site = Site::new(FakeEngine { not_ready: Some("Neither side works.".into()), ..FakeEngine::default() }).await;
     assert_eq!(site.get("/healthz").await.0, 200);
     assert_eq!(site.get("/readyz").await, (503, "Neither side works.\n".into()));
 }
 
 #[tokio::test]
 async fn an_order_is_done_in_the_name_the_kernel_gives() {
-    let site = Site::new(FakeBrain::default()).await;
+    let site = Site::new(FakeEngine::default()).await;
     let order = json!({"to": "standby", "reason": "upgrade\nof Main", "by": "mallory"}).to_string();
     let (code, body) = site.post("/v1/switch", &order).await;
     assert_eq!((code, &value(&body)["live"]), (200, &json!("standby")));
     for path in ["/v1/freeze", "/v1/resume", "/v1/drain"] {
         assert_eq!(site.post(path, "").await.0, 200, "{path}");
     }
-    let orders = site.brain.orders.lock().unwrap().clone();
+    let orders = site.engine.orders.lock().unwrap().clone();
     assert_eq!(orders[0], ("switch".into(), format!("{} (says: mallory)", me()), "upgrade of Main".into()));
     assert_eq!(orders[1], ("freeze".into(), me(), String::new()));
 }
 
 #[tokio::test]
 async fn a_refusal_is_a_conflict_with_one_clear_sentence() {
-    let site = Site::new(FakeBrain { refuse: Some("Standby does not work.".into()), ..FakeBrain::default() }).await;
+    let site = Site::new(FakeEngine { refuse: Some("Standby does not work.".into()), ..FakeEngine::default() }).await;
     let (code, body) = site.post("/v1/switch", r#"{"to":"standby"}"#).await;
     assert_eq!((code, value(&body)), (409, json!({"error": "refused", "sentence": "Standby does not work."})));
 }
 
 #[tokio::test]
 async fn nonsense_is_answered_with_what_is_wrong_and_reaches_no_brain() {
-    let site = Site::new(FakeBrain::default()).await;
+    let site = Site::new(FakeEngine::default()).await;
     for (answer, code, word) in [
         (site.post("/v1/switch", "{").await, 400, "invalid"),
         (site.post("/v1/switch", r#"{"to":"left"}"#).await, 400, "left"),
@@ -131,12 +131,12 @@ async fn nonsense_is_answered_with_what_is_wrong_and_reaches_no_brain() {
         assert_eq!(answer.0, code, "{}", answer.1);
         assert!(answer.1.contains(word), "{} has no {word}", answer.1);
     }
-    assert!(site.brain.orders.lock().unwrap().is_empty());
+    assert!(site.engine.orders.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn a_head_without_end_is_not_read_without_end() {
-    let site = Site::new(FakeBrain::default()).await;
+    let site = Site::new(FakeEngine::default()).await;
     let many: String = (0..500).map(|n| format!("X-{n}: y\r\n")).collect();
     let answer = site.raw(format!("GET /v1/status HTTP/1.1\r\nHost: x\r\n{many}\r\n").as_bytes()).await;
     assert_eq!(parts(&answer).0, 431);
@@ -151,7 +151,7 @@ async fn a_head_without_end_is_not_read_without_end() {
 #[tokio::test]
 async fn callers_who_say_nothing_are_cut_and_make_room() {
     let limits = DoorLimits { connections: 2, head: Duration::from_millis(50), ..DoorLimits::ADMIN };
-    let site = Site::with(FakeBrain::default(), limits).await;
+    let site = Site::with(FakeEngine::default(), limits).await;
     let mut silent = Vec::new();
     for _ in 0..6 {
         silent.push(UnixStream::connect(&site.path).await.unwrap());
@@ -162,7 +162,7 @@ async fn callers_who_say_nothing_are_cut_and_make_room() {
 #[tokio::test]
 async fn a_brain_that_does_not_answer_is_not_waited_for_without_end() {
     let limits = DoorLimits { answer: Duration::from_millis(30), ..DoorLimits::ADMIN };
-    let site = Site::with(FakeBrain { hangs: true, ..FakeBrain::default() }, limits).await;
+    let site = Site::with(FakeEngine { hangs: true, ..FakeEngine::default() }, limits).await;
     let (code, body) = site.get("/v1/status").await;
     assert_eq!((code, &value(&body)["error"]), (504, &json!("time_limit")));
     assert_eq!(site.get("/healthz").await.0, 200, "the door itself lives");
@@ -178,15 +178,15 @@ fn what_a_caller_says_of_itself_stands_beside_what_the_kernel_says() {
 #[tokio::test]
 async fn a_body_that_drips_is_cut_and_no_half_order_is_done() {
     let limits = DoorLimits { whole: Duration::from_millis(60), ..DoorLimits::ADMIN };
-    let site = Site::with(FakeBrain::default(), limits).await;
+    let site = Site::with(FakeEngine::default(), limits).await;
     let answer = site.raw(b"POST /v1/freeze HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n{}").await;
     assert_eq!(answer, "");
-    assert!(site.brain.orders.lock().unwrap().is_empty());
+    assert!(site.engine.orders.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn one_connection_carries_one_request() {
-    let site = Site::new(FakeBrain::default()).await;
+    let site = Site::new(FakeEngine::default()).await;
     let twice = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2);
     assert_eq!(site.raw(&twice).await.matches("HTTP/1.1 200").count(), 1);
 }

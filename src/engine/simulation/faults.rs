@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::record::{Event, Order};
 use super::world::{Condition, Plate, World, config};
-use crate::admin::Brain as _;
+use crate::admin::EngineApi as _;
 use crate::admin::api::{FreezeRequest, ResumeRequest, SwitchRequest};
 use crate::traffic::upstream::signs::Sign;
 
@@ -155,7 +155,7 @@ fn order(world: &Arc<World>, order: Order) {
             Order::Freeze => handle.freeze(FreezeRequest { reason: why, by }).await.map(drop),
             Order::Resume => handle.resume(ResumeRequest { reason: why, by }).await.map(drop),
         };
-        let refused = matches!(done, Err(crate::admin::BrainError::Refused(_)));
+        let refused = matches!(done, Err(crate::admin::EngineError::Refused(_)));
         world.note(Event::Answered { number, done: done.is_ok(), refused });
     });
 }

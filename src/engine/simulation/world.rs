@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use super::super::mistakes::silent_about;
 use super::super::{Engine, Handle, Means};
 use super::record::Event;
-use crate::admin::Brain as _;
+use crate::admin::EngineApi as _;
 use crate::admin::api::Time;
 use crate::config::Config;
 use crate::live::state::Beginning;

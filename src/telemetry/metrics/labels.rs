@@ -365,14 +365,14 @@ impl From<failover::lease::Ask> for Asked {
     }
 }
 
-impl From<failover::lease::Ruling> for Ruled {
-    fn from(ruling: failover::lease::Ruling) -> Self {
-        use failover::lease::Ruling;
+impl From<failover::lease::VoteReply> for Ruled {
+    fn from(ruling: failover::lease::VoteReply) -> Self {
+        use failover::lease::VoteReply;
         match ruling {
-            Ruling::Grant => Self::Grant,
-            Ruling::Deny => Self::Deny,
-            Ruling::Lost => Self::Lost,
-            Ruling::TooLong => Self::TooLong,
+            VoteReply::Grant => Self::Grant,
+            VoteReply::Deny => Self::Deny,
+            VoteReply::Lost => Self::Lost,
+            VoteReply::TooLong => Self::TooLong,
         }
     }
 }

@@ -30,7 +30,7 @@ use crate::telemetry::logging::access::Protocol;
 use crate::telemetry::metrics::{Alpn, ConnectionRefusal, Handshake, HandshakeFailure, Refusal, TlsVersion};
 use crate::traffic::budget::{HOLDING, Holding};
 use crate::traffic::edge::Edge;
-use crate::traffic::http::Carrier;
+use crate::traffic::http::Proxy;
 use crate::traffic::http::record::{self, Unread};
 use crate::traffic::pages::ErrorPage;
 use crate::traffic::upstream::dial::Dialing;
@@ -51,7 +51,7 @@ pub struct Door {
     /// What an h2 connection may use up.
     pub h2: ::h2::server::Builder,
     /// Pingora's proxy around our logic.
-    pub proxy: Arc<HttpProxy<Carrier, Dialing>>,
+    pub proxy: Arc<HttpProxy<Proxy, Dialing>>,
     /// Turns true when the Edge goes away.
     pub shutdown: ShutdownWatch,
 }

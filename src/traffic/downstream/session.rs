@@ -85,7 +85,7 @@ enum Answer {
     /// Nothing is said but interim answers.
     Unsaid,
     /// The head; so much is to come.
-    Said(Left),
+    HeadWritten(Left),
     /// All of it, and the kernel may not have it yet.
     Ended,
     /// All of it, and the kernel has it.
@@ -251,7 +251,7 @@ impl H1Session {
                 true => b"Connection: keep-alive\r\n",
                 false => b"Connection: close\r\n",
             });
-            self.answer = Answer::Said(left);
+            self.answer = Answer::HeadWritten(left);
             self.goes_on = goes_on;
         }
         self.stream().held().extend_from_slice(b"\r\n");
@@ -264,13 +264,13 @@ impl H1Session {
     async fn put(&mut self, mut data: Bytes) -> Result<()> {
         let mut tail: &[u8] = b"";
         match &mut self.answer {
-            Answer::Said(Left::Length(left)) => {
+            Answer::HeadWritten(Left::Length(left)) => {
                 // No more than was announced: a client would read it as the next answer.
                 data.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= data.len() as u64;
             }
-            Answer::Said(Left::Chunks) if !data.is_empty() => tail = b"\r\n",
-            Answer::Said(_) => {}
+            Answer::HeadWritten(Left::Chunks) if !data.is_empty() => tail = b"\r\n",
+            Answer::HeadWritten(_) => {}
             Answer::Unsaid | Answer::Ended | Answer::Written => return Ok(()),
         }
         if data.is_empty() {
@@ -311,11 +311,11 @@ impl H1Session {
     /// Ends the answer, and waits until the kernel has it: only then the next request may be read.
     async fn end(&mut self) -> Result<()> {
         match self.answer {
-            Answer::Said(Left::Length(0) | Left::UntilClosed) => self.answer = Answer::Ended,
-            Answer::Said(Left::Length(_)) => {
+            Answer::HeadWritten(Left::Length(0) | Left::UntilClosed) => self.answer = Answer::Ended,
+            Answer::HeadWritten(Left::Length(_)) => {
                 return Err(Error::explain(ErrorType::ConnectionClosed, "an answer shorter than it says").into_up());
             }
-            Answer::Said(Left::Chunks) => {
+            Answer::HeadWritten(Left::Chunks) => {
                 self.unflushed = true;
                 self.stream().held().extend_from_slice(b"0\r\n\r\n");
                 self.answer = Answer::Ended;
@@ -358,7 +358,7 @@ impl H1Session {
         } else if interim || !self.rest.is_over() {
             self.flush().await?;
         }
-        Ok(ended || matches!(self.answer, Answer::Said(Left::Length(0)) | Answer::Ended | Answer::Written))
+        Ok(ended || matches!(self.answer, Answer::HeadWritten(Left::Length(0)) | Answer::Ended | Answer::Written))
     }
 }
 

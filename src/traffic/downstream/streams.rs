@@ -21,7 +21,7 @@ use super::client::ClientStream;
 use super::connection::carried;
 use super::h2_head::{self, Malformed};
 use super::h2_session::H2Session;
-use crate::traffic::http::Carrier;
+use crate::traffic::http::Proxy;
 use crate::traffic::upstream::dial::Dialing;
 
 /// What a client may send ahead from the beginning (RFC 9113 section 6.9.2), on all streams together and on each.
@@ -41,7 +41,7 @@ pub struct Streams {
     /// What a connection may use up.
     pub options: h2::server::Builder,
     /// Pingora's proxy around our logic.
-    pub proxy: Arc<HttpProxy<Carrier, Dialing>>,
+    pub proxy: Arc<HttpProxy<Proxy, Dialing>>,
     /// The connection.
     pub activity: Arc<Activity>,
     /// Ends a late connection behind its first answer.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::forward::Said;
+use super::forward::ForwardedHeaders;
 use crate::config::Route;
 use crate::live::View;
 use crate::telemetry::logging::RequestId;
@@ -33,7 +33,7 @@ pub struct Context {
     /// Its route's position in the configuration.
     pub route_index: Option<usize>,
     /// What upstreams are told about it.
-    pub said: Option<Said>,
+    pub forwarded: Option<ForwardedHeaders>,
     /// The request waits for its answer, which its upstream owes.
     pub awaiting: Option<Awaiting>,
     /// The request waits for its answer, having come whole.
@@ -157,7 +157,7 @@ impl Context {
             site,
             route: None,
             route_index: None,
-            said: None,
+            forwarded: None,
             awaiting: None,
             whole: None,
             target: None,

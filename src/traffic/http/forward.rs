@@ -39,7 +39,7 @@ pub fn may_pass(name: &str) -> bool {
 
 /// What we say about a request.
 #[derive(Debug, Clone)]
-pub struct Said {
+pub struct ForwardedHeaders {
     /// Where it comes from.
     pub client: HeaderValue,
     /// What it asked for: `Host` as sent.
@@ -48,7 +48,7 @@ pub struct Said {
     pub id: HeaderValue,
 }
 
-impl Said {
+impl ForwardedHeaders {
     /// About a request from `client` for `host`.
     pub fn new(client: IpAddr, host: &str, id: RequestId) -> Self {
         const UNKNOWN: HeaderValue = HeaderValue::from_static("unknown");
@@ -80,18 +80,18 @@ impl Said {
 }
 
 /// Replaces what the client claimed by what we know.
-pub fn apply(request: &mut RequestHeader, said: &Said, host: &HostHeader) -> pingora::Result<()> {
+pub fn apply(request: &mut RequestHeader, forwarded: &ForwardedHeaders, host: &HostHeader) -> pingora::Result<()> {
     let hostile: Vec<HeaderName> = request.headers.keys().filter(|name| !may_pass(name.as_str())).cloned().collect();
     for name in &hostile {
         request.remove_header(name);
     }
-    for (name, value) in said.headers() {
+    for (name, value) in forwarded.headers() {
         request.insert_header(name, value)?;
     }
     if let Some(cookie) = joined_cookie(request) {
         request.insert_header(COOKIE, cookie)?;
     }
-    request.insert_header(HOST, said.upstream_host(host))
+    request.insert_header(HOST, forwarded.upstream_host(host))
 }
 
 /// One `Cookie` of several: browsers split it over h2, and it must be whole again for HTTP/1 (RFC 9113 section 8.2.3).
@@ -111,11 +111,11 @@ mod tests {
     #[test]
     fn crumbs_of_a_cookie_are_joined() {
         let mut request = RequestHeader::build("GET", b"/", None).unwrap();
-        let said = Said::new("192.0.2.9".parse().unwrap(), "edge.example.org", RequestId::new(7));
+        let forwarded = ForwardedHeaders::new("192.0.2.9".parse().unwrap(), "edge.example.org", RequestId::new(7));
         for crumb in ["a=1", "b=2", "c=3"] {
             request.append_header("cookie", crumb).unwrap();
         }
-        apply(&mut request, &said, &HostHeader::Fqdn).unwrap();
+        apply(&mut request, &forwarded, &HostHeader::Fqdn).unwrap();
         let cookies: Vec<_> = request.headers.get_all(COOKIE).iter().collect();
         assert_eq!(cookies, ["a=1; b=2; c=3"]);
     }
@@ -147,8 +147,8 @@ mod tests {
             request.append_header(name, value).unwrap();
         }
         let id = RequestId::new(7);
-        let said = Said::new("::ffff:192.0.2.9".parse().unwrap(), "edge.example.org", id);
-        apply(&mut request, &said, &HostHeader::Fqdn).unwrap();
+        let forwarded = ForwardedHeaders::new("::ffff:192.0.2.9".parse().unwrap(), "edge.example.org", id);
+        apply(&mut request, &forwarded, &HostHeader::Fqdn).unwrap();
         let all = |name: &str| request.headers.get_all(name).iter().map(|v| v.to_str().unwrap()).collect::<Vec<_>>();
         assert_eq!(all("x-forwarded-for"), ["192.0.2.9"]);
         assert_eq!(all("x-real-ip"), ["192.0.2.9"]);

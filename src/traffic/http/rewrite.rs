@@ -13,14 +13,14 @@ use crate::traffic::route::host_of;
 
 /// Hosts that are upstreams of this site, and the site's own names.
 #[derive(Debug, Default)]
-pub struct Insiders {
+pub struct UpstreamNames {
     /// Upstreams' hosts in normal form, sorted. Their ports do not matter: none of them is the front door's.
     upstreams: Vec<String>,
     /// The FQDN and its aliases, in normal form.
     own: Vec<String>,
 }
 
-impl Insiders {
+impl UpstreamNames {
     /// All backends of a configuration, by address and by name.
     pub fn new(config: &Config) -> Self {
         let mut upstreams = Vec::new();
@@ -42,13 +42,13 @@ impl Insiders {
 
     /// What of `headers` must be replaced, and by which values. `host` is what the client asked for.
     pub fn rewrite(&self, headers: &HeaderMap, host: &str) -> Vec<(HeaderName, Vec<HeaderValue>)> {
-        type Rule = fn(&Insiders, &[u8], &str) -> Option<Vec<u8>>;
+        type Rule = fn(&UpstreamNames, &[u8], &str) -> Option<Vec<u8>>;
         const RULES: [(HeaderName, Rule); 5] = [
-            (LOCATION, Insiders::location),
-            (CONTENT_LOCATION, Insiders::location),
-            (REFRESH, Insiders::refresh),
-            (LINK, Insiders::link),
-            (SET_COOKIE, Insiders::cookie),
+            (LOCATION, UpstreamNames::location),
+            (CONTENT_LOCATION, UpstreamNames::location),
+            (REFRESH, UpstreamNames::refresh),
+            (LINK, UpstreamNames::link),
+            (SET_COOKIE, UpstreamNames::cookie),
         ];
         let mut changes = Vec::new();
         for (name, rule) in RULES {
@@ -162,10 +162,10 @@ fn normal_host(authority: &str) -> String {
 mod tests {
     use super::*;
 
-    fn insiders() -> Insiders {
+    fn insiders() -> UpstreamNames {
         let upstreams = ["10.0.0.21", "cc.lan", "fd00::21"].map(String::from).to_vec();
         let own = ["edge.example.org", "alias.example.org"].map(String::from).to_vec();
-        Insiders { upstreams, own }
+        UpstreamNames { upstreams, own }
     }
 
     fn location(value: &'static str) -> Option<String> {

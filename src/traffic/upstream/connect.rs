@@ -181,12 +181,12 @@ enum Opened {
 pub struct Trouble {
     /// Looked at by each connection that opens; the lock is taken only while there is trouble.
     any: AtomicBool,
-    said: Mutex<Option<Said>>,
+    said: Mutex<Option<LoggedFailure>>,
 }
 
 /// What a backend's TLS failed with.
 #[derive(Debug)]
-struct Said {
+struct LoggedFailure {
     sentence: String,
     /// When the log had it last.
     at: Instant,
@@ -223,7 +223,7 @@ impl Trouble {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(said) = said.as_mut() else {
             let (sentence, began) = (sentence.to_owned(), SystemTime::now());
-            *said = Some(Said { sentence, at: now, began, failed: now });
+            *said = Some(LoggedFailure { sentence, at: now, began, failed: now });
             return true;
         };
         let silence = if said.sentence == sentence && !began { SAID_AGAIN } else { NEWS };
@@ -244,7 +244,7 @@ impl Trouble {
             return None;
         }
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let recent = |said: &&Said| now.saturating_duration_since(said.failed) < SAID_AGAIN;
+        let recent = |said: &&LoggedFailure| now.saturating_duration_since(said.failed) < SAID_AGAIN;
         said.as_ref().filter(recent).map(|said| (said.sentence.clone(), said.began))
     }
 }

@@ -25,7 +25,7 @@ use crate::traffic::downstream::raw;
 use crate::traffic::edge::Edge;
 use crate::traffic::http::MOST_REPLAYS;
 use crate::traffic::http::context::{Context, Ending};
-use crate::traffic::http::forward::{Said, X_REQUEST_ID};
+use crate::traffic::http::forward::{ForwardedHeaders, X_REQUEST_ID};
 use crate::traffic::http::record::{self, Seen};
 use crate::traffic::http::respond::page_of_ending;
 use crate::traffic::http::select;
@@ -172,9 +172,9 @@ async fn open(
         None => carried.path.into_owned(),
     };
     let host = asked.host.and_then(|host| site.router.canonical(host)).unwrap_or_default();
-    let said = Said::new(address, &host, ctx.id);
+    let forwarded = ForwardedHeaders::new(address, &host, ctx.id);
     let service = &site.config.services[route.service.0];
-    let head = exchange::request(request, &asked.options, &target, &said, &service.host);
+    let head = exchange::request(request, &asked.options, &target, &forwarded, &service.host);
     let user = User::of(asked.query, address);
     loop {
         let (view, upstream) = select::next(edge, ctx, &route).await?;
@@ -250,7 +250,7 @@ async fn open(
                 answer.headers.append(name.clone(), value);
             }
         }
-        answer.headers.insert(X_REQUEST_ID, said.id.clone());
+        answer.headers.insert(X_REQUEST_ID, forwarded.id.clone());
         return Ok(match answer.status {
             StatusCode::SWITCHING_PROTOCOLS => Opened::Accepted { session, upstream: stream, answer },
             _ => Opened::Refused { upstream: stream, answer },

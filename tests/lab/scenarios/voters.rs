@@ -69,7 +69,7 @@ pub(super) fn restored(site: &mut Site) -> Outcome {
     let text = format!(
         "role: xivo\nside: main\nname: main-xivo\nidentity: {dir}/node\nstate: {dir}/state\n\
          control: {dir}/watchdog.sock\nmetrics: off\nlisten: {own}:{NODE}\npeer: {peer}:{NODE}\nwitness: {edge}:9601\n\
-         mode: automatic\nfailback: auto\nfence: none\nrival: /nonexistent\n\
+         mode: automatic\nfailback: auto\nfence: none\nlegacy_failover: /nonexistent\n\
          sip: {{ address: {own}, ports: [5060], check: off }}\nservices:\n  \
          start: {{ command: [\"true\"], time_limit: 1s }}\n  stop: {{ command: [\"true\"], time_limit: 500ms }}\n  \
          check: {{ command: [\"false\"], time_limit: 300ms, interval: 1s }}\n"

@@ -14,19 +14,19 @@ use core::time::Duration;
 
 /// One of the two voters that are not the node itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Elector {
+pub enum RemoteVoter {
     /// The other XiVO node, which may itself want to serve.
     Peer,
     /// The Edge, which votes and serves no telephony.
     Witness,
 }
 
-impl Elector {
+impl RemoteVoter {
     /// Both other voters, in the order in which they are asked.
     pub const BOTH: [Self; 2] = [Self::Peer, Self::Witness];
 }
 
-impl fmt::Display for Elector {
+impl fmt::Display for RemoteVoter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Peer => "the peer",
@@ -37,35 +37,35 @@ impl fmt::Display for Elector {
 
 /// One value for each of the other voters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PerElector<T> {
+pub struct PerVoter<T> {
     /// The value that belongs to the other XiVO node.
     pub peer: T,
     /// The value that belongs to the Edge.
     pub witness: T,
 }
 
-impl<T: Copy> PerElector<T> {
+impl<T: Copy> PerVoter<T> {
     pub(super) const fn both(value: T) -> Self {
         Self { peer: value, witness: value }
     }
 }
 
-impl<T> Index<Elector> for PerElector<T> {
+impl<T> Index<RemoteVoter> for PerVoter<T> {
     type Output = T;
 
-    fn index(&self, by: Elector) -> &T {
+    fn index(&self, by: RemoteVoter) -> &T {
         match by {
-            Elector::Peer => &self.peer,
-            Elector::Witness => &self.witness,
+            RemoteVoter::Peer => &self.peer,
+            RemoteVoter::Witness => &self.witness,
         }
     }
 }
 
-impl<T> IndexMut<Elector> for PerElector<T> {
-    fn index_mut(&mut self, by: Elector) -> &mut T {
+impl<T> IndexMut<RemoteVoter> for PerVoter<T> {
+    fn index_mut(&mut self, by: RemoteVoter) -> &mut T {
         match by {
-            Elector::Peer => &mut self.peer,
-            Elector::Witness => &mut self.witness,
+            RemoteVoter::Peer => &mut self.peer,
+            RemoteVoter::Witness => &mut self.witness,
         }
     }
 }
@@ -149,7 +149,7 @@ impl Duty {
 
     /// What it asks of a voter now. A node whose own vote is taken wants no other, lest it keeps votes that it cannot use;
     /// but Main tells Standby that it is back.
-    fn ask_of(&self, voter: Elector) -> Ask {
+    fn ask_of(&self, voter: RemoteVoter) -> Ask {
         match self.phase {
             Phase::Starting { .. } | Phase::Active { .. } => Ask::Renew,
             Phase::Stopping(_) if made(Trap::EarlyRelease) && self.owed[voter].is_some() => Ask::Release,
@@ -158,7 +158,7 @@ impl Duty {
             Phase::Inactive => match self.waiting() {
                 None => Ask::Want,
                 Some(Waiting::VoteTaken(Record::Promised(_)))
-                    if voter == Elector::Peer && self.settings.side == Side::Main =>
+                    if voter == RemoteVoter::Peer && self.settings.side == Side::Main =>
                 {
                     Ask::Want
                 }
@@ -169,8 +169,8 @@ impl Duty {
 
     /// Asks each voter whose turn it is, and at once the one of whom something new is to be asked.
     pub(super) fn ask(&mut self, outputs: &mut Vec<Output>) {
-        for voter in Elector::BOTH {
-            if voter == Elector::Witness && self.settings.witness == Witness::None {
+        for voter in RemoteVoter::BOTH {
+            if voter == RemoteVoter::Witness && self.settings.witness == Witness::None {
                 continue;
             }
             let ask = self.ask_of(voter);

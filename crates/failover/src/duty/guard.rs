@@ -1,6 +1,6 @@
 //! How well a serving node is guarded against a second one.
 
-use super::ask::Elector;
+use super::ask::RemoteVoter;
 use super::machine::Duty;
 use super::settings::{Alone, Witness};
 use crate::time::Instant;
@@ -15,7 +15,7 @@ pub enum Guard {
     /// It has its own vote and one other: the next failure stops it.
     Exposed {
         /// The voter whose grant is not fresh.
-        lacks: Elector,
+        lacks: RemoteVoter,
     },
     /// It has no majority: the other node may serve, too.
     Unguarded(Unguarded),
@@ -73,7 +73,7 @@ impl Duty {
         if !self.serves() {
             return None;
         }
-        let lacks = Elector::BOTH.into_iter().find(|by| !self.is_fresh(self.grants[*by]));
+        let lacks = RemoteVoter::BOTH.into_iter().find(|by| !self.is_fresh(self.grants[*by]));
         Some(lacks.map_or(Guard::Guarded, |lacks| Guard::Exposed { lacks }))
     }
 

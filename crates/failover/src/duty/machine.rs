@@ -1,7 +1,7 @@
 //! The machine: messages, time and outcomes in, outputs out.
 
 use super::act::Act;
-use super::ask::{Elector, Met, PerElector};
+use super::ask::{Met, PerVoter, RemoteVoter};
 use super::disk::Disk;
 use super::guard::{Guard, Surroundings, Unguarded};
 use super::output::{Output, Phones, StartReason};
@@ -9,7 +9,7 @@ use super::relapse::Relapse;
 use super::running::{Fence, Stopping, Why};
 use super::settings::{Settings, Window, Wishes};
 use crate::health::Status;
-use crate::lease::{self, Answer, Ask, Campaign, Report, Request, Ruling, Voter};
+use crate::lease::{self, Answer, Ask, Campaign, Report, Request, VoteReply, Voter};
 use crate::side::Side;
 use crate::time::Instant;
 use crate::traps::{Trap, made};
@@ -44,13 +44,13 @@ pub struct Duty {
     pub(super) campaign: Campaign,
     pub(super) phase: Phase,
     /// When the newest granted request of this campaign was sent.
-    pub(super) grants: PerElector<Option<Instant>>,
+    pub(super) grants: PerVoter<Option<Instant>>,
     /// When the newest answered request of this campaign was sent.
-    pub(super) heard: PerElector<Option<Instant>>,
-    pub(super) next_ask: PerElector<Instant>,
-    pub(super) last_ask: PerElector<Ask>,
+    pub(super) heard: PerVoter<Option<Instant>>,
+    pub(super) next_ask: PerVoter<Instant>,
+    pub(super) last_ask: PerVoter<Ask>,
     /// The campaign whose votes are to be released.
-    pub(super) owed: PerElector<Option<Campaign>>,
+    pub(super) owed: PerVoter<Option<Campaign>>,
     /// When the votes to be released have lapsed anyway.
     pub(super) owed_until: Instant,
     pub(super) fit_since: Option<Instant>,
@@ -118,7 +118,7 @@ pub enum Event {
     /// A voter answered a request of this node.
     Answered {
         /// The peer or the witness; the third vote is the node's own.
-        by: Elector,
+        by: RemoteVoter,
         /// When the request was sent, on this node's clock.
         sent: Instant,
         /// What it ruled, and what it told of itself.
@@ -180,7 +180,7 @@ pub struct Handover {
     /// The campaign it serves in.
     pub campaign: Campaign,
     /// When the newest granted requests were sent: the lease goes on from there.
-    pub grants: PerElector<Option<Instant>>,
+    pub grants: PerVoter<Option<Instant>>,
     /// For how long at most the node serves after each of them, by the times of the watchdog that asked for them: no vote
     /// was promised for longer.
     pub held: Duration,
@@ -243,11 +243,11 @@ impl Duty {
             taken_at: None,
             campaign: base.saturating_add(1),
             phase: Phase::Inactive,
-            grants: PerElector::both(None),
-            heard: PerElector::both(None),
-            next_ask: PerElector::both(now),
-            last_ask: PerElector::both(Ask::Hello),
-            owed: PerElector::both(None),
+            grants: PerVoter::both(None),
+            heard: PerVoter::both(None),
+            next_ask: PerVoter::both(now),
+            last_ask: PerVoter::both(Ask::Hello),
+            owed: PerVoter::both(None),
             owed_until: now,
             fit_since: None,
             peer_at: now,
@@ -299,7 +299,7 @@ impl Duty {
         // The votes were promised to the times of the watchdog before: by longer ones it would outlive them.
         let longer = self.settings.timing.fence_bound().saturating_sub(from.held);
         if !made(Trap::LeaseOfOtherTimes) {
-            Elector::BOTH.into_iter().for_each(|by| {
+            RemoteVoter::BOTH.into_iter().for_each(|by| {
                 self.grants[by] = self.grants[by].map(|sent| sent.saturating_sub(longer));
             });
         }
@@ -361,7 +361,7 @@ impl Duty {
         let stopping =
             if let Phase::Stopping(stopping) = self.phase { self.stopping_deadline(&stopping) } else { None };
         let rest = (self.now < self.rest_until).then_some(self.rest_until);
-        let asks = Elector::BOTH.map(|voter| self.next_ask[voter]);
+        let asks = RemoteVoter::BOTH.map(|voter| self.next_ask[voter]);
         let asks = if self.settings.witness == super::Witness::None { asks[0] } else { asks[0].min(asks[1]) };
         let look = (!self.is_closing()).then_some(self.fence_look);
         let disk = (self.phase == Phase::Inactive).then_some(self.disk.look);
@@ -402,7 +402,7 @@ impl Duty {
         }
         self.acquit(outputs);
         if self.now >= self.owed_until {
-            self.owed = PerElector::both(None);
+            self.owed = PerVoter::both(None);
         }
         if !self.witness_is_out() {
             self.agreed = false;
@@ -435,7 +435,7 @@ impl Duty {
                 self.start(epoch, StartReason::Unguarded(why), outputs);
             } else if made(Trap::ActivateAlone) {
                 self.grants.witness = Some(self.now);
-                self.start(self.epoch() + 1, StartReason::Granted { by: Elector::Witness }, outputs);
+                self.start(self.epoch() + 1, StartReason::Granted { by: RemoteVoter::Witness }, outputs);
             }
         }
         self.ask(outputs);
@@ -536,15 +536,15 @@ impl Duty {
 
     /// Takes in an answer. What an older campaign asked counts only as a sign of life; a grant in an epoch that cannot be true
     /// is none, nor is one for less time than this node needs.
-    fn learn(&mut self, by: Elector, sent: Instant, answer: &Answer, outputs: &mut Vec<Output>) {
+    fn learn(&mut self, by: RemoteVoter, sent: Instant, answer: &Answer, outputs: &mut Vec<Output>) {
         let epoch = lease::believed(answer.epoch, self.epoch());
         if let Some(report) = answer.report {
             self.meet(report, epoch.unwrap_or_default(), Some(sent), outputs);
         }
-        if by == Elector::Peer {
+        if by == RemoteVoter::Peer {
             self.touch();
         }
-        if by == Elector::Witness {
+        if by == RemoteVoter::Witness {
             self.witness_at = self.witness_at.max(sent);
             self.agreed &= self.witness_is_out();
         }
@@ -557,14 +557,14 @@ impl Duty {
         if answer.campaign == self.campaign || made(Trap::OldAnswers) {
             self.heard[by] = self.heard[by].max(Some(sent));
             match (answer.ruling, epoch) {
-                (Ruling::Grant, Some(epoch)) if answer.promises >= self.needs() => {
+                (VoteReply::Grant, Some(epoch)) if answer.promises >= self.needs() => {
                     self.granted(by, sent, epoch, outputs);
                 }
-                (Ruling::Lost, _) => self.lost(by, outputs),
-                (Ruling::Grant | Ruling::Deny | Ruling::TooLong, _) => {}
+                (VoteReply::Lost, _) => self.lost(by, outputs),
+                (VoteReply::Grant | VoteReply::Deny | VoteReply::TooLong, _) => {}
             }
         }
-        if let Some(epoch) = epoch.filter(|_| answer.ruling != Ruling::Grant) {
+        if let Some(epoch) = epoch.filter(|_| answer.ruling != VoteReply::Grant) {
             self.vote.epoch = self.vote.epoch.max(epoch);
         }
     }

@@ -1,7 +1,7 @@
 //! What a duty tells its driver to do, to keep and to say.
 
 use super::act::{Act, Refusal};
-use super::ask::Elector;
+use super::ask::RemoteVoter;
 use super::guard::{Guard, Unguarded};
 use super::machine::Memory;
 use super::running::Why;
@@ -21,7 +21,7 @@ pub enum Output {
     /// Ask a voter, and hand `sent` back with its answer.
     Ask {
         /// Who is asked: the peer or the witness.
-        voter: Elector,
+        voter: RemoteVoter,
         /// The request; nobody waits for its answer.
         request: Request,
         /// When, on this node's clock: a lease counts from here.
@@ -96,7 +96,7 @@ pub enum StartReason {
     /// It has its own vote and this one.
     Granted {
         /// The voter that granted the second vote.
-        by: Elector,
+        by: RemoteVoter,
     },
     /// It may serve without a majority.
     Unguarded(Unguarded),

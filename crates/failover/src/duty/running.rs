@@ -1,11 +1,11 @@
 //! From start to stop: what a serving node does with answers, and how it ends.
 
-use super::ask::{Elector, PerElector};
+use super::ask::{PerVoter, RemoteVoter};
 use super::guard::Unguarded;
 use super::machine::{Duty, Outcome, Phase};
 use super::output::{Output, StartReason};
 use super::settings::{Choice, Failback, Mode, Window};
-use crate::lease::{Ask, Campaign, Request, Ruling};
+use crate::lease::{Ask, Campaign, Request, VoteReply};
 use crate::side::Side;
 use crate::time::Instant;
 use crate::traps::{Trap, made};
@@ -18,7 +18,7 @@ pub enum Why {
     /// Neither of the other votes was granted in time.
     LeaseOver,
     /// A voter said that its vote is lost, and no other is fresh.
-    VoteLost(Elector),
+    VoteLost(RemoteVoter),
     /// Telephony is dead; nothing else that makes a node unfit stops one that serves.
     Unfit,
     /// The services did not start.
@@ -102,7 +102,7 @@ impl Duty {
         if self.wishes.choice == Choice::StepBack {
             self.wishes.choice = Choice::None;
         }
-        self.owed = PerElector::both(None);
+        self.owed = PerVoter::both(None);
         let until = match reason {
             StartReason::Granted { .. } => self.permitted_until(),
             StartReason::Unguarded(why) => {
@@ -124,7 +124,7 @@ impl Duty {
         self.let_in_until.is_some_and(|end| end <= self.now)
     }
 
-    pub(super) fn granted(&mut self, by: Elector, sent: Instant, epoch: u64, outputs: &mut Vec<Output>) {
+    pub(super) fn granted(&mut self, by: RemoteVoter, sent: Instant, epoch: u64, outputs: &mut Vec<Output>) {
         let from = if made(Trap::LeaseFromReceipt) { self.now } else { sent };
         if !self.is_fresh(Some(from)) {
             return;
@@ -161,7 +161,7 @@ impl Duty {
     }
 
     /// A vote that is lost ends the lease only if the other one does not carry it. A forced node obeys its operator.
-    pub(super) fn lost(&mut self, by: Elector, outputs: &mut Vec<Output>) {
+    pub(super) fn lost(&mut self, by: RemoteVoter, outputs: &mut Vec<Output>) {
         self.grants[by] = None;
         let carried = self.lease_until().is_some_and(|until| self.now < until);
         if self.serves() && !carried && self.unguarded != Some(Unguarded::Forced) {
@@ -170,7 +170,7 @@ impl Duty {
     }
 
     /// How a node that serves or is stopping rules over its peer's request; nothing if it is inactive, or as good as that.
-    pub(super) fn serving_answer(&mut self, request: &Request, outputs: &mut Vec<Output>) -> Option<Ruling> {
+    pub(super) fn serving_answer(&mut self, request: &Request, outputs: &mut Vec<Output>) -> Option<VoteReply> {
         if self.phase == Phase::Inactive || self.is_fenced_and_stuck() {
             return None;
         }
@@ -188,18 +188,18 @@ impl Duty {
                     && !self.vote.can_promise(request.needs)
                     && !made(Trap::FailbackInVain) =>
             {
-                Some(Ruling::TooLong)
+                Some(VoteReply::TooLong)
             }
             Ask::Want if standby && active && self.fails_back_for(request) => {
                 self.step_down(Why::Failback, outputs);
-                Some(Ruling::Deny)
+                Some(VoteReply::Deny)
             }
             Ask::Renew if standby && self.serves() && self.unguarded.is_some_and(|why| why != Unguarded::Forced) => {
                 self.step_down(Why::MainServes, outputs);
-                Some(Ruling::Deny)
+                Some(VoteReply::Deny)
             }
-            Ask::Want | Ask::Renew if active && self.unguarded.is_none() => Some(Ruling::Lost),
-            _ => Some(Ruling::Deny),
+            Ask::Want | Ask::Renew if active && self.unguarded.is_none() => Some(VoteReply::Lost),
+            _ => Some(VoteReply::Deny),
         }
     }
 
@@ -239,8 +239,8 @@ impl Duty {
             Phase::Stopping(Stopping { why, campaign: ended, since: self.now, fence: Fence::Awaited, work, failed: 0 });
         self.campaign = self.campaign.saturating_add(1);
         self.relapse.ends(why);
-        self.grants = PerElector::both(None);
-        self.heard = PerElector::both(None);
+        self.grants = PerVoter::both(None);
+        self.heard = PerVoter::both(None);
         if made(Trap::EarlyRelease) {
             self.owe(ended);
         }
@@ -337,7 +337,7 @@ impl Duty {
     }
 
     fn owe(&mut self, ended: Campaign) {
-        self.owed = PerElector::both(Some(ended));
+        self.owed = PerVoter::both(Some(ended));
         self.owed_until = self.now + self.settings.timing.promise;
     }
 }

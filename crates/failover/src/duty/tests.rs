@@ -7,7 +7,7 @@ mod wrong;
 
 use super::*;
 use crate::health::Status;
-use crate::lease::{Answer, Ask, Report, Request, Ruling, Timing};
+use crate::lease::{Answer, Ask, Report, Request, Timing, VoteReply};
 use crate::side::Side;
 use crate::time::Instant;
 use alloc::string::ToString;
@@ -51,7 +51,7 @@ impl Node {
     fn active(settings: Settings) -> Self {
         let mut node = Self::new(settings);
         node.pass(TIMING.promise);
-        node.hear(Elector::Witness, Ruling::Grant);
+        node.hear(RemoteVoter::Witness, VoteReply::Grant);
         node.feed(Event::Started(Outcome::Done));
         assert_eq!(node.duty.status(), Status::Active);
         node
@@ -84,15 +84,15 @@ impl Node {
         }
     }
 
-    fn hear(&mut self, by: Elector, ruling: Ruling) -> &[Output] {
+    fn hear(&mut self, by: RemoteVoter, ruling: VoteReply) -> &[Output] {
         let to = self.duty.last_ask[by];
-        let report = (by == Elector::Peer).then_some(report(Status::Inactive));
-        let epoch = self.duty.epoch() + u64::from(to == Ask::Want && ruling == Ruling::Grant);
+        let report = (by == RemoteVoter::Peer).then_some(report(Status::Inactive));
+        let epoch = self.duty.epoch() + u64::from(to == Ask::Want && ruling == VoteReply::Grant);
         let answer = Answer { to, campaign: self.duty.campaign, ruling, epoch, promises: TIMING.promise, report };
         self.feed(Event::Answered { by, sent: self.now, answer })
     }
 
-    fn asked(&mut self, ask: Ask, hears: bool) -> Ruling {
+    fn asked(&mut self, ask: Ask, hears: bool) -> VoteReply {
         let from = self.duty.settings.side.other();
         let report = report(if ask == Ask::Renew { Status::Active } else { Status::Inactive });
         let request = Request { settled: self.settled, hears, ..request(from, ask, report) };
@@ -110,7 +110,7 @@ fn report(status: Status) -> Report {
     Report { status, fit: true, witness_out: false, unguarded: false }
 }
 
-fn asks(outputs: &[Output]) -> Vec<(Elector, Ask)> {
+fn asks(outputs: &[Output]) -> Vec<(RemoteVoter, Ask)> {
     outputs
         .iter()
         .filter_map(|o| if let Output::Ask { voter, request, .. } = o { Some((*voter, request.ask)) } else { None })
@@ -138,14 +138,14 @@ fn campaigns_begin_above_what_the_disk_has_and_above_all_that_the_node_may_have_
 #[test]
 fn main_wants_at_once_and_starts_with_its_own_vote_and_one_other_written_down_first() {
     let mut node = Node::new(MAIN);
-    assert_eq!(asks(&node.outputs), [(Elector::Peer, Ask::Want), (Elector::Witness, Ask::Want)]);
-    let outputs = node.hear(Elector::Witness, Ruling::Grant);
+    assert_eq!(asks(&node.outputs), [(RemoteVoter::Peer, Ask::Want), (RemoteVoter::Witness, Ask::Want)]);
+    let outputs = node.hear(RemoteVoter::Witness, VoteReply::Grant);
     let at = |what: fn(&Output) -> bool| outputs.iter().position(what).unwrap();
     let persist = at(|o| matches!(o, Output::Persist(memory) if memory.vote.epoch == 8));
     assert!(persist < at(|o| matches!(o, Output::Start { epoch: 8, .. })), "{outputs:?}");
     node.feed(Event::Started(Outcome::Done));
-    assert_eq!(node.duty.guard(), Some(Guard::Exposed { lacks: Elector::Peer }));
-    node.hear(Elector::Peer, Ruling::Grant);
+    assert_eq!(node.duty.guard(), Some(Guard::Exposed { lacks: RemoteVoter::Peer }));
+    node.hear(RemoteVoter::Peer, VoteReply::Grant);
     assert_eq!(node.duty.guard(), Some(Guard::Guarded));
 }
 
@@ -155,15 +155,15 @@ fn standby_lets_main_speak_first() {
     let before = node.pass(TIMING.promise - Duration::from_millis(1));
     assert!(asks(&before).iter().all(|(_, ask)| *ask == Ask::Hello), "{before:?}");
     let after = node.pass(Duration::from_millis(1));
-    assert_eq!(asks(&after), [(Elector::Peer, Ask::Want), (Elector::Witness, Ask::Want)]);
+    assert_eq!(asks(&after), [(RemoteVoter::Peer, Ask::Want), (RemoteVoter::Witness, Ask::Want)]);
 }
 
 #[test]
 fn a_node_whose_own_vote_is_promised_does_not_start() {
     let mut node = Node::new(STANDBY);
     node.pass(TIMING.promise);
-    assert_eq!(node.asked(Ask::Want, true), Ruling::Grant);
-    node.hear(Elector::Witness, Ruling::Grant);
+    assert_eq!(node.asked(Ask::Want, true), VoteReply::Grant);
+    node.hear(RemoteVoter::Witness, VoteReply::Grant);
     assert_eq!(node.duty.status(), Status::Inactive);
     assert!(matches!(node.duty.waiting(), Some(Waiting::VoteTaken(_))));
 }
@@ -179,7 +179,7 @@ fn a_node_cut_off_fences_itself_when_its_lease_is_over_and_releases_after_the_st
     assert!(matches!(order[..], [Output::Fence(Why::LeaseOver), Output::Stop, Output::Persist(_)]), "{outputs:?}");
     assert!(asks(node.feed(Event::Fenced)).is_empty());
     let outputs = node.feed(Event::Stopped(Outcome::Done));
-    assert_eq!(asks(outputs), [(Elector::Peer, Ask::Release), (Elector::Witness, Ask::Release)]);
+    assert_eq!(asks(outputs), [(RemoteVoter::Peer, Ask::Release), (RemoteVoter::Witness, Ask::Release)]);
 }
 
 #[test]
@@ -191,14 +191,15 @@ fn a_node_whose_fence_the_kernel_has_closed_steps_down_although_its_lease_goes_o
     while node.now < permitted {
         assert_eq!(node.duty.status(), Status::Active, "{}", node.now);
         node.now = permitted.min(node.now + BEAT / 4);
-        let renewed = Elector::BOTH.map(|by| does(node.hear(by, Ruling::Grant), |o| matches!(o, Output::Fence(_))));
+        let renewed =
+            RemoteVoter::BOTH.map(|by| does(node.hear(by, VoteReply::Grant), |o| matches!(o, Output::Fence(_))));
         assert_eq!(renewed[0], node.now == permitted);
     }
     assert_eq!(node.duty.status(), Status::Stopping);
     node.feed(Event::Fenced);
     node.feed(Event::Unfit);
     let outputs = node.feed(Event::Stopped(Outcome::Done));
-    assert_eq!(asks(outputs), [(Elector::Peer, Ask::Release), (Elector::Witness, Ask::Release)]);
+    assert_eq!(asks(outputs), [(RemoteVoter::Peer, Ask::Release), (RemoteVoter::Witness, Ask::Release)]);
 }
 
 #[test]
@@ -209,14 +210,14 @@ fn a_start_that_phones_cannot_be_let_in_for_is_given_up_within_a_lease() {
         if forced {
             node.feed(Event::Act(Act::ForceActivate));
         } else {
-            node.hear(Elector::Witness, Ruling::Grant);
+            node.hear(RemoteVoter::Witness, VoteReply::Grant);
         }
         assert_eq!(node.duty.status(), Status::Starting);
         node.feed(Event::Started(Outcome::Done));
         for _ in 0..5 {
             node.pass(Duration::from_millis(300));
             if !forced {
-                node.hear(Elector::Peer, Ruling::Grant);
+                node.hear(RemoteVoter::Peer, VoteReply::Grant);
             }
         }
         assert_eq!(node.duty.status(), Status::Active);
@@ -238,7 +239,7 @@ fn a_slow_disk_delays_neither_fence_nor_stop_nor_kill() {
     last_writes(Node::active(MAIN).feed(Event::Unfit));
     last_writes(Node::active(MAIN).feed(Event::Act(Act::Deactivate)));
     let mut starting = Node::new(MAIN);
-    starting.hear(Elector::Witness, Ruling::Grant);
+    starting.hear(RemoteVoter::Witness, VoteReply::Grant);
     last_writes(starting.feed(Event::Unfit));
     // A forced node whose lost vote becomes known at the moment at which its start fails.
     let (duty, _) = Duty::new(MAIN, None, LIFE, Found::Stopped, START);
@@ -263,32 +264,32 @@ fn a_fence_that_does_not_work_in_time_ends_in_the_last_resort_and_no_release() {
 #[test]
 fn a_lost_vote_stops_a_node_only_if_no_other_carries_it() {
     let mut node = Node::active(MAIN);
-    node.hear(Elector::Peer, Ruling::Grant);
-    node.hear(Elector::Witness, Ruling::Lost);
+    node.hear(RemoteVoter::Peer, VoteReply::Grant);
+    node.hear(RemoteVoter::Witness, VoteReply::Lost);
     assert_eq!(node.duty.status(), Status::Active);
-    let outputs = node.hear(Elector::Peer, Ruling::Lost);
-    assert!(does(outputs, |o| matches!(o, Output::Fence(Why::VoteLost(Elector::Peer)))), "{outputs:?}");
+    let outputs = node.hear(RemoteVoter::Peer, VoteReply::Lost);
+    assert!(does(outputs, |o| matches!(o, Output::Fence(Why::VoteLost(RemoteVoter::Peer)))), "{outputs:?}");
 }
 
 #[test]
 fn standby_stops_for_a_main_that_hears_it_and_for_no_other() {
     let mut node = Node::active(Settings { hold_down: Duration::ZERO, ..STANDBY });
-    assert_eq!(node.asked(Ask::Want, false), Ruling::Lost);
+    assert_eq!(node.asked(Ask::Want, false), VoteReply::Lost);
     node.feed(Event::Act(Act::Freeze));
-    assert_eq!(node.asked(Ask::Want, true), Ruling::Lost);
+    assert_eq!(node.asked(Ask::Want, true), VoteReply::Lost);
     node.feed(Event::Act(Act::Resume));
     node.feed(Event::Act(Act::Failback(Failback::Window)));
-    assert_eq!(node.asked(Ask::Want, true), Ruling::Lost);
+    assert_eq!(node.asked(Ask::Want, true), VoteReply::Lost);
     node.feed(Event::Window(Window::Open));
-    assert_eq!(node.asked(Ask::Want, true), Ruling::Deny);
+    assert_eq!(node.asked(Ask::Want, true), VoteReply::Deny);
     assert_eq!(node.duty.status(), Status::Stopping);
-    assert_eq!(node.asked(Ask::Want, true), Ruling::Deny);
+    assert_eq!(node.asked(Ask::Want, true), VoteReply::Deny);
 }
 
 #[test]
 fn start_and_stop_never_overlap_and_failures_are_retried_with_growing_pauses() {
     let mut node = Node::new(MAIN);
-    node.hear(Elector::Witness, Ruling::Grant);
+    node.hear(RemoteVoter::Witness, VoteReply::Grant);
     let outputs = node.feed(Event::Unfit).to_vec();
     assert!(does(&outputs, |o| *o == Output::Kill) && !does(&outputs, |o| *o == Output::Stop), "{outputs:?}");
     assert!(does(node.feed(Event::Started(Outcome::Failed)), |o| *o == Output::Stop));
@@ -313,7 +314,7 @@ fn without_a_witness_standby_serves_when_main_is_silent_on_every_path_and_says_t
     assert_eq!(node.duty.guard(), Some(Guard::Unguarded(Unguarded::NoWitness)));
     node.pass(TIMING.promise);
     assert_eq!(node.duty.status(), Status::Active);
-    assert_eq!(node.asked(Ask::Renew, true), Ruling::Deny);
+    assert_eq!(node.asked(Ask::Renew, true), VoteReply::Deny);
     assert_eq!(node.duty.status(), Status::Stopping, "main serves");
 }
 
@@ -340,7 +341,10 @@ fn w7_a_manual_node_waits_for_its_operator_and_obeys_the_gates_unless_forced() {
     let manual = Wishes { mode: Mode::Manual, ..MAIN.wishes };
     let mut node = Node::new(Settings { wishes: manual, ..MAIN });
     assert_eq!(node.duty.waiting(), Some(Waiting::Manual));
-    assert_eq!(asks(node.feed(Event::Act(Act::Activate))), [(Elector::Peer, Ask::Want), (Elector::Witness, Ask::Want)]);
+    assert_eq!(
+        asks(node.feed(Event::Act(Act::Activate))),
+        [(RemoteVoter::Peer, Ask::Want), (RemoteVoter::Witness, Ask::Want)]
+    );
     assert_eq!(node.duty.status(), Status::Inactive);
     node.feed(Event::Act(Act::ForceActivate));
     assert_eq!(node.duty.guard(), Some(Guard::Unguarded(Unguarded::Forced)));
@@ -355,7 +359,7 @@ fn a_wish_handed_over_by_the_edge_is_followed_only_where_that_is_accepted_and_th
     assert!(does(node.feed(over), |o| matches!(o, Output::Refused { reason: Refusal::NotAccepted, .. })));
     let mut node = Node::active(Settings { requests: Requests::Accept, ..MAIN });
     assert!(does(node.feed(over), |o| matches!(o, Output::Refused { reason: Refusal::PeerNotReady, .. })));
-    node.hear(Elector::Peer, Ruling::Grant);
+    node.hear(RemoteVoter::Peer, VoteReply::Grant);
     assert!(does(node.feed(over), |o| *o == Output::Fence(Why::HandedOver)));
     node.feed(Event::Fenced);
     node.feed(Event::Stopped(Outcome::Done));
@@ -382,7 +386,7 @@ fn a_watchdog_that_ends_hands_over_within_the_lease_and_no_later() {
         |after, memory: &Memory| Duty::new(MAIN, Some(memory), LIFE, Found::HandedOver(handed), node.now + after);
     let (duty, outputs) = next(TIMING.lease - Duration::from_millis(1), &memory);
     assert_eq!((duty.status(), duty.epoch()), (Status::Active, node.duty.epoch()));
-    assert!(asks(&outputs).contains(&(Elector::Witness, Ask::Renew)), "{outputs:?}");
+    assert!(asks(&outputs).contains(&(RemoteVoter::Witness, Ask::Renew)), "{outputs:?}");
     let (duty, outputs) = next(TIMING.lease, &memory);
     assert_eq!(duty.status(), Status::Stopping);
     assert!(
@@ -398,8 +402,8 @@ fn two_actives_are_told_once_by_words_that_are_newer_than_the_own_start() {
     let two = |outputs: &[Output]| outputs.iter().filter(|o| matches!(o, Output::TwoActives)).count();
     let says = |node: &mut Node, status, sent| {
         let (report, promises) = (Some(report(status)), TIMING.promise);
-        let answer = Answer { to: Ask::Renew, campaign: 1, ruling: Ruling::Deny, epoch: 0, promises, report };
-        two(node.feed(Event::Answered { by: Elector::Peer, sent, answer }))
+        let answer = Answer { to: Ask::Renew, campaign: 1, ruling: VoteReply::Deny, epoch: 0, promises, report };
+        two(node.feed(Event::Answered { by: RemoteVoter::Peer, sent, answer }))
     };
     let mut node = Node::new(STANDBY);
     node.asked(Ask::Renew, true);

@@ -40,7 +40,7 @@ impl fmt::Display for Ask {
 
 /// How a voter rules on a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Ruling {
+pub enum VoteReply {
     /// The vote is the asker's for as long as it needs.
     Grant,
     /// Not now; also the answer to a hello and to a release.
@@ -51,7 +51,7 @@ pub enum Ruling {
     TooLong,
 }
 
-impl fmt::Display for Ruling {
+impl fmt::Display for VoteReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Grant => "grant",
@@ -115,7 +115,7 @@ pub struct Answer {
     /// The campaign of the request.
     pub campaign: Campaign,
     /// How the voter rules, as of its own disk.
-    pub ruling: Ruling,
+    pub ruling: VoteReply,
     /// With a grant the epoch to serve in, else the highest that the voter knows.
     pub epoch: u64,
     /// With a grant how long the vote is promised, else the longest that this voter promises it.

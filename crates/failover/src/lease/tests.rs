@@ -18,7 +18,7 @@ fn request(from: Side, ask: Ask, campaign: Campaign) -> Request {
     Request { from, ask, campaign, epoch: 0, report, settled: true, hears: true, instance: from as u64, needs }
 }
 
-fn ask(voter: &mut Voter, from: Side, ask: Ask, campaign: Campaign, now: Instant) -> (Ruling, Vec<Output>) {
+fn ask(voter: &mut Voter, from: Side, ask: Ask, campaign: Campaign, now: Instant) -> (VoteReply, Vec<Output>) {
     let outputs = voter.handle(Event::Asked(request(from, ask, campaign)), now);
     let rulings: Vec<_> =
         outputs.iter().filter_map(|o| if let Output::Answer(a) = o { Some(a.ruling) } else { None }).collect();
@@ -39,12 +39,12 @@ fn restart(outputs: &[Output], now: Instant) -> (Voter, Vec<Output>) {
 #[test]
 fn a_free_vote_is_granted_once_and_the_other_node_has_lost_it() {
     let mut voter = clean();
-    assert_eq!(ask(&mut voter, Side::Main, Ask::Want, 1, START).0, Ruling::Grant);
-    assert_eq!(ask(&mut voter, Side::Standby, Ask::Want, 1, START).0, Ruling::Lost);
-    assert_eq!(ask(&mut voter, Side::Main, Ask::Renew, 1, START + TTL / 2).0, Ruling::Grant);
+    assert_eq!(ask(&mut voter, Side::Main, Ask::Want, 1, START).0, VoteReply::Grant);
+    assert_eq!(ask(&mut voter, Side::Standby, Ask::Want, 1, START).0, VoteReply::Lost);
+    assert_eq!(ask(&mut voter, Side::Main, Ask::Renew, 1, START + TTL / 2).0, VoteReply::Grant);
     let almost = START + TTL / 2 + (TTL - Duration::from_micros(1));
-    assert_eq!(ask(&mut voter, Side::Standby, Ask::Want, 1, almost).0, Ruling::Lost);
-    assert_eq!(ask(&mut voter, Side::Standby, Ask::Want, 1, START + TTL / 2 + TTL).0, Ruling::Grant);
+    assert_eq!(ask(&mut voter, Side::Standby, Ask::Want, 1, almost).0, VoteReply::Lost);
+    assert_eq!(ask(&mut voter, Side::Standby, Ask::Want, 1, START + TTL / 2 + TTL).0, VoteReply::Grant);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_changed_promise_is_written_before_the_answer_and_a_kept_one_is_not() {
 fn a_hello_changes_nothing() {
     let mut voter = clean();
     let (ruling, outputs) = ask(&mut voter, Side::Main, Ask::Hello, 1, START);
-    assert_eq!((ruling, outputs.len(), voter.is_free()), (Ruling::Deny, 1, true));
+    assert_eq!((ruling, outputs.len(), voter.is_free()), (VoteReply::Deny, 1, true));
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_release_frees_only_the_campaign_that_was_promised() {
 fn a_late_want_of_an_older_campaign_does_not_take_the_place_of_the_newer() {
     let mut voter = clean();
     ask(&mut voter, Side::Main, Ask::Want, 2, START);
-    assert_eq!(ask(&mut voter, Side::Main, Ask::Want, 1, START).0, Ruling::Deny);
+    assert_eq!(ask(&mut voter, Side::Main, Ask::Want, 1, START).0, VoteReply::Deny);
     ask(&mut voter, Side::Main, Ask::Release, 1, START);
     assert!(matches!(voter.record(), Record::Promised(Promise { campaign: 2, .. })));
 }
@@ -91,8 +91,8 @@ fn a_restarted_voter_keeps_its_promise_for_a_whole_ttl() {
     let (_, outputs) = ask(&mut voter, Side::Main, Ask::Want, 1, START);
     let later = START + TTL / 2;
     let (mut voter, _) = restart(&outputs, later);
-    assert_eq!(ask(&mut voter, Side::Standby, Ask::Want, 1, START + TTL).0, Ruling::Lost);
-    assert_eq!(ask(&mut voter, Side::Standby, Ask::Want, 1, later + TTL).0, Ruling::Grant);
+    assert_eq!(ask(&mut voter, Side::Standby, Ask::Want, 1, START + TTL).0, VoteReply::Lost);
+    assert_eq!(ask(&mut voter, Side::Standby, Ask::Want, 1, later + TTL).0, VoteReply::Grant);
 }
 
 const LONG: Duration = Duration::from_millis(3_900);
@@ -110,15 +110,15 @@ fn answer(outputs: &[Output]) -> Answer {
 fn w1_a_promise_lasts_as_long_as_the_asker_needs_and_a_restart_keeps_all_of_it() {
     let (mut voter, _) = Voter::new(&PATIENT, Some(&CLEAN), START);
     let outputs = voter.handle(needing(LONG, Side::Main, Ask::Want, 1), START);
-    assert_eq!((answer(&outputs).ruling, answer(&outputs).promises), (Ruling::Grant, LONG));
+    assert_eq!((answer(&outputs).ruling, answer(&outputs).promises), (VoteReply::Grant, LONG));
     let almost = START + (LONG - Duration::from_micros(1));
-    assert_eq!(ask(&mut voter, Side::Standby, Ask::Want, 1, almost).0, Ruling::Lost);
-    assert_eq!(ask(&mut voter, Side::Standby, Ask::Want, 1, START + LONG).0, Ruling::Grant);
+    assert_eq!(ask(&mut voter, Side::Standby, Ask::Want, 1, almost).0, VoteReply::Lost);
+    assert_eq!(ask(&mut voter, Side::Standby, Ask::Want, 1, START + LONG).0, VoteReply::Grant);
     let restarted = START + TTL;
     let (mut voter, _) = restart(&outputs, restarted);
     let almost = restarted + (LONG - Duration::from_micros(1));
-    assert_eq!(ask(&mut voter, Side::Standby, Ask::Want, 1, almost).0, Ruling::Lost);
-    assert_eq!(ask(&mut voter, Side::Standby, Ask::Want, 1, restarted + LONG).0, Ruling::Grant);
+    assert_eq!(ask(&mut voter, Side::Standby, Ask::Want, 1, almost).0, VoteReply::Lost);
+    assert_eq!(ask(&mut voter, Side::Standby, Ask::Want, 1, restarted + LONG).0, VoteReply::Grant);
 }
 
 #[test]
@@ -144,12 +144,12 @@ fn w1_nothing_is_promised_for_longer_than_a_voter_waits_that_lost_its_disk_and_i
         for needs in [TIMING.quiet + Duration::from_micros(1), Duration::MAX] {
             let outputs = voter.handle(needing(needs, Side::Main, what, 1), START);
             let Answer { ruling, promises, .. } = answer(&outputs);
-            assert_eq!((ruling, promises), (Ruling::TooLong, TIMING.quiet), "{what}");
+            assert_eq!((ruling, promises), (VoteReply::TooLong, TIMING.quiet), "{what}");
             assert!(voter.is_free());
         }
     }
     let outputs = voter.handle(needing(TIMING.quiet, Side::Main, Ask::Want, 1), START);
-    assert_eq!(answer(&outputs).ruling, Ruling::Grant);
+    assert_eq!(answer(&outputs).ruling, VoteReply::Grant);
     // A holder whose times grew keeps what it was promised, and no more.
     voter.handle(needing(LONG, Side::Main, Ask::Renew, 1), START + TTL / 2);
     assert_eq!(voter.deadline(), Some(START + TTL));
@@ -160,22 +160,22 @@ fn w1_another_machine_of_the_same_name_is_granted_nothing_while_the_first_holds_
     let machine = |instance, ask, campaign| Event::Asked(Request { instance, ..request(Side::Main, ask, campaign) });
     let mut voter = clean();
     let first = voter.handle(machine(1, Ask::Want, 3), START);
-    assert_eq!(answer(&first).ruling, Ruling::Grant);
+    assert_eq!(answer(&first).ruling, VoteReply::Grant);
     for (ask, campaign) in [(Ask::Want, 4), (Ask::Want, 3), (Ask::Renew, 3), (Ask::Renew, 4)] {
         let outputs = voter.handle(machine(2, ask, campaign), START + TTL / 2);
-        assert_eq!(answer(&outputs).ruling, Ruling::Lost, "{ask} {campaign}");
+        assert_eq!(answer(&outputs).ruling, VoteReply::Lost, "{ask} {campaign}");
     }
     voter.handle(machine(2, Ask::Release, 3), START + TTL / 2);
     assert_eq!(voter.deadline(), Some(START + TTL), "neither freed nor prolonged");
     let (mut restarted, _) = restart(&first, START);
-    assert_eq!(answer(&restarted.handle(machine(2, Ask::Want, 4), START)).ruling, Ruling::Lost);
-    assert_eq!(answer(&voter.handle(machine(2, Ask::Want, 4), START + TTL)).ruling, Ruling::Grant);
+    assert_eq!(answer(&restarted.handle(machine(2, Ask::Want, 4), START)).ruling, VoteReply::Lost);
+    assert_eq!(answer(&voter.handle(machine(2, Ask::Want, 4), START + TTL)).ruling, VoteReply::Grant);
     // Who wrote the promise knew of no machines.
     let Record::Promised(promise) = voter.record() else { panic!("{voter}") };
     let old = Memory { record: Record::Promised(Promise { instance: None, ..promise }), epoch: 9 };
     let (mut voter, _) = Voter::new(&TIMING, Some(&old), START);
-    assert_eq!(answer(&voter.handle(machine(3, Ask::Renew, promise.campaign), START)).ruling, Ruling::Grant);
-    assert_eq!(answer(&voter.handle(machine(4, Ask::Renew, promise.campaign), START)).ruling, Ruling::Lost);
+    assert_eq!(answer(&voter.handle(machine(3, Ask::Renew, promise.campaign), START)).ruling, VoteReply::Grant);
+    assert_eq!(answer(&voter.handle(machine(4, Ask::Renew, promise.campaign), START)).ruling, VoteReply::Lost);
 }
 
 #[test]
@@ -183,17 +183,17 @@ fn a_voter_that_lost_its_disk_denies_everything_for_the_quiet_time_and_a_second_
     let (mut voter, first) = Voter::new(&TIMING, None, START);
     assert!(matches!(first[0], Output::Persist(Memory { record: Record::Unknown, .. })));
     for what in [Ask::Want, Ask::Renew] {
-        assert_eq!(ask(&mut voter, Side::Main, what, 1, START).0, Ruling::Deny);
+        assert_eq!(ask(&mut voter, Side::Main, what, 1, START).0, VoteReply::Deny);
     }
     let again = START + TIMING.quiet / 2;
     let (mut voter, second) = restart(&first, again);
-    assert_eq!(ask(&mut voter, Side::Main, Ask::Renew, 1, START + TIMING.quiet).0, Ruling::Deny);
+    assert_eq!(ask(&mut voter, Side::Main, Ask::Renew, 1, START + TIMING.quiet).0, VoteReply::Deny);
     let over = again + TIMING.quiet;
     assert_eq!(voter.deadline(), Some(over));
     assert!(matches!(second[0], Output::Persist(_)));
     let outputs = voter.handle(Event::Timer, over);
     assert!(matches!(outputs[0], Output::Persist(Memory { record: Record::Free, .. })), "{outputs:?}");
-    assert_eq!(ask(&mut voter, Side::Main, Ask::Renew, 1, over).0, Ruling::Grant);
+    assert_eq!(ask(&mut voter, Side::Main, Ask::Renew, 1, over).0, VoteReply::Grant);
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn an_epoch_that_cannot_be_true_is_not_taken_in_and_the_asker_is_answered_all_th
             let outputs = voter.handle(Event::Asked(told), START);
             let Some(Output::Answer(answer)) = outputs.last() else { panic!("{outputs:?}") };
             let granted = matches!(what, Ask::Want | Ask::Renew);
-            assert_eq!(answer.ruling == Ruling::Grant, granted, "{what}");
+            assert_eq!(answer.ruling == VoteReply::Grant, granted, "{what}");
             let epoch = CLEAN.epoch + u64::from(what == Ask::Want);
             assert_eq!((answer.epoch, voter.epoch()), (epoch, epoch), "{what}");
         }
@@ -281,7 +281,7 @@ fn each_mistake_of_a_voter_changes_what_it_grants() {
             (renewed, restart(&outputs, START).0.record())
         })
     };
-    assert_eq!(quiet(None), (Ruling::Deny, Record::Unknown));
+    assert_eq!(quiet(None), (VoteReply::Deny, Record::Unknown));
     for trap in [Trap::NoQuietTime, Trap::QuietRenewals, Trap::SecondRestartIsClean] {
         assert_ne!(quiet(Some(trap)), quiet(None), "{trap:?}");
     }
@@ -295,12 +295,12 @@ fn a_want_of_a_node_that_does_not_hear_is_granted_once_in_a_campaign() {
         let outputs = voter.handle(Event::Asked(want), now);
         outputs.iter().find_map(|o| if let Output::Answer(a) = o { Some(a.ruling) } else { None })
     };
-    assert_eq!(ruling(&mut voter, want(false, 1), START), Some(Ruling::Grant));
-    assert_eq!(ruling(&mut voter, want(false, 1), START + TTL / 2), Some(Ruling::Deny));
+    assert_eq!(ruling(&mut voter, want(false, 1), START), Some(VoteReply::Grant));
+    assert_eq!(ruling(&mut voter, want(false, 1), START + TTL / 2), Some(VoteReply::Deny));
     voter.handle(Event::Timer, START + TTL);
     assert!(voter.is_free(), "the promise was not renewed");
-    assert_eq!(ruling(&mut voter, want(false, 1), START + TTL), Some(Ruling::Deny));
+    assert_eq!(ruling(&mut voter, want(false, 1), START + TTL), Some(VoteReply::Deny));
     assert!(voter.is_free());
-    assert_eq!(ruling(&mut voter, want(true, 1), START + TTL), Some(Ruling::Grant), "the denial was heard");
-    assert_eq!(ruling(&mut voter, want(false, 2), START + TTL), Some(Ruling::Grant), "a newer campaign");
+    assert_eq!(ruling(&mut voter, want(true, 1), START + TTL), Some(VoteReply::Grant), "the denial was heard");
+    assert_eq!(ruling(&mut voter, want(false, 2), START + TTL), Some(VoteReply::Grant), "a newer campaign");
 }

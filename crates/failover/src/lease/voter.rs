@@ -1,7 +1,7 @@
 //! The machine that keeps a promise.
 
 use super::epoch::tellable;
-use super::message::{Answer, Ask, Campaign, Instance, Report, Request, Ruling};
+use super::message::{Answer, Ask, Campaign, Instance, Report, Request, VoteReply};
 use super::timing::Timing;
 use crate::side::{PerSide, Side};
 use crate::time::{Instant, Span};
@@ -186,10 +186,10 @@ impl Voter {
         let request = &request.with_believed_epoch(self.epoch);
         let before = self.record;
         let ruling = match request.ask {
-            Ask::Hello => Ruling::Deny,
+            Ask::Hello => VoteReply::Deny,
             Ask::Release => {
                 self.release(request);
-                Ruling::Deny
+                VoteReply::Deny
             }
             Ask::Want | Ask::Renew => self.consider(request),
         };
@@ -199,7 +199,7 @@ impl Voter {
             outputs.push(Output::Changed(self.record));
         }
         let (epoch, promises) = match (ruling, self.record) {
-            (Ruling::Grant, Record::Promised(promise)) => (promise.epoch, promise.length),
+            (VoteReply::Grant, Record::Promised(promise)) => (promise.epoch, promise.length),
             _ => (self.epoch, self.quiet),
         };
         let epoch = tellable(epoch, known);
@@ -226,23 +226,23 @@ impl Voter {
         }
     }
 
-    fn consider(&mut self, request: &Request) -> Ruling {
+    fn consider(&mut self, request: &Request) -> VoteReply {
         let held = match self.record {
             Record::Unknown if request.ask == Ask::Renew && made(Trap::QuietRenewals) => None,
-            Record::Unknown => return Ruling::Deny,
-            Record::Promised(promise) if !promise.is_of(request) => return Ruling::Lost,
+            Record::Unknown => return VoteReply::Deny,
+            Record::Promised(promise) if !promise.is_of(request) => return VoteReply::Lost,
             // Late, and of a campaign that is over: to follow it would let a late release of the same free the newer one.
             Record::Promised(promise) if request.campaign < promise.campaign && !made(Trap::OldWants) => {
-                return Ruling::Deny;
+                return VoteReply::Deny;
             }
             Record::Promised(promise) => Some(promise),
             Record::Free => None,
         };
         if !self.can_promise(request.needs) {
-            return Ruling::TooLong;
+            return VoteReply::TooLong;
         }
         if request.ask == Ask::Want && !request.hears && !self.trusts(request) {
-            return Ruling::Deny;
+            return VoteReply::Deny;
         }
         let kept = held.filter(|promise| promise.campaign == request.campaign);
         // The epoch is assigned by the voter that grants it. Any two majorities share a voter, which has noted the one before
@@ -260,7 +260,7 @@ impl Voter {
         let (holder, campaign, instance) = (request.from, request.campaign, Some(request.instance));
         self.record = Record::Promised(Promise { holder, campaign, epoch, length, instance });
         self.until = self.now + if made(Trap::OwnLength) { self.promise } else { length };
-        Ruling::Grant
+        VoteReply::Grant
     }
 }
 

@@ -13,7 +13,7 @@ use core::fmt;
 
 /// The rule that keeps traffic where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Standing {
+pub enum HoldReason {
     /// The live side works: nothing moves (E1).
     LiveWorks(Side),
     /// The live side is unknown, which is no reason to leave it.
@@ -77,7 +77,7 @@ pub enum Standing {
     },
 }
 
-impl Explain for Standing {
+impl Explain for HoldReason {
     fn explain(&self, names: &dyn Names, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LiveWorks(live) => write!(f, "traffic stays on {live}, which works"),
@@ -122,7 +122,7 @@ impl Explain for Standing {
     }
 }
 
-display_numbered!(Standing);
+display_numbered!(HoldReason);
 
 /// What would happen if the live side died now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -135,7 +135,7 @@ pub enum WhatIf {
         kind: Kind,
     },
     /// Traffic would stay, by this rule.
-    Stays(Standing),
+    Stays(HoldReason),
 }
 
 impl Explain for WhatIf {
@@ -158,21 +158,21 @@ pub(super) struct Candidate {
 
 impl Switch {
     /// Applies the rules in order: is there a reason to move, and does anything forbid it?
-    pub(super) fn decide(&self) -> Result<Candidate, Standing> {
+    pub(super) fn decide(&self) -> Result<Candidate, HoldReason> {
         let live = &self.sides[self.live];
         let candidate = match live.state {
-            State::Unknown => Err(Standing::LiveUnknown(self.live)),
+            State::Unknown => Err(HoldReason::LiveUnknown(self.live)),
             State::NotWorking => self.rescue(live),
             State::Working => self.prefer_main(),
         }?;
         self.permit(candidate)
     }
 
-    fn rescue(&self, live: &SideHealth) -> Result<Candidate, Standing> {
+    fn rescue(&self, live: &SideHealth) -> Result<Candidate, HoldReason> {
         let to = self.live.other();
         match self.sides[to].state {
-            State::NotWorking => Err(Standing::NeitherWorks(self.live)),
-            State::Unknown => Err(Standing::OtherUnknown(self.live)),
+            State::NotWorking => Err(HoldReason::NeitherWorks(self.live)),
+            State::Unknown => Err(HoldReason::OtherUnknown(self.live)),
             State::Working => {
                 // Who had the live side stopped had this move made, whether or not they come to it before us.
                 if self.wished == Some(to) && !made(Trap::WishIgnored) {
@@ -186,58 +186,58 @@ impl Switch {
         }
     }
 
-    fn prefer_main(&self) -> Result<Candidate, Standing> {
+    fn prefer_main(&self) -> Result<Candidate, HoldReason> {
         let main = &self.sides.main;
         let Failback::PreferMain { hold_down } = self.policy.failback else {
-            return Err(Standing::LiveWorks(self.live));
+            return Err(HoldReason::LiveWorks(self.live));
         };
         if self.live == Side::Main || !main.works() {
-            return Err(Standing::LiveWorks(self.live));
+            return Err(HoldReason::LiveWorks(self.live));
         }
         if self.last == Some(Kind::Planned) {
-            return Err(Standing::OperatorChose);
+            return Err(HoldReason::OperatorChose);
         }
         let until = main.since + hold_down;
         if self.now < until {
-            return Err(Standing::HoldingDown { until });
+            return Err(HoldReason::HoldingDown { until });
         }
         let cause = Cause::MainPreferred { worked: self.now.since(main.since) };
         Ok(Candidate { to: Side::Main, kind: Kind::Failback, cause })
     }
 
-    fn permit(&self, candidate: Candidate) -> Result<Candidate, Standing> {
+    fn permit(&self, candidate: Candidate) -> Result<Candidate, HoldReason> {
         let Candidate { to, kind, cause } = candidate;
         let (live, other) = (&self.sides[self.live], &self.sides[to]);
         let rescue = matches!(cause, Cause::LiveDoesNotWork { .. });
         let planned = kind == Kind::Planned;
         if self.frozen {
-            return Err(Standing::Frozen { to });
+            return Err(HoldReason::Frozen { to });
         }
         if self.now < self.settled_at {
-            return Err(Standing::Settling { to, until: self.settled_at });
+            return Err(HoldReason::Settling { to, until: self.settled_at });
         }
         if let Some(doubt) = self.doubt.filter(|doubt| !doubt.is_answered(live, other)) {
-            return Err(Standing::Doubting { to, doubt });
+            return Err(HoldReason::Doubting { to, doubt });
         }
         if rescue || planned {
             self.require_bracket(to, live)?;
         }
         if !planned && self.ledger.is_spent() && !(rescue && live.diagnosis().is_some_and(Diagnosis::is_dead)) {
-            return Err(Standing::Damped { to, until: self.ledger.back_at() });
+            return Err(HoldReason::Damped { to, until: self.ledger.back_at() });
         }
         if self.policy.observe {
-            return Err(Standing::Observing { to, kind });
+            return Err(HoldReason::Observing { to, kind });
         }
         Ok(candidate)
     }
 
     /// The target must have answered after the trouble began, and the live side failed after that: a fault of our own network
     /// fails this test whenever it begins and ends. What a node says of itself needs no second failure.
-    fn require_bracket(&self, to: Side, live: &SideHealth) -> Result<(), Standing> {
+    fn require_bracket(&self, to: Side, live: &SideHealth) -> Result<(), HoldReason> {
         match self.answered {
-            None => Err(Standing::ConfirmingTarget(to)),
+            None => Err(HoldReason::ConfirmingTarget(to)),
             Some(answered) if live.as_of < answered && !matches!(live.reason, Reason::NodeSays { .. }) => {
-                Err(Standing::ConfirmingFault { to })
+                Err(HoldReason::ConfirmingFault { to })
             }
             Some(_) => Ok(()),
         }
@@ -266,7 +266,7 @@ impl Switch {
     }
 }
 
-impl Standing {
+impl HoldReason {
     /// Returns when this rule gives way by itself.
     pub(super) fn until(&self) -> Option<Instant> {
         match *self {

@@ -1,6 +1,6 @@
 //! Why things are as they are: facts, rule, and what would happen next.
 
-use super::decide::{Standing, WhatIf, in_time};
+use super::decide::{HoldReason, WhatIf, in_time};
 use super::doubt::Doubt;
 use super::machine::Switch;
 use super::output::Kind;
@@ -32,7 +32,7 @@ pub struct Explanation {
     /// The budget of automatic switches.
     pub budget: Budget,
     /// The rule that keeps traffic where it is, or lets it move.
-    pub standing: Standing,
+    pub standing: HoldReason,
     /// What would happen if the live side died now.
     pub if_live_died: WhatIf,
 }
@@ -61,7 +61,7 @@ impl Switch {
         let mut then = self.clone();
         then.now = self.now.max(now);
         then.ledger.forget_old(then.now);
-        let standing = then.decide().map_or_else(|standing| standing, |next| Standing::Moving { to: next.to });
+        let standing = then.decide().map_or_else(|standing| standing, |next| HoldReason::Moving { to: next.to });
         Explanation {
             at: then.now,
             live: self.live,

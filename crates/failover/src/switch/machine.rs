@@ -1,7 +1,7 @@
 //! The machine that holds the live side and carries out the rules.
 
 use super::budget::Ledger;
-use super::decide::{Candidate, Standing};
+use super::decide::{Candidate, HoldReason};
 use super::doubt::{self, Doubt, DoubtReason};
 use super::output::{Cause, FreezeReason, Kind, Memory, Move, Output, Refusal, ReprobeReason};
 use super::policy::Policy;
@@ -47,7 +47,7 @@ pub struct Switch {
     /// The side somebody is bringing up to serve, by steps of which moving traffic is one.
     pub(super) wished: Option<Side>,
     pub(super) settled_at: Instant,
-    pub(super) standing: Standing,
+    pub(super) standing: HoldReason,
 }
 
 /// What happens to a [`Switch`].
@@ -138,7 +138,7 @@ impl Switch {
             answered: None,
             wished: None,
             settled_at: now + policy.settle,
-            standing: Standing::LiveUnknown(live),
+            standing: HoldReason::LiveUnknown(live),
         }
     }
 
@@ -317,11 +317,11 @@ impl Switch {
         }
         outputs.push(self.persist());
         outputs.push(Output::SwitchTo(Move { from, to, epoch: self.epoch, kind, at: self.now, cause }));
-        let standing = self.decide().map_or_else(|standing| standing, |next| Standing::Moving { to: next.to });
+        let standing = self.decide().map_or_else(|standing| standing, |next| HoldReason::Moving { to: next.to });
         self.stand(standing, outputs);
     }
 
-    fn stand(&mut self, standing: Standing, outputs: &mut Vec<Output>) {
+    fn stand(&mut self, standing: HoldReason, outputs: &mut Vec<Output>) {
         if self.standing == standing {
             return;
         }
@@ -329,16 +329,16 @@ impl Switch {
         self.standing = standing;
         outputs.push(Output::Stands(standing));
         match standing {
-            Standing::ConfirmingTarget(side) => {
+            HoldReason::ConfirmingTarget(side) => {
                 outputs.push(Output::Reprobe { side, reason: ReprobeReason::ConfirmTarget });
             }
-            Standing::ConfirmingFault { to } => {
+            HoldReason::ConfirmingFault { to } => {
                 outputs.push(Output::Reprobe { side: to.other(), reason: ReprobeReason::ConfirmFault });
             }
-            Standing::Doubting { .. } if !same_rule => {
+            HoldReason::Doubting { .. } if !same_rule => {
                 outputs.extend(Side::BOTH.map(|side| Output::Reprobe { side, reason: ReprobeReason::Doubt }));
             }
-            Standing::Observing { to, kind } => outputs.push(Output::WouldSwitch(self.supposed_move(to, kind))),
+            HoldReason::Observing { to, kind } => outputs.push(Output::WouldSwitch(self.supposed_move(to, kind))),
             _ => {}
         }
     }

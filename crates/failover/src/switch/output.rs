@@ -1,6 +1,6 @@
 //! What a switch tells its driver to do, to keep and to say.
 
-use super::decide::Standing;
+use super::decide::HoldReason;
 use super::doubt::Doubt;
 use super::machine::Act;
 use crate::health::SideHealth;
@@ -28,7 +28,7 @@ pub enum Output {
         reason: ReprobeReason,
     },
     /// The rule that keeps traffic where it is changed.
-    Stands(Standing),
+    Stands(HoldReason),
     /// The Edge begins to doubt itself; older evidence no longer counts.
     SelfDoubt(Doubt),
     /// Newer evidence, or its time limit, ended a doubt.

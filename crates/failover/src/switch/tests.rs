@@ -66,7 +66,7 @@ fn e1_prefer_main_moves_back_after_the_hold_down_and_not_after_an_operators_choi
     assert_eq!(moved(&switch.handle(Event::Timer, at(90))), Some((Side::Main, Kind::Failback, 2)));
     switch.handle(Event::Act(Act::Switch { to: Side::Standby, guard: Guard::Checked }), at(91));
     assert_eq!(moved(&switch.handle(Event::Timer, at(3000))), None);
-    assert_eq!(switch.explain(at(3000)).standing, Standing::OperatorChose);
+    assert_eq!(switch.explain(at(3000)).standing, HoldReason::OperatorChose);
     assert_eq!(moved(&switch.handle(Event::Act(Act::Resume), at(3001))), Some((Side::Main, Kind::Failback, 4)));
 }
 
@@ -96,7 +96,7 @@ fn e3_unknown_is_neither_a_reason_to_leave_nor_a_target() {
     assert_eq!(moved(&feed(&mut switch, Side::Main, SideHealth::unknown(at(20)), at(20))), None);
     feed(&mut switch, Side::Standby, SideHealth::unknown(at(21)), at(21));
     assert_eq!(moved(&feed(&mut switch, Side::Main, ill(Diagnosis::Dead, at(22)), at(22))), None);
-    assert_eq!(switch.explain(at(22)).standing, Standing::OtherUnknown(Side::Main));
+    assert_eq!(switch.explain(at(22)).standing, HoldReason::OtherUnknown(Side::Main));
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn a_frozen_switch_still_obeys_its_operator() {
     switch.handle(Event::Act(Act::Freeze), at(20));
     feed(&mut switch, Side::Main, ill(Diagnosis::Dead, at(21)), at(21));
     feed(&mut switch, Side::Standby, well(at(21)), at(21));
-    assert_eq!(switch.explain(at(22)).standing, Standing::Frozen { to: Side::Standby });
+    assert_eq!(switch.explain(at(22)).standing, HoldReason::Frozen { to: Side::Standby });
     let planned = Event::Act(Act::Switch { to: Side::Standby, guard: Guard::Checked });
     assert_eq!(moved(&switch.handle(planned, at(23))), Some((Side::Standby, Kind::Planned, 1)));
 }

@@ -78,10 +78,10 @@ fn canonical(switch: &Switch) -> Switch {
         };
     }
     like.standing = match switch.standing {
-        Standing::Settling { to, until } => Standing::Settling { to, until: future(until) },
-        Standing::HoldingDown { until } => Standing::HoldingDown { until: future(until) },
-        Standing::Damped { to, until } => Standing::Damped { to, until: until.map(future) },
-        Standing::Doubting { to, doubt: standing } => Standing::Doubting { to, doubt: doubt(standing) },
+        HoldReason::Settling { to, until } => HoldReason::Settling { to, until: future(until) },
+        HoldReason::HoldingDown { until } => HoldReason::HoldingDown { until: future(until) },
+        HoldReason::Damped { to, until } => HoldReason::Damped { to, until: until.map(future) },
+        HoldReason::Doubting { to, doubt: standing } => HoldReason::Doubting { to, doubt: doubt(standing) },
         other => other,
     };
     like

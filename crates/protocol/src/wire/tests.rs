@@ -1,7 +1,7 @@
 use super::*;
 use failover::Side;
 use failover::health::Status;
-use failover::lease::{self, Report, Ruling};
+use failover::lease::{self, Report, VoteReply};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -34,7 +34,8 @@ fn every_message_survives_its_way() {
     same(&Call { id: 2, ask: Ask::Watch { seen: 3 } });
     for report in [None, Some(request().report)] {
         let promises = Duration::from_millis(2_500);
-        let answer = Answer { to: lease::Ask::Want, campaign: 9, ruling: Ruling::TooLong, epoch: 8, promises, report };
+        let answer =
+            Answer { to: lease::Ask::Want, campaign: 9, ruling: VoteReply::TooLong, epoch: 8, promises, report };
         same(&Reply { id: 1, answer: Told::Vote(answer) });
     }
     let wish = Wish { id: 4, to: Side::Main, who: "ann".into(), reason: "upgrade".into() };
@@ -59,7 +60,7 @@ fn what_is_needed_is_rounded_up_and_what_is_promised_down() {
     let text = serde_json::to_string(&call).unwrap();
     assert!(text.ends_with(r#""instance":5,"needs_ms":2405}}}"#), "{text}");
     let answer =
-        Answer { to: lease::Ask::Want, campaign: 9, ruling: Ruling::Grant, epoch: 8, promises: over, report: None };
+        Answer { to: lease::Ask::Want, campaign: 9, ruling: VoteReply::Grant, epoch: 8, promises: over, report: None };
     let text = serde_json::to_string(&Reply { id: 1, answer: Told::Vote(answer) }).unwrap();
     assert!(text.contains(r#""promises_ms":2404"#), "{text}");
     // Whatever a stranger writes there is a time.

@@ -2,7 +2,7 @@
 
 use failover::Side;
 use failover::health::Status;
-use failover::lease::{Answer, Ask, Campaign, Instance, Report, Request, Ruling};
+use failover::lease::{Answer, Ask, Campaign, Instance, Report, Request, VoteReply};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ enum AskForm {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(remote = "Ruling", rename_all = "snake_case")]
+#[serde(remote = "VoteReply", rename_all = "snake_case")]
 enum RulingForm {
     Grant,
     Deny,
@@ -87,7 +87,7 @@ pub struct AnswerForm {
     to: Ask,
     campaign: Campaign,
     #[serde(with = "RulingForm")]
-    ruling: Ruling,
+    ruling: VoteReply,
     epoch: u64,
     #[serde(rename = "promises_ms", with = "rounded_down")]
     promises: Duration,

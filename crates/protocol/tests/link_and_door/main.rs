@@ -88,7 +88,7 @@ impl Handler for Echo {
         match ask {
             Ask::Vote(lease::Request { ask: to, campaign, epoch, needs, .. }) => {
                 tokio::time::sleep(Duration::from_millis(campaign)).await;
-                let ruling = lease::Ruling::Grant;
+                let ruling = lease::VoteReply::Grant;
                 Told::Vote(lease::Answer { to, campaign, ruling, epoch, promises: needs, report: None })
             }
             Ask::Watch { seen } => {

@@ -34,8 +34,8 @@ pub fn ask(options: &Options, question: &Question) -> Exit {
     };
     let client = Client { socket, program: &WATCHDOG };
     let terminal = io::stdout().is_terminal();
-    let mut desk = Desk { client, json: options.json, terminal, out: io::stdout() };
-    match runtime.block_on(desk.ask(question)) {
+    let mut inquiry = Inquiry { client, json: options.json, terminal, out: io::stdout() };
+    match runtime.block_on(inquiry.ask(question)) {
         Ok(()) => Exit::Done,
         // Whoever reads has enough: `history | head`.
         Err(Trouble::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
@@ -45,7 +45,7 @@ pub fn ask(options: &Options, question: &Question) -> Exit {
         }
         Err(Trouble::Ask(error)) => {
             if options.json {
-                let _ = desk.line(&error.body());
+                let _ = inquiry.line(&error.body());
             } else {
                 let _ = writeln!(io::stderr(), "{error}");
             }
@@ -64,14 +64,14 @@ pub(super) enum Trouble {
 }
 
 /// Asks the running watchdog and prints what it says.
-pub(super) struct Desk<W> {
+pub(super) struct Inquiry<W> {
     pub(super) client: Client,
     pub(super) json: bool,
     pub(super) terminal: bool,
     pub(super) out: W,
 }
 
-impl<W: Write> Desk<W> {
+impl<W: Write> Inquiry<W> {
     pub(super) async fn ask(&mut self, question: &Question) -> Result<(), Trouble> {
         if let Some((act, reason)) = question.act() {
             let order = ActRequest { act, reason: reason.reason.clone(), by: by() };

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::{Exit, Options, WATCHDOG};
 use crate::config::{CommandSpec, Config, Fence, Role, Services, SipProbe, Warning, XivoConfig};
 use crate::control::api::StatusView;
-use crate::legacy_failover::{self, Rival};
+use crate::legacy_failover::{self, LegacyFailover};
 use crate::node::liveness::patient;
 use crate::roles::specs;
 use crate::roles::times::{Compared, Told, compare};
@@ -155,14 +155,14 @@ pub(super) fn look(config: &Config, warnings: Vec<Warning>, path: &std::ffi::OsS
         }
         Role::Mds(_) => (Vec::new(), Vec::new()),
     };
-    if let Some(table) = &config.rival
+    if let Some(table) = &config.legacy_failover
         && let Some(trouble) = match legacy_failover::look(table) {
-            Rival::Absent | Rival::Silent => None,
-            Rival::Active { line, .. } => Some(format!(
+            LegacyFailover::Absent | LegacyFailover::Silent => None,
+            LegacyFailover::Active { line, .. } => Some(format!(
                 "{}:{line}: XiVO's own failover is active; `run` refuses beside it: bascule-watchdog takeover",
                 table.display()
             )),
-            Rival::Unknown(why) => Some(format!("{}: cannot be read: {why}", table.display())),
+            LegacyFailover::Unknown(why) => Some(format!("{}: cannot be read: {why}", table.display())),
         }
     {
         troubles.push(trouble);

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Exit, Options, by};
 use crate::config::Config;
-use crate::legacy_failover::{self, Outcome, RivalError};
+use crate::legacy_failover::{self, LegacyFailoverError, Outcome};
 use crate::state::{Entry, Journal, Kind};
 
 #[derive(Serialize)]
@@ -28,13 +28,13 @@ pub fn release(options: &Options) -> Exit {
     carry_out(options, |path, config, _| {
         if UnixStream::connect(&config.control).is_ok() {
             let source = io::Error::other("a watchdog runs; end it first: systemctl disable --now bascule-watchdog");
-            return Err(RivalError::Io { act: "put back", path: path.to_owned(), source });
+            return Err(LegacyFailoverError::Io { act: "put back", path: path.to_owned(), source });
         }
         legacy_failover::release(path, &config.state)
     })
 }
 
-fn carry_out(options: &Options, act: impl Fn(&Path, &Config, &str) -> Result<Outcome, RivalError>) -> Exit {
+fn carry_out(options: &Options, act: impl Fn(&Path, &Config, &str) -> Result<Outcome, LegacyFailoverError>) -> Exit {
     let config = match Config::load(&options.config) {
         Ok((config, _)) => config,
         Err(errors) => {
@@ -42,8 +42,8 @@ fn carry_out(options: &Options, act: impl Fn(&Path, &Config, &str) -> Result<Out
             return Exit::Usage;
         }
     };
-    let told = match config.rival.as_deref() {
-        None => Told { changed: false, sentence: "`rival: off`: there is nothing to do.".into() },
+    let told = match config.legacy_failover.as_deref() {
+        None => Told { changed: false, sentence: "`legacy_failover: off`: there is nothing to do.".into() },
         Some(path) => {
             let who = doors::who(&doors::user(rustix::process::getuid().as_raw()), &by());
             match act(path, &config, &who) {
@@ -94,7 +94,7 @@ fn in_words(path: &Path, outcome: &Outcome) -> Told {
 /// The journal is for people: without it the act still counts.
 fn note(state: &Path, sentence: &str, who: &str) {
     if let Ok(journal) = Journal::open(state) {
-        journal.append(Entry::new(Kind::Rival, sentence).by(who, ""));
+        journal.append(Entry::new(Kind::LegacyFailover, sentence).by(who, ""));
         journal.flush(Duration::from_secs(2));
     }
 }

@@ -4,7 +4,7 @@ use clap::{CommandFactory, Parser};
 use doors::Client;
 use tokio::sync::{mpsc, watch};
 
-use super::ask::{Desk, Trouble};
+use super::ask::{Inquiry, Trouble};
 use super::*;
 use crate::config::Config;
 use crate::control::tests::view;
@@ -57,11 +57,11 @@ async fn ask(line: &str, json: bool) -> Result<String, Trouble> {
         }
     });
     let Verb::Ask(question) = parse(line).unwrap().verb else { panic!("{line} asks nobody") };
-    let mut desk = Desk { client: Client { socket, program: &WATCHDOG }, json, terminal: false, out: Vec::new() };
-    let asked = desk.ask(&question).await;
+    let mut inquiry = Inquiry { client: Client { socket, program: &WATCHDOG }, json, terminal: false, out: Vec::new() };
+    let asked = inquiry.ask(&question).await;
     serving.abort();
     answering.abort();
-    asked.map(|()| String::from_utf8(desk.out).unwrap())
+    asked.map(|()| String::from_utf8(inquiry.out).unwrap())
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn acts_are_carried_to_the_driver() {
 fn a_check_shows_the_default_bounds_and_names_what_is_missing_on_the_machine() {
     let text = include_str!("../../../../conf/watchdog-main.yaml");
     let (mut config, warnings) = Config::parse(text, "watchdog.yaml").unwrap();
-    config.rival = None;
+    config.legacy_failover = None;
     let found = check::look(&config, warnings, "/nowhere".as_ref());
     let json: serde_json::Value = serde_json::to_value(&found).unwrap();
     let bounds: Vec<u64> = json["bounds"].as_array().unwrap().iter().map(|b| b["ms"].as_u64().unwrap()).collect();

@@ -10,7 +10,7 @@ pub(super) const IDENTITY: &str = "/etc/bascule/node";
 pub(super) const STATE: &str = "/var/lib/bascule";
 pub(super) const CONTROL: &str = "/run/bascule/watchdog.sock";
 pub(super) const METRICS: &str = "127.0.0.1:9603";
-pub(super) const RIVAL: &str = "/etc/cron.d/xivo-ha-slave";
+pub(super) const LEGACY_FAILOVER: &str = "/etc/cron.d/xivo-ha-slave";
 pub(super) const SIP_PORTS: [u16; 3] = [5060, 5061, 5039];
 pub(super) const SIP_PORT: u16 = 5060;
 /// An Asterisk that is well answers within milliseconds.

@@ -38,7 +38,8 @@ pub(super) struct File {
     /// Address of the Prometheus door, or `off`.
     pub(super) metrics: Option<String>,
     /// XiVO's own cron table, which must not act beside this; or `off`.
-    pub(super) rival: Option<String>,
+    #[serde(alias = "rival")]
+    pub(super) legacy_failover: Option<String>,
     /// Who decides that the node serves.
     pub(super) mode: Option<ModeName>,
     /// When Standby stops for a Main that is back.

@@ -37,7 +37,7 @@ const FOR_ROLES: &[(&str, &[RoleName])] = &[
     ("services", &[RoleName::Xivo, RoleName::Cc]),
     ("replication", &[RoleName::Xivo]),
     ("ready", &[RoleName::Cc]),
-    ("rival", &[RoleName::Xivo]),
+    ("legacy_failover", &[RoleName::Xivo]),
 ];
 
 /// Resolves a file. None when an error was noted.
@@ -64,8 +64,8 @@ pub(super) fn resolve(mut file: File, findings: &mut Findings) -> Option<Config>
     if findings.has_errors() {
         return None;
     }
-    let endpoints::Endpoints { identity, state, control, metrics, rival } = endpoints;
-    Some(Config { name, role: role?, identity, state, control, metrics, rival })
+    let endpoints::Endpoints { identity, state, control, metrics, legacy_failover } = endpoints;
+    Some(Config { name, role: role?, identity, state, control, metrics, legacy_failover })
 }
 
 fn word(role: &RoleName) -> &'static str {

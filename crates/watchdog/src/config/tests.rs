@@ -122,6 +122,15 @@ fn every_key_of_the_schema_is_shown_in_conf() {
 }
 
 #[test]
+fn a_file_that_calls_the_legacy_failover_by_its_old_name_is_still_understood() {
+    for (name, text) in examples() {
+        let old = text.replace("\nlegacy_failover:", "\nrival:");
+        assert_eq!(parse(&text), parse(&old), "{name}");
+    }
+    assert!(examples().iter().any(|(_, text)| text.contains("\nlegacy_failover: /")));
+}
+
+#[test]
 fn the_schema_in_conf_is_the_one_the_types_make() {
     let path = conf().join("watchdog.schema.json");
     let made = format!("{}\n", serde_json::to_string_pretty(&schema()).unwrap());

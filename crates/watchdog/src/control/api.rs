@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use failover::Side;
 use failover::duty;
 use failover::health::Status;
-use failover::lease::{Instance, Ruling};
+use failover::lease::{Instance, VoteReply};
 use protocol::wire::{FailedStarts, Guard, MediaServer, Presence, Role, ServiceState, StatusForm, Times};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -316,7 +316,7 @@ words! {
 }
 words! {
     /// How a voter ruled, in the word that the status shows.
-    RulingWord of Ruling {
+    RulingWord of VoteReply {
         /// The vote is this node's.
         Grant,
         /// No, or not now; it is asked again.

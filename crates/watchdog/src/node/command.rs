@@ -3,15 +3,15 @@
 //! A command that ends well may leave processes behind: that is what a start command is for. One that is killed leaves
 //! none of its process group.
 
+mod captured;
 mod group;
 mod keeper;
 mod limit;
 mod running;
-mod said;
 
+use self::captured::Captured;
 use self::group::Group;
 use self::running::Record;
-use self::said::Said;
 use super::line::one_line;
 use failover::Span;
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -163,7 +163,7 @@ impl Run<'_> {
         Ran { ending, output, took: began.elapsed() }
     }
 
-    fn start(&self) -> io::Result<(Group, Said)> {
+    fn start(&self) -> io::Result<(Group, Captured)> {
         let (program, arguments) = self.argv.split_first().ok_or(io::ErrorKind::NotFound)?;
         let (said, writer) = io::pipe()?;
         let mut command = tokio::process::Command::new(program);
@@ -175,7 +175,7 @@ impl Run<'_> {
             .stdin(self.input.map_or_else(|| Ok(Stdio::null()), readable)?)
             .stdout(writer.try_clone()?)
             .stderr(writer);
-        let mut said = Said::new(said, program, self.keep)?;
+        let mut said = Captured::new(said, program, self.keep)?;
         // Of those that leave services behind: they are also the ones that are recorded.
         if self.record.is_some() {
             said.keep_a_reader();

@@ -1,9 +1,9 @@
-//! Feels telephony's pulse while told so: a killed service is known within about a second, one lost packet kills
+//! Watches whether telephony works while told so: a killed service is known within about a second, one lost packet kills
 //! nobody.
 
-mod spell;
+mod monitoring;
 
-use self::spell::Feeling;
+use self::monitoring::Monitoring;
 use super::clock;
 use super::command::CommandSpec;
 use failover::Instant;
@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// What is felt, and how often.
+/// What is observed, and how often.
 #[derive(Clone, Debug)]
-pub struct PulseSpec {
+pub struct LivenessSpec {
     /// SIP OPTIONS to the own address, or a CC's readiness; its time limit is the policy's.
     pub probe: Option<Arc<probe::Check>>,
     /// How the probe is paced and judged; [`POLICY`], or [`patient`].
@@ -47,12 +47,12 @@ pub fn patient(time_limit: Duration) -> Policy {
     Policy { interval, time_limit, stale_after: POLICY.stale_after.max(interval * 3), ..POLICY }
 }
 
-/// Whether telephony is to be felt now.
+/// Whether telephony is to be observed now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watching {
     /// Yes; begins anew, with nothing known.
     On,
-    /// It is not felt, and nothing is known of it.
+    /// It is not observed, and nothing is known of it.
     Off,
 }
 
@@ -68,9 +68,9 @@ pub enum Works {
     No,
 }
 
-/// What is felt of telephony now.
+/// What is observed of telephony now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Felt {
+pub struct Observed {
     /// Debounced: one lost answer changes nothing.
     pub works: Works,
     /// Why, in one printable line.
@@ -79,22 +79,22 @@ pub struct Felt {
     pub first_sign: Option<Instant>,
 }
 
-/// The way to the task that feels, which ends when this is dropped.
+/// The way to the task that monitors, which ends when this is dropped.
 #[derive(Debug)]
-pub struct Pulse {
+pub struct Liveness {
     watching: watch::Sender<Watching>,
-    felt: watch::Receiver<Felt>,
+    observed: watch::Receiver<Observed>,
 }
 
-impl Pulse {
+impl Liveness {
     /// Starts the task, not watching yet. Needs a tokio runtime.
-    pub fn start(mut spec: PulseSpec) -> Self {
+    pub fn start(mut spec: LivenessSpec) -> Self {
         let time_limit = spec.policy.time_limit;
         spec.probe = spec.probe.map(|probe| Arc::new(probe::Check { time_limit, ..probe::Check::clone(&probe) }));
         let (watching, told) = watch::channel(Watching::Off);
-        let (tell, felt) = watch::channel(Felt::not_watched());
-        host::spawn(feel(spec, told, tell));
-        Self { watching, felt }
+        let (tell, observed) = watch::channel(Observed::not_watched());
+        host::spawn(monitor(spec, told, tell));
+        Self { watching, observed }
     }
 
     /// Says whether to watch. Saying the same again changes nothing.
@@ -102,31 +102,31 @@ impl Pulse {
         self.watching.send_if_modified(|before| std::mem::replace(before, watching) != watching);
     }
 
-    /// Returns what is felt, now and at each change. After [`Watching::Off`] old news may still be on its way: read
-    /// [`Felt::works`] only while watching.
-    pub fn felt(&self) -> watch::Receiver<Felt> {
-        self.felt.clone()
+    /// Returns what is observed, now and at each change. After [`Watching::Off`] old news may still be on its way: read
+    /// [`Observed::works`] only while watching.
+    pub fn observed(&self) -> watch::Receiver<Observed> {
+        self.observed.clone()
     }
 }
 
-impl Felt {
+impl Observed {
     fn not_watched() -> Self {
         Self { detail: "not watched".into(), ..Self::default() }
     }
 }
 
-async fn feel(spec: PulseSpec, mut told: watch::Receiver<Watching>, tell: watch::Sender<Felt>) {
-    // An error says that the pulse is gone.
+async fn monitor(spec: LivenessSpec, mut told: watch::Receiver<Watching>, tell: watch::Sender<Observed>) {
+    // An error says that nobody wants to know any more.
     while told.wait_for(|watching| *watching == Watching::On).await.is_ok() {
         let goes_on = tokio::select! {
             biased;
-            never = Feeling::new(&spec, clock::now()).feel(&tell) => match never {},
+            never = Monitoring::new(&spec, clock::now()).run(&tell) => match never {},
             told = told.wait_for(|watching| *watching == Watching::Off) => told.is_ok(),
         };
         if !goes_on {
             return;
         }
-        tell.send_replace(Felt::not_watched());
+        tell.send_replace(Observed::not_watched());
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Alarms {
     outside: bool,
     certificate_days: Option<i64>,
     certificate_not_taken: Option<String>,
-    rival: Option<String>,
+    legacy_failover: Option<String>,
     /// Of what kind, and in words.
     unfit: Option<(&'static str, String)>,
     start: Option<FailingStart>,
@@ -91,8 +91,8 @@ impl Alarms {
         count.is_power_of_two().then_some(count)
     }
 
-    pub(super) fn rival(&mut self, sentence: Option<String>) -> bool {
-        replace(&mut self.rival, sentence)
+    pub(super) fn legacy_failover(&mut self, sentence: Option<String>) -> bool {
+        replace(&mut self.legacy_failover, sentence)
     }
 
     /// Of one kind the first words stay while it lasts: what a check says may change with every run. Another kind is another
@@ -200,7 +200,7 @@ impl Alarms {
         let two = self.two_actives.is_some_and(|at| now.since(at) < TWO_ACTIVES);
         let certificate = self.certificate_days.and_then(|days| protocol::identity::expiry("this node", days));
         let unfit = self.unfit.as_ref().map(|(_, sentence)| sentence.clone());
-        let texts = [&self.namesake, &self.alone, &self.guard, &self.disk, &self.fence, &self.rival, &unfit];
+        let texts = [&self.namesake, &self.alone, &self.guard, &self.disk, &self.fence, &self.legacy_failover, &unfit];
         let texts = texts.into_iter().chain([&self.conflict, &self.stop, &self.times, &self.version]);
         let texts = texts.chain([&self.unread, &self.unfenced, &self.slow_disk, &self.relapses, &self.replication]);
         let start = self.start.as_ref().map(|failing| &failing.sentence);

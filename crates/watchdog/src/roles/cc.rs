@@ -8,7 +8,7 @@ use super::status::{
 };
 use crate::control::api::Followed;
 use crate::node::clock;
-use crate::node::liveness::{Felt, Pulse, Watching, Works};
+use crate::node::liveness::{Liveness, Observed, Watching, Works};
 use crate::node::services::{self, Doing, Order, Worker};
 use crate::state::{Journal, Kind};
 use crate::telemetry::metrics::Metrics;
@@ -38,8 +38,8 @@ pub(super) struct Cc {
     pub(super) follower: Follower,
     pub(super) worker: Worker,
     pub(super) done: mpsc::Receiver<services::Event>,
-    pub(super) pulse: Pulse,
-    pub(super) felt: watch::Receiver<Felt>,
+    pub(super) liveness: Liveness,
+    pub(super) observed: watch::Receiver<Observed>,
     pub(super) xivo: mpsc::Receiver<Watched>,
     pub(super) journal: Journal,
     pub(super) metrics: Arc<Metrics>,
@@ -83,7 +83,7 @@ impl Cc {
     /// Looks after services that run already.
     pub(super) fn begin(&mut self) {
         if self.follower.status() == Status::Active {
-            self.pulse.watch(Watching::On);
+            self.liveness.watch(Watching::On);
         }
         self.permit(self.follower.status());
     }
@@ -114,11 +114,11 @@ impl Cc {
                     self.heard = Some((watched, clock::now()));
                 }
                 Some(done) = self.done.recv() => queue.push_back(self.worked(done)),
-                Ok(()) = self.felt.changed() => {
-                    let felt = self.felt.borrow_and_update().clone();
-                    let died = felt.works == Works::No && self.follower.status() == Status::Active;
+                Ok(()) = self.observed.changed() => {
+                    let observed = self.observed.borrow_and_update().clone();
+                    let died = observed.works == Works::No && self.follower.status() == Status::Active;
                     if died && !made(Mistake::DeathUnnoticed) {
-                        note(&self.journal, Kind::Alarm, &format!("the services do not work: {}", felt.detail));
+                        note(&self.journal, Kind::Alarm, &format!("the services do not work: {}", observed.detail));
                         queue.push_back(Event::Died);
                     }
                 }
@@ -154,7 +154,7 @@ impl Cc {
             }
             Output::Changed(status) => {
                 self.doings = Doings { status, since: clock::wall(), because: text.clone() };
-                self.pulse.watch(if status == Status::Active { Watching::On } else { Watching::Off });
+                self.liveness.watch(if status == Status::Active { Watching::On } else { Watching::Off });
                 self.permit(status);
                 note(&self.journal, Kind::Changed, &text);
                 crate::telemetry::systemd::status(&text);
@@ -190,10 +190,10 @@ impl Cc {
     fn show(&mut self) {
         own_certificate(&self.keyring, &mut self.alarms, &self.shown.metrics);
         let mut view = self.who.view(&self.doings, &self.alarms, Vec::new());
-        let felt = self.felt.borrow().clone();
-        if felt.works != Works::Unknown {
-            let works = felt.works == Works::Yes;
-            view.services.insert("cc".into(), ServiceState { works, detail: felt.detail });
+        let observed = self.observed.borrow().clone();
+        if observed.works != Works::Unknown {
+            let works = observed.works == Works::Yes;
+            view.services.insert("cc".into(), ServiceState { works, detail: observed.detail });
         }
         view.running = running(&self.worker, &mut self.doing_since);
         view.follows = Some(Followed {

@@ -76,7 +76,7 @@ fn config(side: Side, followed: bool) -> Arc<Config> {
         let text = format!(
             "role: xivo\nside: {side}\nlisten: {own}:9602\npeer: {peer}:9602\nwitness: {edge}\nanchors: [{anchor}]\n\
              hold_down: 10s\naccept_requests: true\nmetrics: off\nfence: nft\nname: {side}\nidentity: /nowhere\n\
-             state: /nowhere\ncontrol: {runtime}/watchdog.sock\nrival: /nonexistent\n\
+             state: /nowhere\ncontrol: {runtime}/watchdog.sock\nlegacy_failover: /nonexistent\n\
              sip: {{ address: {own}, ports: [5060], check: udp }}\nservices:\n\
              \x20 start: {{ command: [sim, start], time_limit: 8s }}\n\
              \x20 stop: {{ command: [sim, stop], time_limit: 8s }}\n\
@@ -92,7 +92,7 @@ fn config(side: Side, followed: bool) -> Arc<Config> {
             },
         );
         let mut config = Config::parse(&text, "simulation.yaml").unwrap_or_else(|errors| panic!("{errors}\n{text}")).0;
-        config.rival = None;
+        config.legacy_failover = None;
         Arc::new(config)
     };
     let [main, standby] = Side::BOTH;

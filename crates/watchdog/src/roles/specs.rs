@@ -3,7 +3,7 @@
 use crate::config::{self, Config, Fence, Ready, ReadyTrust, Services, SipProbe, XivoConfig};
 use crate::node::asterisk::{Asterisk, AsteriskSpec};
 use crate::node::fence::{FenceSpec, NftSpec, Renewals};
-use crate::node::liveness::PulseSpec;
+use crate::node::liveness::LivenessSpec;
 use crate::node::outside::OutsideSpec;
 use crate::node::services::ServicesSpec;
 use failover::verdict::Policy;
@@ -38,8 +38,8 @@ pub(super) fn services(services: &Services, probe: Option<Arc<Check>>, running: 
     }
 }
 
-pub(super) fn pulse(services: &Services, probe: Option<Arc<Check>>, policy: Policy) -> PulseSpec {
-    PulseSpec {
+pub(super) fn liveness(services: &Services, probe: Option<Arc<Check>>, policy: Policy) -> LivenessSpec {
+    LivenessSpec {
         probe,
         policy,
         check: services.check.as_ref().map(|check| check.command.clone()),

@@ -8,7 +8,7 @@ use super::serving::Serving;
 use super::specs::{self, ReadyError};
 use super::status::{self, Doings, Line, Shown, Who, note};
 use super::xivo::disk::Disk;
-use super::xivo::endpoint::{self, Porter, WATCH_HOLD};
+use super::xivo::endpoint::{self, RequestHandler, WATCH_HOLD};
 use super::xivo::fitness::Fitness;
 use super::xivo::outside::Watch as OutsideWatch;
 use super::xivo::registrations::Registrations;
@@ -22,12 +22,12 @@ use crate::control::{Control, ORDERS, Operators};
 use crate::node::clock;
 use crate::node::echo::{Echo, EchoSpec};
 use crate::node::fence::{Fence, FenceError, Install};
-use crate::node::liveness::{POLICY, Pulse, patient};
+use crate::node::liveness::{Liveness, POLICY, patient};
 use crate::node::services::{Found as Looked, Services, reap};
 use crate::state::{self, Journal, Keep, Kind, State, StateError};
 use crate::telemetry::metrics::{Metrics, MetricsDoor, MetricsDoorError};
 use doors::SocketError;
-use failover::duty::{Duty, Found, Life, PerElector};
+use failover::duty::{Duty, Found, Life, PerVoter};
 use failover::follow::Follower;
 use failover::health::Status;
 use failover::lease::Namesakes;
@@ -225,7 +225,7 @@ impl Base {
 
         let probe = specs::sip(xivo);
         let services = Services::new(specs::services(&xivo.services, probe.clone(), config.runtime(RUNNING)));
-        // A lease that was handed over does not wait for a check command: whether telephony works, its pulse tells soon.
+        // A lease that was handed over does not wait for a check command: whether telephony works is seen soon.
         let found = match left {
             Some(handover) => Found::HandedOver(handover),
             None => self.look(&services).await,
@@ -238,8 +238,8 @@ impl Base {
         let life = Life { instance: self.who.instance, campaign_base };
         let (duty, first) = Duty::new(settings, memory.as_ref(), life, found, clock::now());
         let (worker, done) = services.work();
-        let pulse = Pulse::start(specs::pulse(&xivo.services, probe, patient(xivo.sip.time_limit)));
-        let felt = pulse.felt();
+        let liveness = Liveness::start(specs::liveness(&xivo.services, probe, patient(xivo.sip.time_limit)));
+        let observed = liveness.observed();
 
         // A connection is given up when no lease could come of it any more.
         // One lost request ends no lease, so a fresh one is dialled as soon as one may be lost.
@@ -247,19 +247,19 @@ impl Base {
         let limits = Limits { dial: timing.lease / 2, patience, silence: timing.lease, lanes: LANES };
         let peer = self.line(xivo.peer, Expected::Xivo(settings.side.other()), limits);
         let witness = xivo.witness.map(|address| self.line(address, Expected::Edge, limits));
-        let lines = PerElector { peer: Some(peer), witness: witness.clone() };
+        let lines = PerVoter { peer: Some(peer), witness: witness.clone() };
         let (voters, answers) = Voters::new(lines, timing.lease);
 
         // Whoever follows has seen a lower one from the watchdog before.
         let (watched, seen) =
             watch::channel(Watched { serial: campaign_base, status: duty.status(), epoch: duty.epoch() });
         let (asked, requests) = mpsc::channel(endpoint::REQUESTS);
-        let porter = Porter { side: settings.side, asked, watched: seen, turned_away: 0.into() };
+        let handler = RequestHandler { side: settings.side, asked, watched: seen, turned_away: 0.into() };
         let address = xivo.listen;
         let door = Door::open(address, Arc::clone(&self.keyring)).await;
         let door = door.map_err(|source| RunError::Listen { address, source })?;
         let door = door.with_places_for([xivo.peer.ip()]);
-        let serving = host::spawn(door.serve(Arc::new(porter)));
+        let serving = host::spawn(door.serve(Arc::new(handler)));
 
         let anchors = specs::anchors(xivo);
         let peer_host = xivo.peer.ip();
@@ -301,8 +301,8 @@ impl Base {
             worker,
             done,
             doing_since: None,
-            pulse,
-            felt,
+            liveness,
+            observed,
             fitness: Fitness::new(xivo.services.recover),
             told_fit: None,
             outside,
@@ -329,7 +329,7 @@ impl Base {
             registrations,
             unfenced,
             replication: replication.map(|own| Replication::start(own.hold.clone(), own.resume.clone())),
-            rival: config.rival.clone(),
+            legacy_failover: config.legacy_failover.clone(),
             watched,
             shown,
             doings,
@@ -360,8 +360,8 @@ impl Base {
         let found = if services.look().await == Looked::Stopped { Found::Stopped } else { Found::Running };
         let follower = Follower::new(cc.follow, found, clock::now());
         let (worker, done) = services.work();
-        let pulse = Pulse::start(specs::pulse(&cc.services, probe, POLICY));
-        let felt = pulse.felt();
+        let liveness = Liveness::start(specs::liveness(&cc.services, probe, POLICY));
+        let observed = liveness.observed();
         let limits = Limits {
             dial: cc.heartbeat,
             patience: WATCH_HOLD + cc.heartbeat,
@@ -379,8 +379,8 @@ impl Base {
             follower,
             worker,
             done,
-            pulse,
-            felt,
+            liveness,
+            observed,
             xivo,
             journal: self.journal,
             metrics: self.metrics,

@@ -28,7 +28,7 @@ use crate::control::api::{FenceState, Order, Outside};
 use crate::node::clock;
 use crate::node::echo::Echo;
 use crate::node::fence::{Fence, FenceError, Kept};
-use crate::node::liveness::{Felt, Pulse, Watching};
+use crate::node::liveness::{Liveness, Observed, Watching};
 use crate::node::services::{self, Doing, Worker};
 use crate::state::{Journal, Kind};
 use crate::telemetry::metrics::Metrics;
@@ -81,8 +81,8 @@ pub(super) struct Xivo {
     pub(super) worker: Worker,
     pub(super) done: mpsc::Receiver<services::Event>,
     pub(super) doing_since: Option<(Doing, Instant)>,
-    pub(super) pulse: Pulse,
-    pub(super) felt: watch::Receiver<Felt>,
+    pub(super) liveness: Liveness,
+    pub(super) observed: watch::Receiver<Observed>,
     pub(super) fitness: Fitness,
     pub(super) told_fit: Option<bool>,
     pub(super) outside: OutsideWatch,
@@ -120,7 +120,7 @@ pub(super) struct Xivo {
     pub(super) replication: Option<Replication>,
     /// Where Asterisk listens beyond the fence, in a sentence.
     pub(super) unfenced: Option<watch::Receiver<Option<String>>>,
-    pub(super) rival: Option<PathBuf>,
+    pub(super) legacy_failover: Option<PathBuf>,
 
     pub(super) watched: watch::Sender<Watched>,
     pub(super) shown: Shown,
@@ -169,7 +169,7 @@ impl Xivo {
         self.warn(shown);
         self.carry_out(first).await;
         if self.duty.status() == Status::Active {
-            self.pulse.watch(Watching::On);
+            self.liveness.watch(Watching::On);
             if let Some(registrations) = &self.registrations {
                 registrations.tell(Service::Serves);
             }
@@ -236,7 +236,7 @@ impl Xivo {
             Some(asked) = self.asked.recv() => self.queue.push_back(Input::Asked(asked)),
             Some(order) = self.orders.recv() => self.ordered(order),
             Some(wish) = self.wishes.recv() => self.wish(wish),
-            Ok(()) = self.felt.changed() => self.feel(),
+            Ok(()) = self.observed.changed() => self.liveness_changed(),
             Some(looked) = ended(&mut self.fence_look) => self.saw_fence_kept(looked),
             took = self.disk.wrote() => self.queue.push_back(Event::Written { took }.into()),
             Some(seen) = self.outside.seen() => self.saw_outside(seen),
@@ -268,7 +268,7 @@ impl Xivo {
         settle(&self.journal).await;
         // No answer is given any more that the next daemon would not know of.
         self.asked.close();
-        self.pulse.watch(Watching::Off);
+        self.liveness.watch(Watching::Off);
         drop(self.asker.take());
     }
 }

@@ -1,6 +1,6 @@
 //! How the machine's memory is written.
 
-use failover::duty::{Choice, Failback, Handover, Memory, Mode, PerElector, Unguarded, Wishes};
+use failover::duty::{Choice, Failback, Handover, Memory, Mode, PerVoter, Unguarded, Wishes};
 use failover::lease::{self, Promise, Record};
 use failover::{Instant, Side};
 use protocol::wire::SideForm;
@@ -133,7 +133,7 @@ impl From<HandoverForm> for Handover {
         Self {
             epoch: form.epoch,
             campaign: form.campaign,
-            grants: PerElector { peer: instant(form.peer), witness: instant(form.witness) },
+            grants: PerVoter { peer: instant(form.peer), witness: instant(form.witness) },
             held: form.held.map_or(Duration::MAX, Duration::from_micros),
             unguarded: form.unguarded.map(Unguarded::from),
         }

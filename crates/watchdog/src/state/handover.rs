@@ -92,14 +92,14 @@ mod tests {
     use std::time::Duration;
 
     use failover::Instant;
-    use failover::duty::{Handover, PerElector, Unguarded};
+    use failover::duty::{Handover, PerVoter, Unguarded};
 
     use super::{leave, leave_in, take};
 
     const HANDOVER: Handover = Handover {
         epoch: 7,
         campaign: 9,
-        grants: PerElector { peer: Some(Instant::from_micros(123_456)), witness: None },
+        grants: PerVoter { peer: Some(Instant::from_micros(123_456)), witness: None },
         held: Duration::from_millis(2_300),
         unguarded: Some(Unguarded::WitnessOut),
     };

@@ -64,7 +64,7 @@ pub enum Kind {
     /// Another node came, went, or said something that matters.
     Peer,
     /// XiVO's own cron table was disabled or put back.
-    Rival,
+    LegacyFailover,
 }
 
 impl Entry {
@@ -114,19 +114,19 @@ struct End(Arc<Shared>);
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.0.desk().ended = true;
+        self.0.queue().ended = true;
         self.0.wake.notify_all();
     }
 }
 
 #[derive(Debug, Default)]
 struct Shared {
-    desk: Mutex<Desk>,
+    queue: Mutex<Queue>,
     wake: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Desk {
+struct Queue {
     recent: VecDeque<Entry>,
     waiting: VecDeque<Entry>,
     /// How many entries are being written.
@@ -137,8 +137,8 @@ struct Desk {
 }
 
 impl Shared {
-    fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -154,8 +154,8 @@ impl Journal {
             Ok((file, recent)) => (Some(file), recent, None),
             Err(error) => (None, VecDeque::new(), Some(format!("the journal cannot be read: {error}"))),
         };
-        let desk = Desk { recent, trouble, ..Desk::default() };
-        let shared = Arc::new(Shared { desk: Mutex::new(desk), wake: Condvar::new() });
+        let queue = Queue { recent, trouble, ..Queue::default() };
+        let shared = Arc::new(Shared { queue: Mutex::new(queue), wake: Condvar::new() });
         let (inner, directory) = (Arc::clone(&shared), directory.to_owned());
         thread::Builder::new().name("journal".into()).spawn(move || write(&inner, file, &directory))?;
         Ok(Self { _end: Arc::new(End(Arc::clone(&shared))), shared })
@@ -165,50 +165,50 @@ impl Journal {
     #[cfg(test)]
     pub(crate) fn in_memory() -> Self {
         let shared = Arc::new(Shared::default());
-        shared.desk().ended = true;
+        shared.queue().ended = true;
         Self { _end: Arc::new(End(Arc::clone(&shared))), shared }
     }
 
     /// Adds to it: at once in memory, soon on the disk. Never waits for the disk.
     pub fn append(&self, entry: Entry) {
-        let mut desk = self.shared.desk();
-        if desk.recent.len() >= RECENT {
-            desk.recent.pop_front();
+        let mut queue = self.shared.queue();
+        if queue.recent.len() >= RECENT {
+            queue.recent.pop_front();
         }
-        if desk.waiting.len() >= MOST_WAITING {
-            desk.waiting.pop_front();
-            desk.lost += 1;
+        if queue.waiting.len() >= MOST_WAITING {
+            queue.waiting.pop_front();
+            queue.lost += 1;
         }
-        desk.recent.push_back(entry.clone());
+        queue.recent.push_back(entry.clone());
         #[cfg(test)]
-        if desk.ended {
+        if queue.ended {
             return;
         }
-        desk.waiting.push_back(entry);
-        drop(desk);
+        queue.waiting.push_back(entry);
+        drop(queue);
         self.shared.wake.notify_all();
     }
 
     /// The newest entries, newest first.
     pub fn history(&self, limit: usize) -> Vec<Entry> {
-        self.shared.desk().recent.iter().rev().take(limit).cloned().collect()
+        self.shared.queue().recent.iter().rev().take(limit).cloned().collect()
     }
 
     /// Why the newest write failed, if it did: an alarm.
     pub fn trouble(&self) -> Option<String> {
-        self.shared.desk().trouble.clone()
+        self.shared.queue().trouble.clone()
     }
 
     /// Waits until everything is on the disk, or so long at most. Tells whether it is.
     pub fn flush(&self, limit: Duration) -> bool {
         let until = Instant::now() + limit;
-        let mut desk = self.shared.desk();
-        while !desk.waiting.is_empty() || desk.writing > 0 {
+        let mut queue = self.shared.queue();
+        while !queue.waiting.is_empty() || queue.writing > 0 {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
             }
-            desk = self.shared.wake.wait_timeout(desk, left).unwrap_or_else(PoisonError::into_inner).0;
+            queue = self.shared.wake.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }
@@ -217,26 +217,26 @@ impl Journal {
 /// The thread: writes what waits; what cannot be written is tried again.
 fn write(shared: &Shared, mut file: Option<store::Journal>, directory: &Path) {
     loop {
-        let mut desk = shared.desk();
-        while desk.waiting.is_empty() && !desk.ended {
-            desk = shared.wake.wait(desk).unwrap_or_else(PoisonError::into_inner);
+        let mut queue = shared.queue();
+        while queue.waiting.is_empty() && !queue.ended {
+            queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
-        let entries: VecDeque<Entry> = std::mem::take(&mut desk.waiting);
-        let ended = desk.ended;
-        desk.writing = entries.len();
-        drop(desk);
+        let entries: VecDeque<Entry> = std::mem::take(&mut queue.waiting);
+        let ended = queue.ended;
+        queue.writing = entries.len();
+        drop(queue);
         let written = append(&mut file, directory, &entries);
-        let mut desk = shared.desk();
-        desk.writing = 0;
+        let mut queue = shared.queue();
+        queue.writing = 0;
         match written {
-            Ok(()) => desk.trouble = None,
+            Ok(()) => queue.trouble = None,
             Err(error) => {
-                desk.trouble = Some(format!("the journal cannot be written: {error}"));
+                queue.trouble = Some(format!("the journal cannot be written: {error}"));
                 for entry in entries.into_iter().rev() {
-                    if desk.waiting.len() >= MOST_WAITING {
-                        desk.lost += 1;
+                    if queue.waiting.len() >= MOST_WAITING {
+                        queue.lost += 1;
                     } else {
-                        desk.waiting.push_front(entry);
+                        queue.waiting.push_front(entry);
                     }
                 }
             }
@@ -245,10 +245,12 @@ fn write(shared: &Shared, mut file: Option<store::Journal>, directory: &Path) {
         if ended {
             return;
         }
-        if desk.trouble.is_some() {
-            let (desk, _) =
-                shared.wake.wait_timeout_while(desk, RETRY, |desk| !desk.ended).unwrap_or_else(PoisonError::into_inner);
-            drop(desk);
+        if queue.trouble.is_some() {
+            let (queue, _) = shared
+                .wake
+                .wait_timeout_while(queue, RETRY, |queue| !queue.ended)
+                .unwrap_or_else(PoisonError::into_inner);
+            drop(queue);
         }
     }
 }

@@ -4,9 +4,9 @@ mod endpoint;
 
 use std::time::{Duration, SystemTime};
 
-use failover::duty::Elector;
+use failover::duty::RemoteVoter;
 use failover::health::Status;
-use failover::lease::Ruling;
+use failover::lease::VoteReply;
 use prometheus::core::Collector;
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -252,14 +252,14 @@ impl Metrics {
     }
 
     /// A voter ruled, after so long.
-    pub fn answered(&self, by: Elector, ruling: Ruling, took: Duration) {
+    pub fn answered(&self, by: RemoteVoter, ruling: VoteReply, took: Duration) {
         let voter = voter(by);
         self.requests.with_label_values(&[voter, ruling.to_string().as_str()]).inc();
         self.round_trip.with_label_values(&[voter]).observe(took.as_secs_f64());
     }
 
     /// A request was not answered.
-    pub fn unanswered(&self, by: Elector) {
+    pub fn unanswered(&self, by: RemoteVoter) {
         self.requests.with_label_values(&[voter(by), "failed"]).inc();
     }
 
@@ -304,10 +304,10 @@ impl Metrics {
     }
 }
 
-fn voter(elector: Elector) -> &'static str {
-    match elector {
-        Elector::Peer => "peer",
-        Elector::Witness => "witness",
+fn voter(voter: RemoteVoter) -> &'static str {
+    match voter {
+        RemoteVoter::Peer => "peer",
+        RemoteVoter::Witness => "witness",
     }
 }
 
@@ -351,8 +351,8 @@ mod tests {
     #[test]
     fn what_happens_is_counted() {
         let metrics = Metrics::new().unwrap();
-        metrics.answered(Elector::Peer, Ruling::Grant, Duration::from_millis(1));
-        metrics.unanswered(Elector::Witness);
+        metrics.answered(RemoteVoter::Peer, VoteReply::Grant, Duration::from_millis(1));
+        metrics.unanswered(RemoteVoter::Witness);
         metrics.persisted(&Err(io::Error::from(io::ErrorKind::StorageFull)), Duration::from_millis(2));
         metrics.command("start", "done", Duration::from_secs(1));
         metrics.activated();

@@ -95,7 +95,7 @@ impl Site {
         let witness = self.witness.address;
         let keys = format!(
             "role: xivo\nside: {side}\nlisten: {listen}\npeer: {peer}\nwitness: {witness}\nhold_down: 1s\nhold_down_limit: 1s\n\
-             accept_requests: true\nfence: none\nanchors: [127.0.0.1]\nrival: /nonexistent\nsip: {{ address: 127.0.0.1, ports: [5060], check: off }}\n\
+             accept_requests: true\nfence: none\nanchors: [127.0.0.1]\nlegacy_failover: /nonexistent\nsip: {{ address: 127.0.0.1, ports: [5060], check: off }}\n\
              timing: {{ witness_out: 4s, witness_restart: 3s }}"
         );
         self.node(&Who::of_side(Role::Xivo, side, &format!("{side}-xivo")), &keys);

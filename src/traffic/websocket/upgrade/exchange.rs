@@ -7,7 +7,7 @@ use probe::upgrade::{NotOpened, Offer};
 use tokio::io::AsyncRead;
 
 use crate::config::HostHeader;
-use crate::traffic::http::forward::{Said, may_pass};
+use crate::traffic::http::forward::{ForwardedHeaders, may_pass};
 use crate::traffic::http::hop;
 
 /// Fields of a request that we write ourselves, besides those of the connection. An upgrade has no body.
@@ -20,7 +20,7 @@ pub(super) fn request(
     request: &httparse::Request<'_, '_>,
     options: &[&[u8]],
     target: &str,
-    said: &Said,
+    forwarded: &ForwardedHeaders,
     host: &HostHeader,
 ) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
@@ -29,14 +29,14 @@ pub(super) fn request(
             out.extend_from_slice(part);
         }
     };
-    line(b"Host", said.upstream_host(host).as_bytes());
+    line(b"Host", forwarded.upstream_host(host).as_bytes());
     line(b"Connection", b"Upgrade");
     line(b"Upgrade", b"websocket");
     let passes = |name: &str| !is_ours(name) && !hop::names(options, name) && may_pass(name);
     for field in request.headers.iter().filter(|field| passes(field.name)) {
         line(field.name.as_bytes(), field.value);
     }
-    for (name, value) in said.headers() {
+    for (name, value) in forwarded.headers() {
         line(name.as_bytes(), value.as_bytes());
     }
     let mut head = format!("GET {target} HTTP/1.1\r\n").into_bytes();
@@ -123,10 +123,15 @@ mod tests {
         let head = b"GET /cti?token=a.b.c HTTP/1.1\r\nHost: edge.example.org\r\nConnection: Upgrade, X-Evil\r\n\
             Upgrade: websocket\r\nX-Evil: of this hop\r\nTE: trailers\r\nX-Forwarded-For: 10.0.0.1\r\nSec-WebSocket-Key: abc\r\nTransfer-Encoding: chunked\r\n\r\n";
         parsed.parse(head).unwrap();
-        let said = Said::new("192.0.2.1".parse().unwrap(), "edge.example.org", RequestId::random());
-        let text =
-            String::from_utf8(request(&parsed, &[b"Upgrade", b"x-evil"], "/cti?token=a.b.c", &said, &HostHeader::Fqdn))
-                .unwrap();
+        let forwarded = ForwardedHeaders::new("192.0.2.1".parse().unwrap(), "edge.example.org", RequestId::random());
+        let text = String::from_utf8(request(
+            &parsed,
+            &[b"Upgrade", b"x-evil"],
+            "/cti?token=a.b.c",
+            &forwarded,
+            &HostHeader::Fqdn,
+        ))
+        .unwrap();
         assert!(text.starts_with("GET /cti?token=a.b.c HTTP/1.1\r\nHost: edge.example.org\r\n"), "{text}");
         assert!(text.contains("\r\nSec-WebSocket-Key: abc\r\n") && text.ends_with("\r\n\r\n"), "{text}");
         assert!(text.contains("\r\nx-forwarded-for: 192.0.2.1\r\n") && !text.contains("10.0.0.1"), "{text}");

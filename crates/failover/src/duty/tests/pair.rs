@@ -97,14 +97,14 @@ impl Pair {
     fn ask(
         &mut self,
         side: Side,
-        voter: Elector,
+        voter: RemoteVoter,
         request: lease::Request,
         queue: &mut VecDeque<(Side, Output)>,
     ) -> Option<lease::Answer> {
-        if self.cut_off.is_some_and(|whom| whom == side || voter == Elector::Peer) {
+        if self.cut_off.is_some_and(|whom| whom == side || voter == RemoteVoter::Peer) {
             return None;
         }
-        if voter == Elector::Witness {
+        if voter == RemoteVoter::Witness {
             let outputs = self.witness.handle(lease::Event::Asked(request), self.now);
             return outputs.iter().find_map(|o| if let lease::Output::Answer(a) = o { Some(*a) } else { None });
         }
@@ -115,7 +115,12 @@ impl Pair {
     }
 
     /// Asks as a machine of this side would, and returns the answer.
-    pub(super) fn asked_by(&mut self, side: Side, voter: Elector, request: lease::Request) -> Option<lease::Answer> {
+    pub(super) fn asked_by(
+        &mut self,
+        side: Side,
+        voter: RemoteVoter,
+        request: lease::Request,
+    ) -> Option<lease::Answer> {
         let mut queue = VecDeque::new();
         let answer = self.ask(side, voter, request, &mut queue);
         for (side, output) in queue {

@@ -4,7 +4,7 @@ use super::super::*;
 use super::pair::Pair;
 use super::{BEAT, LIFE, MAIN, Node, STANDBY, TIMING, asks, does, report};
 use crate::health::Status;
-use crate::lease::{Answer, Ask, Report, Ruling};
+use crate::lease::{Answer, Ask, Report, VoteReply};
 use crate::side::Side;
 use crate::traps::{Trap, making};
 use crate::walked;
@@ -137,7 +137,7 @@ fn an_upgraded_watchdog_goes_on_with_an_activation_that_is_on_trial() {
 fn a_start_whose_lease_ends_before_it_is_verified_lets_the_peer_have_its_turn() {
     let rests = || {
         let mut node = Node::new(MAIN);
-        node.hear(Elector::Witness, Ruling::Grant);
+        node.hear(RemoteVoter::Witness, VoteReply::Grant);
         node.pass(TIMING.lease);
         assert_eq!(node.duty.status(), Status::Stopping);
         node.feed(Event::Fenced);
@@ -154,7 +154,7 @@ fn a_start_whose_lease_ends_before_it_is_verified_lets_the_peer_have_its_turn() 
 fn beside_standby(write: Duration) -> Node {
     let mut node = Node::new(MAIN);
     node.write = write;
-    node.hear(Elector::Peer, Ruling::Deny);
+    node.hear(RemoteVoter::Peer, VoteReply::Deny);
     node.feed(Event::Written { took: write });
     node
 }
@@ -165,11 +165,11 @@ fn pass_beside_standby(node: &mut Node, time: Duration) -> Vec<Output> {
     let mut all = Vec::new();
     while node.now < end {
         all.extend(node.pass(BEAT));
-        let (to, campaign) = (node.duty.last_ask[Elector::Peer], node.duty.campaign);
+        let (to, campaign) = (node.duty.last_ask[RemoteVoter::Peer], node.duty.campaign);
         let report = Some(Report { fit: true, ..report(Status::Active) });
         let promises = TIMING.promise;
-        let answer = Answer { to, campaign, ruling: Ruling::Lost, epoch: 0, promises, report };
-        node.feed(Event::Answered { by: Elector::Peer, sent: node.now, answer });
+        let answer = Answer { to, campaign, ruling: VoteReply::Lost, epoch: 0, promises, report };
+        node.feed(Event::Answered { by: RemoteVoter::Peer, sent: node.now, answer });
     }
     all
 }
@@ -208,19 +208,19 @@ fn a_slow_node_is_better_than_none() {
     let before = node.pass(TIMING.promise - BEAT);
     assert!(asks(&before[1..]).iter().all(|(_, ask)| *ask == Ask::Hello), "the peer may be about to serve");
     let outputs = node.pass(BEAT * 2);
-    assert!(asks(&outputs).contains(&(Elector::Witness, Ask::Want)), "the peer is silent: {outputs:?}");
+    assert!(asks(&outputs).contains(&(RemoteVoter::Witness, Ask::Want)), "the peer is silent: {outputs:?}");
     // A peer that is there and does not begin, as it is frozen.
     let mut node = beside_standby(SLOW);
     let mut wants = false;
     for _ in 0..40 {
-        wants |= asks(&node.pass(BEAT)).contains(&(Elector::Witness, Ask::Want));
-        node.hear(Elector::Peer, Ruling::Deny);
+        wants |= asks(&node.pass(BEAT)).contains(&(RemoteVoter::Witness, Ask::Want));
+        node.hear(RemoteVoter::Peer, VoteReply::Deny);
     }
     assert!(wants);
     // An operator insists.
     let mut node = beside_standby(SLOW);
     let outputs = node.feed(Event::Act(Act::Activate));
-    assert!(asks(outputs).contains(&(Elector::Witness, Ask::Want)), "{outputs:?}");
+    assert!(asks(outputs).contains(&(RemoteVoter::Witness, Ask::Want)), "{outputs:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::super::*;
 use super::pair::Pair;
 use super::{BEAT, LIFE, MAIN, Node, STANDBY, START, TIMING, does};
 use crate::health::Status;
-use crate::lease::{Answer, Ask, Report, Ruling, Timing};
+use crate::lease::{Answer, Ask, Report, Timing, VoteReply};
 use crate::side::Side;
 use crate::traps::{Trap, making};
 use crate::walked;
@@ -21,12 +21,12 @@ const LONGER: Timing =
 fn a_grant_for_less_time_than_the_node_needs_is_none() {
     let mut node = Node::new(Settings { timing: LONGER, ..MAIN });
     let grant = |node: &Node, promises| Event::Answered {
-        by: Elector::Witness,
+        by: RemoteVoter::Witness,
         sent: node.now,
         answer: Answer {
             to: Ask::Want,
             campaign: node.duty.campaign,
-            ruling: Ruling::Grant,
+            ruling: VoteReply::Grant,
             epoch: 8,
             promises,
             report: None,
@@ -81,16 +81,16 @@ fn standby_serves_for_its_hold_down_before_it_stops_for_a_main_that_came_back_wh
         making(trap, || {
             let mut node = Node::new(STANDBY);
             node.pass(TIMING.promise);
-            node.hear(Elector::Witness, Ruling::Grant);
+            node.hear(RemoteVoter::Witness, VoteReply::Grant);
             let renewed = |node: &mut Node| {
-                node.hear(Elector::Witness, Ruling::Grant);
+                node.hear(RemoteVoter::Witness, VoteReply::Grant);
                 node.pass(BEAT);
             };
             // Main is back meanwhile, and has been fit for long when the start is done.
             (0..80).for_each(|_| renewed(&mut node));
             node.feed(Event::Started(Outcome::Done));
             let began = node.now;
-            while node.asked(Ask::Want, true) == Ruling::Lost {
+            while node.asked(Ask::Want, true) == VoteReply::Lost {
                 renewed(&mut node);
             }
             assert_eq!(node.duty.status(), Status::Stopping);
@@ -108,7 +108,7 @@ fn a_node_that_slept_takes_nobody_for_silent_when_it_wakes() {
     let told = |out| Answer {
         to: Ask::Renew,
         campaign: 2,
-        ruling: Ruling::Lost,
+        ruling: VoteReply::Lost,
         epoch: 8,
         promises: TIMING.promise,
         report: Some(Report { witness_out: out, ..super::report(Status::Inactive) }),
@@ -120,11 +120,15 @@ fn a_node_that_slept_takes_nobody_for_silent_when_it_wakes() {
             if agreed {
                 // The witness is silent, and the peer's vote carries the lease.
                 (0..40).for_each(|_| {
-                    node.hear(Elector::Peer, Ruling::Grant);
+                    node.hear(RemoteVoter::Peer, VoteReply::Grant);
                     node.pass(BEAT);
                 });
                 let sent = node.now;
-                node.feed(Event::Answered { by: Elector::Peer, sent, answer: Answer { campaign: 0, ..told(true) } });
+                node.feed(Event::Answered {
+                    by: RemoteVoter::Peer,
+                    sent,
+                    answer: Answer { campaign: 0, ..told(true) },
+                });
                 assert!(node.duty.agreed);
             }
             node.now += SOON;
@@ -154,11 +158,11 @@ fn a_node_whose_stop_cannot_be_verified_gives_its_vote_once_it_is_fenced_and_not
     let mut node = Node::active(MAIN);
     node.feed(Event::Unfit);
     node.feed(Event::Stopped(Outcome::Failed));
-    assert_eq!(node.asked(Ask::Want, true), Ruling::Deny, "phones may still get in");
+    assert_eq!(node.asked(Ask::Want, true), VoteReply::Deny, "phones may still get in");
     node.feed(Event::Fenced);
-    assert_eq!(node.asked(Ask::Want, true), Ruling::Grant);
+    assert_eq!(node.asked(Ask::Want, true), VoteReply::Grant);
     node.pass(TIMING.promise / 2);
-    assert_eq!(node.asked(Ask::Renew, true), Ruling::Grant);
+    assert_eq!(node.asked(Ask::Renew, true), VoteReply::Grant);
     node.feed(Event::Stopped(Outcome::Done));
     node.feed(Event::Fit);
     assert_eq!(node.duty.status(), Status::Inactive);
@@ -167,12 +171,12 @@ fn a_node_whose_stop_cannot_be_verified_gives_its_vote_once_it_is_fenced_and_not
     let mut node = Node::active(MAIN);
     node.feed(Event::Unfit);
     node.feed(Event::Fenced);
-    assert_eq!(node.asked(Ask::Want, true), Ruling::Deny);
+    assert_eq!(node.asked(Ask::Want, true), VoteReply::Deny);
     // A fence that did not work in time is never trusted.
     let mut node = Node::active(MAIN);
     node.feed(Event::Unfit);
     node.pass(TIMING.fence);
     node.feed(Event::Fenced);
     node.feed(Event::Stopped(Outcome::Failed));
-    assert_eq!(node.asked(Ask::Want, true), Ruling::Deny);
+    assert_eq!(node.asked(Ask::Want, true), VoteReply::Deny);
 }

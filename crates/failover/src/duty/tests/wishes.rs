@@ -4,7 +4,7 @@ use super::super::*;
 use super::pair::Pair;
 use super::{BEAT, MAIN, Node, STANDBY, TIMING, asks, does};
 use crate::health::Status;
-use crate::lease::{Answer, Ask, Ruling};
+use crate::lease::{Answer, Ask, VoteReply};
 use crate::side::Side;
 use crate::traps::{Trap, making};
 use crate::walked;
@@ -42,7 +42,7 @@ fn a_frozen_node_wants_nothing_and_still_steps_down() {
     let outputs = node.pass(SOON);
     assert!(asks(&outputs).iter().all(|(_, ask)| matches!(ask, Ask::Hello | Ask::Release)), "{outputs:?}");
     assert_eq!(node.duty.waiting(), Some(Waiting::Frozen));
-    assert!(asks(node.feed(Event::Act(Act::Resume))).contains(&(Elector::Witness, Ask::Want)));
+    assert!(asks(node.feed(Event::Act(Act::Resume))).contains(&(RemoteVoter::Witness, Ask::Want)));
 }
 
 #[test]
@@ -135,10 +135,10 @@ fn hearing_standby_without_being_answered_is_not_being_in_touch() {
         let asked = |o: &Output| if let Output::Ask { request, .. } = o { Some(request.settled) } else { None };
         outputs.iter().rev().find_map(asked)
     };
-    main.hear(Elector::Peer, Ruling::Lost);
+    main.hear(RemoteVoter::Peer, VoteReply::Lost);
     assert_eq!(settled(&main.pass(BEAT)), Some(false));
     for _ in 0..HOLD_DOWN.as_millis() / BEAT.as_millis() {
-        main.hear(Elector::Peer, Ruling::Lost);
+        main.hear(RemoteVoter::Peer, VoteReply::Lost);
         main.pass(BEAT);
     }
     assert_eq!(settled(&main.pass(BEAT)), Some(true));
@@ -164,7 +164,7 @@ fn a_main_that_is_not_settled_says_so_and_is_answered_that_the_vote_is_lost() {
     assert_eq!(settled(&main.pass(BEAT)), Some(true));
     let mut standby = Node::active(STANDBY);
     standby.settled = false;
-    assert_eq!(standby.asked(Ask::Want, true), Ruling::Lost);
+    assert_eq!(standby.asked(Ask::Want, true), VoteReply::Lost);
     assert_eq!(standby.duty.status(), Status::Active);
 }
 
@@ -310,9 +310,9 @@ fn word_that_is_older_than_the_peers_start_does_not_end_a_step_back() {
         pair.pass(SOON);
         let Duty { campaign, vote, .. } = pair.nodes[Side::Main].unwrap();
         let report = Some(super::report(Status::Inactive));
-        let (ruling, epoch) = (Ruling::Deny, vote.epoch() - 1);
+        let (ruling, epoch) = (VoteReply::Deny, vote.epoch() - 1);
         let answer = Answer { to: Ask::Hello, campaign, ruling, epoch, promises: TIMING.promise, report };
-        pair.feed(Side::Main, Event::Answered { by: Elector::Peer, sent: pair.now, answer });
+        pair.feed(Side::Main, Event::Answered { by: RemoteVoter::Peer, sent: pair.now, answer });
         pair.pass(LONG);
         pair.active()
     };

@@ -4,7 +4,7 @@ use super::super::*;
 use super::pair::Pair;
 use super::{MAIN, Node, STANDBY, START, TIMING, report, request};
 use crate::health::Status;
-use crate::lease::{self, Answer, Ask, LEAP, Request, Ruling};
+use crate::lease::{self, Answer, Ask, LEAP, Request, VoteReply};
 use crate::side::Side;
 use crate::traps::{Trap, making};
 use crate::walked;
@@ -19,10 +19,10 @@ fn a_grant_in_an_epoch_that_cannot_be_true_neither_starts_a_node_nor_keeps_it_se
     let grant = |node: &mut Node, by, epoch| {
         let to = node.duty.last_ask[by];
         let (campaign, promises) = (node.duty.campaign, TIMING.promise);
-        let answer = Answer { to, campaign, ruling: Ruling::Grant, epoch, promises, report: None };
+        let answer = Answer { to, campaign, ruling: VoteReply::Grant, epoch, promises, report: None };
         node.feed(Event::Answered { by, sent: node.now, answer });
     };
-    for by in Elector::BOTH {
+    for by in RemoteVoter::BOTH {
         let mut node = Node::new(MAIN);
         grant(&mut node, by, WRONG);
         assert_eq!((node.duty.status(), node.duty.epoch()), (Status::Inactive, 7));
@@ -31,7 +31,7 @@ fn a_grant_in_an_epoch_that_cannot_be_true_neither_starts_a_node_nor_keeps_it_se
     }
     let mut node = Node::active(MAIN);
     node.pass(TIMING.lease / 2);
-    grant(&mut node, Elector::Witness, WRONG);
+    grant(&mut node, RemoteVoter::Witness, WRONG);
     node.pass(TIMING.lease / 2);
     assert_eq!((node.duty.status(), node.duty.epoch()), (Status::Stopping, 8));
 }
@@ -40,8 +40,8 @@ fn a_grant_in_an_epoch_that_cannot_be_true_neither_starts_a_node_nor_keeps_it_se
 fn an_epoch_that_cannot_be_true_is_learnt_from_no_answer_and_no_request() {
     for mut node in [Node::new(STANDBY), Node::active(STANDBY)] {
         let epoch = node.duty.epoch();
-        for ruling in [Ruling::Deny, Ruling::Lost] {
-            for by in Elector::BOTH {
+        for ruling in [VoteReply::Deny, VoteReply::Lost] {
+            for by in RemoteVoter::BOTH {
                 let campaign = node.duty.campaign;
                 let promises = TIMING.promise;
                 let answer = Answer { to: Ask::Hello, campaign, ruling, epoch: WRONG, promises, report: None };
@@ -62,8 +62,8 @@ fn boast(node: &mut Node, words: u32, step: u64) {
     for _ in 0..words {
         let epoch = node.duty.epoch().saturating_add(step);
         let (campaign, promises, said) = (node.duty.campaign, TIMING.promise, report(Status::Inactive));
-        let answer = Answer { to: Ask::Want, campaign, ruling: Ruling::Deny, epoch, promises, report: Some(said) };
-        node.feed(Event::Answered { by: Elector::Peer, sent: node.now, answer });
+        let answer = Answer { to: Ask::Want, campaign, ruling: VoteReply::Deny, epoch, promises, report: Some(said) };
+        node.feed(Event::Answered { by: RemoteVoter::Peer, sent: node.now, answer });
         let epoch = node.duty.epoch().saturating_add(step);
         node.feed(Event::Asked(Request { epoch, ..request(Side::Standby, Ask::Hello, said) }));
     }
@@ -73,7 +73,7 @@ fn boast(node: &mut Node, words: u32, step: u64) {
 fn next_want(node: &mut Node) -> Request {
     let outputs = node.pass(TIMING.heartbeat);
     let mut wants = outputs.iter().filter_map(|output| match output {
-        Output::Ask { voter: Elector::Witness, request, .. } => Some(*request),
+        Output::Ask { voter: RemoteVoter::Witness, request, .. } => Some(*request),
         _ => None,
     });
     wants.next_back().unwrap()
@@ -87,8 +87,8 @@ fn a_peer_that_tells_ever_higher_epochs_between_a_want_and_its_grant_keeps_nobod
             let want = next_want(&mut node);
             boast(&mut node, 20, step);
             let (to, campaign, epoch, promises) = (want.ask, want.campaign, want.epoch + 1, TIMING.promise);
-            let answer = Answer { to, campaign, ruling: Ruling::Grant, epoch, promises, report: None };
-            node.feed(Event::Answered { by: Elector::Witness, sent: node.now, answer });
+            let answer = Answer { to, campaign, ruling: VoteReply::Grant, epoch, promises, report: None };
+            node.feed(Event::Answered { by: RemoteVoter::Witness, sent: node.now, answer });
         }
         node.duty.status() == Status::Starting
     };
@@ -135,7 +135,7 @@ fn a_peer_that_raised_a_node_or_its_witness_while_they_did_not_see_each_other_ke
             let want = next_want(&mut node);
             for answer in witness.handle(lease::Event::Asked(want), node.now) {
                 if let lease::Output::Answer(answer) = answer {
-                    node.feed(Event::Answered { by: Elector::Witness, sent: node.now, answer });
+                    node.feed(Event::Answered { by: RemoteVoter::Witness, sent: node.now, answer });
                 }
             }
         }
@@ -161,8 +161,8 @@ fn a_grant_that_was_asked_for_before_the_own_vote_was_given_away_starts_nobody_i
             node.feed(Event::Asked(asked));
         }
         let (to, campaign, epoch, promises) = (want.ask, want.campaign, want.epoch + 1, TIMING.promise);
-        let answer = Answer { to, campaign, ruling: Ruling::Grant, epoch, promises, report: None };
-        node.feed(Event::Answered { by: Elector::Witness, sent, answer });
+        let answer = Answer { to, campaign, ruling: VoteReply::Grant, epoch, promises, report: None };
+        node.feed(Event::Answered { by: RemoteVoter::Witness, sent, answer });
         node.duty.status() == Status::Starting
     };
     assert!(!starts());
@@ -178,8 +178,8 @@ fn a_voter_that_told_the_highest_epoch_there_is_keeps_neither_nodes_from_serving
         assert!(pair.now > START && pair.active() == Some(Side::Main));
         let campaign = pair.nodes[Side::Standby].unwrap().campaign;
         let promises = TIMING.promise;
-        let answer = Answer { to: Ask::Hello, campaign, ruling: Ruling::Deny, epoch: WRONG, promises, report: None };
-        pair.feed(Side::Standby, Event::Answered { by: Elector::Witness, sent: pair.now, answer });
+        let answer = Answer { to: Ask::Hello, campaign, ruling: VoteReply::Deny, epoch: WRONG, promises, report: None };
+        pair.feed(Side::Standby, Event::Answered { by: RemoteVoter::Witness, sent: pair.now, answer });
         pair.crash(Side::Main);
         pair.pass(SOON);
         let first = (pair.active(), pair.nodes[Side::Standby].unwrap().epoch());

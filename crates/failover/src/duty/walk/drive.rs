@@ -1,11 +1,11 @@
 //! What drivers do in a world: deliver messages, carry out outputs, let time pass.
 
-use super::super::ask::Elector;
+use super::super::ask::RemoteVoter;
 use super::super::guard::Surroundings;
 use super::super::machine::{Duty, Event, Found, Life, Outcome};
 use super::super::output::{Output, Phones};
 use super::world::{Link, Plan, TICK, WITNESS, World, settings, target, ticks};
-use crate::lease::{self, Answer, Ask, Request, Ruling, Voter};
+use crate::lease::{self, Answer, Ask, Request, VoteReply, Voter};
 use crate::side::Side;
 use crate::time::Instant;
 use core::time::Duration;
@@ -17,7 +17,7 @@ impl World {
             Link::Idle => None,
             Link::Asking { request, sent } => self.rule(plan, link, request).map(|answer| (answer, sent)),
             Link::Answering { answer, sent } => {
-                let by = if target(link) == WITNESS { Elector::Witness } else { Elector::Peer };
+                let by = if target(link) == WITNESS { RemoteVoter::Witness } else { RemoteVoter::Peer };
                 self.feed(plan, link / 2, Event::Answered { by, sent, answer });
                 None
             }
@@ -93,7 +93,8 @@ impl World {
             side => self.feed_for_answer(plan, side, Event::Asked(request)),
         }?;
         // To a want even a denial is the proof of a round trip.
-        let idle = !plan.reports() && answer.ruling == Ruling::Deny && !matches!(answer.to, Ask::Release | Ask::Want);
+        let idle =
+            !plan.reports() && answer.ruling == VoteReply::Deny && !matches!(answer.to, Ask::Release | Ask::Want);
         (!idle).then_some(answer)
     }
 
@@ -129,9 +130,11 @@ impl World {
                 Output::Persist(memory) if slow => node.unwritten = Some(memory),
                 Output::Persist(memory) => node.disk = Some(memory),
                 // What would have to be on the disk first is said too late.
-                Output::Answer(answer) => given = Some(answer).filter(|answer| !slow || answer.ruling != Ruling::Grant),
+                Output::Answer(answer) => {
+                    given = Some(answer).filter(|answer| !slow || answer.ruling != VoteReply::Grant)
+                }
                 Output::Ask { voter, request, sent } => {
-                    let link = 2 * side + usize::from(voter == Elector::Witness);
+                    let link = 2 * side + usize::from(voter == RemoteVoter::Witness);
                     let said = (plan.reports() || request.ask != Ask::Hello) && !plan.cut[link];
                     if self.links[link] == Link::Idle && said {
                         self.links[link] = Link::Asking { request, sent };

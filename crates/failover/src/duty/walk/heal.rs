@@ -1,6 +1,6 @@
 //! W2: from any world, once what is broken stays broken and the rest works, exactly one node serves, soon and for good.
 
-use super::super::ask::Elector;
+use super::super::ask::RemoteVoter;
 use super::super::guard::Surroundings;
 use super::super::machine::{Event, Outcome, Phase};
 use super::world::{Action, Link, Plan, WITNESS, World, target};
@@ -17,7 +17,7 @@ pub(super) struct Scene {
     /// Links on which requests arrive and answers do not.
     pub(super) deaf: [bool; 4],
     /// A node that tells ever higher epochs, each believed, and whom.
-    pub(super) boasts: Option<(usize, Elector)>,
+    pub(super) boasts: Option<(usize, RemoteVoter)>,
     /// Nodes whose kernel lets no phone in.
     pub(super) refuses: [bool; 2],
     /// Who must serve in the end.
@@ -115,12 +115,20 @@ pub(super) const DEAF: [Scene; 4] = [
 
 /// One node tells epochs that no start had, and is well otherwise: that must keep nobody from starting.
 pub(super) const BOASTS: [Scene; 6] = [
-    Scene { name: "Standby boasts to Main", boasts: Some((1, Elector::Peer)), ..NONE },
-    Scene { name: "Standby boasts to the witness", boasts: Some((1, Elector::Witness)), ..NONE },
-    Scene { name: "Main boasts to Standby", boasts: Some((0, Elector::Peer)), ..NONE },
-    Scene { name: "Main boasts to the witness", boasts: Some((0, Elector::Witness)), ..NONE },
-    Scene { name: "Standby boasts to the witness, cut from Main", boasts: Some((1, Elector::Witness)), ..NODES_CUT },
-    Scene { name: "Main boasts to the witness, cut from Standby", boasts: Some((0, Elector::Witness)), ..NODES_CUT },
+    Scene { name: "Standby boasts to Main", boasts: Some((1, RemoteVoter::Peer)), ..NONE },
+    Scene { name: "Standby boasts to the witness", boasts: Some((1, RemoteVoter::Witness)), ..NONE },
+    Scene { name: "Main boasts to Standby", boasts: Some((0, RemoteVoter::Peer)), ..NONE },
+    Scene { name: "Main boasts to the witness", boasts: Some((0, RemoteVoter::Witness)), ..NONE },
+    Scene {
+        name: "Standby boasts to the witness, cut from Main",
+        boasts: Some((1, RemoteVoter::Witness)),
+        ..NODES_CUT
+    },
+    Scene {
+        name: "Main boasts to the witness, cut from Standby",
+        boasts: Some((0, RemoteVoter::Witness)),
+        ..NODES_CUT
+    },
 ];
 
 /// After so many ticks it must be settled, and is watched for as many more.
@@ -247,13 +255,13 @@ fn boast(plan: &Plan, scene: &Scene, world: &mut World) {
         needs: duty.needs(),
     };
     match to {
-        Elector::Peer => {
+        RemoteVoter::Peer => {
             if let Some(peer) = world.nodes[1 - boaster].duty {
                 let asked = Event::Asked(hello(peer.epoch()));
                 world.feed(plan, 1 - boaster, asked);
             }
         }
-        Elector::Witness => {
+        RemoteVoter::Witness => {
             if let Some(witness) = &mut world.witness {
                 let asked = lease::Event::Asked(hello(witness.epoch()));
                 witness.handle(asked, world.witness_clock);

@@ -1,7 +1,7 @@
 //! Both nodes, the witness, their disks and what is on its way between them.
 
 use super::super::act::Act;
-use super::super::ask::PerElector;
+use super::super::ask::PerVoter;
 use super::super::guard::Unguarded;
 use super::super::machine::{Duty, Event, Memory, Outcome, Phase};
 
@@ -367,7 +367,7 @@ impl World {
         if plan.any_proof {
             let nodes = self.nodes.iter_mut().filter_map(|node| node.duty.as_mut());
             let voters = nodes.map(|duty| {
-                duty.heard = PerElector::default();
+                duty.heard = PerVoter::default();
                 &mut duty.vote
             });
             voters.chain(&mut self.witness).for_each(|voter| voter.unproven = PerSide::default());

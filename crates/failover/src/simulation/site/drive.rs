@@ -4,10 +4,10 @@ use super::net::{EDGE, ms};
 use super::node::{Flaw, Gate, WRITE, Xivo};
 use super::world::{Happening, Note, Site};
 use crate::Side;
-use crate::duty::{self, Duty, Elector, Found, Life, Outcome, Output, Phones, StartReason, Surroundings};
+use crate::duty::{self, Duty, Found, Life, Outcome, Output, Phones, RemoteVoter, StartReason, Surroundings};
 use crate::follow::{self, Follower};
 use crate::health::Status;
-use crate::lease::{Answer, Ruling};
+use crate::lease::{Answer, VoteReply};
 use alloc::vec::Vec;
 use core::ops::Range;
 use core::time::Duration;
@@ -161,7 +161,7 @@ impl Site {
         self.judge_fence(side);
         // A promise that gets to the disk too late is none.
         let slow = self.xivos[side].write > self.xivos[side].settings.timing.lease;
-        let kept = |answer: &Answer| !slow || answer.ruling != Ruling::Grant;
+        let kept = |answer: &Answer| !slow || answer.ruling != VoteReply::Grant;
         let given =
             outputs.iter().find_map(|output| if let Output::Answer(answer) = output { Some(*answer) } else { None });
         given.filter(kept)
@@ -211,7 +211,7 @@ impl Site {
                     self.later(took, Happening::Written { side, life, took, memory: None });
                 }
                 Output::Ask { voter, request, sent } => {
-                    let to = if voter == Elector::Witness { EDGE } else { 1 - side as usize };
+                    let to = if voter == RemoteVoter::Witness { EDGE } else { 1 - side as usize };
                     let asked = Happening::Asked { from: side, to: voter, request, sent, life };
                     self.send(side as usize, to, asked);
                 }

@@ -4,7 +4,7 @@ use super::edge::Edge;
 use super::net::{Clock, EDGE, GOOD, HOSTS, Links, ms};
 use super::node::{Cc, WRITE, Xivo};
 use crate::chance::Chance;
-use crate::duty::{self, Elector};
+use crate::duty::{self, RemoteVoter};
 use crate::health::Status;
 use crate::lease::{self, Answer, Request, Timing};
 use crate::verdict::{Outcome, ProbeId};
@@ -22,14 +22,14 @@ pub(super) enum Happening {
     Beat,
     Asked {
         from: Side,
-        to: Elector,
+        to: RemoteVoter,
         request: Request,
         sent: Instant,
         life: u32,
     },
     Answered {
         to: Side,
-        by: Elector,
+        by: RemoteVoter,
         sent: Instant,
         answer: Answer,
         life: u32,
@@ -267,7 +267,7 @@ impl Site {
 
     /// Sends it; nothing is left to be sent then.
     fn reply(&mut self, Reply { to, sent, answer, life }: Reply) -> Option<Reply> {
-        self.send(EDGE, to as usize, Happening::Answered { to, by: Elector::Witness, sent, answer, life });
+        self.send(EDGE, to as usize, Happening::Answered { to, by: RemoteVoter::Witness, sent, answer, life });
         None
     }
 
@@ -281,13 +281,13 @@ impl Site {
                 self.later(ms(500), Happening::Beat);
                 self.beat();
             }
-            Happening::Asked { from, to: Elector::Peer, request, sent, life } => {
+            Happening::Asked { from, to: RemoteVoter::Peer, request, sent, life } => {
                 if let Some(answer) = self.feed(from.other(), duty::Event::Asked(request)) {
-                    let back = Happening::Answered { to: from, by: Elector::Peer, sent, answer, life };
+                    let back = Happening::Answered { to: from, by: RemoteVoter::Peer, sent, answer, life };
                     self.send(from.other() as usize, from as usize, back);
                 }
             }
-            Happening::Asked { from, to: Elector::Witness, request, sent, life } => {
+            Happening::Asked { from, to: RemoteVoter::Witness, request, sent, life } => {
                 if self.edge.writes_until > self.now {
                     self.at(self.edge.writes_until, what);
                     return;
@@ -378,7 +378,7 @@ impl Site {
 const fn host_of(what: &Happening) -> Option<usize> {
     match *what {
         Happening::Wake(host) => Some(host),
-        Happening::Asked { to: Elector::Witness, .. }
+        Happening::Asked { to: RemoteVoter::Witness, .. }
         | Happening::VoteKept { .. }
         | Happening::Told { .. }
         | Happening::Probed { .. }

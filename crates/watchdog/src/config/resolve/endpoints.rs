@@ -13,7 +13,7 @@ pub(super) struct Endpoints {
     pub(super) state: PathBuf,
     pub(super) control: PathBuf,
     pub(super) metrics: Option<SocketAddr>,
-    pub(super) rival: Option<PathBuf>,
+    pub(super) legacy_failover: Option<PathBuf>,
 }
 
 pub(super) fn resolve(file: &mut File, findings: &mut Findings) -> Endpoints {
@@ -25,15 +25,15 @@ pub(super) fn resolve(file: &mut File, findings: &mut Findings) -> Endpoints {
     let identity = path("identity", file.identity.take(), defaults::IDENTITY);
     let state = path("state", file.state.take(), defaults::STATE);
     let control = path("control", file.control.take(), defaults::CONTROL);
-    let rival = match file.rival.take() {
+    let legacy_failover = match file.legacy_failover.take() {
         Some(word) if word == "off" => None,
-        written => Some(path("rival", written, defaults::RIVAL)),
+        written => Some(path("legacy_failover", written, defaults::LEGACY_FAILOVER)),
     };
     // The handover and the socket's own directory stand beside it, with longer names.
     if control.as_os_str().len() > 90 {
         findings.error(&KeyPath::top("control"), "the path is longer than 90 bytes", "write a shorter one");
     }
-    Endpoints { identity, state, control, metrics: metrics(file.metrics.take(), findings), rival }
+    Endpoints { identity, state, control, metrics: metrics(file.metrics.take(), findings), legacy_failover }
 }
 
 fn metrics(written: Option<String>, findings: &mut Findings) -> Option<SocketAddr> {

@@ -5,8 +5,8 @@ use tokio::time::timeout;
 
 const LONG: Duration = Duration::from_secs(60);
 
-fn spec(telephone: Option<&Telephone>, check: Option<&str>) -> PulseSpec {
-    PulseSpec {
+fn spec(telephone: Option<&Telephone>, check: Option<&str>) -> LivenessSpec {
+    LivenessSpec {
         probe: telephone.map(|telephone| Telephone::probe(telephone.address)),
         policy: POLICY,
         check: check.map(|script| CommandSpec::new(["sh", "-c", script], Duration::from_millis(300))),
@@ -14,8 +14,8 @@ fn spec(telephone: Option<&Telephone>, check: Option<&str>) -> PulseSpec {
     }
 }
 
-async fn until(felt: &mut watch::Receiver<Felt>, works: Works) -> Felt {
-    timeout(LONG, felt.wait_for(|felt| felt.works == works)).await.unwrap().unwrap().clone()
+async fn until(observed: &mut watch::Receiver<Observed>, works: Works) -> Observed {
+    timeout(LONG, observed.wait_for(|observed| observed.works == works)).await.unwrap().unwrap().clone()
 }
 
 #[test]
@@ -28,28 +28,28 @@ fn the_policys_figures_fit_each_other() {
 #[tokio::test]
 async fn a_killed_telephone_is_felt_and_its_return_too() {
     let telephone = Telephone::start().await;
-    let pulse = Pulse::start(spec(Some(&telephone), None));
-    let mut felt = pulse.felt();
-    pulse.watch(Watching::On);
-    assert_eq!(until(&mut felt, Works::Yes).await.detail, "SIP 200");
+    let liveness = Liveness::start(spec(Some(&telephone), None));
+    let mut observed = liveness.observed();
+    liveness.watch(Watching::On);
+    assert_eq!(until(&mut observed, Works::Yes).await.detail, "SIP 200");
     let (address, died) = (telephone.address, clock::now());
     telephone.die().await;
-    let dead = until(&mut felt, Works::No).await;
+    let dead = until(&mut observed, Works::No).await;
     assert!(dead.detail.contains("3 times in a row"), "{dead:?}");
     assert!(dead.first_sign.unwrap() >= died);
     let _back = Telephone::at(address).await;
-    until(&mut felt, Works::Yes).await;
+    until(&mut observed, Works::Yes).await;
 }
 
 #[tokio::test]
-async fn a_frozen_telephone_is_felt() {
+async fn a_frozen_telephone_is_noticed() {
     let telephone = Telephone::start().await;
-    let pulse = Pulse::start(spec(Some(&telephone), None));
-    let mut felt = pulse.felt();
-    pulse.watch(Watching::On);
-    until(&mut felt, Works::Yes).await;
+    let liveness = Liveness::start(spec(Some(&telephone), None));
+    let mut observed = liveness.observed();
+    liveness.watch(Watching::On);
+    until(&mut observed, Works::Yes).await;
     telephone.mute.store(true, Ordering::Relaxed);
-    assert!(until(&mut felt, Works::No).await.detail.contains("no answer"));
+    assert!(until(&mut observed, Works::No).await.detail.contains("no answer"));
 }
 
 #[tokio::test]
@@ -57,13 +57,13 @@ async fn a_stall_that_the_configuration_allows_is_no_death() {
     for (time_limit, felt_dead) in [(POLICY.time_limit, true), (Duration::from_secs(3), false)] {
         patient(time_limit).validate().unwrap();
         let telephone = Telephone::start().await;
-        let pulse = Pulse::start(PulseSpec { policy: patient(time_limit), ..spec(Some(&telephone), None) });
-        let mut felt = pulse.felt();
-        pulse.watch(Watching::On);
-        until(&mut felt, Works::Yes).await;
+        let liveness = Liveness::start(LivenessSpec { policy: patient(time_limit), ..spec(Some(&telephone), None) });
+        let mut observed = liveness.observed();
+        liveness.watch(Watching::On);
+        until(&mut observed, Works::Yes).await;
         telephone.stall.store(true, Ordering::Relaxed);
         let watched = if felt_dead { LONG } else { Duration::from_millis(2200) };
-        let died = timeout(watched, felt.wait_for(|felt| felt.works == Works::No)).await.is_ok();
+        let died = timeout(watched, observed.wait_for(|observed| observed.works == Works::No)).await.is_ok();
         assert_eq!(died, felt_dead, "{time_limit:?}");
     }
 }
@@ -93,42 +93,45 @@ async fn a_contact_centre_is_felt_by_its_readiness() {
     let ready = probe::HttpCheck::get("/xuc/api/2.0/auth/check".parse().unwrap(), "localhost".parse().unwrap());
     let ready = ready.expecting("200,401".parse().unwrap());
     let check = probe::Check::new(target, LONG, probe::Kind::Http(ready));
-    let pulse = Pulse::start(PulseSpec { probe: Some(Arc::new(check)), ..spec(None, None) });
-    let mut felt = pulse.felt();
-    pulse.watch(Watching::On);
-    until(&mut felt, Works::Yes).await;
+    let liveness = Liveness::start(LivenessSpec { probe: Some(Arc::new(check)), ..spec(None, None) });
+    let mut observed = liveness.observed();
+    liveness.watch(Watching::On);
+    until(&mut observed, Works::Yes).await;
     status.store(502, Ordering::Relaxed);
-    assert!(until(&mut felt, Works::No).await.detail.contains("502"));
+    assert!(until(&mut observed, Works::No).await.detail.contains("502"));
 }
 
 #[tokio::test]
 async fn lost_packets_are_no_death() {
     let telephone = Telephone::start().await;
     // A machine that is busy for a moment loses nothing, but may answer late.
-    let pulse = Pulse::start(PulseSpec { policy: patient(Duration::from_secs(3)), ..spec(Some(&telephone), None) });
-    let mut felt = pulse.felt();
-    pulse.watch(Watching::On);
-    until(&mut felt, Works::Yes).await;
+    let liveness =
+        Liveness::start(LivenessSpec { policy: patient(Duration::from_secs(3)), ..spec(Some(&telephone), None) });
+    let mut observed = liveness.observed();
+    liveness.watch(Watching::On);
+    until(&mut observed, Works::Yes).await;
     // All that one probe sends at first; what comes after is answered.
     telephone.lose.store(3, Ordering::Relaxed);
     let all_lost = async {
         while telephone.lose.load(Ordering::Relaxed) > 0 {
-            assert_eq!(felt.borrow().works, Works::Yes);
+            assert_eq!(observed.borrow().works, Works::Yes);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     timeout(LONG, all_lost).await.unwrap();
-    assert!(timeout(Duration::from_millis(700), felt.wait_for(|felt| felt.works != Works::Yes)).await.is_err());
+    assert!(
+        timeout(Duration::from_millis(700), observed.wait_for(|observed| observed.works != Works::Yes)).await.is_err()
+    );
 }
 
 #[tokio::test]
 async fn a_check_that_refuses_twice_outweighs_sip() {
     let telephone = Telephone::start().await;
-    let pulse = Pulse::start(spec(Some(&telephone), Some("echo asterisk stopped; exit 1")));
-    let mut felt = pulse.felt();
-    pulse.watch(Watching::On);
-    until(&mut felt, Works::Yes).await;
-    let no = until(&mut felt, Works::No).await;
+    let liveness = Liveness::start(spec(Some(&telephone), Some("echo asterisk stopped; exit 1")));
+    let mut observed = liveness.observed();
+    liveness.watch(Watching::On);
+    until(&mut observed, Works::Yes).await;
+    let no = until(&mut observed, Works::No).await;
     assert_eq!(no.detail, "check: exit code 1: asterisk stopped");
     assert!(no.first_sign.is_some());
 }
@@ -137,13 +140,13 @@ async fn a_check_that_refuses_twice_outweighs_sip() {
 async fn a_check_that_refuses_once_is_no_death() {
     let directory = tempfile::tempdir().unwrap();
     let script = format!("cd {}; echo >> runs; test \"$(wc -l < runs)\" != 2", directory.path().display());
-    let pulse = Pulse::start(spec(None, Some(&script)));
-    let mut felt = pulse.felt();
-    pulse.watch(Watching::On);
+    let liveness = Liveness::start(spec(None, Some(&script)));
+    let mut observed = liveness.observed();
+    liveness.watch(Watching::On);
     let runs = || std::fs::read(directory.path().join("runs")).map_or(0, |runs| runs.len());
     let fourth = async {
         while runs() < 4 {
-            assert_ne!(felt.borrow_and_update().works, Works::No);
+            assert_ne!(observed.borrow_and_update().works, Works::No);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -156,10 +159,11 @@ async fn a_check_that_hangs_or_is_missing_is_told_and_no_death() {
     let mut missing = spec(Some(&telephone), None);
     missing.check = Some(CommandSpec::new(["/no/such/check"], LONG));
     for (spec, said) in [(spec(Some(&telephone), Some("exec sleep 600")), "killed"), (missing, "no such program")] {
-        let pulse = Pulse::start(spec);
-        let mut felt = pulse.felt();
-        pulse.watch(Watching::On);
-        let told = timeout(LONG, felt.wait_for(|felt| felt.detail.contains(said))).await.unwrap().unwrap().clone();
+        let liveness = Liveness::start(spec);
+        let mut observed = liveness.observed();
+        liveness.watch(Watching::On);
+        let told =
+            timeout(LONG, observed.wait_for(|observed| observed.detail.contains(said))).await.unwrap().unwrap().clone();
         assert_ne!(told.works, Works::No);
     }
 }
@@ -167,15 +171,15 @@ async fn a_check_that_hangs_or_is_missing_is_told_and_no_death() {
 #[tokio::test]
 async fn nothing_is_known_while_nobody_watches() {
     let telephone = Telephone::start().await;
-    let pulse = Pulse::start(spec(Some(&telephone), None));
-    let mut felt = pulse.felt();
-    assert_eq!(felt.borrow().works, Works::Unknown);
-    pulse.watch(Watching::On);
-    until(&mut felt, Works::Yes).await;
-    pulse.watch(Watching::Off);
-    assert_eq!(until(&mut felt, Works::Unknown).await.detail, "not watched");
-    pulse.watch(Watching::On);
-    until(&mut felt, Works::Yes).await;
-    drop(pulse);
-    assert!(timeout(LONG, async { while felt.changed().await.is_ok() {} }).await.is_ok(), "the task ends");
+    let liveness = Liveness::start(spec(Some(&telephone), None));
+    let mut observed = liveness.observed();
+    assert_eq!(observed.borrow().works, Works::Unknown);
+    liveness.watch(Watching::On);
+    until(&mut observed, Works::Yes).await;
+    liveness.watch(Watching::Off);
+    assert_eq!(until(&mut observed, Works::Unknown).await.detail, "not watched");
+    liveness.watch(Watching::On);
+    until(&mut observed, Works::Yes).await;
+    drop(liveness);
+    assert!(timeout(LONG, async { while observed.changed().await.is_ok() {} }).await.is_ok(), "the task ends");
 }

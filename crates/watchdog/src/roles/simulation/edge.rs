@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
-use witness::{Clerk, Disk};
+use witness::{Disk, DurableVoter};
 
 /// As many as the real Edge lets wait, so that what it drops is dropped here too.
 const QUEUE: usize = 32;
@@ -24,12 +24,12 @@ struct Asked {
     answer: oneshot::Sender<Result<Answer, String>>,
 }
 
-struct Desk {
+struct RequestHandler {
     world: Arc<World>,
     queue: mpsc::Sender<Asked>,
 }
 
-impl Handler for Desk {
+impl Handler for RequestHandler {
     async fn told(&self, who: &Who, ask: Ask) -> Told {
         match ask {
             Ask::Vote(request) if who.is_node(Role::Xivo, Some(request.from)) => {
@@ -69,35 +69,35 @@ impl Disk for Plate {
 pub(super) async fn run(world: Arc<World>, timing: Timing, keyring: Arc<Keyring>) {
     let (queue, mut asked) = mpsc::channel(QUEUE);
     let door = Door::open(edge_at(), keyring).await.unwrap();
-    host::spawn(door.serve(Arc::new(Desk { world: Arc::clone(&world), queue })));
+    host::spawn(door.serve(Arc::new(RequestHandler { world: Arc::clone(&world), queue })));
     let memory = world.inner().machines[EDGE].vote;
     let plate = Plate { fails: how_it_fails(&world), ..Plate::default() };
-    let mut clerk = Clerk::new(&timing, memory.as_ref(), plate, host::now());
-    settle(&world, &mut clerk.disk).await;
+    let mut voter = DurableVoter::new(&timing, memory.as_ref(), plate, host::now());
+    settle(&world, &mut voter.disk).await;
     loop {
-        let until = clerk.voter.deadline().map(|until| until.since(host::now()));
-        let patience = match (until, clerk.trouble.is_some()) {
+        let until = voter.voter.deadline().map(|until| until.since(host::now()));
+        let patience = match (until, voter.trouble.is_some()) {
             (Some(left), false) => left.min(LONGEST_SLEEP),
             _ => LONGEST_SLEEP,
         };
         let next = timeout(patience, asked.recv()).await;
-        clerk.disk.fails = how_it_fails(&world);
+        voter.disk.fails = how_it_fails(&world);
         match next {
             Ok(Some(Asked { request, answer })) => {
                 if answer.is_closed() {
                     continue;
                 }
-                let ruled = clerk.ask(request, host::now());
-                settle(&world, &mut clerk.disk).await;
+                let ruled = voter.ask(request, host::now());
+                settle(&world, &mut voter.disk).await;
                 let _ = answer.send(ruled);
             }
             Ok(None) => return,
             Err(_) => {
-                clerk.tick(host::now());
-                settle(&world, &mut clerk.disk).await;
+                voter.tick(host::now());
+                settle(&world, &mut voter.disk).await;
             }
         }
-        for news in std::mem::take(&mut clerk.news) {
+        for news in std::mem::take(&mut voter.news) {
             world.note(Note::Said(EDGE, format!("witness: {news}")));
         }
     }

@@ -485,7 +485,7 @@ impl Stage for Hands {
         let host = index(&current());
         let mut inner = self.0.inner();
         let promise = (Side::BOTH[1 - host], answer.campaign);
-        if answer.ruling == lease::Ruling::Grant && !inner.machines[host].promised.contains(&promise) {
+        if answer.ruling == lease::VoteReply::Grant && !inner.machines[host].promised.contains(&promise) {
             let now = self.0.began.elapsed();
             inner.note(now, Event::Broken(format!("W1: {} tells of a vote that is not on its disk", name(host))));
         }

@@ -26,7 +26,7 @@ pub(in crate::roles) struct Asked {
 }
 
 /// Answers at the door, by what the caller's certificate lets it ask.
-pub(in crate::roles) struct Porter {
+pub(in crate::roles) struct RequestHandler {
     pub(in crate::roles) side: Side,
     pub(in crate::roles) asked: mpsc::Sender<Asked>,
     pub(in crate::roles) watched: watch::Receiver<Watched>,
@@ -34,7 +34,7 @@ pub(in crate::roles) struct Porter {
     pub(in crate::roles) turned_away: AtomicU64,
 }
 
-impl Porter {
+impl RequestHandler {
     async fn vote(&self, who: &Who, request: Request) -> Told {
         let peer = self.side.other();
         if !who.is_node(Role::Xivo, Some(peer)) || request.from != peer {
@@ -66,7 +66,7 @@ fn refused(reason: String) -> Told {
     Told::Refused { reason }
 }
 
-impl Handler for Porter {
+impl Handler for RequestHandler {
     async fn told(&self, who: &Who, ask: Ask) -> Told {
         match ask {
             Ask::Vote(request) => self.vote(who, request).await,

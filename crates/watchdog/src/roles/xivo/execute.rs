@@ -13,7 +13,7 @@ use crate::state::{Entry, Kind};
 use failover::Instant;
 use failover::duty::{Act, Event, Outcome, Output, Phones, StartReason, Why};
 use failover::health::Status;
-use failover::lease::{Answer, Ruling};
+use failover::lease::{Answer, VoteReply};
 use failover::register::Service;
 use protocol::wire::{Chosen, WishOutcome};
 use std::sync::Arc;
@@ -67,7 +67,7 @@ impl Xivo {
     /// from saying so above all.
     fn answer(&mut self, answer: Answer) {
         let Some(asker) = self.asker.take() else { return };
-        if answer.ruling != Ruling::Grant || made(Mistake::AnswersUnwritten) {
+        if answer.ruling != VoteReply::Grant || made(Mistake::AnswersUnwritten) {
             tell(asker, answer);
             return;
         }
@@ -125,7 +125,7 @@ impl Xivo {
 
     async fn fence(&mut self, why: Why) {
         self.tell(Kind::Decided, &format!("fences and stops: {why}"));
-        self.pulse.watch(Watching::Off);
+        self.liveness.watch(Watching::Off);
         if let Some(registrations) = &self.registrations {
             registrations.tell(Service::Stops);
         }
@@ -265,7 +265,7 @@ impl Xivo {
         if status != Status::Inactive {
             self.alarms.outside(false);
         }
-        self.pulse.watch(if status == Status::Active { Watching::On } else { Watching::Off });
+        self.liveness.watch(if status == Status::Active { Watching::On } else { Watching::Off });
         if status == Status::Active
             && let Some(registrations) = &self.registrations
         {

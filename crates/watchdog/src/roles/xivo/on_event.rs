@@ -101,10 +101,10 @@ impl Xivo {
     }
 
     /// Telephony began or ceased to work.
-    pub(super) fn feel(&mut self) {
-        let felt = self.felt.borrow_and_update().clone();
-        if felt.works == Works::No && self.duty.status() == Status::Active {
-            self.outside.look_into(felt.detail);
+    pub(super) fn liveness_changed(&mut self) {
+        let observed = self.observed.borrow_and_update().clone();
+        if observed.works == Works::No && self.duty.status() == Status::Active {
+            self.outside.look_into(observed.detail);
         }
     }
 
@@ -169,11 +169,11 @@ impl Xivo {
         {
             self.tell(Kind::Alarm, &unfenced);
         }
-        let rival = self.rival.as_deref().and_then(crate::legacy_failover::present);
-        if self.alarms.rival(rival.clone())
-            && let Some(rival) = rival
+        let active = self.legacy_failover.as_deref().and_then(crate::legacy_failover::present);
+        if self.alarms.legacy_failover(active.clone())
+            && let Some(active) = active
         {
-            self.tell(Kind::Alarm, &rival);
+            self.tell(Kind::Alarm, &active);
         }
     }
 

@@ -5,7 +5,7 @@ use super::Xivo;
 use crate::node::clock;
 use crate::roles::times::{Compared, Told, compare};
 use crate::state::Kind;
-use failover::duty::Elector;
+use failover::duty::RemoteVoter;
 use failover::lease::Request;
 use std::time::Duration;
 
@@ -18,11 +18,11 @@ impl Xivo {
 
     /// What the others told of their times.
     fn told(&self) -> Told {
-        let promises = |by: Elector| self.voters.seen[by].promises.map(ms);
+        let promises = |by: RemoteVoter| self.voters.seen[by].promises.map(ms);
         Told {
             peer_needs: self.peer_needs.map(ms),
-            peer_promises: promises(Elector::Peer),
-            witness_promises: promises(Elector::Witness),
+            peer_promises: promises(RemoteVoter::Peer),
+            witness_promises: promises(RemoteVoter::Witness),
         }
     }
 
@@ -35,7 +35,7 @@ impl Xivo {
     pub(super) fn look_at_others(&mut self) {
         let Compared { alarms, .. } = compare(&self.settings.timing, &self.told());
         let times = (!alarms.is_empty()).then(|| alarms.join("; "));
-        let of_version = Elector::BOTH.map(|by| {
+        let of_version = RemoteVoter::BOTH.map(|by| {
             let seen = &self.voters.seen[by];
             let why = seen.failed.as_deref().filter(|_| seen.other_version)?;
             Some(format!("{by} gives no vote, and is given none, until it has this node's version: {why}"))

@@ -38,7 +38,7 @@ pub(in crate::roles) enum Seen {
     Death {
         /// Who did that, if anybody.
         outside: Outside,
-        /// How it died, in the pulse's words.
+        /// How it died, in the liveness's words.
         detail: String,
     },
 }

@@ -11,7 +11,7 @@ use crate::node::liveness::Works;
 use crate::roles::status::{Line, Requested, millis, own_certificate, running};
 use crate::roles::xivo::replication::Replicates;
 use crate::state::Kind;
-use failover::duty::{Choice, Elector, Guard, Relapses, Requests, Why, Witness};
+use failover::duty::{Choice, Guard, Relapses, RemoteVoter, Requests, Why, Witness};
 use failover::health::Status;
 use failover::{Side, Span};
 use protocol::wire::{self, Chosen, ServiceState, Times, Watched};
@@ -48,10 +48,10 @@ impl Xivo {
 
         let mut view = self.who.view(&self.doings, &self.alarms, self.acts_of_others.iter().cloned().collect());
         view.status = status;
-        let felt = self.felt.borrow().clone();
-        if felt.works != Works::Unknown {
-            let works = felt.works == Works::Yes;
-            view.services.insert("telephony".into(), ServiceState { works, detail: felt.detail });
+        let observed = self.observed.borrow().clone();
+        if observed.works != Works::Unknown {
+            let works = observed.works == Works::Yes;
+            view.services.insert("telephony".into(), ServiceState { works, detail: observed.detail });
         }
         view.running = running(&self.worker, &mut self.doing_since);
         view.duty = Some(self.duty_view(unfit.is_none() && self.duty.report().fit));
@@ -76,7 +76,8 @@ impl Xivo {
         let long = self.settings.timing.promise * 2;
         let silent = |by| self.voters.seen[by].answered.unwrap_or(self.began) + long <= now;
         let witness = self.settings.witness == Witness::Configured;
-        let alone = status == Status::Inactive && silent(Elector::Peer) && (!witness || silent(Elector::Witness));
+        let alone =
+            status == Status::Inactive && silent(RemoteVoter::Peer) && (!witness || silent(RemoteVoter::Witness));
         let who = if witness { "neither the peer nor the witness answers" } else { "the peer does not answer" };
         let alone = alone.then(|| format!("{who}: this node does not serve, as it may be the one that is cut off"));
         if self.alarms.alone(alone.clone())
@@ -147,8 +148,8 @@ impl Xivo {
             choice: wishes.choice.into(),
             accept_requests: self.settings.requests == Requests::Accept,
             voters: Voters {
-                peer: self.voter(Elector::Peer),
-                witness: (self.settings.witness == Witness::Configured).then(|| self.voter(Elector::Witness)),
+                peer: self.voter(RemoteVoter::Peer),
+                witness: (self.settings.witness == Witness::Configured).then(|| self.voter(RemoteVoter::Witness)),
             },
             witness_out: self.duty.report().witness_out,
             vote: memory.vote.record.to_string(),
@@ -179,21 +180,21 @@ impl Xivo {
         }
     }
 
-    fn voter(&self, by: Elector) -> VoterView {
+    fn voter(&self, by: RemoteVoter) -> VoterView {
         let seen = &self.voters.seen[by];
         let none = || Link { address: String::new(), connected: false, state: "not configured".into() };
         let mut link = self.voters.line(by).map_or_else(none, Line::view);
         if let Some(why) = &seen.failed {
             link.state.clone_from(why);
         }
-        let peer = (by == Elector::Peer).then_some(self.peer_report).flatten();
+        let peer = (by == RemoteVoter::Peer).then_some(self.peer_report).flatten();
         VoterView {
             link,
             answered_ms_ago: seen.answered.map(|at| millis(clock::now().since(at))),
             ruling: seen.ruling.map(Into::into),
             status: peer.map(|report| report.status),
             fit: peer.map(|report| report.fit),
-            needs_ms: self.peer_needs.filter(|_| by == Elector::Peer).map(millis),
+            needs_ms: self.peer_needs.filter(|_| by == RemoteVoter::Peer).map(millis),
             promises_ms: seen.promises.map(millis),
         }
     }
@@ -253,7 +254,7 @@ fn guard(guard: Guard) -> wire::Guard {
     match guard {
         Guard::Guarded => wire::Guard::Guarded,
         Guard::Exposed { lacks } => {
-            let lacks = if lacks == Elector::Peer { "peer" } else { "witness" };
+            let lacks = if lacks == RemoteVoter::Peer { "peer" } else { "witness" };
             wire::Guard::Exposed { lacks: lacks.into() }
         }
         Guard::Unguarded(why) => wire::Guard::Unguarded { why: why.to_string() },

@@ -3,8 +3,8 @@
 use crate::node::clock;
 use crate::roles::status::Line;
 use failover::Instant;
-use failover::duty::{Elector, PerElector};
-use failover::lease::{Answer, Request, Ruling};
+use failover::duty::{PerVoter, RemoteVoter};
+use failover::lease::{Answer, Request, VoteReply};
 use protocol::link::LinkError;
 use protocol::wire::{Ask, Told};
 use std::time::Duration;
@@ -17,11 +17,11 @@ const ANSWERS: usize = 64;
 /// The ways to the other voters.
 #[derive(Debug)]
 pub(in crate::roles) struct Voters {
-    lines: PerElector<Option<Line>>,
+    lines: PerVoter<Option<Line>>,
     /// An answer later than this is worth nothing: its lease is over.
     limit: Duration,
     answers: mpsc::Sender<Answered>,
-    pub(in crate::roles) seen: PerElector<Seen>,
+    pub(in crate::roles) seen: PerVoter<Seen>,
 }
 
 /// What a voter was last seen to do.
@@ -30,7 +30,7 @@ pub(in crate::roles) struct Seen {
     /// When it answered last, on this node's clock.
     pub(in crate::roles) answered: Option<Instant>,
     /// How it ruled with that answer.
-    pub(in crate::roles) ruling: Option<Ruling>,
+    pub(in crate::roles) ruling: Option<VoteReply>,
     /// For how long it promises its vote at most, if it said so.
     pub(in crate::roles) promises: Option<Duration>,
     /// Why the newest request had no answer, if it had none.
@@ -42,7 +42,7 @@ pub(in crate::roles) struct Seen {
 /// What became of a request.
 #[derive(Debug)]
 pub(in crate::roles) struct Answered {
-    pub(in crate::roles) by: Elector,
+    pub(in crate::roles) by: RemoteVoter,
     pub(in crate::roles) sent: Instant,
     pub(in crate::roles) told: Result<Answer, NoAnswer>,
 }
@@ -67,13 +67,13 @@ impl From<LinkError> for NoAnswer {
 }
 
 impl Voters {
-    pub(in crate::roles) fn new(lines: PerElector<Option<Line>>, limit: Duration) -> (Self, mpsc::Receiver<Answered>) {
+    pub(in crate::roles) fn new(lines: PerVoter<Option<Line>>, limit: Duration) -> (Self, mpsc::Receiver<Answered>) {
         let (answers, received) = mpsc::channel(ANSWERS);
-        (Self { lines, limit, answers, seen: PerElector::default() }, received)
+        (Self { lines, limit, answers, seen: PerVoter::default() }, received)
     }
 
     /// Asks; the answer comes through the channel. Nothing is asked of a voter that is not there.
-    pub(in crate::roles) fn ask(&self, voter: Elector, request: Request, sent: Instant) {
+    pub(in crate::roles) fn ask(&self, voter: RemoteVoter, request: Request, sent: Instant) {
         let Some(link) = self.lines[voter].as_ref().map(|line| line.link.clone()) else { return };
         let (answers, limit) = (self.answers.clone(), self.limit);
         host::spawn(async move {
@@ -90,13 +90,13 @@ impl Voters {
     }
 
     /// Notes what became of a request, and returns the answer if there is one.
-    pub(in crate::roles) fn note(&mut self, answered: Answered) -> Option<(Elector, Instant, Answer)> {
+    pub(in crate::roles) fn note(&mut self, answered: Answered) -> Option<(RemoteVoter, Instant, Answer)> {
         let Answered { by, sent, told } = answered;
         let seen = &mut self.seen[by];
         match told {
             Ok(answer) => {
                 // A grant tells for how long the vote is promised; that it could be longer, another answer told.
-                let promises = if answer.ruling == Ruling::Grant { seen.promises } else { Some(answer.promises) };
+                let promises = if answer.ruling == VoteReply::Grant { seen.promises } else { Some(answer.promises) };
                 let (answered, ruling) = (Some(clock::now()), Some(answer.ruling));
                 *seen = Seen { answered, ruling, promises, failed: None, other_version: false };
                 Some((by, sent, answer))
@@ -109,7 +109,7 @@ impl Voters {
     }
 
     /// The way to a voter.
-    pub(in crate::roles) fn line(&self, by: Elector) -> Option<&Line> {
+    pub(in crate::roles) fn line(&self, by: RemoteVoter) -> Option<&Line> {
         self.lines[by].as_ref()
     }
 }

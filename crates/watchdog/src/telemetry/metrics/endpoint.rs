@@ -39,13 +39,13 @@ impl MetricsDoor {
 
     /// Serves until the future is dropped.
     pub async fn serve(self, registry: Registry) {
-        doors::serve("metrics", &self.listener, Arc::new(Desk(registry)), DoorLimits::METRICS).await;
+        doors::serve("metrics", &self.listener, Arc::new(RequestHandler(registry)), DoorLimits::METRICS).await;
     }
 }
 
-struct Desk(Registry);
+struct RequestHandler(Registry);
 
-impl Handler<SocketAddr> for Desk {
+impl Handler<SocketAddr> for RequestHandler {
     async fn answer(&self, request: Request<Bytes>, _: SocketAddr) -> Answer {
         let read = matches!(*request.method(), Method::GET | Method::HEAD);
         match request.uri().path() {

@@ -101,13 +101,13 @@ fn an_upstream_is_asked_for_the_upgrade_that_the_client_asked_for_and_told_no_cl
         let kind = runtime.block_on(head::read(&mut &bytes[..], &mut buf, limits));
         kind.ok().map(|head| (head.kind, buf))
     };
-    let said = Said::new("192.0.2.1".parse().unwrap(), "edge.example.org", RequestId::new(7));
+    let forwarded = ForwardedHeaders::new("192.0.2.1".parse().unwrap(), "edge.example.org", RequestId::new(7));
     Target::new("upgrade-request", 12_000).words(HANDSHAKE).longest(2048).check(|input| {
         let Some((Kind::Upgrade(length), head)) = kind_of(input) else { return None };
         let (asked, before) = parsed(&head[..length], |client| {
             let asked = Handshake::of(client).map(|asked| {
                 let target = asked.query.map_or(asked.path.to_owned(), |query| format!("{}?{query}", asked.path));
-                request(client, &asked.options, &target, &said, &HostHeader::Fqdn)
+                request(client, &asked.options, &target, &forwarded, &HostHeader::Fqdn)
             });
             (asked, offered(client))
         });
@@ -125,7 +125,7 @@ fn an_upstream_is_asked_for_the_upgrade_that_the_client_asked_for_and_told_no_cl
             };
             assert_eq!(all("host"), [b"edge.example.org"]);
             assert_eq!(all("connection"), [b"Upgrade"]);
-            for (name, value) in said.headers() {
+            for (name, value) in forwarded.headers() {
                 assert_eq!(all(name), [value.as_bytes()], "{name}");
             }
             assert!(!upstream.headers.iter().any(|field| field.name.contains('_')));

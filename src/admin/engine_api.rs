@@ -9,7 +9,7 @@ use super::api::{
 
 /// The engine as operators see it. The doors put a time limit on each call; a call that is dropped leaves nothing half done.
 #[async_trait]
-pub trait Brain: Send + Sync + 'static {
+pub trait EngineApi: Send + Sync + 'static {
     /// Whether the engine's loop turned lately; the error is one sentence why not. Takes no lock the loop may hold.
     fn alive(&self) -> Result<(), String>;
 
@@ -17,40 +17,40 @@ pub trait Brain: Send + Sync + 'static {
     fn ready(&self) -> Result<(), String>;
 
     /// Everything on one screen.
-    async fn status(&self) -> Result<Status, BrainError>;
+    async fn status(&self) -> Result<Status, EngineError>;
 
     /// Why the live side is live: the last decision, with facts as they stand now.
-    async fn explain(&self) -> Result<Explain, BrainError>;
+    async fn explain(&self) -> Result<Explain, EngineError>;
 
     /// The newest `limit` entries, newest first.
-    async fn history(&self, limit: usize) -> Result<Vec<JournalEntry>, BrainError>;
+    async fn history(&self, limit: usize) -> Result<Vec<JournalEntry>, EngineError>;
 
     /// The report of the switch that began epoch `number`.
-    async fn report(&self, number: u64) -> Result<Report, BrainError>;
+    async fn report(&self, number: u64) -> Result<Report, EngineError>;
 
     /// Makes a side live, or says why not. Answers once the new epoch is on the disk; where watchdogs report, once the
     /// switch of the whole site has begun.
-    async fn switch(&self, request: SwitchRequest) -> Result<SwitchAnswer, BrainError>;
+    async fn switch(&self, request: SwitchRequest) -> Result<SwitchAnswer, EngineError>;
 
     /// The last planned switch of the whole site.
-    async fn walk(&self) -> Result<WalkStatus, BrainError>;
+    async fn walk(&self) -> Result<WalkStatus, EngineError>;
 
     /// Forbids automatic switches.
-    async fn freeze(&self, request: FreezeRequest) -> Result<Done, BrainError>;
+    async fn freeze(&self, request: FreezeRequest) -> Result<Done, EngineError>;
 
     /// Allows them again.
-    async fn resume(&self, request: ResumeRequest) -> Result<Done, BrainError>;
+    async fn resume(&self, request: ResumeRequest) -> Result<Done, EngineError>;
 
     /// At most `limit` open sessions, oldest first.
-    async fn sessions(&self, limit: usize) -> Result<Vec<SessionRow>, BrainError>;
+    async fn sessions(&self, limit: usize) -> Result<Vec<SessionRow>, EngineError>;
 
     /// Takes no new connections and lets the old ones end.
-    async fn drain(&self, request: DrainRequest) -> Result<Done, BrainError>;
+    async fn drain(&self, request: DrainRequest) -> Result<Done, EngineError>;
 }
 
 /// Why the engine did not do or say something. The message is the one sentence an operator reads.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BrainError {
+pub enum EngineError {
     /// The order is understood and not carried out.
     #[error("{0}")]
     Refused(String),
@@ -68,7 +68,7 @@ pub enum BrainError {
     Failed(String),
 }
 
-impl BrainError {
+impl EngineError {
     /// The HTTP status it is told with.
     pub fn http_status(&self) -> http::StatusCode {
         match self {
@@ -96,16 +96,16 @@ impl BrainError {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Brain, BrainError};
+    use super::{EngineApi, EngineError};
     use crate::admin::api::FreezeRequest;
-    use crate::admin::fake::FakeBrain;
+    use crate::admin::fake::FakeEngine;
 
     #[tokio::test]
     async fn a_refusal_is_a_conflict_and_leaves_nothing_done() {
-        let fake = Arc::new(FakeBrain { refuse: Some("Not now.".into()), ..FakeBrain::default() });
-        let brain: Arc<dyn Brain> = fake.clone();
-        let error = brain.freeze(FreezeRequest::default()).await.unwrap_err();
-        assert_eq!(error, BrainError::Refused("Not now.".into()));
+        let fake = Arc::new(FakeEngine { refuse: Some("Not now.".into()), ..FakeEngine::default() });
+        let engine: Arc<dyn EngineApi> = fake.clone();
+        let error = engine.freeze(FreezeRequest::default()).await.unwrap_err();
+        assert_eq!(error, EngineError::Refused("Not now.".into()));
         assert_eq!((error.http_status().as_u16(), error.word()), (409, "refused"));
         assert!(fake.orders.lock().unwrap().is_empty());
     }

@@ -12,7 +12,7 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::time::timeout;
 
 /// The end of a command's pipe.
-pub(super) struct Said {
+pub(super) struct Captured {
     pipe: Receiver,
     /// The program whose words they are.
     program: String,
@@ -23,7 +23,7 @@ pub(super) struct Said {
     most: usize,
 }
 
-impl Said {
+impl Captured {
     pub(super) fn new(pipe: PipeReader, program: &str, most: usize) -> io::Result<Self> {
         let pipe = Receiver::from_owned_fd(OwnedFd::from(pipe))?;
         Ok(Self { pipe, program: program.to_owned(), keeper: None, ended: false, kept: Vec::new(), most })
@@ -71,7 +71,7 @@ impl Said {
 }
 
 /// Somebody may hold the other end still, however the run ended: to write into a pipe without a reader would kill it.
-impl Drop for Said {
+impl Drop for Captured {
     fn drop(&mut self) {
         // Outside of a runtime the program ends, and has no command left that it did not wait for.
         if !self.ended && self.keeper.is_none() && tokio::runtime::Handle::try_current().is_ok() {

@@ -1,6 +1,6 @@
-//! One spell of watching: probes as a judge wants them, checks at their own pace.
+//! From the order to watch until the order not to: probes as a judge wants them, checks at their own pace.
 
-use super::{Felt, PulseSpec, Works};
+use super::{LivenessSpec, Observed, Works};
 use crate::node::ask;
 use crate::node::clock;
 use crate::node::command::{Ending, Ran};
@@ -20,8 +20,8 @@ const REFUSALS: u32 = 2;
 /// After a first refusal the next check comes sooner.
 const SOONER: Duration = Duration::from_secs(1);
 
-pub(super) struct Feeling<'a> {
-    spec: &'a PulseSpec,
+pub(super) struct Monitoring<'a> {
+    spec: &'a LivenessSpec,
     judge: Option<Judge>,
     flights: FuturesUnordered<BoxFuture<'a, (ProbeId, probe::Report)>>,
     /// What the newest probe found.
@@ -38,14 +38,14 @@ struct Checked {
     said: Option<String>,
 }
 
-impl<'a> Feeling<'a> {
-    pub(super) fn new(spec: &'a PulseSpec, now: Instant) -> Self {
+impl<'a> Monitoring<'a> {
+    pub(super) fn new(spec: &'a LivenessSpec, now: Instant) -> Self {
         let judge = spec.probe.as_ref().map(|_| Judge::new(spec.policy, now));
         Self { spec, judge, flights: FuturesUnordered::new(), answer: String::new(), check: Checked::default() }
     }
 
     /// Feels until it is dropped.
-    pub(super) async fn feel(mut self, tell: &watch::Sender<Felt>) -> Infallible {
+    pub(super) async fn run(mut self, tell: &watch::Sender<Observed>) -> Infallible {
         let mut check = self.next_check(Duration::ZERO);
         loop {
             let due = self.judge.as_ref().and_then(Judge::deadline);
@@ -89,32 +89,32 @@ impl<'a> Feeling<'a> {
         }
     }
 
-    fn publish(&self, tell: &watch::Sender<Felt>) {
-        let felt = self.felt();
+    fn publish(&self, tell: &watch::Sender<Observed>) {
+        let observed = self.observed();
         tell.send_if_modified(|before| {
-            let changed = *before != felt;
-            *before = felt;
+            let changed = *before != observed;
+            *before = observed;
             changed
         });
     }
 
-    fn felt(&self) -> Felt {
+    fn observed(&self) -> Observed {
         let check = self.check.said.as_deref().unwrap_or_default();
         let with_check = |answer: &str| format!("{answer}{}{check}", if check.is_empty() { "" } else { "; " });
-        let felt = |works, detail, first_sign| Felt { works, detail, first_sign };
+        let observed = |works, detail, first_sign| Observed { works, detail, first_sign };
         if self.check.works == Works::No {
-            return felt(Works::No, check.to_owned(), self.check.since);
+            return observed(Works::No, check.to_owned(), self.check.since);
         }
-        let Some(judge) = &self.judge else { return felt(self.check.works, check.to_owned(), None) };
+        let Some(judge) = &self.judge else { return observed(self.check.works, check.to_owned(), None) };
         let report = judge.report();
         match report.verdict {
-            Verdict::Up => felt(Works::Yes, with_check(&self.answer), None),
-            Verdict::Unknown => felt(Works::Unknown, with_check(&report.reason.to_string()), None),
+            Verdict::Up => observed(Works::Yes, with_check(&self.answer), None),
+            Verdict::Unknown => observed(Works::Unknown, with_check(&report.reason.to_string()), None),
             Verdict::Down => {
-                let Reason::Failed { times, .. } = report.reason else { return Felt::default() };
+                let Reason::Failed { times, .. } = report.reason else { return Observed::default() };
                 // The count goes on growing; that is no news.
                 let times = times.min(self.spec.policy.fall);
-                felt(
+                observed(
                     Works::No,
                     with_check(&format!("{}, {times} times in a row", self.answer)),
                     Some(report.first_sign),

@@ -25,7 +25,7 @@ pub trait Reports: Send + Sync + 'static {
 }
 
 /// Answers nodes.
-pub struct Desk<R> {
+pub struct NodeRequests<R> {
     reports: R,
     witness: Witness,
     metrics: Arc<NodesMetrics>,
@@ -33,7 +33,7 @@ pub struct Desk<R> {
     said: Mutex<HashMap<String, Instant>>,
 }
 
-impl<R> Desk<R> {
+impl<R> NodeRequests<R> {
     /// Hands reports on, and asks this witness for votes.
     pub fn new(reports: R, witness: Witness, metrics: Arc<NodesMetrics>, versions: Arc<Versions>) -> Self {
         Self { reports, witness, metrics, versions, said: Mutex::default() }
@@ -56,7 +56,7 @@ impl<R> Desk<R> {
     }
 }
 
-impl<R: Reports> Handler for Desk<R> {
+impl<R: Reports> Handler for NodeRequests<R> {
     async fn told(&self, who: &Who, ask: Ask) -> Told {
         match ask {
             Ask::Vote(request) if who.is_node(Role::Xivo, Some(request.from)) => {
