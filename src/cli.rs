@@ -24,6 +24,7 @@ pub use doors::AskError;
 use crate::admin::api::side;
 use crate::cli::certs::CertsVerb;
 
+use crate::demo::parent::TiedArgs;
 use crate::demo::side::SideArgs;
 use crate::demo::site::DemoArgs;
 
@@ -73,11 +74,7 @@ pub struct Options {
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Verb {
     /// Run the Edge.
-    Run {
-        /// End when standard input ends.
-        #[arg(long, hide = true)]
-        leash: bool,
-    },
+    Run,
     /// Check the configuration and print the bounds it gives.
     Check {
         /// Probe every backend too.
@@ -96,6 +93,9 @@ pub enum Verb {
     /// One side of the demo's site.
     #[command(hide = true)]
     DemoSide(SideArgs),
+    /// Become a program that is killed when its parent ends.
+    #[command(hide = true)]
+    DieWithParent(TiedArgs),
     /// Ask a running Edge.
     #[command(flatten)]
     Ask(Question),

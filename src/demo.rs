@@ -2,6 +2,6 @@
 //! put behind an Edge.
 
 pub mod certs;
-pub mod leash;
+pub mod parent;
 pub mod side;
 pub mod site;

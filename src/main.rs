@@ -20,18 +20,13 @@ fn main() -> ExitCode {
     // The first provider wins, and there is no other.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let exit = match verb {
-        Verb::Run { leash } => {
-            if leash && let Err(error) = demo::leash::put_on() {
+        Verb::Run => match run(&options.config) {
+            Ok(()) => Exit::Done,
+            Err(error) => {
                 say(&settings::with_causes(&error));
+                if matches!(error, RunError::Config(_)) { Exit::Usage } else { Exit::Failed }
             }
-            match run(&options.config) {
-                Ok(()) => Exit::Done,
-                Err(error) => {
-                    say(&settings::with_causes(&error));
-                    if matches!(error, RunError::Config(_)) { Exit::Usage } else { Exit::Failed }
-                }
-            }
-        }
+        },
         Verb::Check { live, user } => {
             let ask = if live { Ask::Backends } else { Ask::Nobody };
             let socket = options.admin_socket();
@@ -51,6 +46,7 @@ fn main() -> ExitCode {
         },
         Verb::Demo(args) => ended(demo::site::run(&args, options.json)),
         Verb::DemoSide(args) => ended(demo::side::run(&args)),
+        Verb::DieWithParent(args) => ended(demo::parent::become_tied(&args).map(drop)),
         Verb::Ask(question) => cli::ask(&options, &question),
     };
     exit.into()

@@ -24,7 +24,6 @@ use self::ledger::Ledger;
 use self::sip::Responder;
 use self::state::{Scheme, State};
 pub use self::tls::TlsError;
-use super::leash;
 
 /// Names the side that answered, in every answer.
 pub const HEADER: &str = "demo-side";
@@ -55,9 +54,6 @@ pub struct SideArgs {
     /// Where each number posted to `/xuc/lab/count` is written, one a line; several sides may share it.
     #[arg(long, value_name = "FILE")]
     pub ledger: Option<PathBuf>,
-    /// End when standard input ends.
-    #[arg(long)]
-    pub leash: bool,
 }
 
 /// Which side a process plays.
@@ -114,9 +110,6 @@ pub enum SideError {
 /// Serves until the process is ended. Says `listening on ADDRESS[ sip ADDRESS]` in one line once it does.
 pub fn run(args: &SideArgs) -> Result<(), SideError> {
     crate::run::raise_descriptor_limit();
-    if args.leash {
-        leash::put_on()?;
-    }
     let tls = match (&args.cert, &args.key) {
         (Some(chain), Some(key)) => Some(tls::acceptor(chain, key)?),
         _ => None,

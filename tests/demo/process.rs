@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
@@ -19,9 +19,11 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 /// For what happens at once on a machine that has other things to do.
 pub(super) const SOON: Duration = Duration::from_secs(20);
 
+/// The program under test.
+pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_bascule");
+
 pub(super) struct Side {
     child: Child,
-    pub(super) stdin: Option<ChildStdin>,
     pub(super) address: SocketAddr,
     pub(super) sip: Option<SocketAddr>,
     client: Client<HttpConnector, Full<Bytes>>,
@@ -33,10 +35,10 @@ impl Side {
     }
 
     pub(super) fn start_on(listen: &str, arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_bascule"))
+        let mut child = Command::new(PROGRAM)
             .args(["demo-side", "--side", "main", "--listen", listen])
             .args(arguments)
-            .stdin(Stdio::piped())
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -49,7 +51,6 @@ impl Side {
             _ => panic!("{line:?}"),
         };
         Self {
-            stdin: child.stdin.take(),
             child,
             address: address.parse().unwrap(),
             sip,
@@ -110,7 +111,7 @@ pub(super) fn text(response: &Response<Bytes>) -> &str {
 
 /// Runs a side that does not get far; its exit code and what it said on standard error.
 pub(super) fn refused(arguments: &[&str]) -> (Option<i32>, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_bascule"))
+    let mut child = Command::new(PROGRAM)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -120,6 +121,14 @@ pub(super) fn refused(arguments: &[&str]) -> (Option<i32>, String) {
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     (child.wait().unwrap().code(), said)
+}
+
+pub(super) fn wait(what: &str, until: impl Fn() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !until() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Sends bytes over a connection of their own; all that comes back.

@@ -1,3 +1,6 @@
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::process::{SOON, Side, refused, text};
+use super::process::{PROGRAM, SOON, Side, refused, text, wait};
 
 #[tokio::test]
 async fn a_token_of_the_logon_is_taken_by_the_check_and_nothing_else_is() {
@@ -129,16 +132,24 @@ async fn with_a_certificate_it_serves_https() {
     assert!(said.contains(chain), "{said}");
 }
 
-#[tokio::test]
-async fn on_its_leash_a_side_ends_with_its_parent_and_without_it_does_not() {
-    let mut tied = Side::start(&["--leash"]);
-    let mut free = Side::start(&[]);
-    drop(tied.stdin.take());
-    drop(free.stdin.take());
-    assert!(!tied.ended().success());
-    assert_eq!(free.get("/version").await.status(), StatusCode::OK);
-    free.signal("-TERM");
-    free.ended();
+#[test]
+fn a_side_that_is_tied_is_killed_with_its_parent_even_while_it_is_stopped() {
+    // A shell starts it, says its number, and is killed.
+    let script =
+        r#""$0" die-with-parent --parent $$ -- "$0" demo-side --side main --listen 127.0.0.1:0 & echo $!; wait"#;
+    let mut shell =
+        Command::new("sh").args(["-c", script, PROGRAM]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    // Two processes write, in any order.
+    let lines = BufReader::new(shell.stdout.take().unwrap()).lines().map(Result::unwrap).take(2);
+    let (said, number): (Vec<String>, Vec<String>) = lines.partition(|line| line.starts_with("listening on "));
+    let address: SocketAddr = said[0].strip_prefix("listening on ").unwrap().parse().unwrap();
+    let pid = &number[0];
+    assert!(Command::new("kill").args(["-STOP", pid]).status().unwrap().success());
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+    wait("the side outlived its parent", || std::net::TcpStream::connect(address).is_err());
+    let (code, said) = refused(&["die-with-parent", "--parent", &i32::MAX.to_string(), "--", PROGRAM, "--version"]);
+    assert!(code == Some(1) && said.contains("has ended"), "{said}");
 }
 
 #[tokio::test]

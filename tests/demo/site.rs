@@ -2,12 +2,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::process::{SOON, refused};
+use super::process::{PROGRAM, refused, wait};
 
 /// A demo that runs, in a place of its own.
 struct Demo {
@@ -88,7 +87,7 @@ impl Drop for Demo {
 }
 
 fn command(runtime: &TempDir, line: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bascule"));
+    let mut command = Command::new(PROGRAM);
     command.args(line).env("XDG_RUNTIME_DIR", runtime.path());
     command
 }
@@ -99,14 +98,6 @@ fn bascule(runtime: &TempDir, line: &[&str]) -> Output {
 
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-fn wait(what: &str, until: impl Fn() -> bool) {
-    let deadline = Instant::now() + SOON;
-    while !until() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn listens(address: &SocketAddr) -> bool {

@@ -122,7 +122,7 @@ impl Plan {
     }
 
     pub(super) fn edge(&self) -> Program {
-        let arguments = ["run".into(), "--leash".into(), "--config".into(), self.config().into()];
+        let arguments = ["run".into(), "--config".into(), self.config().into()];
         self.program("The Edge", arguments.into(), "edge.log", Ready::Elsewhere)
     }
 
@@ -144,7 +144,7 @@ impl Plan {
 
     fn side_arguments(&self, name: SideName, ip: Ipv4Addr, port: u16) -> Vec<OsString> {
         let (listen, sip) = (format!("{ip}:{port}"), format!("{ip}:{}", self.sip_port));
-        let words = ["demo-side", "--leash", "--side", name.word(), "--listen", &listen, "--sip", &sip];
+        let words = ["demo-side", "--side", name.word(), "--listen", &listen, "--sip", &sip];
         words.iter().map(OsString::from).collect()
     }
 

@@ -1,5 +1,5 @@
-//! One process of the demo: started, killed, suspended and brought back. None outlives the demo: each ends when its
-//! standard input does.
+//! One process of the demo: started, killed, suspended and brought back. None outlives the demo: the kernel kills
+//! them with it.
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 /// Lines of a log that tell why a process ended.
@@ -41,8 +41,6 @@ pub(super) enum Ready {
 pub(super) struct Process {
     program: Program,
     child: Option<Child>,
-    /// Its standard input: it ends when this does. Not left in `child`, where waiting would close it.
-    leash: Option<ChildStdin>,
 }
 
 /// Why a process does not run as ordered.
@@ -83,7 +81,7 @@ pub enum ProcessError {
 impl Process {
     /// Starts `program` and waits until it is ready.
     pub(super) async fn start(program: Program) -> Result<Self, ProcessError> {
-        let mut process = Self { program, child: None, leash: None };
+        let mut process = Self { program, child: None };
         process.spawn().await?;
         Ok(process)
     }
@@ -91,9 +89,13 @@ impl Process {
     async fn spawn(&mut self) -> Result<(), ProcessError> {
         let log = OpenOptions::new().create(true).append(true).open(&self.program.log);
         let log = log.map_err(|error| self.io(error))?;
-        let mut child = Command::new(&self.program.path)
+        let ours = std::env::current_exe().map_err(|error| self.io(error))?;
+        // From the thread that runs the demo as long as it lasts: to the kernel that thread is the parent.
+        let child = Command::new(ours)
+            .args(["die-with-parent", "--parent", &std::process::id().to_string(), "--"])
+            .arg(&self.program.path)
             .args(&self.program.arguments)
-            .stdin(Stdio::piped())
+            .stdin(Stdio::null())
             .stdout(match self.program.ready {
                 Ready::FirstLine(_) => Stdio::piped(),
                 Ready::Elsewhere => Stdio::from(log.try_clone().map_err(|error| self.io(error))?),
@@ -104,7 +106,6 @@ impl Process {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| self.io(error))?;
-        self.leash = child.stdin.take();
         self.child = Some(child);
         match self.program.ready {
             Ready::FirstLine(limit) => self.first_line(limit).await,
