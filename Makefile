@@ -5,6 +5,8 @@ CARGO ?= cargo
 export PATH := $(PATH):$(HOME)/.cargo/bin
 # What Cargo.lock says is what is built.
 LOCKED := --locked
+# Where it goes.
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -19,7 +21,8 @@ help: ## Say what there is.
 # for that.
 demo: ## A whole site on this machine, to play with.
 	@scripts/need build
-	$(CARGO) run $(LOCKED) --bin bascule -- demo
+	$(CARGO) build $(LOCKED) --workspace --bin bascule --bin bascule-demo
+	@exec $(TARGET)/debug/bascule-demo
 
 # Nothing that brings a tool of its own stands before the tests: their result comes after one build.
 test: ## Everything CI checks, cheapest first.
@@ -65,7 +68,7 @@ alerts: ## The alert rules, on made-up days.
 	else echo "skipped: alert rules (no promtool)"; fi
 
 # What the walks over the machines' states tell; cargo hides what passing tests print.
-WALKED := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/walked.tsv
+WALKED := $(TARGET)/walked.tsv
 
 # Plain `cargo test`, as it runs the examples in the documentation too.
 unit: ## All tests; at the end, how far the models were walked.

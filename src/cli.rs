@@ -1,5 +1,5 @@
-//! The operator's command line: what can be typed, and the verbs that ask a running Edge. `run`, `check` and `demo` are
-//! the program's own.
+//! The operator's command line: what can be typed, and the verbs that ask a running Edge. `run` and `check` are the
+//! program's own.
 //!
 //! Exit codes are stable: 0 done, 1 failed, 2 bad command line or configuration, 3 refused by the Edge.
 
@@ -8,13 +8,10 @@ pub mod certs;
 pub mod check;
 mod render;
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
-use clap::parser::ValueSource;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use doors::Program;
 use failover::Side;
 
@@ -23,10 +20,6 @@ pub use doors::AskError;
 
 use crate::admin::api::side;
 use crate::cli::certs::CertsVerb;
-
-use crate::demo::parent::TiedArgs;
-use crate::demo::side::SideArgs;
-use crate::demo::site::DemoArgs;
 
 /// Where the admin socket is if nobody says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/bascule/admin.sock";
@@ -88,14 +81,6 @@ pub enum Verb {
     /// Make and show the certificates by which nodes, Edges and operators know each other.
     #[command(subcommand)]
     Certs(CertsVerb),
-    /// A whole site on this machine, to play with.
-    Demo(DemoArgs),
-    /// One side of the demo's site.
-    #[command(hide = true)]
-    DemoSide(SideArgs),
-    /// Become a program that is killed when its parent ends.
-    #[command(hide = true)]
-    DieWithParent(TiedArgs),
     /// Ask a running Edge.
     #[command(flatten)]
     Ask(Question),
@@ -156,23 +141,6 @@ pub enum Question {
         #[arg(long, short = 'n', default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
         limit: u16,
     },
-}
-
-impl Cli {
-    /// Reads a command line. The demo has a configuration of its own: with another it is a bad one.
-    pub fn read(line: impl IntoIterator<Item: Into<OsString> + Clone>) -> Result<Self, clap::Error> {
-        let mut command = Self::command();
-        let matches = command.try_get_matches_from_mut(line)?;
-        let cli = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
-        let given = |option| matches.value_source(option) == Some(ValueSource::CommandLine);
-        match ["config", "socket"].into_iter().find(|option| given(option)) {
-            Some(option) if matches!(cli.verb, Verb::Demo(_)) => Err(command.error(
-                ErrorKind::ArgumentConflict,
-                format!("the demo makes a site of its own and touches no other: leave out --{option}"),
-            )),
-            _ => Ok(cli),
-        }
-    }
 }
 
 /// How a verb ended; scripts rely on the numbers.

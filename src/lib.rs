@@ -7,7 +7,6 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
-pub mod demo;
 pub mod engine;
 pub mod live;
 pub mod run;

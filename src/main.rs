@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use bascule::cli::certs::{self, CertsError};
 use bascule::cli::check::{self, Ask, Verdict};
 use bascule::cli::{self, Cli, Exit, Verb};
-use bascule::demo;
 use bascule::run::{RunError, run};
+use clap::Parser;
 use mimalloc::MiMalloc;
 
 /// Pingora allocates much for each request, 64 KiB for an answer's body among it: measured against glibc's allocator, this
@@ -16,7 +16,7 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    let Cli { verb, options } = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    let Cli { verb, options } = Cli::parse();
     // The first provider wins, and there is no other.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let exit = match verb {
@@ -44,22 +44,9 @@ fn main() -> ExitCode {
                 if matches!(error, CertsError::Usage(_)) { Exit::Usage } else { Exit::Failed }
             }
         },
-        Verb::Demo(args) => ended(demo::site::run(&args, options.json)),
-        Verb::DemoSide(args) => ended(demo::side::run(&args)),
-        Verb::DieWithParent(args) => ended(demo::parent::become_tied(&args).map(drop)),
         Verb::Ask(question) => cli::ask(&options, &question),
     };
     exit.into()
-}
-
-fn ended<E: std::error::Error>(result: Result<(), E>) -> Exit {
-    match result {
-        Ok(()) => Exit::Done,
-        Err(error) => {
-            say(&settings::with_causes(&error));
-            Exit::Failed
-        }
-    }
 }
 
 fn show(checked: check::Checked) -> Exit {

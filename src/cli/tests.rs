@@ -63,7 +63,6 @@ fn every_verb_of_the_design_is_understood() {
     for line in [
         "run --config /etc/bascule/other.yaml",
         "check --live",
-        "demo --json",
         "status --watch",
         "explain",
         "history -n 5",

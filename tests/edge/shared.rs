@@ -3,12 +3,12 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::site::{PATIENCE, Process, Site, bascule, wait_until};
+use crate::site::{PATIENCE, Process, Site, demo, wait_until};
 
 /// What a measurement found too late, in words.
 pub type InTime = Result<(), String>;
@@ -55,8 +55,8 @@ impl Shared {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("said");
         let said = fs::File::create(&path).unwrap();
-        let mut command = bascule();
-        command.args(["demo-side", "--side", "shared", "--listen", "127.0.0.1:0", "--sip", "127.0.0.1:0"]);
+        let mut command = Command::new(demo());
+        command.args(["side", "--side", "shared", "--listen", "127.0.0.1:0", "--sip", "127.0.0.1:0"]);
         let process = Process::spawn(command.stdout(said).stdin(Stdio::null()));
         let line = || {
             let mut line = String::new();

@@ -1,5 +1,6 @@
 //! A site on loopback: two sides and the Edge in front, each a process of its own, all in one temporary directory.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -113,13 +114,13 @@ pub enum Place {
 }
 
 impl Place {
-    /// The program under test, there.
-    fn bascule(&self) -> Command {
+    /// A program, there.
+    fn command(&self, program: impl AsRef<OsStr>) -> Command {
         match self {
-            Self::Here => bascule(),
+            Self::Here => command(program),
             Self::Namespace(name) => {
                 let mut command = Command::new("ip");
-                command.args(["netns", "exec", name, env!("CARGO_BIN_EXE_bascule")]).stdin(Stdio::null());
+                command.args(["netns", "exec", name]).arg(program).stdin(Stdio::null());
                 command
             }
         }
@@ -135,8 +136,8 @@ impl SideProcess {
 
     /// Starts it, where it was before if it was.
     pub fn start(&mut self) {
-        let mut command = self.place.bascule();
-        command.args(["demo-side", "--side", self.side.name()]);
+        let mut command = self.place.command(demo());
+        command.args(["side", "--side", self.side.name()]);
         command.args(["--listen", &self.address.to_string(), "--sip", &self.sip.to_string()]);
         command.arg("--ledger").arg(&self.ledger).stdout(Stdio::piped()).stdin(Stdio::piped());
         if let Some((chain, key)) = &self.tls {
@@ -362,7 +363,7 @@ impl Site {
     /// Starts the Edge.
     pub fn spawn_edge(&mut self) {
         let log = |name: &str| fs::OpenOptions::new().create(true).append(true).open(self.path(name)).unwrap();
-        let mut command = self.place.bascule();
+        let mut command = self.place.command(BASCULE);
         command.arg("run").arg("--config").arg(self.path("edge.yaml"));
         command.stdout(log("access.log")).stderr(log("edge.log"));
         self.edge = Some(Process::spawn(&mut command));
@@ -463,10 +464,26 @@ impl Site {
 }
 
 /// The program under test.
+const BASCULE: &str = env!("CARGO_BIN_EXE_bascule");
+
+/// Runs the program under test.
 pub fn bascule() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bascule"));
+    command(BASCULE)
+}
+
+fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
     command.stdin(Stdio::null());
     command
+}
+
+/// The program that plays sides: another package's, built beside the one under test. Cargo builds it whenever that
+/// package's tests are chosen as well.
+pub fn demo() -> PathBuf {
+    let path = Path::new(BASCULE).with_file_name("bascule-demo");
+    let build = "cargo test --locked --workspace --test edge --test demo --no-run";
+    assert!(path.is_file(), "{} plays the sides, and is not there; build it with `{build}`", path.display());
+    path
 }
 
 /// Ports nobody listens on, below those the kernel hands out by itself: a port may rest unused between two lives of a

@@ -286,7 +286,8 @@ impl Stage {
             _ if !rustix::process::geteuid().is_root() => Some("only root can make network namespaces".to_owned()),
             Need::Asterisk => tree("asterisk", "Asterisk"),
             Need::Baresip => tree("phone", "baresip"),
-            Need::Edge => program("bascule"),
+            // The contact centres behind it are the demo's sides.
+            Need::Edge => program("bascule").or_else(|| program("bascule-demo")),
             Need::Watchdog => program("bascule-watchdog"),
             Need::Compiler => (!weak::compiler()).then(|| "no C compiler".to_owned()),
             Need::Faketime => commands::faketime().is_none().then(|| "no libfaketime".to_owned()),

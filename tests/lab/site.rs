@@ -110,7 +110,7 @@ impl Site {
                 Host::StandbyXivo => config::xivo(machine, &telephony.standby),
                 Host::Mds1 => config::mds(machine, &telephony.mds1),
                 _ => {
-                    let command = contact_centre(machine, &bascule, &shown)?;
+                    let command = contact_centre(machine, &binaries.join("bascule-demo"), &shown)?;
                     contact_centres.insert(host, command.clone());
                     config::cc(machine, |verb| command.iter().cloned().chain([verb.to_owned()]).collect())
                 }
@@ -275,12 +275,12 @@ impl Site {
 }
 
 /// Writes the service control of a contact centre; its command line, but for the verb.
-fn contact_centre(machine: &Machine, bascule: &Path, shown: &Pair) -> Outcome<Vec<String>> {
+fn contact_centre(machine: &Machine, demo: &Path, shown: &Pair) -> Outcome<Vec<String>> {
     let script = machine.dir.join("cc-service");
     fs::write(&script, include_str!("cc-service")).map_err(because(script.display()))?;
     let side = config::side(machine.host).unwrap_or_default().to_owned();
     let path = |path: &Path| path.display().to_string();
-    Ok(vec!["/bin/sh".to_owned(), path(&script), path(bascule), side, path(&shown.chain), path(&shown.key)])
+    Ok(vec!["/bin/sh".to_owned(), path(&script), path(demo), side, path(&shown.chain), path(&shown.key)])
 }
 
 /// A phone registers at a node and calls its echo test; it has to hear itself.

@@ -15,11 +15,13 @@ use failover::Side;
 use tempfile::TempDir;
 
 use super::process::{Program, Ready};
-use crate::demo::certs::{Authority, CertError, Files};
-use crate::demo::side::SideName;
+use crate::certs::{Authority, CertError, Files};
+use crate::side::SideName;
 
 /// The name every browser resolves to its own machine.
 pub(super) const FQDN: &str = "localhost";
+/// The Edge's program, beside ours.
+pub(super) const EDGE_PROGRAM: &str = "bascule";
 const EDGE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const MAIN: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
 const STANDBY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 12);
@@ -34,6 +36,7 @@ const SIDE_STARTS: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) directory: TempDir,
+    /// Ours, which plays the sides, too.
     program: PathBuf,
     pub(super) https: SocketAddr,
     pub(super) http: SocketAddr,
@@ -67,6 +70,12 @@ pub enum PlanError {
     /// No certificates.
     #[error(transparent)]
     Certificates(#[from] CertError),
+    /// The Edge's program is not there.
+    #[error(
+        "{0}: there is no such program, and the demo runs the Edge that lies beside its own: \
+         `make demo` builds both, and so does `cargo build --workspace --bins`"
+    )]
+    NoEdge(PathBuf),
     /// No directory, or no configuration in it.
     #[error("the demo's directory: {0}")]
     Io(#[from] io::Error),
@@ -121,9 +130,14 @@ impl Plan {
         format!("https://{FQDN}:{}/ucassistant", self.https.port())
     }
 
-    pub(super) fn edge(&self) -> Program {
-        let arguments = ["run".into(), "--config".into(), self.config().into()];
-        self.program("The Edge", arguments.into(), "edge.log", Ready::Elsewhere)
+    /// The Edge that was built, or installed, with this program.
+    pub(super) fn edge(&self) -> Result<Program, PlanError> {
+        let path = self.program.with_file_name(EDGE_PROGRAM);
+        if !path.is_file() {
+            return Err(PlanError::NoEdge(path));
+        }
+        let arguments = vec!["run".into(), "--config".into(), self.config().into()];
+        Ok(Program { path, ..self.program("The Edge", arguments, "edge.log", Ready::Elsewhere) })
     }
 
     pub(super) fn side(&self, side: Side) -> Program {
@@ -144,7 +158,7 @@ impl Plan {
 
     fn side_arguments(&self, name: SideName, ip: Ipv4Addr, port: u16) -> Vec<OsString> {
         let (listen, sip) = (format!("{ip}:{port}"), format!("{ip}:{}", self.sip_port));
-        let words = ["demo-side", "--side", name.word(), "--listen", &listen, "--sip", &sip];
+        let words = ["side", "--side", name.word(), "--listen", &listen, "--sip", &sip];
         words.iter().map(OsString::from).collect()
     }
 
@@ -160,7 +174,7 @@ impl Plan {
         let Self { https, http, metrics, side_port, sip_port, shared_port, .. } = self;
         format!(
             "\
-# The demo's Edge, as `bascule demo` writes it: a site's edge.yaml, and ports of its own.
+# The demo's Edge, as `bascule-demo` writes it: a site's edge.yaml, and ports of its own.
 preset: xivo
 fqdn: {FQDN}
 certificate: {{ chain: {chain}, key: {key} }}
@@ -218,7 +232,7 @@ mod tests {
     #[test]
     fn the_written_configuration_is_one_the_edge_takes_without_a_warning() {
         let plan = Plan::new(None).unwrap();
-        let (config, warnings) = crate::config::Config::load(&plan.config()).unwrap();
+        let (config, warnings) = bascule::config::Config::load(&plan.config()).unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
         assert_eq!(config.fqdn, FQDN);
         assert_eq!(config.listen.https, [plan.https]);

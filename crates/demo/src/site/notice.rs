@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::order::Order;
-use super::plan::Plan;
+use super::plan::{EDGE_PROGRAM, Plan};
 
 /// Says things.
 #[derive(Debug)]
@@ -51,7 +51,8 @@ impl Tell {
             "config": plan.config(),
             "log": plan.log(),
         });
-        self.say(&value, &welcome(plan, &program()))
+        let (demo, edge) = programs();
+        self.say(&value, &welcome(plan, &demo, &edge))
     }
 
     fn say(&self, value: &Value, text: &str) -> io::Result<()> {
@@ -64,14 +65,15 @@ impl Tell {
     }
 }
 
-/// How this program is called in commands to copy.
-fn program() -> String {
+/// How this program and the Edge's beside it are called in commands to copy.
+fn programs() -> (String, String) {
     let typed = std::env::args().next().unwrap_or_default();
-    let path = match typed.contains('/') {
-        true => std::env::current_exe().map_or(typed, |path| path.display().to_string()),
-        false => typed,
+    let demo = match typed.contains('/') {
+        true => std::env::current_exe().unwrap_or(typed.into()),
+        false => typed.into(),
     };
-    quoted(&path)
+    let edge = demo.with_file_name(EDGE_PROGRAM);
+    (quoted(&demo.display().to_string()), quoted(&edge.display().to_string()))
 }
 
 /// As a shell takes it.
@@ -84,7 +86,7 @@ fn quoted(text: &str) -> String {
     }
 }
 
-fn welcome(plan: &Plan, bascule: &str) -> String {
+fn welcome(plan: &Plan, demo: &str, bascule: &str) -> String {
     let path = |path: &std::path::Path| quoted(&path.display().to_string());
     let (socket, ca, log) = (path(&plan.socket), path(&plan.authority), path(&plan.log()));
     let (directory, url) = (path(plan.directory.path()), plan.url());
@@ -104,12 +106,12 @@ and nothing else: a Bascule in /etc/bascule is left alone.
 Open the page, then try this in another terminal. The last word of a demo command may be typed here, too.
 
   1. Kill Main. The page goes on with Standby, without a click.
-       {bascule} demo --do kill-main
+       {demo} --do kill-main
   2. Bring Main back. Traffic stays with Standby: a side that works is left alone.
-       {bascule} demo --do start-main
+       {demo} --do start-main
   3. Freeze, and kill Standby: nothing moves, and whoever loads the page is asked to wait. Resume: Main serves them.
        {bascule} freeze --reason demo --socket {socket}
-       {bascule} demo --do kill-standby
+       {demo} --do kill-standby
        {bascule} resume --socket {socket}
 
 Why did it do that?  {bascule} explain --socket {socket}
@@ -130,11 +132,11 @@ mod tests {
     #[test]
     fn the_welcome_names_what_can_be_tried_and_promises_to_leave_etc_alone() {
         let plan = Plan::new(None).unwrap();
-        let text = welcome(&plan, "bascule");
+        let text = welcome(&plan, "bascule-demo", "bascule");
         let socket = plan.socket.display();
         for words in [
-            "bascule demo --do kill-main\n".to_owned(),
-            "bascule demo --do start-main\n".to_owned(),
+            "bascule-demo --do kill-main\n".to_owned(),
+            "bascule-demo --do start-main\n".to_owned(),
             format!("bascule freeze --reason demo --socket {socket}\n"),
             format!("bascule status --watch --socket {socket}\n"),
             "/etc/bascule is left alone".to_owned(),

@@ -24,10 +24,10 @@ const MOST_BYTES: u64 = 64 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum DoorError {
     /// Nobody listens.
-    #[error("no demo of yours runs: start one with `bascule demo`")]
+    #[error("no demo of yours runs: start one with `bascule-demo`")]
     NoDemo,
     /// Somebody does already.
-    #[error("a demo of yours runs already: end it with `bascule demo --do quit`")]
+    #[error("a demo of yours runs already: end it with `bascule-demo --do quit`")]
     Runs,
     /// Its place belongs to somebody else.
     #[error("{0} is not yours alone; remove it")]

@@ -109,7 +109,7 @@ pub enum SideError {
 
 /// Serves until the process is ended. Says `listening on ADDRESS[ sip ADDRESS]` in one line once it does.
 pub fn run(args: &SideArgs) -> Result<(), SideError> {
-    crate::run::raise_descriptor_limit();
+    bascule::run::raise_descriptor_limit();
     let tls = match (&args.cert, &args.key) {
         (Some(chain), Some(key)) => Some(tls::acceptor(chain, key)?),
         _ => None,

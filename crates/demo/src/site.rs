@@ -1,4 +1,4 @@
-//! `bascule demo`: a whole site on this machine. Starts two sides, what they share, and an Edge, as processes; takes
+//! The demo: a whole site on this machine. Starts two sides, what they share, and an Edge, as processes; takes
 //! orders about them; ends them all. Nothing is read or written outside a directory of its own, which goes with it.
 
 mod ask;
@@ -26,7 +26,7 @@ pub use self::order::Order;
 use self::plan::{Plan, PlanError};
 use self::process::{Process, ProcessError};
 use self::socket::{Asked, Door, DoorError};
-use crate::admin::api::{Status, side};
+use bascule::admin::api::{Status, side};
 
 /// What is served unless `--port` says otherwise.
 const PORT: u16 = 8443;
@@ -105,10 +105,11 @@ struct Site {
 
 impl Site {
     async fn start(plan: Plan) -> Result<Self, DemoError> {
+        let edge = plan.edge()?;
         let shared = Process::start(plan.shared()).await?;
         let main = Process::start(plan.side(Side::Main)).await?;
         let standby = Process::start(plan.side(Side::Standby)).await?;
-        let edge = Process::start(plan.edge()).await?;
+        let edge = Process::start(edge).await?;
         let mut site = Self { edge, main, standby, _shared: shared, plan };
         site.ready().await?;
         Ok(site)

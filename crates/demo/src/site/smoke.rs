@@ -15,9 +15,9 @@ use super::notice::Tell;
 use super::order::Order;
 use super::plan::Plan;
 use super::{DemoError, Site, until_told};
-use crate::admin::api::{Health, Status, side};
-use crate::demo::side::HEADER;
-use crate::traffic::pages;
+use crate::side::HEADER;
+use bascule::admin::api::{Health, Status, side};
+use bascule::traffic::pages;
 
 /// A killed side is left within a quarter of a second, and the step says how long it took. This only tells a machine
 /// with other things to do from an Edge that does not move.

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bascule::demo::certs::Authority;
+use demo::certs::Authority;
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;
 use rustls::pki_types::pem::PemObject;
@@ -125,9 +125,8 @@ async fn with_a_certificate_it_serves_https() {
     tls.read_to_string(&mut answer).await.unwrap();
     assert!(answer.contains(&format!("location: https://{}/version\r\n", side.address)), "{answer}");
 
-    assert_eq!(refused(&["demo-side", "--side", "main", "--listen", "127.0.0.1:0", "--cert", chain]).0, Some(2));
-    let (code, said) =
-        refused(&["demo-side", "--side", "main", "--listen", "127.0.0.1:0", "--cert", chain, "--key", chain]);
+    assert_eq!(refused(&["side", "--side", "main", "--listen", "127.0.0.1:0", "--cert", chain]).0, Some(2));
+    let (code, said) = refused(&["side", "--side", "main", "--listen", "127.0.0.1:0", "--cert", chain, "--key", chain]);
     assert_eq!(code, Some(1));
     assert!(said.contains(chain), "{said}");
 }
@@ -135,8 +134,7 @@ async fn with_a_certificate_it_serves_https() {
 #[test]
 fn a_side_that_is_tied_is_killed_with_its_parent_even_while_it_is_stopped() {
     // A shell starts it, says its number, and is killed.
-    let script =
-        r#""$0" die-with-parent --parent $$ -- "$0" demo-side --side main --listen 127.0.0.1:0 & echo $!; wait"#;
+    let script = r#""$0" die-with-parent --parent $$ -- "$0" side --side main --listen 127.0.0.1:0 & echo $!; wait"#;
     let mut shell =
         Command::new("sh").args(["-c", script, PROGRAM]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     // Two processes write, in any order.
@@ -165,6 +163,6 @@ async fn a_killed_side_comes_back_on_its_old_port_at_once() {
 
 #[test]
 fn an_address_that_is_not_to_be_had_is_named() {
-    let (code, said) = refused(&["demo-side", "--side", "main", "--listen", "192.0.2.1:80"]);
+    let (code, said) = refused(&["side", "--side", "main", "--listen", "192.0.2.1:80"]);
     assert!(code == Some(1) && said.contains("192.0.2.1:80"), "{said}");
 }

@@ -20,7 +20,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 pub(super) const SOON: Duration = Duration::from_secs(20);
 
 /// The program under test.
-pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_bascule");
+pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_bascule-demo");
 
 pub(super) struct Side {
     child: Child,
@@ -36,7 +36,7 @@ impl Side {
 
     pub(super) fn start_on(listen: &str, arguments: &[&str]) -> Self {
         let mut child = Command::new(PROGRAM)
-            .args(["demo-side", "--side", "main", "--listen", listen])
+            .args(["side", "--side", "main", "--listen", listen])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -1,7 +1,0 @@
-//! `bascule demo`: a whole site on this machine, with nothing to prepare. Its sides are also what the end-to-end tests
-//! put behind an Edge.
-
-pub mod certs;
-pub mod parent;
-pub mod side;
-pub mod site;
