@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::parent::TiedArgs;
+use crate::remains::RemainsArgs;
 use crate::side::SideArgs;
 use crate::site::DemoArgs;
 
@@ -36,4 +37,7 @@ pub enum Verb {
     /// Become a program that is killed when its parent ends.
     #[command(hide = true)]
     DieWithParent(TiedArgs),
+    /// Wait for the end of the demo and remove what it left.
+    #[command(hide = true)]
+    RemoveRemains(RemainsArgs),
 }

@@ -5,5 +5,6 @@
 pub mod certs;
 pub mod cli;
 pub mod parent;
+pub mod remains;
 pub mod side;
 pub mod site;

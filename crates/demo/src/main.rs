@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use demo::cli::{Cli, Verb};
-use demo::{parent, side, site};
+use demo::{parent, remains, side, site};
 
 fn main() -> ExitCode {
     let Cli { verb, demo, json } = Cli::parse();
@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         None => ended(site::run(&demo, json)),
         Some(Verb::Side(args)) => ended(side::run(&args)),
         Some(Verb::DieWithParent(args)) => ended(parent::become_tied(&args)),
+        Some(Verb::RemoveRemains(args)) => ended(remains::remove(&args)),
     }
 }
 

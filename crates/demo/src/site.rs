@@ -7,7 +7,7 @@ mod order;
 mod plan;
 mod process;
 mod smoke;
-mod socket;
+pub(crate) mod socket;
 
 use std::io;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use std::time::Duration;
 use clap::Args;
 use failover::Side;
 use http::{Method, StatusCode};
+use tokio::process::Child;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -26,6 +27,7 @@ pub use self::order::Order;
 use self::plan::{Plan, PlanError};
 use self::process::{Process, ProcessError};
 use self::socket::{Asked, Door, DoorError};
+use crate::remains;
 use bascule::admin::api::{Status, side};
 
 /// What is served unless `--port` says otherwise.
@@ -101,16 +103,19 @@ struct Site {
     /// Nothing is ordered of it.
     _shared: Process,
     plan: Plan,
+    /// Last, as it is told to leave off once all else is gone.
+    _remains: Child,
 }
 
 impl Site {
     async fn start(plan: Plan) -> Result<Self, DemoError> {
         let edge = plan.edge()?;
+        let remains = remains::removed_after_us(plan.directory.path())?;
         let shared = Process::start(plan.shared()).await?;
         let main = Process::start(plan.side(Side::Main)).await?;
         let standby = Process::start(plan.side(Side::Standby)).await?;
         let edge = Process::start(edge).await?;
-        let mut site = Self { edge, main, standby, _shared: shared, plan };
+        let mut site = Self { edge, main, standby, _shared: shared, plan, _remains: remains };
         site.ready().await?;
         Ok(site)
     }

@@ -125,6 +125,21 @@ impl Answer {
     }
 }
 
+/// Removes the socket of a demo that was killed, and the directory made for it, unless a demo listens there by now.
+pub(crate) fn remove_deserted() {
+    let place = Place::of_this_user();
+    let path = place.socket();
+    let deserted = std::os::unix::net::UnixStream::connect(&path)
+        .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    if deserted && (!place.own || is_ours(&place.directory).is_ok()) {
+        // What cannot be removed is taken over by the next demo.
+        let _ = fs::remove_file(&path);
+        if place.own {
+            drop(Own(place.directory));
+        }
+    }
+}
+
 /// Tells the running demo what to do; the sentence it answers.
 pub(super) async fn send(order: Order) -> Result<String, DoorError> {
     send_to(&Place::of_this_user(), order).await

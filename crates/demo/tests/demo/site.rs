@@ -180,14 +180,16 @@ fn told_to_end_a_demo_leaves_nothing_behind() {
 }
 
 #[test]
-fn no_process_outlives_a_demo_that_is_killed_not_even_one_that_hangs() {
+fn a_demo_that_is_killed_leaves_no_process_not_even_one_that_hangs_and_no_file() {
     let mut demo = Demo::start();
     let addresses = demo.addresses();
     assert!(demo.tell("hang-standby").status.success());
     demo.signal("-KILL");
     demo.child.wait().unwrap();
     wait("a process outlived the demo", || !addresses.iter().any(listens));
-    std::fs::remove_dir_all(demo.path("config").parent().unwrap()).unwrap();
+    let directory = demo.path("config").parent().unwrap().to_owned();
+    wait("its directory is still there", || !directory.exists());
+    wait("its socket is still there", || std::fs::read_dir(demo.runtime.path()).unwrap().count() == 0);
 }
 
 #[test]
