@@ -278,7 +278,7 @@ impl Engine {
             check = (check + 1) % self.judges.len();
         }
         self.note_probe(check, &report);
-        let event = match probes::outcome(&report) {
+        let event = match report.outcome() {
             Some(outcome) => verdict::Event::Finished { id, outcome },
             None => verdict::Event::Abandoned { id },
         };

@@ -1,4 +1,4 @@
-//! From a configured check to a probe that can be run, and from what it found to what the machines are told.
+//! From a configured check to a probe that can be run, and to the word that metrics have for how it ended.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use failover::verdict::{Failure, Outcome};
 use http::HeaderMap;
 use http::uri::{Authority, PathAndQuery};
 use probe::tls::{ALPN_HTTP1, Tls};
-use probe::{BodyExpectation, Check, Exchange, FailureKind, HttpCheck, Kind, SipCheck, SipTransport, StatusSet};
+use probe::{BodyExpectation, Check, Exchange, HttpCheck, Kind, SipCheck, SipTransport, StatusSet};
 
 use crate::config::{self, Backend, CheckKind, UpstreamTls};
 use crate::telemetry::metrics::ProbeOutcome;
@@ -95,33 +95,6 @@ fn statuses(ranges: &[(u16, u16)]) -> Result<StatusSet, CheckError> {
     text.parse().map_err(|_| unusable("status set", &text))
 }
 
-/// What the machines are told of a probe; none when it says nothing about the backend.
-pub(super) fn outcome(report: &probe::Report) -> Option<Outcome> {
-    let failure = match &report.result {
-        Ok(_) => return Some(Outcome::Ok),
-        Err(failure) => failure,
-    };
-    Some(Outcome::Failed(match failure.kind {
-        FailureKind::Refused => Failure::Refused,
-        FailureKind::Reset => Failure::Reset,
-        FailureKind::Silent => Failure::Silent,
-        FailureKind::Unreachable => Failure::Unreachable,
-        FailureKind::Tls => Failure::Tls,
-        FailureKind::Wrong => wrong(&failure.detail),
-        FailureKind::Local => return None,
-    }))
-}
-
-/// A wrong answer's detail begins with the protocol and its status.
-fn wrong(detail: &str) -> Failure {
-    let status = detail.split_whitespace().nth(1).and_then(|word| word.parse::<u16>().ok());
-    match status {
-        Some(429 | 503) => Failure::Overloaded,
-        Some(status) => Failure::Status(status),
-        None => Failure::Wrong,
-    }
-}
-
 /// Runs a probe, or has a simulation say how it comes out.
 pub(super) async fn run(probe: &Check) -> probe::Report {
     #[cfg(test)]
@@ -133,19 +106,17 @@ pub(super) async fn run(probe: &Check) -> probe::Report {
 
 /// The word of a probe's end in metrics.
 pub(super) fn label(report: &probe::Report) -> ProbeOutcome {
-    match &report.result {
-        Ok(_) => ProbeOutcome::Ok,
-        Err(failure) => match failure.kind {
-            FailureKind::Refused => ProbeOutcome::Refused,
-            FailureKind::Reset => ProbeOutcome::Reset,
-            FailureKind::Silent => ProbeOutcome::Silent,
-            FailureKind::Unreachable => ProbeOutcome::Unreachable,
-            FailureKind::Tls => ProbeOutcome::Tls,
-            FailureKind::Local => ProbeOutcome::Local,
-            FailureKind::Wrong => match wrong(&failure.detail) {
-                Failure::Overloaded => ProbeOutcome::Overloaded,
-                _ => ProbeOutcome::Wrong,
-            },
+    match report.outcome() {
+        None => ProbeOutcome::Local,
+        Some(Outcome::Ok) => ProbeOutcome::Ok,
+        Some(Outcome::Failed(failure)) => match failure {
+            Failure::Refused => ProbeOutcome::Refused,
+            Failure::Reset => ProbeOutcome::Reset,
+            Failure::Silent => ProbeOutcome::Silent,
+            Failure::Unreachable => ProbeOutcome::Unreachable,
+            Failure::Tls => ProbeOutcome::Tls,
+            Failure::Overloaded => ProbeOutcome::Overloaded,
+            Failure::Status(_) | Failure::Wrong => ProbeOutcome::Wrong,
         },
     }
 }

@@ -29,6 +29,8 @@ pub enum FailureKind {
     Silent,
     /// The network says that there is no way there.
     Unreachable,
+    /// It answered with a status that is not expected: in full, so that nobody reads it back out of the words.
+    Status(u16),
     /// It answered, but not as expected.
     Wrong,
     /// The TLS handshake failed, or the certificate is not to be trusted.
@@ -46,7 +48,7 @@ impl FailureKind {
             Self::Reset => "reset",
             Self::Silent => "silent",
             Self::Unreachable => "unreachable",
-            Self::Wrong => "wrong",
+            Self::Status(_) | Self::Wrong => "wrong",
             Self::Tls => "tls",
             Self::Local => "local",
         }
@@ -108,6 +110,10 @@ impl Failure {
 
     pub(crate) fn wrong(detail: impl Display) -> Self {
         Self::new(FailureKind::Wrong, detail)
+    }
+
+    pub(crate) fn status(status: u16, detail: impl Display) -> Self {
+        Self::new(FailureKind::Status(status), detail)
     }
 
     /// For what must work before the target is even asked: a socket, an address to bind, a random number.

@@ -170,7 +170,7 @@ async fn exchange(check: &HttpCheck, wire: &mut Wire) -> Result<String, Failure>
         return Err(failure(&Faulty::Unasked101.into()));
     }
     if !check.status.contains(status) {
-        return Err(Failure::wrong(format_args!("HTTP {status} (expected {})", check.status)));
+        return Err(Failure::status(status, format_args!("HTTP {status} (expected {})", check.status)));
     }
     let framing = answer::framing(head.status, &head.headers, check.method == Method::HEAD);
     let framing = framing.map_err(|faulty| failure(&faulty.into()))?;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::failure::Failure;
+use failover::verdict::{self, Outcome};
+
+use crate::failure::{Failure, FailureKind};
 use crate::tls::CertificateInfo;
 
 /// What one run of a check found.
@@ -36,6 +38,28 @@ impl Report {
         self.result.is_ok()
     }
 
+    /// What a judge is told of it; nothing if it says nothing about the target. Both programs ask here, so that the same
+    /// answer is the same evidence to both.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        let failure = match &self.result {
+            Ok(_) => return Some(Outcome::Ok),
+            Err(failure) => failure,
+        };
+        Some(Outcome::Failed(match failure.kind {
+            FailureKind::Refused => verdict::Failure::Refused,
+            FailureKind::Reset => verdict::Failure::Reset,
+            FailureKind::Silent => verdict::Failure::Silent,
+            FailureKind::Unreachable => verdict::Failure::Unreachable,
+            FailureKind::Tls => verdict::Failure::Tls,
+            // RFC 6585 section 4, RFC 9110 section 15.6.4, RFC 3261 section 21.5.4: it lives, and asks for less.
+            FailureKind::Status(429 | 503) => verdict::Failure::Overloaded,
+            FailureKind::Status(status) => verdict::Failure::Status(status),
+            FailureKind::Wrong => verdict::Failure::Wrong,
+            FailureKind::Local => return None,
+        }))
+    }
+
     /// One printable line of at most 240 bytes: the answer, or what is wrong with it.
     #[must_use]
     pub fn detail(&self) -> &str {
@@ -43,5 +67,35 @@ impl Report {
             Ok(answer) => answer,
             Err(failure) => &failure.detail,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Phase;
+
+    fn failed(kind: FailureKind, detail: &str) -> Report {
+        let failure = Failure { kind, phase: Phase::Answer, detail: detail.to_owned() };
+        Report { result: Err(failure), timings: Timings::default(), certificate: None }
+    }
+
+    #[test]
+    fn a_status_is_evidence_whatever_the_words_are_and_words_are_none() {
+        for status in [429, 503] {
+            let report = failed(FailureKind::Status(status), "in other words");
+            assert_eq!(report.outcome(), Some(Outcome::Failed(verdict::Failure::Overloaded)));
+        }
+        let report = failed(FailureKind::Status(500), "in other words");
+        assert_eq!(report.outcome(), Some(Outcome::Failed(verdict::Failure::Status(500))));
+        let report = failed(FailureKind::Wrong, "HTTP 503 in these words alone");
+        assert_eq!(report.outcome(), Some(Outcome::Failed(verdict::Failure::Wrong)));
+    }
+
+    #[test]
+    fn local_trouble_is_no_evidence() {
+        assert_eq!(failed(FailureKind::Local, "cannot open a socket").outcome(), None);
+        let well = Report { result: Ok("HTTP 200".into()), timings: Timings::default(), certificate: None };
+        assert_eq!(well.outcome(), Some(Outcome::Ok));
     }
 }

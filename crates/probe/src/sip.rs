@@ -74,7 +74,7 @@ impl SipCheck {
         if self.status.contains(status) {
             Ok(format!("SIP {status}"))
         } else {
-            Err(Failure::wrong(format_args!("SIP {status} (expected {})", self.status)))
+            Err(Failure::status(status, format_args!("SIP {status} (expected {})", self.status)))
         }
     }
 }

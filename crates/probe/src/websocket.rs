@@ -173,7 +173,7 @@ async fn shake_hands(check: &WebSocketCheck, wire: &mut Wire) -> Result<Vec<u8>,
     let head = Head::read(wire, &mut buf).await.map_err(|error| http::failure(&error))?;
     if head.status != StatusCode::SWITCHING_PROTOCOLS {
         let status = head.status.as_u16();
-        return Err(Failure::wrong(format_args!("HTTP {status} instead of a WebSocket (101)")));
+        return Err(Failure::status(status, format_args!("HTTP {status} instead of a WebSocket (101)")));
     }
     let offer = Offer { key: key.as_bytes(), subprotocols: offered(check), extensions: Vec::new() };
     offer.verify(&head).map_err(Failure::wrong)?;

@@ -228,7 +228,7 @@ impl World {
             }
             Condition::Works(_) | Condition::Silent => (limit, silent()),
             Condition::Refuses => (Duration::from_millis(1), Err((FailureKind::Refused, "refused"))),
-            Condition::Wrong => (Duration::from_millis(4), Err((FailureKind::Wrong, "HTTP 500"))),
+            Condition::Wrong => (Duration::from_millis(4), Err((FailureKind::Status(500), "HTTP 500"))),
             Condition::Never => {
                 while self.inner().sides[side] == Condition::Never {
                     sleep(Duration::from_millis(50)).await;

@@ -110,14 +110,24 @@ async fn a_change_of_protocol_that_was_not_asked_for_is_wrong() {
 #[tokio::test]
 async fn a_status_outside_the_set_is_wrong_and_named() {
     let target = answering("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n").await;
-    assert_fails(&run(target, AMPLE, get("/")).await, FailureKind::Wrong, Phase::Answer, "HTTP 503 (expected 200-299)");
-    assert_fails(&run(target, AMPLE, json_below_500()).await, FailureKind::Wrong, Phase::Answer, "expected below 500");
+    assert_fails(
+        &run(target, AMPLE, get("/")).await,
+        FailureKind::Status(503),
+        Phase::Answer,
+        "HTTP 503 (expected 200-299)",
+    );
+    assert_fails(
+        &run(target, AMPLE, json_below_500()).await,
+        FailureKind::Status(503),
+        Phase::Answer,
+        "expected below 500",
+    );
 }
 
 #[tokio::test]
 async fn a_redirect_is_an_answer_and_not_followed() {
     let target = answering("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n").await;
-    assert_fails(&run(target, AMPLE, get("/")).await, FailureKind::Wrong, Phase::Answer, "HTTP 302");
+    assert_fails(&run(target, AMPLE, get("/")).await, FailureKind::Status(302), Phase::Answer, "HTTP 302");
     let expected = Kind::Http(check("/").expecting(StatusSet::only(302)));
     assert_answers(&run(target, AMPLE, expected).await, "HTTP 302");
 }

@@ -52,13 +52,19 @@ async fn every_final_response_below_500_is_alive() {
 #[tokio::test]
 async fn a_server_that_admits_a_failure_is_wrong() {
     for status in ["500 Internal Error", "503 Service Unavailable", "603 Decline"] {
+        let kind = FailureKind::Status(status[..3].parse().unwrap());
         let target = server(move |_, request| vec![reply(request, status).into_bytes()]).await;
         let words = format!("SIP {} (expected below 500)", &status[..3]);
-        assert_fails(&run(target, AMPLE, options()).await, FailureKind::Wrong, Phase::Answer, &words);
+        assert_fails(&run(target, AMPLE, options()).await, kind, Phase::Answer, &words);
     }
     let target = server(|_, request| vec![reply(request, "404 Not Found").into_bytes()]).await;
     let strict = Kind::Sip(SipCheck { status: StatusSet::success(), ..SipCheck::new(SipTransport::Udp) });
-    assert_fails(&run(target, AMPLE, strict).await, FailureKind::Wrong, Phase::Answer, "SIP 404 (expected 200-299)");
+    assert_fails(
+        &run(target, AMPLE, strict).await,
+        FailureKind::Status(404),
+        Phase::Answer,
+        "SIP 404 (expected 200-299)",
+    );
 }
 
 #[tokio::test]

@@ -143,14 +143,18 @@ async fn a_wrong_accept_key_is_wrong() {
 #[tokio::test]
 async fn an_answer_that_is_no_upgrade_is_wrong_and_named() {
     let table = [
-        ("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "HTTP 403 instead of a WebSocket"),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "HTTP 200 instead of a WebSocket"),
-        ("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\r\n", "Upgrade"),
-        ("nonsense\r\n\r\n", ""),
+        (
+            "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
+            FailureKind::Status(403),
+            "HTTP 403 instead of a WebSocket",
+        ),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", FailureKind::Status(200), "HTTP 200 instead of a WebSocket"),
+        ("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\r\n", FailureKind::Wrong, "Upgrade"),
+        ("nonsense\r\n\r\n", FailureKind::Wrong, ""),
     ];
-    for (answer, words) in table {
+    for (answer, kind, words) in table {
         let report = run(answering(answer).await, AMPLE, open(Exchange::Nothing)).await;
-        assert_fails(&report, FailureKind::Wrong, Phase::Answer, words);
+        assert_fails(&report, kind, Phase::Answer, words);
         assert!(!report.detail().contains("secret"));
     }
 }

@@ -5,11 +5,10 @@ use crate::node::ask;
 use crate::node::clock;
 use crate::node::command::{Ending, Ran};
 use failover::Instant;
-use failover::verdict::{Event, Failure, Judge, Outcome, Output, ProbeId, Reason, Verdict};
+use failover::verdict::{Event, Judge, Output, ProbeId, Reason, Verdict};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use probe::FailureKind;
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -77,7 +76,7 @@ impl<'a> Monitoring<'a> {
 
     fn land(&mut self, id: ProbeId, report: &probe::Report) -> Event {
         report.detail().clone_into(&mut self.answer);
-        outcome(report).map_or(Event::Abandoned { id }, |outcome| Event::Finished { id, outcome })
+        report.outcome().map_or(Event::Abandoned { id }, |outcome| Event::Finished { id, outcome })
     }
 
     fn judge(&mut self, event: Event) {
@@ -142,21 +141,4 @@ impl Checked {
             ending => self.said = Some(format!("check: {ending}")),
         }
     }
-}
-
-/// What the judge is told of a probe; none when it says nothing about the services.
-fn outcome(report: &probe::Report) -> Option<Outcome> {
-    let failure = match &report.result {
-        Ok(_) => return Some(Outcome::Ok),
-        Err(failure) => failure,
-    };
-    Some(Outcome::Failed(match failure.kind {
-        FailureKind::Refused => Failure::Refused,
-        FailureKind::Reset => Failure::Reset,
-        FailureKind::Silent => Failure::Silent,
-        FailureKind::Unreachable => Failure::Unreachable,
-        FailureKind::Tls => Failure::Tls,
-        FailureKind::Wrong => Failure::Wrong,
-        FailureKind::Local => return None,
-    }))
 }
