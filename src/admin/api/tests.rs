@@ -52,3 +52,61 @@ fn a_journal_line_of_a_later_version_is_still_read() {
     let entry: super::JournalEntry = serde_json::from_value(line).unwrap();
     assert_eq!(entry.event, super::Event::Other);
 }
+
+// Scripts of the site's own read these words.
+#[test]
+fn every_word_of_the_admin_api_is_spelled_as_it_always_was() {
+    fn spelled<T: serde::Serialize + serde::de::DeserializeOwned + std::fmt::Debug>(text: &str, told: &str) {
+        let read: T = serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let words = format!("{read:?}");
+        assert!(words.contains(told), "{text} is {words}, not {told}");
+        assert_eq!(serde_json::to_string(&read).unwrap(), text);
+    }
+    for (word, told) in
+        [("working", "health: Working"), ("not_working", "health: NotWorking"), ("unknown", "health: Unknown")]
+    {
+        spelled::<super::SideStatus>(&format!(r#"{{"health":"{word}","reason":"r","since":null}}"#), told);
+        let service =
+            format!(r#"{{"name":"cc","side":"main","required":true,"health":"{word}","reason":"r","backends":[]}}"#);
+        spelled::<super::ServiceStatus>(&service, told);
+        spelled::<super::ServiceStatus>(&service.replace(r#""main""#, "null"), "side: None");
+    }
+    for (word, told) in [("up", "verdict: Up"), ("down", "verdict: Down"), ("unknown", "verdict: Unknown")] {
+        let check = format!(
+            r#"{{"name":"http","port":null,"verdict":"{word}","reason":"r","last":null,"certificate_days":null}}"#
+        );
+        spelled::<super::CheckStatus>(&check, told);
+        let backend = format!(r#"{{"name":"b","address":"10.0.0.1:443","verdict":"{word}","checks":[]}}"#);
+        spelled::<super::BackendStatus>(&backend, told);
+    }
+    for (word, told) in [("failover", "Failover"), ("failback", "Failback"), ("planned", "Planned")] {
+        let last = format!(
+            r#"{{"epoch":6,"at":"2023-11-14T22:13:20.000Z","kind":"{word}","from":"standby","to":"main","reason":"r"}}"#
+        );
+        spelled::<super::SwitchSummary>(&last, told);
+    }
+    for (word, told) in [
+        ("planned", "Planned"),
+        ("refused", "Refused"),
+        ("running", "Running"),
+        ("undoing", "Undoing"),
+        ("done", "Done"),
+        ("failed", "Failed"),
+    ] {
+        let walk = format!(
+            r#"{{"to":"standby","by":"ann","began":"2023-11-14T22:13:20.000Z","state":"{word}","sentence":"s","checks":[],"steps":[]}}"#
+        );
+        spelled::<super::WalkStatus>(&walk, told);
+    }
+    for (word, told) in [("waiting", "Waiting"), ("running", "Running"), ("done", "Done"), ("failed", "Failed")] {
+        let step = format!(r#"{{"step":"s","state":"{word}","said":"","took_ms":1,"expected_ms":2,"limit_ms":3}}"#);
+        spelled::<super::WalkStep>(&step, told);
+    }
+    for (role, told) in [("xivo", "Xivo"), ("cc", "Cc"), ("mds", "Mds")] {
+        let node = format!(
+            r#"{{"role":"{role}","side":"standby","name":"n","fresh":true,"heard":"2023-11-14T22:13:20.000Z","report":{{"status":"active","since":5,"because":"b","version":"1","services":{{}},"alarms":[],"certificate_days":null}}}}"#
+        );
+        spelled::<super::NodeStatus>(&node, told);
+        spelled::<super::NodeStatus>(&node.replace(r#""standby""#, "null"), "side: None");
+    }
+}

@@ -235,3 +235,96 @@ fn a_huge_entry_keeps_its_sentence_and_loses_its_facts() {
     assert_eq!(short.explain.sentence, huge.explain.sentence);
     assert!(short.explain.facts[0].contains("too long"));
 }
+
+/// Reads what stands in a file, and writes it again to the letter.
+fn spelled(text: &str, told: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = super::live::path(dir.path());
+    fs::write(&path, text).unwrap();
+    let read = super::live::load(&path).unwrap().unwrap();
+    let words = format!("{read:?}");
+    assert!(words.contains(told), "{text} is {words}, not {told}");
+    super::live::save(&path, &read).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+}
+
+// A newer program reads what an older one wrote, and after a way back the older what the newer wrote.
+#[test]
+fn every_word_of_the_live_side_is_spelled_as_it_always_was() {
+    let text = |side: &str, frozen: &str, kind: &str| {
+        format!(
+            r#"{{
+  "format": "bascule live side",
+  "version": 1,
+  "live": "{side}",
+  "epoch": 7,
+  "frozen": {frozen},
+  "switches": [
+    {{
+      "epoch": 7,
+      "at": "2023-11-14T22:13:20.045Z",
+      "kind": "{kind}",
+      "to": "{side}"
+    }}
+  ],
+  "chosen": true
+}}
+"#
+        )
+    };
+    let frozen = r#"{
+    "by": "root",
+    "why": "upgrade",
+    "since": "2023-11-14T22:13:20.000Z"
+  }"#;
+    for (side, told) in [("main", "live: Main"), ("standby", "to: Standby")] {
+        spelled(&text(side, "null", "failover"), told);
+        spelled(&text(side, frozen, "failover"), r#"frozen: Some(Frozen { by: "root", why: "upgrade""#);
+    }
+    for (kind, told) in [("failover", "kind: Failover"), ("failback", "kind: Failback"), ("planned", "kind: Planned")] {
+        spelled(&text("main", "null", kind), told);
+    }
+}
+
+#[test]
+fn every_word_of_the_journal_and_the_reports_is_spelled_as_it_always_was() {
+    let events = [
+        ("started", "Started"),
+        ("stopped", "Stopped"),
+        ("switched", "Switched"),
+        ("would_have_switched", "WouldHaveSwitched"),
+        ("held", "Held"),
+        ("refused", "Refused"),
+        ("health", "Health"),
+        ("frozen", "Frozen"),
+        ("resumed", "Resumed"),
+        ("damped", "Damped"),
+        ("undamped", "Undamped"),
+        ("doubted", "Doubted"),
+        ("trusted", "Trusted"),
+        ("moved", "Moved"),
+        ("drained", "Drained"),
+        ("reloaded", "Reloaded"),
+        ("alarm", "Alarm"),
+        ("node", "Node"),
+        ("vote", "Vote"),
+        ("walk", "Walk"),
+        ("other", "Other"),
+    ];
+    for (event, told) in events {
+        let line = format!(
+            r#"{{"at":"2023-11-14T22:13:20.003Z","epoch":3,"event":"{event}","live":"standby","by":null,"why":null,"sentence":"s","facts":["f"],"rule":"r","outcome":"o"}}"#
+        );
+        let entry: crate::admin::api::JournalEntry = serde_json::from_str(&line).unwrap();
+        assert!(format!("{entry:?}").contains(&format!("event: {told}, live: Standby")), "{entry:?}");
+        assert_eq!(serde_json::to_string(&entry).unwrap(), line);
+    }
+    for (kind, told) in [("failover", "kind: Failover"), ("failback", "kind: Failback"), ("planned", "kind: Planned")] {
+        let text = format!(
+            r#"{{"number":7,"kind":"{kind}","from":"main","to":"standby","reason":"r","by":null,"phases":{{"first_bad_sign":null,"decision":{{"at":"2023-11-14T22:13:20.003Z","offset_ms":3}},"persisted":null,"first_served":null,"last_moved":null}},"counts":{{"replayed":1,"parked":2,"failed":3,"sessions_closed":4,"sessions_cut":5}},"explain":{{"sentence":"s","facts":[],"rule":"r","outcome":"o"}}}}"#
+        );
+        let report: crate::admin::api::Report = serde_json::from_str(&text).unwrap();
+        assert!(format!("{report:?}").contains(told), "{report:?}");
+        assert_eq!(serde_json::to_string(&report).unwrap(), text);
+    }
+}

@@ -182,4 +182,37 @@ mod tests {
             assert!(error.contains(word) && error.contains("witness.json.corrupt"), "{error}");
         }
     }
+
+    #[test]
+    fn every_word_of_the_vote_is_spelled_as_it_always_was() {
+        let promise = |length: &str, instance: &str| {
+            format!(
+                r#"{{
+    "promised": {{
+      "holder": "standby",
+      "campaign": 4,
+      "epoch": 9{length}{instance}
+    }}
+  }}"#
+            )
+        };
+        let (length, instance) = (",\n      \"length_ms\": 3905", ",\n      \"instance\": 7");
+        for (vote, told) in [
+            (r#""free""#.to_owned(), "record: Free"),
+            (r#""unknown""#.to_owned(), "record: Unknown"),
+            (promise(length, ""), "instance: None"),
+            (promise(length, instance), "holder: Standby, campaign: 4, epoch: 9, length: 3.905s, instance: Some(7)"),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let file = VoteFile::of(dir.path());
+            let text = format!(
+                "{{\n  \"format\": \"bascule witness\",\n  \"version\": 1,\n  \"vote\": {vote},\n  \"epoch\": 11\n}}\n"
+            );
+            fs::write(&file.path, &text).unwrap();
+            let memory = file.load().unwrap().unwrap();
+            assert!(format!("{memory:?}").contains(told), "{memory:?}");
+            file.save(&memory).unwrap();
+            assert_eq!(fs::read_to_string(&file.path).unwrap(), text);
+        }
+    }
 }

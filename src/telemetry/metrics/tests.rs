@@ -208,3 +208,35 @@ fn one_registry_takes_the_metrics_once() {
     let _metrics = Metrics::new(&registry).unwrap();
     assert!(Metrics::new(&registry).is_err());
 }
+
+// Alerts and dashboards of the site's own go by these words.
+#[test]
+fn every_label_is_spelled_as_it_always_was() {
+    let (registry, _metrics) = busy();
+    let _witness = super::nodes::WitnessMetrics::new(&registry).unwrap();
+    let nodes = super::nodes::NodesMetrics::new(&registry).unwrap();
+    let node = super::nodes::NodeLabels { role: "xivo", side: Some(Side::Main), name: "n" };
+    nodes.status(node, failover::health::Status::Active.into());
+    nodes.guard(node, None);
+    let mut found: std::collections::BTreeMap<String, std::collections::BTreeSet<String>> = Default::default();
+    for family in registry.gather() {
+        for metric in family.get_metric() {
+            for label in metric.get_label() {
+                let of = format!("{} {}", family.name(), label.name());
+                found.entry(of).or_default().insert(label.value().to_owned());
+            }
+        }
+    }
+    let mut lines = String::new();
+    for (of, words) in &found {
+        // What the site is called is its own.
+        let ours = ["backend", "check", "name", "route", "service", "version"];
+        if of.contains("build_info")
+            || ours.iter().any(|name| of.ends_with(&format!(" {name}"))) && !of.contains("tls_handshakes")
+        {
+            continue;
+        }
+        lines += &format!("{of}: {}\n", words.iter().map(String::as_str).collect::<Vec<_>>().join(" "));
+    }
+    assert_eq!(lines, include_str!("labels.txt"), "{lines}");
+}

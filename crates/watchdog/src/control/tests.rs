@@ -175,3 +175,63 @@ async fn a_node_that_does_not_vote_takes_no_orders() {
     let error = node.ask(Method::POST, "/act", &json!({ "act": "activate" })).await.unwrap_err();
     assert!(error.is_refusal() && error.to_string().contains("act there"), "{error}");
 }
+
+// Scripts of the site's own read these words.
+#[test]
+fn every_word_of_the_status_is_spelled_as_it_always_was() {
+    let whole = serde_json::to_value(view()).unwrap();
+    let spelled = |path: &str, word: Value, told: &str| {
+        let mut status = whole.clone();
+        *status.pointer_mut(path).unwrap() = word.clone();
+        let read: StatusView = serde_json::from_value(status.clone()).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let words = format!("{read:?}");
+        assert!(words.contains(told), "{path} {word} is {words}, not {told}");
+        assert_eq!(serde_json::to_value(read).unwrap(), status);
+    };
+    for (path, words) in [
+        ("/role", ["xivo role: Xivo", "cc role: Cc", "mds role: Mds"].as_slice()),
+        ("/side", &["main side: Some(Main)", "standby side: Some(Standby)"]),
+        (
+            "/status",
+            &[
+                "active status: Active",
+                "inactive status: Inactive",
+                "starting status: Starting",
+                "stopping status: Stopping",
+                "faulty status: Faulty",
+            ],
+        ),
+        ("/mode", &["automatic mode: Automatic", "manual mode: Manual"]),
+        ("/failback", &["auto failback: Auto", "window failback: Window", "manual failback: Manual"]),
+        ("/choice", &["none choice: None", "serve choice: Serve", "step_back choice: StepBack"]),
+        ("/voters/peer/ruling", &["grant Some(Grant)", "deny Some(Deny)", "lost Some(Lost)", "too_long Some(TooLong)"]),
+        ("/voters/peer/status", &["faulty status: Some(Faulty)"]),
+        ("/fence/state", &["closed state: Closed", "open state: Open", "failed state: Failed", "absent state: Absent"]),
+        ("/icmp/socket", &["dgram socket: Dgram", "raw socket: Raw", "none socket: None"]),
+    ] {
+        for word in words {
+            let (word, told) = word.split_once(' ').unwrap();
+            spelled(path, word.into(), told);
+        }
+    }
+    spelled("/side", Value::Null, "side: None");
+    spelled("/voters/peer/status", Value::Null, "fit: Some(true)");
+    for guard in [json!("guarded"), json!({"exposed": {"lacks": "peer"}}), json!({"unguarded": {"why": "forced"}})] {
+        spelled("/guard", guard, "guard: Some(");
+    }
+    for act in [
+        json!({"act": "activate"}),
+        json!({"act": "activate_force"}),
+        json!({"act": "deactivate"}),
+        json!({"act": "freeze"}),
+        json!({"act": "resume"}),
+        json!({"act": "mode", "to": "automatic"}),
+        json!({"act": "mode", "to": "manual"}),
+        json!({"act": "failback", "to": "auto"}),
+        json!({"act": "failback", "to": "window"}),
+        json!({"act": "failback", "to": "manual"}),
+    ] {
+        let word: ActWord = serde_json::from_value(act.clone()).unwrap();
+        assert_eq!(serde_json::to_value(word).unwrap(), act);
+    }
+}

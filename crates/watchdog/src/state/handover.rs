@@ -124,4 +124,38 @@ mod tests {
         assert_eq!(take(&path).unwrap(), None);
         assert!(!path.exists());
     }
+
+    #[test]
+    fn every_word_of_a_handover_is_spelled_as_it_always_was() {
+        for (why, told) in [
+            ("\"no_witness\"", "Some(NoWitness)"),
+            ("\"witness_out\"", "Some(WitnessOut)"),
+            ("\"alone\"", "Some(Alone)"),
+            ("\"forced\"", "Some(Forced)"),
+            ("null", "unguarded: None"),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("handover.json");
+            let boot = super::boot().unwrap();
+            let text = format!(
+                r#"{{
+  "format": "bascule handover",
+  "version": 1,
+  "boot": "{boot}",
+  "epoch": 7,
+  "campaign": 9,
+  "peer": 123456,
+  "witness": null,
+  "held": 2300000,
+  "unguarded": {why}
+}}
+"#
+            );
+            std::fs::write(&path, &text).unwrap();
+            let handover = take(&path).unwrap().unwrap();
+            assert!(format!("{handover:?}").contains(told), "{handover:?}");
+            leave(&path, handover).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+    }
 }

@@ -123,3 +123,74 @@ fn a_disk_that_takes_nothing_blocks_nobody_and_is_written_when_it_is_well_again(
     assert_eq!(journal.trouble(), None);
     assert!(fs::read_to_string(&path).unwrap().lines().count() >= 1000);
 }
+
+// A newer program reads what an older one wrote, and after a way back the older what the newer wrote.
+#[test]
+fn every_word_of_the_memory_is_spelled_as_it_always_was() {
+    let promised = r#"{
+    "promised": {
+      "holder": "main",
+      "campaign": 4,
+      "epoch": 9,
+      "length_ms": 3905,
+      "instance": 7
+    }
+  }"#;
+    let text = |vote: &str, mode: &str, failback: &str, choice: &str| {
+        format!(
+            r#"{{
+  "format": "bascule watchdog",
+  "version": 1,
+  "vote": {vote},
+  "epoch": 12,
+  "campaign": 18446744073709551615,
+  "wishes": {{
+    "mode": "{mode}",
+    "failback": "{failback}",
+    "frozen": true,
+    "choice": "{choice}"
+  }},
+  "relapses": 3
+}}
+"#
+        )
+    };
+    for (text, told) in [
+        (text(r#""free""#, "automatic", "auto", "none"), "record: Free"),
+        (text(r#""unknown""#, "automatic", "auto", "none"), "record: Unknown"),
+        (text(promised, "automatic", "auto", "none"), "holder: Main, campaign: 4, epoch: 9, length: 3.905s"),
+        (text(r#""free""#, "automatic", "auto", "none"), "mode: Automatic, failback: Auto, frozen: true, choice: None"),
+        (text(r#""free""#, "manual", "window", "serve"), "mode: Manual, failback: Window, frozen: true, choice: Serve"),
+        (text(r#""free""#, "manual", "manual", "step_back"), "failback: Manual, frozen: true, choice: StepBack"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("watchdog.json");
+        fs::write(&path, &text).unwrap();
+        let (state, memory) = State::open(dir.path()).unwrap();
+        let words = format!("{memory:?}");
+        assert!(words.contains(told), "{text} is {words}, not {told}");
+        state.persist(&memory.unwrap()).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+}
+
+#[test]
+fn every_word_of_the_journal_is_spelled_as_it_always_was() {
+    for (kind, told) in [
+        ("run", "Run"),
+        ("changed", "Changed"),
+        ("decided", "Decided"),
+        ("command", "Command"),
+        ("act", "Act"),
+        ("outside", "Outside"),
+        ("alarm", "Alarm"),
+        ("cleared", "Cleared"),
+        ("peer", "Peer"),
+        ("rival", "Rival"),
+    ] {
+        let line = format!(r#"{{"time":"2023-11-14T22:13:20.000Z","sentence":"s","kind":"{kind}"}}"#);
+        let entry: Entry = serde_json::from_str(&line).unwrap();
+        assert!(format!("{entry:?}").contains(&format!("kind: {told},")), "{entry:?}");
+        assert_eq!(serde_json::to_string(&entry).unwrap(), line);
+    }
+}

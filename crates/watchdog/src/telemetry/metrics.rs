@@ -371,4 +371,24 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
     }
+
+    // Alerts and dashboards of the site's own go by these words.
+    #[test]
+    fn every_label_is_spelled_as_it_always_was() {
+        let metrics = Metrics::new().unwrap();
+        metrics.show(&view());
+        for ruling in [VoteReply::Grant, VoteReply::Deny, VoteReply::Lost, VoteReply::TooLong] {
+            metrics.answered(RemoteVoter::Witness, ruling, Duration::from_millis(1));
+        }
+        let text = text(&metrics);
+        let of = |family: &str| -> Vec<&str> {
+            let lines = text.lines().filter_map(|line| line.strip_prefix(family)?.strip_prefix('{'));
+            lines.filter_map(|line| line.split('"').nth(1)).collect()
+        };
+        assert_eq!(of("bascule_watchdog_status"), ["active", "faulty", "inactive", "starting", "stopping"]);
+        assert_eq!(of("bascule_watchdog_guard"), ["exposed", "guarded", "none", "unguarded"]);
+        assert_eq!(of("bascule_watchdog_fence"), ["absent", "closed", "failed", "open"]);
+        assert_eq!(of("bascule_watchdog_requests_total"), ["deny", "grant", "lost", "too long"]);
+        assert_eq!(of("bascule_watchdog_connected"), ["edge", "peer", "witness"]);
+    }
 }
