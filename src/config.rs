@@ -21,7 +21,10 @@ use std::time::Duration;
 
 use failover::Side;
 use failover::lease::Timing;
+use failover::switch::Failback;
 use http::header::{HeaderName, HeaderValue};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 pub use settings::{Errors, Problem, Warning};
 pub use summary::Summary;
@@ -264,7 +267,8 @@ pub struct SipCheck {
 }
 
 /// SIP transport.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum SipTransport {
     /// Datagrams.
     Udp,
@@ -311,7 +315,8 @@ pub struct LeftOut {
 }
 
 /// How far a route's path reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Matching {
     /// That path alone.
     Exact,
@@ -332,10 +337,11 @@ pub enum WebSocket {
 }
 
 /// Token format check; never a signature check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Token {
-    /// None.
-    No,
+    /// Not looked at.
+    None,
     /// The query must carry `token=`, any value.
     Present,
     /// The query must carry `token=` with three dot-separated base64url segments.
@@ -343,7 +349,8 @@ pub enum Token {
 }
 
 /// When a request that may have reached an upstream is sent again (E5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Replay {
     /// If its method is idempotent (RFC 9110 section 9.2.2).
     Idempotent,
@@ -363,24 +370,13 @@ pub struct Close {
 }
 
 /// Whether a shared service's WebSockets follow the live side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Follow {
     /// Closed with a switch, as those of the demoted side are.
     Live,
     /// Left alone.
     Nothing,
-}
-
-/// When a live side that works is left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failback {
-    /// Never by itself.
-    Sticky,
-    /// For Main, once Main has worked for so long.
-    PreferMain {
-        /// Uninterrupted.
-        hold_down: Duration,
-    },
 }
 
 /// How verdicts are made.
@@ -486,7 +482,8 @@ pub struct Log {
 }
 
 /// Shape of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum LogFormat {
     /// Human on a terminal, JSON otherwise.
     Auto,

@@ -47,7 +47,6 @@ use crate::live::{Mode, View};
 use crate::site::nodes::{Rate, STALE};
 use crate::telemetry::metrics::{self, Metrics, VerdictState};
 use crate::traffic::edge::Edge;
-use crate::traffic::upstream::signs::Sign;
 
 /// Orders that may wait for the loop: a few operators and a scraper.
 const ORDERS: usize = 64;
@@ -256,12 +255,6 @@ impl Engine {
 
     fn take_signs(&mut self) {
         for (backend, sign) in self.plan.site.upstreams.signs.take() {
-            let sign = match sign {
-                Sign::Refused => verdict::Sign::Refused,
-                Sign::Reset => verdict::Sign::Reset,
-                Sign::TimedOut => verdict::Sign::TimedOut,
-                Sign::Tls => verdict::Sign::Tls,
-            };
             let checks = self.plan.backends.get(backend).map(|place| place.checks.clone()).unwrap_or_default();
             for check in checks {
                 self.work.push_back(Work::Judge(check.index(), verdict::Event::Sign(sign)));

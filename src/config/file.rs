@@ -9,15 +9,16 @@ mod upstreams;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub(super) use leaves::{StatusRange, TlsVersionText};
+pub(super) use leaves::StatusRange;
 pub(super) use nodes::{NodesFile, TimingFile};
-pub(super) use routes::{CloseFile, FollowFile, MatchFile, ReplayFile, RouteFile, TokenFile, WebSocketFile};
+pub(super) use routes::{CloseFile, RouteFile, WebSocketFile};
 pub(super) use tuning::{FailbackFile, LimitsFile, ProbeFile, ProfileFile, SwitchFile};
 pub(super) use upstreams::{
-    BackendsFile, CheckFile, HttpCheckFile, Scheme, ServiceFile, SharedFile, SidesFile, SipCheckFile, TransportFile,
-    UpstreamTlsFile, VerifyFile, WebSocketCheckFile,
+    BackendsFile, CheckFile, HttpCheckFile, Scheme, ServiceFile, SharedFile, SidesFile, SipCheckFile, UpstreamTlsFile,
+    VerifyFile, WebSocketCheckFile,
 };
 
+use super::{LogFormat, TlsVersion};
 use settings::Abbreviated;
 pub(super) use settings::{Named, OneOrMany, Short, Size, Span};
 
@@ -107,7 +108,7 @@ pub(super) struct CertificateFile {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct TlsFile {
     /// Oldest version clients may speak.
-    pub(super) min: Option<TlsVersionText>,
+    pub(super) min: Option<TlsVersion>,
 }
 
 /// The admin door.
@@ -133,21 +134,9 @@ impl Abbreviated for AdminFile {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct LogFile {
     /// Shape of a line.
-    pub(super) format: Option<LogFormatFile>,
+    pub(super) format: Option<LogFormat>,
     /// Filter: `info`, or `bascule=debug`.
     pub(super) level: Option<String>,
     /// Whether each request and session yields a line.
     pub(super) access: Option<bool>,
-}
-
-/// Shape of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum LogFormatFile {
-    /// Human on a terminal, JSON otherwise.
-    Auto,
-    /// For people.
-    Human,
-    /// One object a line.
-    Json,
 }

@@ -2,7 +2,7 @@
 
 use failover::{switch, verdict};
 
-use super::{Config, Failback, Probing};
+use super::{Config, Probing};
 
 /// Most time added to a calm probe's start: a tenth of the interval, so that checks do not march in step.
 const JITTER_SHARE: u32 = 10;
@@ -31,10 +31,7 @@ impl Config {
     pub fn switch_policy(&self) -> switch::Policy {
         let (prober, default) = (self.probe.policy(), switch::Policy::DEFAULT);
         switch::Policy {
-            failback: match self.failback {
-                Failback::Sticky => switch::Failback::Sticky,
-                Failback::PreferMain { hold_down } => switch::Failback::PreferMain { hold_down },
-            },
+            failback: self.failback,
             observe: self.switch.observe,
             switches_per_hour: self.switch.per_hour.get(),
             same_instant: default.same_instant.max(prober.interval + prober.jitter + prober.time_limit),

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use super::file::{File, OneOrMany};
 use super::load::Files;
-use super::{Config, TlsVersion, address, file, preset};
+use super::{Config, TlsVersion, address, preset};
 use settings::{Findings, KeyPath, item, quoted};
 
 /// Resolves `user` over its preset. None when an error was noted.
@@ -23,10 +23,7 @@ pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findin
     let aliases = aliases(user.aliases.take(), fqdn.as_deref(), findings);
     let names: Vec<&str> = fqdn.iter().chain(&aliases).map(String::as_str).collect();
     let certificates = certificates::resolve(user.certificate.take(), &names, files, now, findings);
-    let tls_min = match user.tls.take().and_then(|tls| tls.min) {
-        Some(file::TlsVersionText::V1_3) => TlsVersion::V1_3,
-        Some(file::TlsVersionText::V1_2) | None => TlsVersion::V1_2,
-    };
+    let tls_min = user.tls.take().and_then(|tls| tls.min).unwrap_or(TlsVersion::V1_2);
     let listen = doors::listen(user.listen.take(), findings);
     let metrics = doors::metrics(user.metrics.take(), &listen, findings);
     let admin = doors::admin(user.admin.take(), findings);

@@ -11,11 +11,9 @@ use protocol::wire::{Chosen, Role, Wish};
 use super::{Engine, Work};
 use crate::admin::EngineError;
 use crate::admin::api::{
-    Event, SwitchAnswer, SwitchRequest, Time, WalkCheck, WalkState, WalkStatus, WalkStep, WalkStepState, side::title,
+    Event, SwitchAnswer, SwitchRequest, Time, WalkCheck, WalkState, WalkStatus, WalkStep, side::title,
 };
-use crate::site::switchover::{
-    Cc, End, Facts, Half, Limits, Output, Record, Step, StepState, Undone, Walk, Xivo, preflight,
-};
+use crate::site::switchover::{Cc, End, Facts, Half, Limits, Output, Record, Step, Undone, Walk, Xivo, preflight};
 use crate::telemetry::metrics::Walked;
 use crate::traffic::websocket::tunnel::Pin;
 
@@ -381,12 +379,7 @@ impl Walking {
         let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let step = |(record, expected): (&Record, &Duration)| WalkStep {
             step: record.step.to_string(),
-            state: match record.state {
-                StepState::Waiting => WalkStepState::Waiting,
-                StepState::Running => WalkStepState::Running,
-                StepState::Done => WalkStepState::Done,
-                StepState::Failed => WalkStepState::Failed,
-            },
+            state: record.state,
             said: record.said.clone(),
             took_ms: ms(record.took),
             expected_ms: ms(*expected),

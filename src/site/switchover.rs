@@ -22,6 +22,7 @@ pub use facts::{Cc, Facts, Half, Xivo};
 pub use preflight::{Check, preflight};
 pub use step::{Limits, Step};
 
+use crate::admin::api::WalkStepState;
 use step::Progress;
 
 /// The target is given so long to start by itself before it is asked to.
@@ -57,24 +58,11 @@ pub struct Record {
     /// The step.
     pub step: Step,
     /// How far.
-    pub state: StepState,
+    pub state: WalkStepState,
     /// What there is to say of it.
     pub said: String,
     /// How long it took, or has taken.
     pub took: Duration,
-}
-
-/// How far a step is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StepState {
-    /// It has not begun.
-    Waiting,
-    /// It has begun.
-    Running,
-    /// It is done.
-    Done,
-    /// It failed.
-    Failed,
 }
 
 /// What is to be done, in this order.
@@ -125,7 +113,7 @@ pub enum Undone {
 impl Walk {
     /// Begins one. Wishes are numbered from `first_wish` on.
     pub fn new(to: Side, limits: Limits, first_wish: u64, now: Instant) -> Self {
-        let record = |step| Record { step, state: StepState::Waiting, said: String::new(), took: Duration::ZERO };
+        let record = |step| Record { step, state: WalkStepState::Waiting, said: String::new(), took: Duration::ZERO };
         Self {
             to,
             limits,
@@ -211,7 +199,7 @@ impl Walk {
         record.took = took;
         match progress {
             Progress::Passed(said) => {
-                (record.state, record.said) = (StepState::Done, said.clone());
+                (record.state, record.said) = (WalkStepState::Done, said.clone());
                 outputs.push(Output::Told(format!("{step}: {said}")));
                 self.next(step, now, outputs)
             }
@@ -221,7 +209,7 @@ impl Walk {
             }
             // Users are served, and what is left was closed by the switch's own limit.
             Progress::Lingers(said) if over => {
-                (record.state, record.said) = (StepState::Done, said.clone());
+                (record.state, record.said) = (WalkStepState::Done, said.clone());
                 outputs.push(Output::Told(format!("{step}: {said}")));
                 self.next(step, now, outputs)
             }
@@ -231,7 +219,7 @@ impl Walk {
                 true
             }
             Progress::Waiting(said) | Progress::Lingers(said) => {
-                (record.state, record.said) = (StepState::Running, said);
+                (record.state, record.said) = (WalkStepState::Running, said);
                 false
             }
         }
@@ -260,7 +248,7 @@ impl Walk {
     fn next(&mut self, step: Step, now: Instant, outputs: &mut Vec<Output>) -> bool {
         match step.next() {
             Some(step) => {
-                self.record(step).state = StepState::Running;
+                self.record(step).state = WalkStepState::Running;
                 self.stage = Stage::Forward { step, since: now };
                 true
             }
@@ -275,7 +263,7 @@ impl Walk {
     fn fail(&mut self, step: Step, why: String, facts: &Facts, now: Instant, outputs: &mut Vec<Output>) {
         let why = format!("{step}: {why}");
         let record = self.record(step);
-        (record.state, record.said) = (StepState::Failed, why.clone());
+        (record.state, record.said) = (WalkStepState::Failed, why.clone());
         outputs.push(Output::Told(format!("failed: {why}")));
         let from = self.to.other();
         let refused = step == Step::HandOver && step::refusal(facts, from, self.wished[from]).is_some();
@@ -306,7 +294,7 @@ impl Walk {
             Some(what) if now.since(since) >= self.limits.undo => Undone::NotAll(what),
             Some(_) => return,
         };
-        let failed = self.records.iter().find(|record| record.state == StepState::Failed);
+        let failed = self.records.iter().find(|record| record.state == WalkStepState::Failed);
         let why = failed.map(|record| record.said.clone()).unwrap_or_default();
         self.stage = Stage::Over;
         outputs.push(Output::Ended(End::Failed { why, undone }));

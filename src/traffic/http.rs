@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use failover::verdict::Sign;
 use http::Version;
 use http::header::{ACCEPT_LANGUAGE, CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -32,7 +33,6 @@ use crate::traffic::downstream::streams::FIRST_WINDOW;
 use crate::traffic::edge::Edge;
 use crate::traffic::route::{Asked, Refusal, path};
 use crate::traffic::upstream::connect::DEMOTED;
-use crate::traffic::upstream::signs::Sign;
 use context::{Context, Ending};
 use forward::ForwardedHeaders;
 

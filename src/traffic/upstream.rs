@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use failover::Side;
+use failover::verdict::Sign;
 use futures_util::FutureExt;
 use pingora::protocols::l4::socket::SocketAddr as PingoraAddr;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
@@ -27,7 +28,7 @@ use crate::live::Live;
 use connect::{Connector, Trouble};
 use connections::Connections;
 use dial::Dialer;
-use signs::{Sign, Signs};
+use signs::Signs;
 use traffic::Traffic;
 
 /// For how long an idle connection to a backend is kept.

@@ -2,6 +2,8 @@
 
 use settings::{Leaf, leaf};
 
+use crate::config::TlsVersion;
+
 /// Statuses that are well: `200`, `200-299`; both ends belong to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::config) struct StatusRange(pub(in crate::config) u16, pub(in crate::config) u16);
@@ -14,15 +16,6 @@ impl StatusRange {
     }
 }
 
-/// A TLS version: `1.2` or `1.3`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::config) enum TlsVersionText {
-    /// TLS 1.2.
-    V1_2,
-    /// TLS 1.3.
-    V1_3,
-}
-
 impl Leaf for StatusRange {
     const EXPECTED: &'static str = "a status or a range of them, such as 200 or 200-299";
 
@@ -31,7 +24,7 @@ impl Leaf for StatusRange {
     }
 }
 
-impl Leaf for TlsVersionText {
+impl Leaf for TlsVersion {
     const EXPECTED: &'static str = "1.2 or 1.3";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -47,4 +40,4 @@ leaf!(StatusRange, { "anyOf": [
     { "type": "integer", "minimum": 100, "maximum": 699 },
     { "type": "string", "pattern": "^[1-6][0-9]{2}(-[1-6][0-9]{2})?$" }
 ] });
-leaf!(TlsVersionText, { "enum": ["1.2", "1.3", 1.2, 1.3] });
+leaf!(TlsVersion, { "enum": ["1.2", "1.3", 1.2, 1.3] });

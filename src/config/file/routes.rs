@@ -5,6 +5,8 @@ use serde::Deserialize;
 use serde::de::Error;
 use settings::{Abbreviated, OneOrMany, Short, Size, Span};
 
+use crate::config::{Follow, Matching, Replay, Token};
+
 /// One path that is carried.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -17,7 +19,7 @@ pub(in crate::config) struct RouteFile {
     pub(in crate::config) remove: Option<bool>,
     /// How far the path reaches.
     #[serde(rename = "match")]
-    pub(in crate::config) matching: Option<MatchFile>,
+    pub(in crate::config) matching: Option<Matching>,
     /// The service it goes to; `mds.{mds}` for the media server itself.
     pub(in crate::config) service: Option<String>,
     /// Rate zone.
@@ -25,13 +27,13 @@ pub(in crate::config) struct RouteFile {
     /// Whether WebSockets are carried, and with which subprotocols.
     pub(in crate::config) websocket: Option<Short<WebSocketFile>>,
     /// Format of the token the query must carry.
-    pub(in crate::config) token: Option<TokenFile>,
+    pub(in crate::config) token: Option<Token>,
     /// When a request that may have reached an upstream is sent again.
-    pub(in crate::config) replay: Option<ReplayFile>,
+    pub(in crate::config) replay: Option<Replay>,
     /// Close code and reason WebSockets get on a switch.
     pub(in crate::config) close: Option<Short<CloseFile>>,
     /// Whether WebSockets to a shared service are closed on a switch.
-    pub(in crate::config) follow: Option<FollowFile>,
+    pub(in crate::config) follow: Option<Follow>,
     /// How long an upstream may take between two parts of an answer.
     pub(in crate::config) response_limit: Option<Span>,
     /// Largest request body.
@@ -59,16 +61,6 @@ impl RouteFile {
     }
 }
 
-/// How far a path reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::config) enum MatchFile {
-    /// That path alone.
-    Exact,
-    /// That path, and whatever follows it behind a `/`.
-    Prefix,
-}
-
 /// WebSockets on a route: `true`, `false`, or the subprotocols accepted.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -92,30 +84,6 @@ impl Abbreviated for WebSocketFile {
     }
 }
 
-/// Format of a token; never its signature.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::config) enum TokenFile {
-    /// Not looked at.
-    None,
-    /// The query carries `token=`, any value.
-    Present,
-    /// The query carries `token=` with three dot-separated base64url segments.
-    Jwt,
-}
-
-/// When a request that may have reached an upstream is sent again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::config) enum ReplayFile {
-    /// If its method is idempotent (RFC 9110).
-    Idempotent,
-    /// Whatever its method.
-    Always,
-    /// Never.
-    Never,
-}
-
 /// A WebSocket Close: a code, or code and reason.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -135,14 +103,4 @@ impl Abbreviated for CloseFile {
             Err(_) => Err(E::invalid_value(serde::de::Unexpected::Str(text), &Self::EXPECTED)),
         }
     }
-}
-
-/// Whether a shared service's WebSockets follow the live side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::config) enum FollowFile {
-    /// Closed with a switch.
-    Live,
-    /// Left alone.
-    Nothing,
 }

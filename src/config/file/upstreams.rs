@@ -8,6 +8,7 @@ use serde::de::{Deserializer, Error, MapAccess, Unexpected, Visitor};
 use settings::{Abbreviated, Named, OneOrMany, Short};
 
 use super::leaves::StatusRange;
+use crate::config::SipTransport;
 
 /// An address or a list of them.
 pub(in crate::config) type BackendsFile = OneOrMany<Short<BackendFile>>;
@@ -283,7 +284,7 @@ pub(in crate::config) struct SipCheckFile {
     /// Port of SIP; 5060 by default.
     pub(in crate::config) port: Option<u16>,
     /// Datagrams or a connection.
-    pub(in crate::config) transport: Option<TransportFile>,
+    pub(in crate::config) transport: Option<SipTransport>,
     /// Final statuses that are well.
     pub(in crate::config) status: Option<OneOrMany<StatusRange>>,
 }
@@ -293,19 +294,9 @@ impl Abbreviated for SipCheckFile {
 
     fn from_text<E: Error>(text: &str) -> Result<Self, E> {
         match text {
-            "udp" => Ok(Self { transport: Some(TransportFile::Udp), ..Self::default() }),
-            "tcp" => Ok(Self { transport: Some(TransportFile::Tcp), ..Self::default() }),
+            "udp" => Ok(Self { transport: Some(SipTransport::Udp), ..Self::default() }),
+            "tcp" => Ok(Self { transport: Some(SipTransport::Tcp), ..Self::default() }),
             _ => Err(E::unknown_variant(text, &["udp", "tcp"])),
         }
     }
-}
-
-/// SIP transport.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::config) enum TransportFile {
-    /// Datagrams.
-    Udp,
-    /// A connection.
-    Tcp,
 }

@@ -3,8 +3,7 @@
 use http::header::{HeaderName, HeaderValue};
 
 use super::super::file::{
-    CheckFile, HttpCheckFile, Named, OneOrMany, Scheme, Short, SipCheckFile, StatusRange, TransportFile,
-    WebSocketCheckFile,
+    CheckFile, HttpCheckFile, Named, OneOrMany, Scheme, Short, SipCheckFile, StatusRange, WebSocketCheckFile,
 };
 use super::super::{Check, CheckKind, HttpCheck, SipCheck, SipTransport, UpstreamTls, WebSocketCheck, defaults};
 use super::item;
@@ -139,11 +138,10 @@ fn websocket_check(
 }
 
 fn sip_check(written: SipCheckFile) -> SipCheck {
-    let transport = match written.transport {
-        Some(TransportFile::Tcp) => SipTransport::Tcp,
-        Some(TransportFile::Udp) | None => SipTransport::Udp,
-    };
-    SipCheck { transport, status: ranges(written.status, defaults::SIP_STATUS) }
+    SipCheck {
+        transport: written.transport.unwrap_or(SipTransport::Udp),
+        status: ranges(written.status, defaults::SIP_STATUS),
+    }
 }
 
 /// TLS of a check: none when plain. Outer none: an error was noted where the settings stand.

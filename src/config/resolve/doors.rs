@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::super::address;
 use super::super::defaults;
-use super::super::file::{AdminFile, ListenFile, LogFile, LogFormatFile, OneOrMany, Short};
+use super::super::file::{AdminFile, ListenFile, LogFile, OneOrMany, Short};
 use super::super::{Admin, Listen, Log, LogFormat, Place, Service};
 use super::item;
 pub(super) use settings::absolute;
@@ -159,11 +159,7 @@ pub(super) fn log(written: LogFile, findings: &mut Findings) -> Log {
             "write error, warn, info, debug, trace or off, or `info,bascule=debug`",
         );
     }
-    let format = match written.format {
-        Some(LogFormatFile::Human) => LogFormat::Human,
-        Some(LogFormatFile::Json) => LogFormat::Json,
-        Some(LogFormatFile::Auto) | None => LogFormat::Auto,
-    };
+    let format = written.format.unwrap_or(LogFormat::Auto);
     Log { format, level, access: written.access.unwrap_or(defaults::ACCESS_LOG) }
 }
 

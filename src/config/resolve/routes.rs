@@ -1,8 +1,6 @@
 //! Routes: the user's laid over the preset's, one for each media server where a path says so.
 
-use super::super::file::{
-    CloseFile, File, FollowFile, MatchFile, ReplayFile, RouteFile, Short, TokenFile, WebSocketFile,
-};
+use super::super::file::{CloseFile, File, RouteFile, Short, WebSocketFile};
 use super::super::{
     Close, Follow, LeftOut, Matching, Replay, Route, Service, ServiceIndex, Token, WebSocket, defaults,
 };
@@ -50,7 +48,7 @@ fn is_known(name: &str, known: &[Service]) -> bool {
 /// A route on its way: its path is normalised, the rest as written.
 struct Draft {
     path: String,
-    matching: MatchFile,
+    matching: Matching,
     route: RouteFile,
     /// Where the user wrote it; none: the preset's alone.
     at: Option<KeyPath>,
@@ -68,7 +66,7 @@ fn preset_drafts(beneath: &File, media_servers: &[&str], left_out: &mut Vec<Left
             continue;
         }
         for route in each(route, media_servers) {
-            let matching = route.matching.unwrap_or(MatchFile::Prefix);
+            let matching = route.matching.unwrap_or(Matching::Prefix);
             let path = normal(&route.path.clone().unwrap_or_default(), matching);
             drafts.push(Draft { path, matching, route, at: None, template });
         }
@@ -94,7 +92,7 @@ fn user_drafts(user: &File, media_servers: &[&str], findings: &mut Findings) -> 
             );
         }
         for route in each(route, media_servers) {
-            let matching = route.matching.unwrap_or(MatchFile::Prefix);
+            let matching = route.matching.unwrap_or(Matching::Prefix);
             let path = route.path.clone().unwrap_or_default();
             if let Some((message, remedy)) = path_flaw(&path) {
                 findings.error(&at.key("path"), format!("{} {message}", quoted(&path)), remedy);
@@ -167,11 +165,11 @@ fn overlay(drafts: &mut Vec<Draft>, user: Vec<Draft>, findings: &mut Findings) {
 }
 
 /// A prefix reaches behind a `/` anyway: one at its end says nothing.
-fn normal(path: &str, matching: MatchFile) -> String {
+fn normal(path: &str, matching: Matching) -> String {
     match (matching, path.trim_end_matches('/')) {
-        (MatchFile::Exact, _) => path.to_owned(),
-        (MatchFile::Prefix, "") => "/".to_owned(),
-        (MatchFile::Prefix, trimmed) => trimmed.to_owned(),
+        (Matching::Exact, _) => path.to_owned(),
+        (Matching::Prefix, "") => "/".to_owned(),
+        (Matching::Prefix, trimmed) => trimmed.to_owned(),
     }
 }
 
@@ -221,24 +219,14 @@ impl Draft {
         Some(Route {
             name,
             path: self.path,
-            matching: match self.matching {
-                MatchFile::Exact => Matching::Exact,
-                MatchFile::Prefix => Matching::Prefix,
-            },
+            matching: self.matching,
             service: service?,
             zone: route.zone,
             websocket,
-            token: match route.token {
-                Some(TokenFile::Present) => Token::Present,
-                Some(TokenFile::Jwt) => Token::Jwt,
-                Some(TokenFile::None) | None => Token::No,
-            },
+            token: route.token.unwrap_or(Token::None),
             replay,
             close: close?,
-            follow: match route.follow {
-                Some(FollowFile::Live) => Follow::Live,
-                Some(FollowFile::Nothing) | None => Follow::Nothing,
-            },
+            follow: route.follow.unwrap_or(Follow::Nothing),
             response_limit: response_limit?,
             body_limit: route.body_limit.map_or(defaults::BODY_LIMIT, |size| size.0),
         })
@@ -296,14 +284,11 @@ fn close(written: CloseFile, at: &KeyPath, findings: &mut Findings) -> Option<Cl
     (legal && reason.len() <= LONGEST).then_some(Close { code, reason })
 }
 
-fn replay(written: Option<ReplayFile>, at: &KeyPath, findings: &mut Findings) -> Replay {
-    match written {
-        Some(ReplayFile::Always) => {
-            let message = "always: a POST that reached the dying side is sent again and may be done twice";
-            findings.warn(at, message, "keep it only where doing it twice is harmless");
-            Replay::Always
-        }
-        Some(ReplayFile::Never) => Replay::Never,
-        Some(ReplayFile::Idempotent) | None => Replay::Idempotent,
+fn replay(written: Option<Replay>, at: &KeyPath, findings: &mut Findings) -> Replay {
+    let replay = written.unwrap_or(Replay::Idempotent);
+    if replay == Replay::Always {
+        let message = "always: a POST that reached the dying side is sent again and may be done twice";
+        findings.warn(at, message, "keep it only where doing it twice is harmless");
     }
+    replay
 }

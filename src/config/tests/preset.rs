@@ -71,8 +71,8 @@ fn the_preset_carries_websockets_where_the_field_does_and_nowhere_else() {
         ("/wssip", sip.clone(), Token::Present, Follow::Live),
         ("/wssip-mds1", sip.clone(), Token::Present, Follow::Nothing),
         ("/wssip-north_2", sip, Token::Present, Follow::Nothing),
-        ("/video/xmpp-websocket", any.clone(), Token::No, Follow::Nothing),
-        ("/video/colibri-ws", any, Token::No, Follow::Nothing),
+        ("/video/xmpp-websocket", any.clone(), Token::None, Follow::Nothing),
+        ("/video/colibri-ws", any, Token::None, Follow::Nothing),
     ];
     for (path, websocket, token, follow) in &expected {
         let route = route(&config, path);
@@ -80,7 +80,7 @@ fn the_preset_carries_websockets_where_the_field_does_and_nowhere_else() {
         assert_eq!((route.close.code, route.replay), (1012, Replay::Idempotent));
     }
     let others = config.routes.iter().filter(|route| expected.iter().all(|(path, ..)| route.path != *path));
-    assert!(others.into_iter().all(|route| route.websocket == WebSocket::No && route.token == Token::No));
+    assert!(others.into_iter().all(|route| route.websocket == WebSocket::No && route.token == Token::None));
 }
 
 #[test]

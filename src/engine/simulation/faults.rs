@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use failover::Side;
+use failover::verdict::Sign;
 use tokio::time::sleep;
 
 use super::record::{Event, Order};
 use super::world::{Condition, Plate, World, config};
 use crate::admin::EngineApi as _;
 use crate::admin::api::{FreezeRequest, ResumeRequest, SwitchRequest};
-use crate::traffic::upstream::signs::Sign;
 
 /// Plays until everything is well again, and some.
 pub(super) async fn play(world: &Arc<World>) {

@@ -114,7 +114,7 @@ fn a_site_that_follows_is_moved_step_by_step_and_verified() {
     assert_eq!(ended(&walk.handle(&facts, at(7200))), None);
     facts.sides.main.sessions = 0;
     assert_eq!(ended(&walk.handle(&facts, at(9000))), Some(&End::Done));
-    assert!(walk.records().iter().all(|record| record.state == StepState::Done));
+    assert!(walk.records().iter().all(|record| record.state == WalkStepState::Done));
     assert_eq!(walk.deadline(), None);
 }
 
@@ -193,7 +193,7 @@ fn each_step_that_takes_too_long_is_undone() {
         walk.handle(&facts, at(0));
         arrange(&mut facts);
         walk.handle(&facts, at(1));
-        let running = walk.records().iter().find(|record| record.state == StepState::Running).map(|r| r.step);
+        let running = walk.records().iter().find(|record| record.state == WalkStepState::Running).map(|r| r.step);
         assert_eq!(running, Some(step));
         let outputs = walk.handle(&facts, at(1) + LIMITS.of(step));
         // A target that serves must cease to before the source is asked.

@@ -4,13 +4,14 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use failover::Side;
+use failover::switch::Failback;
 use probe::tls::Term;
 use prometheus::{Registry, TextEncoder};
 
 use super::{Alpn, By, Handshake, HealthState, Kind, Metrics, ProbeOutcome, Refusal, Reload, TlsVersion, VerdictState};
 use crate::config::{
-    Admin, Backend, Close, Config, Failback, Follow, HostHeader, Limits, Listen, Log, LogFormat, Matching, Place,
-    Probing, Replay, Route, Service, ServiceIndex, Switching, Token, WebSocket,
+    Admin, Backend, Close, Config, Follow, HostHeader, Limits, Listen, Log, LogFormat, Matching, Place, Probing,
+    Replay, Route, Service, ServiceIndex, Switching, Token, WebSocket,
 };
 use crate::telemetry::logging::Ended;
 
@@ -30,7 +31,7 @@ fn route(name: &str, service: usize) -> Route {
         service: ServiceIndex(service),
         zone: None,
         websocket: WebSocket::No,
-        token: Token::No,
+        token: Token::None,
         replay: Replay::Idempotent,
         close: Close { code: 1012, reason: String::new() },
         follow: Follow::Live,

@@ -11,7 +11,7 @@ fn route(path: &str, matching: Matching) -> Arc<Route> {
         service: ServiceIndex(0),
         zone: None,
         websocket: WebSocket::No,
-        token: Token::No,
+        token: Token::None,
         replay: Replay::Idempotent,
         close: Close { code: 1012, reason: String::new() },
         follow: Follow::Live,

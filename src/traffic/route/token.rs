@@ -5,7 +5,7 @@ use crate::config::Token;
 /// Whether `query` carries what `demand` asks for.
 pub fn admits(demand: Token, query: Option<&str>) -> bool {
     match demand {
-        Token::No => true,
+        Token::None => true,
         Token::Present => token(query).is_some_and(|t| !t.is_empty()),
         Token::Jwt => token(query).is_some_and(is_jwt),
     }
@@ -51,6 +51,6 @@ mod tests {
         assert!(admits(Token::Present, Some("token=x")));
         assert!(!admits(Token::Present, Some("token=")));
         assert!(!admits(Token::Present, None));
-        assert!(admits(Token::No, None));
+        assert!(admits(Token::None, None));
     }
 }

@@ -2,31 +2,17 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use failover::verdict::Sign;
 use tokio::sync::Notify;
-
-/// What live traffic saw.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sign {
-    /// A connection was refused.
-    Refused,
-    /// A connection was reset or closed in the middle of something.
-    Reset,
-    /// No answer in time.
-    TimedOut,
-    /// The TLS handshake failed, or the certificate is not trusted.
-    Tls,
-}
 
 const ALL: [Sign; 4] = [Sign::Refused, Sign::Reset, Sign::TimedOut, Sign::Tls];
 
-impl Sign {
-    fn bit(self) -> u8 {
-        match self {
-            Sign::Refused => 1,
-            Sign::Reset => 2,
-            Sign::TimedOut => 4,
-            Sign::Tls => 8,
-        }
+fn bit(sign: Sign) -> u8 {
+    match sign {
+        Sign::Refused => 1,
+        Sign::Reset => 2,
+        Sign::TimedOut => 4,
+        Sign::Tls => 8,
     }
 }
 
@@ -46,7 +32,7 @@ impl Signs {
     /// Notes that `backend` showed `sign`.
     pub fn raise(&self, backend: usize, sign: Sign) {
         if let Some(cell) = self.cells.get(backend)
-            && cell.fetch_or(sign.bit(), Ordering::AcqRel) & sign.bit() == 0
+            && cell.fetch_or(bit(sign), Ordering::AcqRel) & bit(sign) == 0
         {
             self.raised.notify_one();
         }
@@ -62,7 +48,7 @@ impl Signs {
         let mut taken = Vec::new();
         for (backend, cell) in self.cells.iter().enumerate() {
             let bits = cell.swap(0, Ordering::AcqRel);
-            taken.extend(ALL.iter().filter(|sign| bits & sign.bit() != 0).map(|sign| (backend, *sign)));
+            taken.extend(ALL.iter().filter(|sign| bits & bit(**sign) != 0).map(|sign| (backend, *sign)));
         }
         taken
     }

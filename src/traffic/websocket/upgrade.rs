@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use failover::verdict::Sign;
 use http::header::{HeaderValue, SEC_WEBSOCKET_VERSION};
 use http::{HeaderMap, Method, StatusCode};
 use pingora::protocols::Stream;
@@ -33,7 +34,6 @@ use crate::traffic::pages::ErrorPage;
 use crate::traffic::route::{Asked, Refusal};
 use crate::traffic::upstream::Upstream;
 use crate::traffic::upstream::connect::ConnectError;
-use crate::traffic::upstream::signs::Sign;
 use crate::traffic::upstream::stream::UpstreamStream;
 use crate::traffic::websocket::tunnel::{Early, Limits, Opening, Pin, Refused, Relay, Session, User};
 use exchange::NoAnswer;

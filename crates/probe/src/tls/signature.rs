@@ -13,20 +13,15 @@ use ring::signature::{
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::CertificateDer;
-use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, PeerMisbehaved, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, Error, OtherError, PeerMisbehaved, ProtocolVersion, SignatureScheme,
+};
 use x509_parser::asn1_rs::Sequence;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
 /// Below this an RSA key is verified by PKCS#1 v1.5 alone, which TLS 1.3 has not.
 const RSA_BITS: usize = 2048;
-
-/// The version of TLS: 1.3 allows fewer ways to sign.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Version {
-    V1_2,
-    V1_3,
-}
 
 /// A key that cannot be verified in this handshake.
 #[derive(Debug, thiserror::Error)]
@@ -48,14 +43,14 @@ pub(super) fn schemes(algorithms: &WebPkiSupportedAlgorithms) -> Vec<SignatureSc
 
 /// Verifies `signature` over `message` by the key in `certificate`.
 pub(super) fn verify(
-    version: Version,
+    version: ProtocolVersion,
     message: &[u8],
     certificate: &CertificateDer<'_>,
     signature: &DigitallySignedStruct,
     algorithms: &WebPkiSupportedAlgorithms,
 ) -> Result<HandshakeSignatureValid, Error> {
     let unreadable = || Error::from(CertificateError::BadEncoding);
-    if version == Version::V1_3 && !in_tls13(signature.scheme) {
+    if version == ProtocolVersion::TLSv1_3 && !in_tls13(signature.scheme) {
         return Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into());
     }
     let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| unreadable())?;
@@ -78,7 +73,7 @@ pub(super) fn verify(
         .find(|(scheme, _)| *scheme == signature.scheme)
         .ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
     // In TLS 1.3 a scheme names its curve, which is the first; before, any curve goes with any hash.
-    let allowed = if version == Version::V1_3 { &candidates[..candidates.len().min(1)] } else { candidates };
+    let allowed = if version == ProtocolVersion::TLSv1_3 { &candidates[..candidates.len().min(1)] } else { candidates };
     let verified = allowed
         .iter()
         .filter(|candidate| candidate.public_key_alg_id().as_ref() == identifier)

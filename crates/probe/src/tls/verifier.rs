@@ -7,11 +7,11 @@ use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, ProtocolVersion, SignatureScheme};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::pin::Pin;
-use super::signature::{self, Version};
+use super::signature;
 
 /// Verifies chains to the given authorities; and accepts a given certificate as it stands, if name and dates fit.
 ///
@@ -127,7 +127,7 @@ impl ServerCertVerifier for PinVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        signature::verify(Version::V1_2, message, certificate, signature, &self.algorithms)
+        signature::verify(ProtocolVersion::TLSv1_2, message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -136,7 +136,7 @@ impl ServerCertVerifier for PinVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        signature::verify(Version::V1_3, message, certificate, signature, &self.algorithms)
+        signature::verify(ProtocolVersion::TLSv1_3, message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
