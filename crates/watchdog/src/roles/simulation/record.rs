@@ -41,6 +41,8 @@ pub(super) enum Event {
         seen: [Seen; 2],
         able: [bool; 2],
         company: [Company; 2],
+        /// Whether the two nodes hear each other.
+        peers: Company,
     },
     Shown {
         side: usize,
@@ -130,6 +132,8 @@ const HOUR: Duration = Duration::from_secs(3_600);
 struct Judge<'a> {
     seen: [Seen; 2],
     able: [Option<Duration>; 2],
+    /// Whether the two nodes hear each other.
+    peers: Company,
     nobody: Option<Duration>,
     unguarded: [bool; 2],
     known: Known,
@@ -170,6 +174,8 @@ struct Known {
     /// When a node was last kept from serving, and when it had nobody to ask.
     unable: [Duration; 2],
     lonely: [Duration; 2],
+    /// When the two nodes last did not hear each other.
+    apart: Duration,
 }
 
 pub(super) fn judge(events: &[(Duration, Event)], end: Duration, limits: Limits) -> Result<Told, String> {
@@ -187,10 +193,12 @@ pub(super) fn judge(events: &[(Duration, Event)], end: Duration, limits: Limits)
         halted: [zero; 2],
         unable: [zero; 2],
         lonely: [zero; 2],
+        apart: zero,
     };
     let mut judge = Judge {
         seen: [silent; 2],
         able: [None; 2],
+        peers: Company::None,
         nobody: Some(zero),
         unguarded: [false; 2],
         known,
@@ -258,7 +266,7 @@ impl<'a> Judge<'a> {
                 self.known.is_ill(at, *host);
             }
             Event::Starts(side) => self.starts(at, *side)?,
-            Event::Seen { seen, able, company } => {
+            Event::Seen { seen, able, company, peers } => {
                 for side in 0..2 {
                     let gone =
                         matches!(seen[side], Seen::Serves { fence_gone: true } | Seen::Silent { fence_gone: true, .. });
@@ -267,6 +275,7 @@ impl<'a> Judge<'a> {
                 }
                 self.seen = *seen;
                 self.alarms.company = *company;
+                self.peers = *peers;
             }
             Event::Shown { side, status, unguarded, alarms } => {
                 if self.known.status[*side] != Some(*status) {
@@ -313,6 +322,9 @@ impl<'a> Judge<'a> {
             if self.alarms.company[side] != Company::Good {
                 self.known.lonely[side] = until;
             }
+        }
+        if self.peers != Company::Good {
+            self.known.apart = until;
         }
         self.alarms.pass(at, until, &self.known, &self.seen)?;
         self.followers.pass(at, until)?;

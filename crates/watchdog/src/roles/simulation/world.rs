@@ -253,7 +253,8 @@ impl World {
         let seen = std::array::from_fn(|side| inner.seen(side, self.began));
         let able = [0, 1].map(|side| inner.is_able(side));
         let company = [0, 1].map(|side| inner.company(side, EDGE).max(inner.company(side, 1 - side)));
-        let event = Event::Seen { seen, able, company };
+        let peers = inner.company(0, 1);
+        let event = Event::Seen { seen, able, company, peers };
         let before = inner.events.iter().rev().find_map(|(_, event)| match event {
             Event::Seen { .. } => Some(event.clone()),
             _ => None,

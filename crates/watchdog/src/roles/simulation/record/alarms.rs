@@ -255,8 +255,9 @@ impl<'a> Alarms<'a> {
         if long(self.alone[side], ALONE + ALARMED) && !self.shows(side, &["answer: this node", "answers: this node"]) {
             return Some("nobody answers it");
         }
-        let sound =
-            |since: Duration| (0..2).fold(since, |since, side| since.max(known.ill[side]).max(known.unable[side]));
+        let sound = |since: Duration| {
+            (0..2).fold(since.max(known.apart), |since, side| since.max(known.ill[side]).max(known.unable[side]))
+        };
         if long(self.both_since.map(sound), TOLD) && !self.shows(side, &["TWO ACTIVES"]) {
             return Some("both serve");
         }

@@ -27,6 +27,8 @@ const CONFLICT: Duration = Duration::from_secs(5);
 const LOOKED: Duration = Duration::from_secs(3);
 /// What is over may be shown for so long.
 const LINGERS: Duration = Duration::from_secs(5);
+/// What a XiVO says may reach its CC before an operator is shown it, by so much.
+const SHOWN: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub(super) struct Followers<'a> {
@@ -70,6 +72,8 @@ struct Cc<'a> {
     since: Duration,
     alarms: &'a [String],
     start_failed: Option<Duration>,
+    /// When it acted, and upon which word of its XiVO, before an operator was shown that.
+    early: Option<(Duration, Status)>,
 }
 
 struct Services(Telephony);
@@ -123,8 +127,8 @@ impl<'a> Followers<'a> {
                 }
                 cc.alarms = alarms;
             }
-            Event::Starts(host) if *host > EDGE => self.starts(at, *host - CC[0])?,
-            Event::Stops(host) if *host > EDGE => self.stops(at, *host - CC[0])?,
+            Event::Starts(host) if *host > EDGE => self.starts(at, *host - CC[0]),
+            Event::Stops(host) if *host > EDGE => self.stops(at, *host - CC[0]),
             Event::StartFails(host) if *host > EDGE => self.cc[*host - CC[0]].start_failed = Some(at),
             _ => {}
         }
@@ -163,23 +167,36 @@ impl<'a> Followers<'a> {
     }
 
     /// A CC starts because its XiVO serves, or because what it runs died.
-    fn starts(&mut self, at: Duration, side: usize) -> Result<(), String> {
+    fn starts(&mut self, at: Duration, side: usize) {
         self.cc[side].start_failed = None;
-        let said = self.xivo[side].active.is_some_and(|then| then + WORD >= self.heard(at, side));
-        match said || at <= self.ill[CC[side]] + RECOVERS {
-            true => Ok(()),
-            false => Err(format!("W5: {} starts beside a XiVO that was not active lately", name(CC[side]))),
-        }
+        self.acts(at, side, self.xivo[side].active, Status::Active);
     }
 
     /// A CC stops because its XiVO says that it is inactive, or because what it runs does not work: not because it hears
     /// nothing.
-    fn stops(&mut self, at: Duration, side: usize) -> Result<(), String> {
-        let said = self.xivo[side].inactive.is_some_and(|then| then + WORD >= self.heard(at, side));
-        match said || at <= self.ill[CC[side]] + RECOVERS {
-            true => Ok(()),
-            false => Err(format!("W5: {} stops beside a XiVO that was not inactive lately", name(CC[side]))),
+    fn stops(&mut self, at: Duration, side: usize) {
+        self.acts(at, side, self.xivo[side].inactive, Status::Inactive);
+    }
+
+    fn acts(&mut self, at: Duration, side: usize, shown: Option<Duration>, word: Status) {
+        let said = shown.is_some_and(|then| then + WORD >= self.heard(at, side));
+        if !said && at > self.ill[CC[side]] + RECOVERS {
+            self.cc[side].early = Some((at, word));
         }
+    }
+
+    /// What a CC acted upon is shown soon, or nobody said it.
+    fn acted_rightly(&mut self, until: Duration, side: usize) -> Result<(), String> {
+        let (xivo, cc) = (&self.xivo[side], &mut self.cc[side]);
+        match cc.early {
+            Some((at, word)) if xivo.status == Some(word) && xivo.since <= at + SHOWN => cc.early = None,
+            Some((at, word)) if until > at + SHOWN => {
+                let does = if word == Status::Active { "starts" } else { "stops" };
+                return Err(format!("W5: {} {does} beside a XiVO that was not {word} lately", name(CC[side])));
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// From when the word may be that a CC acts upon: a cut holds it back.
@@ -221,6 +238,7 @@ impl<'a> Followers<'a> {
             }
             let deaf = cc.hears == Company::None && self.alive[host] && !self.frozen[host];
             cc.deaf_since = cc.deaf_since.or(Some(until)).filter(|_| deaf);
+            self.acted_rightly(until, side)?;
             self.cc_follows(until, side)?;
             self.cc_tells(until, side)?;
             self.is_registered(until, side)?;
