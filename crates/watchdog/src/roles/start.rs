@@ -7,39 +7,27 @@ use super::reporter;
 use super::serving::Serving;
 use super::specs::{self, ReadyError};
 use super::status::{self, Doings, Line, Shown, Who, note};
-use super::xivo::disk::Disk;
-use super::xivo::endpoint::{self, RequestHandler, WATCH_HOLD};
-use super::xivo::fitness::Fitness;
-use super::xivo::outside::Watch as OutsideWatch;
-use super::xivo::registrations::Registrations;
-use super::xivo::replication::Replication;
-use super::xivo::unfenced;
-use super::xivo::voters::Voters;
-use super::xivo::{Xivo, status::fence_state};
-use crate::config::{self, CcConfig, Config, MdsConfig, Role, XivoConfig};
+use super::xivo::endpoint::WATCH_HOLD;
+use crate::config::{CcConfig, Config, MdsConfig, Role};
 use crate::control::api::Order;
-use crate::control::{Control, ORDERS, Operators};
+use crate::control::{Control, Operators};
 use crate::node::clock;
-use crate::node::echo::{Echo, EchoSpec};
-use crate::node::fence::{Fence, FenceError, Install};
-use crate::node::liveness::{Liveness, POLICY, patient};
+use crate::node::fence::FenceError;
+use crate::node::liveness::{Liveness, POLICY};
 use crate::node::services::{Found as Looked, Services, reap};
-use crate::state::{self, Journal, Keep, Kind, State, StateError};
+use crate::state::{self, Journal, Kind, State, StateError};
 use crate::telemetry::metrics::{Metrics, MetricsDoor, MetricsDoorError};
 use doors::SocketError;
-use failover::duty::{Duty, Found, Life, PerVoter};
+use failover::duty::Found;
 use failover::follow::Follower;
 use failover::health::Status;
-use failover::lease::Namesakes;
 use failover::register::Holder;
 use prometheus::IntCounter;
-use protocol::door::Door;
 use protocol::identity::{Expected, IdentityError, Keyring};
 use protocol::link::{Limits, Link};
-use protocol::wire::{Watched, Wish};
-use std::collections::VecDeque;
+use protocol::wire::Wish;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroU8;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,16 +35,10 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-/// The pause between two echo requests to a host.
-const ECHO: Duration = Duration::from_millis(500);
 /// Both nodes may be registered with a media server for so long, while one takes over from the other.
 const SETTLE: Duration = Duration::from_secs(5);
 /// The file beside the control socket that names the command that runs.
-const RUNNING: &str = "command";
-/// Connections to each of the other voters.
-const LANES: NonZeroU8 = NonZeroU8::MIN.saturating_add(2);
-/// Wishes that may wait for the driver.
-const WISHES: usize = 4;
+pub(super) const RUNNING: &str = "command";
 
 /// Why the watchdog could not begin, or go on.
 #[derive(Debug, thiserror::Error)]
@@ -179,12 +161,12 @@ fn signals(keyring: Arc<Keyring>, journal: Journal) -> io::Result<watch::Receive
 }
 
 impl Base {
-    fn line(&self, address: SocketAddr, expected: Expected, limits: Limits) -> Line {
+    pub(super) fn line(&self, address: SocketAddr, expected: Expected, limits: Limits) -> Line {
         Line { link: Link::new(address, expected, Arc::clone(&self.keyring), limits), address }
     }
 
     /// Shows the node at its socket and to the Edge.
-    fn show(
+    pub(super) fn show(
         &self,
         doings: &Doings,
         edge: Option<Line>,
@@ -201,157 +183,6 @@ impl Base {
         }
         host::spawn(control.serve(seen, self.journal.clone(), orders));
         Shown { view, reports, edge, metrics: Arc::clone(&self.metrics) }
-    }
-
-    pub(super) async fn xivo(
-        self,
-        config: &Config,
-        xivo: &XivoConfig,
-        kept: impl Keep,
-        memory: Option<failover::duty::Memory>,
-        control: impl Operators,
-    ) -> Result<(), RunError> {
-        let (settings, timing) = (xivo.duty, xivo.duty.timing);
-        let (handover, left) =
-            (config.runtime("handover.json"), state::handover::take(&config.runtime("handover.json")));
-        let left = left.unwrap_or_else(|error| {
-            tracing::warn!(%error, "the hand-over cannot be taken");
-            None
-        });
-        // Before anything else: nobody reaches a node that may not serve.
-        let fence = Arc::new(Fence::new(specs::fence(xivo)));
-        fence.install(if left.is_some() { Install::Keeping } else { Install::Closed }).await?;
-        let (fence_state, fence_detail) = fence_state(&fence.look().await);
-
-        let probe = specs::sip(xivo);
-        let services = Services::new(specs::services(&xivo.services, probe.clone(), config.runtime(RUNNING)));
-        // A lease that was handed over does not wait for a check command: whether telephony works is seen soon.
-        let found = match left {
-            Some(handover) => Found::HandedOver(handover),
-            None => self.look(&services).await,
-        };
-        if memory.is_none() {
-            let text = "nothing is remembered: this node's vote is not given for the quiet time";
-            note(&self.journal, Kind::Alarm, text);
-        }
-        let campaign_base = state::campaigns::base(&config.runtime("campaigns.json"), host::unix_ms(), clock::now());
-        let life = Life { instance: self.who.instance, campaign_base };
-        let (duty, first) = Duty::new(settings, memory.as_ref(), life, found, clock::now());
-        let (worker, done) = services.work();
-        let liveness = Liveness::start(specs::liveness(&xivo.services, probe, patient(xivo.sip.time_limit)));
-        let observed = liveness.observed();
-
-        // A connection is given up when no lease could come of it any more.
-        // One lost request ends no lease, so a fresh one is dialled as soon as one may be lost.
-        let patience = timing.request_limit;
-        let limits = Limits { dial: timing.lease / 2, patience, silence: timing.lease, lanes: LANES };
-        let peer = self.line(xivo.peer, Expected::Xivo(settings.side.other()), limits);
-        let witness = xivo.witness.map(|address| self.line(address, Expected::Edge, limits));
-        let lines = PerVoter { peer: Some(peer), witness: witness.clone() };
-        let (voters, answers) = Voters::new(lines, timing.lease);
-
-        // Whoever follows has seen a lower one from the watchdog before.
-        let (watched, seen) =
-            watch::channel(Watched { serial: campaign_base, status: duty.status(), epoch: duty.epoch() });
-        let (asked, requests) = mpsc::channel(endpoint::REQUESTS);
-        let handler = RequestHandler { side: settings.side, asked, watched: seen, turned_away: 0.into() };
-        let address = xivo.listen;
-        let door = Door::open(address, Arc::clone(&self.keyring)).await;
-        let door = door.map_err(|source| RunError::Listen { address, source })?;
-        let door = door.with_places_for([xivo.peer.ip()]);
-        let serving = host::spawn(door.serve(Arc::new(handler)));
-
-        let anchors = specs::anchors(xivo);
-        let peer_host = xivo.peer.ip();
-        let targets: Vec<IpAddr> = std::iter::once(peer_host).chain(anchors.iter().copied()).collect();
-        let echo = Echo::start(EchoSpec { targets, interval: ECHO });
-        let (wishes, wished) = mpsc::channel(WISHES);
-        let (orders, ordered) = mpsc::channel(ORDERS);
-        let doings = Doings::new(duty.status(), "the watchdog began");
-        let shown = self.show(&doings, witness, timing.heartbeat, Some(wishes), control, Some(orders));
-        let fit = xivo.services.fit.clone();
-        let outside = OutsideWatch::start(specs::outside(&xivo.services), services.clone(), fit);
-        let names =
-            xivo.media_servers.iter().map(|server| (server.name.clone(), xivo.asterisk.registration(&server.name)));
-        let registrations = (!xivo.media_servers.is_empty()).then(|| {
-            Registrations::start(specs::asterisk(&xivo.asterisk), names.collect(), settings.retry, settings.retry_limit)
-        });
-        let replication = xivo.replication.as_ref();
-        let unfenced = (xivo.fence == config::Fence::Nft)
-            .then(|| unfenced::watch(specs::asterisk(&xivo.asterisk), xivo.sip.ports.clone()));
-        let mut node = Xivo {
-            who: self.who,
-            settings,
-            start_limit: xivo.services.start.time_limit,
-            duty,
-            queue: VecDeque::new(),
-            disk: Disk::start(kept, Arc::clone(&self.metrics)),
-            handover,
-            left: None,
-            journal: self.journal,
-            metrics: self.metrics,
-            keyring: self.keyring,
-            fence,
-            fence_look: None,
-            fence_state,
-            fence_detail,
-            fenced_when_stopped: false,
-            permit_again: false,
-            serving: Serving::new(config.runtime("serve")),
-            worker,
-            done,
-            doing_since: None,
-            liveness,
-            observed,
-            fitness: Fitness::new(xivo.services.recover),
-            told_fit: None,
-            outside,
-            acts_of_others: VecDeque::new(),
-            began: clock::now(),
-            voters,
-            answers,
-            asked: requests,
-            peer_report: None,
-            peer_needs: None,
-            peer_machines: Namesakes::default(),
-            asker: None,
-            orders: ordered,
-            operator: None,
-            wishes: wished,
-            wished: None,
-            chosen: None,
-            echo,
-            peer_host,
-            anchors,
-            surroundings: None,
-            window: xivo.window,
-            in_window: None,
-            registrations,
-            unfenced,
-            replication: replication.map(|own| Replication::start(own.hold.clone(), own.resume.clone())),
-            legacy_failover: config.legacy_failover.clone(),
-            watched,
-            shown,
-            doings,
-            alarms: Alarms::default(),
-        };
-        node.begin(first).await;
-        crate::telemetry::systemd::ready("watching");
-        node.run(self.end).await;
-        serving.abort();
-        Ok(())
-    }
-
-    async fn look(&self, services: &Services) -> Found {
-        match services.look().await {
-            Looked::Stopped => Found::Stopped,
-            Looked::Running => Found::Running,
-            Looked::Unclear(why) => {
-                let text = format!("whether the services run is not clear, so they are stopped: {why}");
-                note(&self.journal, Kind::Outside, &text);
-                Found::Running
-            }
-        }
     }
 
     pub(super) async fn cc(self, config: &Config, cc: &CcConfig, control: impl Operators) -> Result<(), RunError> {

@@ -19,7 +19,7 @@ const SLOW: Duration = Duration::from_secs(2);
 
 /// The way to the task that writes. The newest state counts; one that is overtaken while it waits is never written.
 #[derive(Debug)]
-pub(in crate::roles) struct Disk {
+pub(super) struct Disk {
     wanted: watch::Sender<Option<Wanted>>,
     done: watch::Receiver<Done>,
     /// The newest state whose time was told.
@@ -62,7 +62,7 @@ impl Done {
 }
 
 impl Disk {
-    pub(in crate::roles) fn start(state: impl Keep, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn start(state: impl Keep, metrics: Arc<Metrics>) -> Self {
         let state = Arc::new(state);
         Self::with(metrics, move |memory| {
             let state = Arc::clone(&state);
@@ -81,7 +81,7 @@ impl Disk {
     }
 
     /// Has a state written. Never waits.
-    pub(in crate::roles) fn write(&self, memory: Memory) {
+    pub(super) fn write(&self, memory: Memory) {
         let written = self.done.borrow().number;
         self.wanted.send_modify(|wanted| {
             let number = wanted.map_or(0, |wanted| wanted.number) + 1;
@@ -93,7 +93,7 @@ impl Disk {
 
     /// Waits until a state is on the disk, and tells how long its write took: each once, of those written since the last
     /// call the newest.
-    pub(in crate::roles) async fn wrote(&mut self) -> Duration {
+    pub(super) async fn wrote(&mut self) -> Duration {
         let told = self.told;
         // Nothing borrowed is held across the wait below: the loop could not run beside others then.
         let written = self.done.wait_for(|done| done.number > told).await.map(|done| (done.number, done.took));
@@ -113,7 +113,7 @@ impl Disk {
 
     /// Waits until the newest state is on the disk, `limit` at most, and tells whether it is. What could not be written
     /// before is not waited for.
-    pub(in crate::roles) fn written(&self, limit: Duration) -> impl Future<Output = bool> + Send + 'static {
+    pub(super) fn written(&self, limit: Duration) -> impl Future<Output = bool> + Send + 'static {
         let (number, mut done) = (self.newest(), self.done.clone());
         async move {
             let decided = timeout(limit, done.wait_for(|done| done.is_decided(number))).await;
@@ -124,11 +124,7 @@ impl Disk {
     /// Waits until the node's promise for a campaign is on the disk, `limit` at most, and tells whether it is, and holds still:
     /// one that is over by then is told to nobody. A promise that was released meanwhile and given again, as a request that
     /// came late has it, is not on the disk because the release is: whoever asked for the newer one hears of it.
-    pub(in crate::roles) fn promised(
-        &self,
-        campaign: Campaign,
-        limit: Duration,
-    ) -> impl Future<Output = bool> + Send + 'static {
+    pub(super) fn promised(&self, campaign: Campaign, limit: Duration) -> impl Future<Output = bool> + Send + 'static {
         let (number, mut done, newest) = (self.newest(), self.done.clone(), self.wanted.subscribe());
         async move {
             let decided = timeout(limit, done.wait_for(|done| done.is_decided(number))).await;
@@ -138,7 +134,7 @@ impl Disk {
     }
 
     /// Why the newest state is not on the disk, if that is trouble.
-    pub(in crate::roles) fn trouble(&self) -> Option<String> {
+    pub(super) fn trouble(&self) -> Option<String> {
         let wanted = (*self.wanted.borrow())?;
         let done = self.done.borrow();
         if done.number >= wanted.number {

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Telephony that died makes it unfit until the services are stopped and `recover` has passed; somebody who stopped them on
 /// purpose, until that person starts them again.
 #[derive(Debug, Clone)]
-pub(in crate::roles) struct Fitness {
+pub(super) struct Fitness {
     recover: Duration,
     dead: Option<Dead>,
     rest_until: Instant,
@@ -26,7 +26,7 @@ struct Dead {
 
 /// Who stopped the services on purpose.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::roles) enum ByHand {
+pub(super) enum ByHand {
     /// A person, who will start them again or say so.
     Person(String),
     /// An upgrade that is under way, and will end.
@@ -35,7 +35,7 @@ pub(in crate::roles) enum ByHand {
 
 /// Why a node cannot serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::roles) enum Unfit {
+pub(super) enum Unfit {
     /// Telephony died; the services are being stopped, or it has not been long enough since.
     Dead(String),
     /// It died a moment ago.
@@ -52,7 +52,7 @@ pub(in crate::roles) enum Unfit {
 
 impl Unfit {
     /// One word for all that is told of this in other words each time.
-    pub(in crate::roles) const fn kind(&self) -> &'static str {
+    pub(super) const fn kind(&self) -> &'static str {
         match self {
             Self::Dead(_) => "dead",
             Self::Recovering => "recovering",
@@ -78,57 +78,57 @@ impl fmt::Display for Unfit {
 }
 
 impl Fitness {
-    pub(in crate::roles) const fn new(recover: Duration) -> Self {
+    pub(super) const fn new(recover: Duration) -> Self {
         Self { recover, dead: None, rest_until: Instant::ORIGIN, disk: true, fence: None, by_hand: None, unready: None }
     }
 
     /// Telephony of a serving node died.
-    pub(in crate::roles) fn died(&mut self, detail: &str) {
+    pub(super) fn died(&mut self, detail: &str) {
         self.dead = Some(Dead { detail: detail.to_owned() });
     }
 
     /// The services are stopped, and verified to be.
-    pub(in crate::roles) fn stopped(&mut self, now: Instant) {
+    pub(super) fn stopped(&mut self, now: Instant) {
         if self.dead.take().is_some() {
             self.rest_until = now + self.recover;
         }
     }
 
     /// The state could be written, or not.
-    pub(in crate::roles) const fn disk(&mut self, writable: bool) {
+    pub(super) const fn disk(&mut self, writable: bool) {
         self.disk = writable;
     }
 
     /// Phones could not be let in, or the fence works. The first words stay while it lasts.
-    pub(in crate::roles) fn fence(&mut self, failed: Option<String>) {
+    pub(super) fn fence(&mut self, failed: Option<String>) {
         self.fence = failed.map(|now| self.fence.take().unwrap_or(now));
     }
 
     /// Somebody stopped the services on purpose, or started them again.
-    pub(in crate::roles) fn by_hand(&mut self, what: Option<ByHand>) {
+    pub(super) fn by_hand(&mut self, what: Option<ByHand>) {
         self.by_hand = what;
     }
 
     /// No packages are being installed any more.
-    pub(in crate::roles) fn upgrade_is_over(&mut self) {
+    pub(super) fn upgrade_is_over(&mut self) {
         if matches!(self.by_hand, Some(ByHand::Upgrade(_))) {
             self.by_hand = None;
         }
     }
 
     /// The check of fitness said no, or yes.
-    pub(in crate::roles) fn unready(&mut self, said: Option<String>) {
+    pub(super) fn unready(&mut self, said: Option<String>) {
         self.unready = said;
     }
 
     /// When it may change by time alone.
-    pub(in crate::roles) fn deadline(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         (now < self.rest_until).then_some(self.rest_until)
     }
 
     /// Why the node cannot serve, if so. What keeps an inactive node from starting stops no serving one: a full disk is no
     /// reason to end calls.
-    pub(in crate::roles) fn unfit(&self, now: Instant, serves: bool) -> Option<Unfit> {
+    pub(super) fn unfit(&self, now: Instant, serves: bool) -> Option<Unfit> {
         if let Some(dead) = &self.dead {
             return Some(Unfit::Dead(dead.detail.clone()));
         }

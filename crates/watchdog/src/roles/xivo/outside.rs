@@ -15,7 +15,7 @@ const LOOK_LIMIT: Duration = Duration::from_millis(500);
 
 /// The way to the task that watches.
 #[derive(Debug)]
-pub(in crate::roles) struct Watch {
+pub(super) struct Watch {
     spec: OutsideSpec,
     inactive: watch::Sender<bool>,
     sender: mpsc::Sender<Seen>,
@@ -24,7 +24,7 @@ pub(in crate::roles) struct Watch {
 
 /// What others were seen to do on the node.
 #[derive(Debug, Clone)]
-pub(in crate::roles) enum Seen {
+pub(super) enum Seen {
     /// Seen on a node that is not active.
     Idle {
         /// Whether its services run all the same.
@@ -44,7 +44,7 @@ pub(in crate::roles) enum Seen {
 }
 
 impl Watch {
-    pub(in crate::roles) fn start(spec: OutsideSpec, services: Services, fit: Option<CommandSpec>) -> Self {
+    pub(super) fn start(spec: OutsideSpec, services: Services, fit: Option<CommandSpec>) -> Self {
         let (inactive, told) = watch::channel(false);
         let (sender, seen) = mpsc::channel(4);
         host::spawn(watch_over(spec.clone(), services, fit, told, sender.clone()));
@@ -52,17 +52,17 @@ impl Watch {
     }
 
     /// Tells whether the node is inactive: only then is there something to see.
-    pub(in crate::roles) fn inactive(&self, inactive: bool) {
+    pub(super) fn inactive(&self, inactive: bool) {
         self.inactive.send_if_modified(|before| std::mem::replace(before, inactive) != inactive);
     }
 
     /// Returns what is seen next.
-    pub(in crate::roles) async fn seen(&mut self) -> Option<Seen> {
+    pub(super) async fn seen(&mut self) -> Option<Seen> {
         self.seen.recv().await
     }
 
     /// Looks, shortly, into why telephony ended; what is seen comes by [`Watch::seen`].
-    pub(in crate::roles) fn look_into(&self, detail: String) {
+    pub(super) fn look_into(&self, detail: String) {
         let (spec, sender) = (self.spec.clone(), self.sender.clone());
         host::spawn(async move {
             let outside = timeout(LOOK_LIMIT, spec.look()).await.unwrap_or_default();

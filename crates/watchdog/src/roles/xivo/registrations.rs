@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// The registrations with all media servers.
 #[derive(Debug)]
-pub(in crate::roles) struct Registrations {
+pub(super) struct Registrations {
     service: watch::Sender<Option<Service>>,
     state: watch::Receiver<BTreeMap<String, MediaServer>>,
     unregistering: Vec<CommandSpec>,
@@ -25,12 +25,7 @@ pub(in crate::roles) struct Registrations {
 impl Registrations {
     /// Starts; nothing is done before the node is said to serve. `objects` are the media servers' names and those of the
     /// registrations in Asterisk's configuration.
-    pub(in crate::roles) fn start(
-        asterisk: Asterisk,
-        objects: Vec<(String, String)>,
-        retry: Duration,
-        limit: Duration,
-    ) -> Self {
+    pub(super) fn start(asterisk: Asterisk, objects: Vec<(String, String)>, retry: Duration, limit: Duration) -> Self {
         let (service, told) = watch::channel(None);
         let (publish, state) = watch::channel(BTreeMap::new());
         let unregistering = objects.iter().map(|(_, object)| asterisk.unregistering(object)).collect();
@@ -48,12 +43,12 @@ impl Registrations {
     }
 
     /// Tells that the node serves, or stops.
-    pub(in crate::roles) fn tell(&self, service: Service) {
+    pub(super) fn tell(&self, service: Service) {
         self.service.send_replace(Some(service));
     }
 
     /// What takes the registrations back, for a stop to run first.
-    pub(in crate::roles) fn unregistering(&self) -> Vec<CommandSpec> {
+    pub(super) fn unregistering(&self) -> Vec<CommandSpec> {
         if made(Mistake::RegistrationLeft) {
             return Vec::new();
         }
@@ -61,7 +56,7 @@ impl Registrations {
     }
 
     /// How each is, now and at each change.
-    pub(in crate::roles) fn state(&self) -> watch::Receiver<BTreeMap<String, MediaServer>> {
+    pub(super) fn state(&self) -> watch::Receiver<BTreeMap<String, MediaServer>> {
         self.state.clone()
     }
 }

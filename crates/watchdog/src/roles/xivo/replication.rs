@@ -13,7 +13,7 @@ const AGAIN: Duration = Duration::from_secs(10);
 
 /// Whether the replication may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::roles) enum Replicates {
+pub(super) enum Replicates {
     /// The node serves, so that its data may be copied.
     Yes,
     /// It does not serve, and its data is old.
@@ -22,13 +22,13 @@ pub(in crate::roles) enum Replicates {
 
 /// The way to the task that runs the commands, one at a time.
 #[derive(Debug)]
-pub(in crate::roles) struct Replication {
+pub(super) struct Replication {
     wanted: watch::Sender<Option<Replicates>>,
     failed: watch::Receiver<Option<String>>,
 }
 
 impl Replication {
-    pub(in crate::roles) fn start(hold: CommandSpec, resume: CommandSpec) -> Self {
+    pub(super) fn start(hold: CommandSpec, resume: CommandSpec) -> Self {
         let (wanted, told) = watch::channel(None);
         let (failure, failed) = watch::channel(None);
         host::spawn(keep(hold, resume, told, failure));
@@ -36,12 +36,12 @@ impl Replication {
     }
 
     /// Tells whether the replication may run.
-    pub(in crate::roles) fn tell(&self, replicates: Replicates) {
+    pub(super) fn tell(&self, replicates: Replicates) {
         self.wanted.send_if_modified(|before| before.replace(replicates) != Some(replicates));
     }
 
     /// Why the newest command failed, if it did.
-    pub(in crate::roles) fn failed(&self) -> Option<String> {
+    pub(super) fn failed(&self) -> Option<String> {
         self.failed.borrow().clone()
     }
 }

@@ -11,7 +11,7 @@ const LOOK: Duration = Duration::from_secs(60);
 const FIRST: Duration = Duration::from_secs(10);
 
 /// Starts to look, every minute. An Asterisk that does not run changes nothing: what it listened on last, it will again.
-pub(in crate::roles) fn watch(asterisk: Asterisk, fenced: Vec<u16>) -> watch::Receiver<Option<String>> {
+pub(super) fn watch(asterisk: Asterisk, fenced: Vec<u16>) -> watch::Receiver<Option<String>> {
     let (found, seen) = watch::channel(None);
     host::spawn(async move {
         let mut pause = FIRST;

@@ -16,40 +16,40 @@ const ANSWERS: usize = 64;
 
 /// The ways to the other voters.
 #[derive(Debug)]
-pub(in crate::roles) struct Voters {
+pub(super) struct Voters {
     lines: PerVoter<Option<Line>>,
     /// An answer later than this is worth nothing: its lease is over.
     limit: Duration,
     answers: mpsc::Sender<Answered>,
-    pub(in crate::roles) seen: PerVoter<Seen>,
+    pub(super) seen: PerVoter<Seen>,
 }
 
 /// What a voter was last seen to do.
 #[derive(Debug, Clone, Default)]
-pub(in crate::roles) struct Seen {
+pub(super) struct Seen {
     /// When it answered last, on this node's clock.
-    pub(in crate::roles) answered: Option<Instant>,
+    pub(super) answered: Option<Instant>,
     /// How it ruled with that answer.
-    pub(in crate::roles) ruling: Option<VoteReply>,
+    pub(super) ruling: Option<VoteReply>,
     /// For how long it promises its vote at most, if it said so.
-    pub(in crate::roles) promises: Option<Duration>,
+    pub(super) promises: Option<Duration>,
     /// Why the newest request had no answer, if it had none.
-    pub(in crate::roles) failed: Option<String>,
+    pub(super) failed: Option<String>,
     /// It speaks another version of the protocol.
-    pub(in crate::roles) other_version: bool,
+    pub(super) other_version: bool,
 }
 
 /// What became of a request.
 #[derive(Debug)]
-pub(in crate::roles) struct Answered {
-    pub(in crate::roles) by: RemoteVoter,
-    pub(in crate::roles) sent: Instant,
-    pub(in crate::roles) told: Result<Answer, NoAnswer>,
+pub(super) struct Answered {
+    pub(super) by: RemoteVoter,
+    pub(super) sent: Instant,
+    pub(super) told: Result<Answer, NoAnswer>,
 }
 
 /// Why there is no answer, for people.
 #[derive(Debug)]
-pub(in crate::roles) struct NoAnswer {
+pub(super) struct NoAnswer {
     why: String,
     other_version: bool,
 }
@@ -67,13 +67,13 @@ impl From<LinkError> for NoAnswer {
 }
 
 impl Voters {
-    pub(in crate::roles) fn new(lines: PerVoter<Option<Line>>, limit: Duration) -> (Self, mpsc::Receiver<Answered>) {
+    pub(super) fn new(lines: PerVoter<Option<Line>>, limit: Duration) -> (Self, mpsc::Receiver<Answered>) {
         let (answers, received) = mpsc::channel(ANSWERS);
         (Self { lines, limit, answers, seen: PerVoter::default() }, received)
     }
 
     /// Asks; the answer comes through the channel. Nothing is asked of a voter that is not there.
-    pub(in crate::roles) fn ask(&self, voter: RemoteVoter, request: Request, sent: Instant) {
+    pub(super) fn ask(&self, voter: RemoteVoter, request: Request, sent: Instant) {
         let Some(link) = self.lines[voter].as_ref().map(|line| line.link.clone()) else { return };
         let (answers, limit) = (self.answers.clone(), self.limit);
         host::spawn(async move {
@@ -90,7 +90,7 @@ impl Voters {
     }
 
     /// Notes what became of a request, and returns the answer if there is one.
-    pub(in crate::roles) fn note(&mut self, answered: Answered) -> Option<(RemoteVoter, Instant, Answer)> {
+    pub(super) fn note(&mut self, answered: Answered) -> Option<(RemoteVoter, Instant, Answer)> {
         let Answered { by, sent, told } = answered;
         let seen = &mut self.seen[by];
         match told {
@@ -109,7 +109,7 @@ impl Voters {
     }
 
     /// The way to a voter.
-    pub(in crate::roles) fn line(&self, by: RemoteVoter) -> Option<&Line> {
+    pub(super) fn line(&self, by: RemoteVoter) -> Option<&Line> {
         self.lines[by].as_ref()
     }
 }
