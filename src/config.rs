@@ -97,13 +97,14 @@ pub struct CertificateFiles {
     pub key: PathBuf,
 }
 
-/// TLS protocol version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsVersion {
-    /// TLS 1.2 (RFC 5246).
-    V1_2,
-    /// TLS 1.3 (RFC 8446).
-    V1_3,
+failover::closed_set! {
+    /// TLS protocol version.
+    pub enum TlsVersion {
+        /// TLS 1.2 (RFC 5246).
+        V1_2 => "1.2",
+        /// TLS 1.3 (RFC 8446).
+        V1_3 => "1.3",
+    }
 }
 
 /// A named upstream.

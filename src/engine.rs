@@ -45,7 +45,7 @@ use crate::admin::api::{ConfigurationStatus, Frozen, SwitchSummary, Time};
 use crate::live::state::{Beginning, PastSwitch, State};
 use crate::live::{Mode, View};
 use crate::site::nodes::{Rate, STALE};
-use crate::telemetry::metrics::{self, Metrics, VerdictState};
+use crate::telemetry::metrics::{self, Metrics};
 use crate::traffic::edge::Edge;
 
 /// Orders that may wait for the loop: a few operators and a scraper.
@@ -462,12 +462,8 @@ impl Engine {
 
     /// Tells balancers and gauges what a check is judged to be.
     fn show_verdict(&self, check: usize) {
-        let state = match self.judges[check].report().verdict {
-            Verdict::Up => VerdictState::Up,
-            Verdict::Down => VerdictState::Down,
-            Verdict::Unknown => VerdictState::Unknown,
-        };
-        self.check_metrics(check, |counted| counted.verdict(state));
+        let verdict = self.judges[check].report().verdict;
+        self.check_metrics(check, |counted| counted.verdict(verdict));
         let backend = self.plan.checks[check].backend;
         let checks = &self.plan.backends[backend].checks;
         let up = checks.iter().all(|check| self.judges[check.index()].report().verdict != Verdict::Down);
@@ -479,7 +475,7 @@ impl Engine {
         let planned = &self.plan.checks[check];
         let place = &self.plan.backends[planned.backend];
         let service = &self.plan.site.config.services[place.service.0].name;
-        let side = place.side.map_or("shared", Side::name);
+        let side = place.side.map_or("shared", Side::label);
         let (backend, check) = (&place.name, &planned.name);
         if report.verdict == Verdict::Down {
             tracing::warn!(side, %service, %backend, %check, port = planned.port, %from, "{report}");

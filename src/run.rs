@@ -120,7 +120,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     reload::count_certificates(&edge);
     let means = Means { edge: edge.clone(), state: state.clone(), metrics: metrics.clone() };
     let (engine, handle) = Engine::new(means, beginning)?;
-    metrics.reloaded(Reload::Ok);
+    metrics.reloaded(Reload::Taken);
     let mut control = Control::open(&config, registry, handle.clone())?;
     let engine = control.open_nodes(&config, engine)?;
     let keyring = control.keyring();

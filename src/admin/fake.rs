@@ -4,12 +4,16 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use failover::Side;
+use failover::health::State;
+use failover::switch::Kind;
+use failover::verdict::Verdict;
+
+pub(crate) use crate::live::state::history::fake::{entry, explain, report};
 
 use super::api::{
-    BackendStatus, CertificateStatus, CheckStatus, ConfigurationStatus, Counts, Done, DrainRequest, Event, Explain,
-    FreezeRequest, Health, JournalEntry, Moment, Next, Outcome, Phases, Report, ResumeRequest, ServiceStatus,
-    SessionCounts, SessionRow, SideStatus, Sides, Status, SwitchAnswer, SwitchKind, SwitchRequest, SwitchSummary, Time,
-    Verdict, WalkStatus,
+    BackendStatus, CertificateStatus, CheckStatus, ConfigurationStatus, Done, DrainRequest, Explain, FreezeRequest,
+    JournalEntry, Next, Outcome, Report, ResumeRequest, ServiceStatus, SessionCounts, SessionRow, SideStatus, Sides,
+    Status, SwitchAnswer, SwitchRequest, SwitchSummary, Time, WalkStatus,
 };
 use super::{EngineApi, EngineError};
 
@@ -104,48 +108,6 @@ fn at(seconds: i64) -> Time {
     Time::from_unix_ms(1_700_000_000_000 + seconds * 1000)
 }
 
-pub(crate) fn explain() -> Explain {
-    Explain {
-        sentence: "Standby is live because Main is dead.".into(),
-        facts: vec!["Main: cc refused 3 probes.".into(), "Standby: works for 3 h.".into()],
-        rule: "E2: the live side does not work and the other does.".into(),
-        outcome: "Switched to Standby.".into(),
-    }
-}
-
-pub(crate) fn entry(epoch: u64) -> JournalEntry {
-    JournalEntry {
-        at: at(epoch as i64),
-        epoch,
-        event: Event::Switched,
-        live: Side::Standby,
-        by: None,
-        why: None,
-        explain: explain(),
-    }
-}
-
-pub(crate) fn report(number: u64) -> Report {
-    let moment = |ms: u64| Moment { at: Time::from_unix_ms(1_700_000_000_000 + ms as i64), offset_ms: ms };
-    Report {
-        number,
-        kind: SwitchKind::Failover,
-        from: Side::Main,
-        to: Side::Standby,
-        reason: "Main is dead.".into(),
-        by: None,
-        phases: Phases {
-            first_bad_sign: Some(moment(0)),
-            decision: moment(31),
-            persisted: Some(moment(34)),
-            first_served: Some(moment(40)),
-            last_moved: None,
-        },
-        counts: Counts { replayed: 3, parked: 12, failed: 1, sessions_closed: 200, sessions_cut: 2 },
-        explain: explain(),
-    }
-}
-
 pub(crate) fn session(id: u64) -> SessionRow {
     SessionRow {
         id,
@@ -176,7 +138,7 @@ pub(crate) fn status() -> Status {
         name: name.into(),
         side,
         required: side.is_some(),
-        health: Health::Working,
+        health: State::Working,
         reason: "all checks up".into(),
         backends: vec![BackendStatus {
             name: address.into(),
@@ -199,7 +161,7 @@ pub(crate) fn status() -> Status {
         observe: false,
         doubt: None,
         draining: false,
-        sides: Sides { main: side(Health::Working, "cc and xivo work"), standby: side(Health::Working, "cc works") },
+        sides: Sides { main: side(State::Working, "cc and xivo work"), standby: side(State::Working, "cc works") },
         services: vec![
             service("cc", Some(Side::Main), "10.0.0.21"),
             service("cc", Some(Side::Standby), "10.0.0.22"),
@@ -211,7 +173,7 @@ pub(crate) fn status() -> Status {
         last_switch: Some(SwitchSummary {
             epoch: 6,
             at: at(-5000),
-            kind: SwitchKind::Failback,
+            kind: Kind::Failback,
             from: Side::Standby,
             to: Side::Main,
             reason: "Standby is inactive.".into(),

@@ -158,7 +158,7 @@ fn named(text: &str) -> Result<String, String> {
 
 fn role(text: &str) -> Result<Role, String> {
     let all = [Role::Xivo, Role::Cc, Role::Mds];
-    all.into_iter().find(|role| role.name() == text).ok_or_else(|| format!("`{text}` is no role: use xivo, cc or mds"))
+    all.into_iter().find(|role| role.label() == text).ok_or_else(|| format!("`{text}` is no role: use xivo, cc or mds"))
 }
 
 /// Carries it out; what to print.

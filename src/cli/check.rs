@@ -225,7 +225,7 @@ async fn ask_backends(config: &Config) -> Vec<Answer> {
         let judged = checks_of(service).into_iter().map(|check| (title(&check, at.backend), check));
         let carriage = carriage_of(config, &at).map(|check| (format!("{}, as requests need it", check.name), check));
         for (title, check) in judged.chain(carriage) {
-            let side = at.side.map_or("shared", |side| side.name());
+            let side = at.side.map_or("shared", |side| side.label());
             let titles = (check.name.clone(), title);
             let named = (side, service.name.clone(), at.backend.name.clone(), titles);
             let probe = probe_of(&check, at.backend, config.probe.time_limit);

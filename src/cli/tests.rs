@@ -4,13 +4,15 @@ use std::sync::Arc;
 use clap::Parser;
 use doors::{AskError, Client};
 use failover::Side;
+use failover::health::State;
+use failover::verdict::Verdict;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use super::ask::{Inquiry, Trouble};
 use super::render::{self, Paint};
 use super::{Cli, Exit, Options, Question, Verb, socket_in};
-use crate::admin::api::{Frozen, Health, Time, Verdict};
+use crate::admin::api::{Frozen, Time};
 use crate::admin::fake::{self, FakeEngine};
 use crate::admin::socket::AdminDoor;
 use crate::config;
@@ -203,7 +205,7 @@ fn what_is_wrong_stands_on_the_screen_and_comes_first() {
     broken.backends[0].checks[0].reason = "refused".into();
     status.services = vec![status.services[0].clone(); 30];
     status.services.push(broken);
-    status.sides.standby.health = Health::NotWorking;
+    status.sides.standby.health = State::NotWorking;
     status.frozen = Some(Frozen { by: "root".into(), why: "upgrade".into(), since: Time::from_unix_ms(0) });
     status.damped = true;
     status.doubt = Some("everything fails at once".into());

@@ -9,13 +9,12 @@ use failover::{Explain as _, verdict};
 use tokio::time::timeout;
 
 use super::mistakes::{Mistake, made};
-use super::record::{api_kind, live_state};
+use super::record::live_state;
 use super::report::SwitchReport;
 use super::{Engine, Work};
 use crate::admin::api::{Event, Frozen, SwitchSummary, Time};
 use crate::live::state::PastSwitch;
 use crate::live::{Mode, View};
-use crate::telemetry::metrics;
 use crate::traffic::upstream::connections::Present;
 use crate::traffic::websocket::tunnel::Pacing;
 
@@ -42,7 +41,7 @@ impl Engine {
                 self.past.push(PastSwitch {
                     epoch: step.epoch,
                     at: self.clock.wall(step.at),
-                    kind: api_kind(step.kind),
+                    kind: step.kind,
                     to: step.to,
                 });
                 self.persist().await;
@@ -155,14 +154,7 @@ impl Engine {
         let pacing = Pacing { reconnect_rate: switching.reconnect_rate, drain_limit: switching.drain_limit };
         let leaving = edge.sessions.demote(step.from, step.epoch, pacing);
         let counted = &self.means.metrics;
-        counted.switched(
-            match step.kind {
-                Kind::Failover => metrics::Kind::Failover,
-                Kind::Failback => metrics::Kind::Failback,
-                Kind::Planned => metrics::Kind::Planned,
-            },
-            step.from,
-        );
+        counted.switched(step.kind, step.from);
         counted.live(step.to, step.epoch);
         tracing::warn!(
             from = %step.from, to = %step.to, epoch = step.epoch, kind = %step.kind, connections = cut,
@@ -171,7 +163,7 @@ impl Engine {
         self.last_switch = Some(SwitchSummary {
             epoch: step.epoch,
             at: self.clock.wall(step.at),
-            kind: api_kind(step.kind),
+            kind: step.kind,
             from: step.from,
             to: step.to,
             reason: sentence.clone(),

@@ -38,7 +38,7 @@ impl Engine {
             if let (true, End::Soon(days)) = (planned.heeds_dates, term.end(now)) {
                 let place = &self.plan.backends[planned.backend];
                 let service = &self.plan.site.config.services[place.service.0].name;
-                let side = place.side.map_or("shared", failover::Side::name);
+                let side = place.side.map_or("shared", failover::Side::label);
                 let target = planned.probe.target;
                 seen.entry(target).or_insert_with(|| {
                     format!("the certificate that {service} shows on {target} ({side}) expires in {days} days: then that backend is down; renew it there")

@@ -13,7 +13,7 @@ use super::{Engine, Work};
 use crate::admin::api::{Event, NodeStatus, Time, WitnessStatus};
 use crate::site::nodes::{Known, News, Node, Registry, Versions, takeover};
 use crate::site::witness::{View, Witness};
-use crate::telemetry::metrics::{Guarded, NodeLabels, NodeState, NodesMetrics};
+use crate::telemetry::metrics::{NodeLabels, NodeState, NodesMetrics};
 
 /// What the engine needs where there is a door for nodes.
 pub struct NodesMeans {
@@ -205,7 +205,7 @@ impl Engine {
 }
 
 fn labels(node: &Node) -> NodeLabels<'_> {
-    NodeLabels { role: node.role.name(), side: node.side, name: &node.name }
+    NodeLabels { role: node.role.label(), side: node.side, name: &node.name }
 }
 
 fn count(metrics: &NodesMetrics, node: &Node, report: &NodeReport) {
@@ -215,14 +215,7 @@ fn count(metrics: &NodesMetrics, node: &Node, report: &NodeReport) {
     metrics.failed_starts(labels, report.failed_starts.as_ref().map_or(0, |failed| failed.count));
     if let Some(vote) = &report.vote {
         metrics.vote(labels, vote.fit, vote.epoch);
-        metrics.guard(
-            labels,
-            vote.guard.as_ref().map(|guard| match guard {
-                Guard::Guarded => Guarded::Guarded,
-                Guard::Exposed { .. } => Guarded::Exposed,
-                Guard::Unguarded { .. } => Guarded::Unguarded,
-            }),
-        );
+        metrics.guard(labels, vote.guard.as_ref());
     }
     for (name, server) in report.media_servers.iter().filter(|(name, _)| protocol::who::is_name(name)).take(64) {
         metrics.registered(labels, name, server.registered);

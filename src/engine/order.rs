@@ -17,7 +17,7 @@ use super::plan::Plan;
 use super::{Engine, Means, Work};
 use crate::admin::api::{
     BrokenConfiguration, ConfigurationStatus, Done, DrainRequest, Event, Explain, FreezeRequest, JournalEntry, Report,
-    ResumeRequest, SessionRow, Status, SwitchAnswer, SwitchRequest, Time, WalkStatus, side,
+    ResumeRequest, SessionRow, Status, SwitchAnswer, SwitchRequest, Time, WalkStatus,
 };
 use crate::admin::{EngineApi, EngineError};
 use crate::live::Mode;
@@ -125,7 +125,7 @@ impl EngineApi for Handle {
         match view.mode {
             Mode::Serving => Ok(()),
             Mode::Deciding => Err("No side is known to work yet.".to_owned()),
-            Mode::Waiting => Err(format!("{} is live and does not work.", side::title(view.side))),
+            Mode::Waiting => Err(format!("{} is live and does not work.", view.side.title())),
         }
     }
 
@@ -329,7 +329,7 @@ impl Engine {
     }
 
     fn note_broken(&mut self, error: String, more: usize) {
-        self.means.metrics.reloaded(Reload::Failed);
+        self.means.metrics.reloaded(Reload::Rejected);
         let besides = if more > 0 { format!(" (and {more} more)") } else { String::new() };
         self.journal(Event::Alarm, format!("The configuration was not loaded, nothing has changed: {error}{besides}"));
         let since = self.configuration.broken.take().map_or_else(Time::now, |before| before.since);
@@ -359,7 +359,7 @@ impl Engine {
         self.means.metrics.observe.set(i64::from(self.plan.site.config.switch.observe));
         self.judge_anew(known);
         self.tell_wish();
-        self.means.metrics.reloaded(Reload::Ok);
+        self.means.metrics.reloaded(Reload::Taken);
         self.configuration = ConfigurationStatus { loaded: Some(Time::now()), broken: None };
         self.journal(Event::Reloaded, "The configuration was loaded anew.".to_owned());
         Ok(())

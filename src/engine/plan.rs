@@ -182,7 +182,7 @@ fn voices(config: &Config, topology: &mut Topology) -> Vec<Voice> {
     let mut voices = Vec::new();
     for side in Side::BOTH {
         for role in [Role::Xivo, Role::Cc] {
-            let service = config.services.iter().find(|service| service.name == role.name());
+            let service = config.services.iter().find(|service| service.name == role.label());
             let required = role == Role::Xivo || service.is_some_and(|service| service.required);
             let node = topology.node(side, if required { Need::Required } else { Need::Optional });
             let backends =

@@ -4,7 +4,7 @@ use failover::Side;
 use failover::switch::{Kind, Memory};
 
 use super::clock::Clock;
-use crate::admin::api::{Event, Frozen, SwitchKind, SwitchSummary, Time};
+use crate::admin::api::{Event, Frozen, SwitchSummary, Time};
 use crate::live::state::{Beginning, LiveState, PastSwitch, RECENT, SWITCHES_KEPT, State};
 
 /// What an Edge begins with.
@@ -46,14 +46,14 @@ pub(super) fn remember(beginning: Beginning) -> Remembered {
 }
 
 fn memory(live: &LiveState) -> Memory {
-    let automatic = live.switches.iter().filter(|switch| switch.kind != SwitchKind::Planned);
+    let automatic = live.switches.iter().filter(|switch| switch.kind != Kind::Planned);
     Memory {
         live: live.live,
         epoch: live.epoch,
         frozen: live.frozen.is_some(),
         last: match live.chosen {
             true => Some(Kind::Planned),
-            false => live.switches.last().map(|switch| kind_of(switch.kind)).filter(|kind| *kind != Kind::Planned),
+            false => live.switches.last().map(|switch| switch.kind).filter(|kind| *kind != Kind::Planned),
         },
         switches: automatic.map(|switch| Clock::age(switch.at)).collect(),
     }
@@ -85,30 +85,13 @@ pub(super) fn last_switch(state: &State, past: &[PastSwitch]) -> Option<SwitchSu
     })
 }
 
-/// A kind of switch in the API's word.
-pub(super) fn api_kind(kind: Kind) -> SwitchKind {
-    match kind {
-        Kind::Failover => SwitchKind::Failover,
-        Kind::Failback => SwitchKind::Failback,
-        Kind::Planned => SwitchKind::Planned,
-    }
-}
-
-fn kind_of(kind: SwitchKind) -> Kind {
-    match kind {
-        SwitchKind::Failover => Kind::Failover,
-        SwitchKind::Failback => Kind::Failback,
-        SwitchKind::Planned => Kind::Planned,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn e4_an_operators_choice_binds_over_a_restart_until_it_is_let_go() {
-        let past = [PastSwitch { epoch: 7, at: Time::now(), kind: SwitchKind::Planned, to: Side::Standby }];
+        let past = [PastSwitch { epoch: 7, at: Time::now(), kind: Kind::Planned, to: Side::Standby }];
         for last in [Some(Kind::Planned), None] {
             let memory = Memory { live: Side::Standby, epoch: 7, frozen: false, last, switches: Vec::new() };
             let written = live_state(&memory, None, &past);

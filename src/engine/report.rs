@@ -9,7 +9,6 @@ use tokio::time::{Instant, timeout};
 
 use super::Means;
 use super::clock::Clock;
-use super::record::api_kind;
 use crate::admin::api::{Counts, Event, Explain, JournalEntry, Moment, Phases, Report, Time};
 use crate::config::Switching;
 use crate::live::state::State;
@@ -124,7 +123,7 @@ impl SwitchReport {
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         Report {
             number: self.step.epoch,
-            kind: api_kind(self.step.kind),
+            kind: self.step.kind,
             from: self.step.from,
             to: self.step.to,
             reason: explain.sentence.clone(),

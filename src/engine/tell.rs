@@ -5,15 +5,14 @@ use std::sync::atomic::Ordering;
 
 use failover::health::{self, Health, Reason, SideHealth, State as HealthState};
 use failover::switch::WhatIf;
-use failover::verdict::Verdict as JudgeVerdict;
+use failover::verdict::Verdict;
 use failover::{Explain as _, Side};
 
 use super::Engine;
 use crate::admin::api::{
-    BackendStatus, BrokenConfiguration, CheckStatus, Event, Explain, Health as ApiHealth, JournalEntry, Next, Outcome,
-    ServiceStatus, SessionCounts, SideStatus, Sides, Status, Time, Verdict,
+    BackendStatus, BrokenConfiguration, CheckStatus, Event, Explain, JournalEntry, Next, Outcome, ServiceStatus,
+    SessionCounts, SideStatus, Sides, Status, Time,
 };
-use crate::telemetry::metrics::HealthState as Counted;
 use crate::traffic::upstream::Upstream;
 use crate::traffic::websocket::tunnel::Pin;
 
@@ -93,12 +92,7 @@ impl Engine {
     pub(super) fn note_side(&mut self, side: Side, output: &health::Output) {
         let sentence = output.named(self.plan.names()).to_string();
         let state = self.health.side(side).state;
-        let counted = match state {
-            HealthState::Working => Counted::Working,
-            HealthState::NotWorking => Counted::NotWorking,
-            HealthState::Unknown => Counted::Unknown,
-        };
-        self.means.metrics.health(side, counted);
+        self.means.metrics.health(side, state);
         if state == HealthState::NotWorking {
             tracing::warn!("{sentence}");
         } else {
@@ -181,7 +175,7 @@ impl Engine {
             let (sentence, since) = upstream.connector.trouble.standing(now)?;
             let place = self.plan.backends.get(upstream.index)?;
             let service = &self.plan.site.config.services[place.service.0].name;
-            let (side, since) = (place.side.map_or("shared", Side::name), Time::from(since));
+            let (side, since) = (place.side.map_or("shared", Side::label), Time::from(since));
             Some(format!(
                 "requests to {service} ({side}) cannot be carried, since {since}, and none of its checks looks at that: {sentence}"
             ))
@@ -191,7 +185,7 @@ impl Engine {
 
     fn side_status(&self, side: &SideHealth) -> SideStatus {
         SideStatus {
-            health: api_health(side.state),
+            health: side.state,
             reason: side.reason.named(self.plan.names()).to_string(),
             since: match side.reason {
                 Reason::NothingToJudge => None,
@@ -203,8 +197,8 @@ impl Engine {
     fn services(&self) -> Vec<ServiceStatus> {
         let names = self.plan.names();
         let told = |health: Option<&health::ServiceHealth>| match health {
-            Some(health) => (api_health(health.state), health.reason.named(names).to_string()),
-            None => (ApiHealth::Unknown, String::new()),
+            Some(health) => (health.state, health.reason.named(names).to_string()),
+            None => (HealthState::Unknown, String::new()),
         };
         let each = |(index, (service, side)): (usize, &(crate::config::ServiceIndex, Option<Side>))| {
             let config = &self.plan.site.config.services[service.0];
@@ -244,13 +238,9 @@ impl Engine {
         CheckStatus {
             name: self.plan.checks[check].name.clone(),
             port: self.plan.checks[check].port,
-            verdict: match report.verdict {
-                JudgeVerdict::Up => Verdict::Up,
-                JudgeVerdict::Down => Verdict::Down,
-                JudgeVerdict::Unknown => Verdict::Unknown,
-            },
+            verdict: report.verdict,
             // Of TLS the machine knows that it failed; why is what has to be repaired.
-            reason: match last.filter(|last| last.failed_tls && report.verdict != JudgeVerdict::Up) {
+            reason: match last.filter(|last| last.failed_tls && report.verdict != Verdict::Up) {
                 Some(last) => format!("{}: {}", report.reason, last.detail),
                 None => report.reason.to_string(),
             },
@@ -279,13 +269,5 @@ impl Engine {
     /// The health machine, for orders that look before they act.
     pub(super) fn health(&self) -> &Health {
         &self.health
-    }
-}
-
-fn api_health(state: HealthState) -> ApiHealth {
-    match state {
-        HealthState::Working => ApiHealth::Working,
-        HealthState::NotWorking => ApiHealth::NotWorking,
-        HealthState::Unknown => ApiHealth::Unknown,
     }
 }

@@ -10,9 +10,7 @@ use protocol::wire::{Chosen, Role, Wish};
 
 use super::{Engine, Work};
 use crate::admin::EngineError;
-use crate::admin::api::{
-    Event, SwitchAnswer, SwitchRequest, Time, WalkCheck, WalkState, WalkStatus, WalkStep, side::title,
-};
+use crate::admin::api::{Event, SwitchAnswer, SwitchRequest, Time, WalkCheck, WalkState, WalkStatus, WalkStep};
 use crate::site::switchover::{Cc, End, Facts, Half, Limits, Output, Record, Step, Undone, Walk, Xivo, preflight};
 use crate::telemetry::metrics::Walked;
 use crate::traffic::websocket::tunnel::Pin;
@@ -79,11 +77,13 @@ impl Engine {
         let (state, sentence) = match (failed.is_empty(), dry_run) {
             (false, _) => {
                 let sentence =
-                    format!("{} cannot be made to serve: these do not hold: {}", title(to), failed.join(", "));
+                    format!("{} cannot be made to serve: these do not hold: {}", Side::title(to), failed.join(", "));
                 (WalkState::Refused, sentence)
             }
-            (true, true) => (WalkState::Planned, format!("{} could be made to serve; nothing was done", title(to))),
-            (true, false) => (WalkState::Running, format!("{} is being made to serve", title(to))),
+            (true, true) => {
+                (WalkState::Planned, format!("{} could be made to serve; nothing was done", Side::title(to)))
+            }
+            (true, false) => (WalkState::Running, format!("{} is being made to serve", Side::title(to))),
         };
         let mut walking = Walking {
             status: WalkStatus {
@@ -232,7 +232,7 @@ impl Engine {
         let Some(walking) = &mut self.walking else { return };
         let Some(walk) = walking.walk.take() else { return };
         walking.show(walk.records());
-        let (to, from) = (title(walk.to()), walk.to().other());
+        let (to, from) = (Side::title(walk.to()), walk.to().other());
         let (state, counted, sentence) = match end {
             End::Done => (WalkState::Done, Walked::Done, format!("{to} serves, and all of it was verified")),
             End::Failed { why, undone: Undone::Nothing } => {

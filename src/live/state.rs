@@ -1,6 +1,7 @@
 //! What a restart must not forget (E4, E8): live side and epoch, the journal, reports. One thread writes; nobody who
 //! serves users waits for it. What it means is left to the engine.
 
+pub(crate) mod history;
 mod live;
 mod open;
 #[cfg(test)]
@@ -15,13 +16,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::IntCounter;
 
-pub use live::{LiveError, LiveState, PastSwitch, SWITCHES_KEPT};
+pub use history::{Counts, Event, Explain, JournalEntry, Moment, Phases, Report};
+pub use live::{Frozen, LiveError, LiveState, PastSwitch, SWITCHES_KEPT};
 pub use open::{Beginning, OpenError};
 pub use reports::ReportError;
 pub use vote::{VoteError, VoteFile};
 pub use writer::{PersistError, Persisted};
 
-use crate::admin::api::{JournalEntry, Report};
 use writer::Writer;
 
 /// Newest journal entries kept in memory: more than a person reads, about a megabyte.

@@ -2,7 +2,6 @@
 //! output. Neither waits for who reads them.
 
 pub mod access;
-pub(crate) mod closed_set;
 mod ended;
 mod path;
 mod request_id;

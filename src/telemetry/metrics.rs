@@ -10,14 +10,15 @@ mod process;
 use std::time::{Duration, SystemTime};
 
 use failover::Side;
+use failover::health::State;
+use failover::switch::Kind;
 use probe::tls::Term;
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry, Result};
 
 pub use configured::{BackendMetrics, CheckMetrics, Configured, RouteMetrics, ServiceMetrics};
 pub use labels::{
-    Alpn, AnswerFailure, Asked, By, Class, ConnectFailure, ConnectionRefusal, Direction, Guarded, Handshake,
-    HandshakeFailure, HealthState, Kind, Label, NodeState, Parked, Per, ProbeOutcome, Refusal, Reload, Ruled,
-    TlsVersion, TurnedAway, VerdictState, Walked,
+    Alpn, AnswerFailure, By, Class, ConnectFailure, ConnectionRefusal, Direction, Handshake, HandshakeFailure, Label,
+    NodeState, Parked, Per, ProbeOutcome, Refusal, Reload, Ruled, TurnedAway, Walked,
 };
 pub use nodes::{NodeLabels, NodesMetrics, WitnessMetrics};
 
@@ -25,7 +26,7 @@ use self::configured::Families;
 use self::make::Maker;
 use self::process::ProcessCollector;
 use crate::admin::api::Sides;
-use crate::config::Config;
+use crate::config::{Config, TlsVersion};
 
 /// From a cached asset to a long poll.
 const REQUEST_SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -40,7 +41,7 @@ pub struct Metrics {
     /// Switch epoch.
     pub epoch: IntGauge,
     switches: Switches,
-    health: Sides<Per<HealthState, IntGauge>>,
+    health: Sides<Per<State, IntGauge>>,
     /// 1: the switch budget is used up.
     pub damped: IntGauge,
     /// 1: an operator forbids automatic switches.
@@ -173,7 +174,7 @@ impl Metrics {
             families: Families::new(&make)?,
         };
         for side in Side::BOTH {
-            metrics.health(side, HealthState::Unknown);
+            metrics.health(side, State::Unknown);
         }
         Ok(metrics)
     }
@@ -200,7 +201,7 @@ impl Metrics {
     }
 
     /// A side's health changed.
-    pub fn health(&self, side: Side, state: HealthState) {
+    pub fn health(&self, side: Side, state: State) {
         self.health.of(side).only(state);
     }
 
@@ -212,8 +213,8 @@ impl Metrics {
     /// Counts a load of the configuration.
     pub fn reloaded(&self, result: Reload) {
         self.reloads.of(result).inc();
-        self.config_broken.set(i64::from(result == Reload::Failed));
-        if result == Reload::Ok {
+        self.config_broken.set(i64::from(result == Reload::Rejected));
+        if result == Reload::Taken {
             self.last_reload.set(unix_seconds(SystemTime::now()));
         }
     }
@@ -226,22 +227,22 @@ impl Metrics {
 
 fn live(make: &Maker<'_>) -> Result<Sides<IntGauge>> {
     let family = make.gauges("bascule_live", "1: the side that receives traffic.", &["side"])?;
-    Ok(Sides::from_fn(|side| family.with_label_values(&[side.name()])))
+    Ok(Sides::from_fn(|side| family.with_label_values(&[side.label()])))
 }
 
 /// A failover leaves Main, a failback leaves Standby, an operator either: no series for what cannot be.
 fn switches(make: &Maker<'_>) -> Result<Switches> {
     let family = make.counters("bascule_switches_total", "Switches of the live side.", &["kind", "from", "to"])?;
-    let child = |kind: Kind, from: Side| family.with_label_values(&[kind.name(), from.name(), from.other().name()]);
+    let child = |kind: Kind, from: Side| family.with_label_values(&[kind.label(), from.label(), from.other().label()]);
     Ok(Switches {
         automatic: Sides { main: child(Kind::Failover, Side::Main), standby: child(Kind::Failback, Side::Standby) },
         planned: Sides::from_fn(|from| child(Kind::Planned, from)),
     })
 }
 
-fn health(make: &Maker<'_>) -> Result<Sides<Per<HealthState, IntGauge>>> {
+fn health(make: &Maker<'_>) -> Result<Sides<Per<State, IntGauge>>> {
     let family = make.gauges("bascule_side_health", "1: the health of the side.", &["side", "state"])?;
-    Ok(Sides::from_fn(|side| Per::new(|state: HealthState| family.with_label_values(&[side.name(), state.name()]))))
+    Ok(Sides::from_fn(|side| Per::new(|state: State| family.with_label_values(&[side.label(), state.label()]))))
 }
 
 fn handshakes(make: &Maker<'_>) -> Result<Handshakes> {
@@ -249,7 +250,9 @@ fn handshakes(make: &Maker<'_>) -> Result<Handshakes> {
     let family = make.counters("bascule_tls_handshakes_total", "TLS handshakes with clients.", &labels)?;
     Ok(Per::new(|version: TlsVersion| {
         Per::new(|alpn: Alpn| {
-            Per::new(|handshake: Handshake| family.with_label_values(&[version.name(), alpn.name(), handshake.name()]))
+            Per::new(|handshake: Handshake| {
+                family.with_label_values(&[version.label(), alpn.label(), handshake.label()])
+            })
         })
     }))
 }

@@ -134,7 +134,7 @@ const PAGE: &str = "/ucassistant?agent=7";
 /// Whose page is seen; null: one of the Edge's own.
 #[track_caller]
 fn assert_seen(seen: &Value, side: Option<Side>) {
-    assert_eq!(seen["side"], json!(side.map(Side::name)), "{seen}");
+    assert_eq!(seen["side"], json!(side.map(Side::label)), "{seen}");
     assert_eq!(seen["address"], format!("https://{FQDN}{PAGE}"), "the address never changes");
 }
 
@@ -153,7 +153,7 @@ async fn e2_after_f5_a_browser_is_served_by_the_other_side_at_the_same_address_t
             let closed = browser.order("closed", json!({}));
             assert_eq!(closed, json!({ "code": 1012, "reason": "switched to the other side", "wasClean": true }));
             assert_seen(&browser.reload(), Some(serves));
-            assert_eq!(browser.order("socket", cti.clone())["side"], serves.name());
+            assert_eq!(browser.order("socket", cti.clone())["side"], serves.label());
             site.side(dies).start();
         }
     });
@@ -180,7 +180,7 @@ async fn e3_the_waiting_page_is_shown_in_the_users_language_and_goes_by_itself()
             assert_eq!((status, lang, said), (&json!(503), &json!(language), &json!(title)));
             browser.picture(&format!("waiting-{language}"));
             site.side(comes).start();
-            assert_seen(&browser.order("becomes", json!({ "side": comes.name() })), Some(comes));
+            assert_seen(&browser.order("becomes", json!({ "side": comes.label() })), Some(comes));
             browser.picture(&format!("back-{language}"));
         }
     });

@@ -118,7 +118,7 @@ fn each_number_once(speaks: Speaks) {
         let other = live.other();
         if round % 3 == 2 {
             println!("round {round}: order to {other}");
-            site.order(&["switch", "--to", other.name()]);
+            site.order(&["switch", "--to", other.label()]);
         } else {
             println!("round {round}: {live} is killed");
             site.side(live).kill();

@@ -32,7 +32,7 @@ async fn promtool_finds_no_fault_in_the_metrics_of_an_edge_that_has_lived() {
         assert!(text.lines().any(|found| found == line), "no `{line}` in\n{text}");
     }
     assert_no_fault(&text);
-    assert_eq!(site.live(), (Side::Standby.name().to_owned(), 1));
+    assert_eq!(site.live(), (Side::Standby.label().to_owned(), 1));
 }
 
 /// Has promtool look, where there is one.

@@ -261,7 +261,7 @@ fn what_an_operator_does_at_a_node_is_booked_as_planned_and_theirs_and_uses_up_n
             if turn == 1 {
                 watched.site.start_edge();
             }
-            wait_until("traffic follows", || watched.site.live().0 == from.other().name());
+            wait_until("traffic follows", || watched.site.live().0 == from.other().label());
         }
     }
     // What the node does by itself afterwards is nobody's wish.

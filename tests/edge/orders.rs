@@ -17,9 +17,9 @@ fn e1_a_planned_switch_under_load_fails_nobody_and_sends_nobody_astray() {
     assert!(dry.contains("dry run") && site.live().0 == "main", "{dry}");
     let mut seen = Vec::new();
     for (epoch, to) in [(1, Side::Standby), (2, Side::Main), (3, Side::Standby)] {
-        let told = site.order(&["switch", "--to", to.name(), "--reason", "kernel update"]);
+        let told = site.order(&["switch", "--to", to.label(), "--reason", "kernel update"]);
         assert!(told.contains(&format!("bascule report {epoch}")), "{told}");
-        assert_eq!(site.live(), (to.name().to_owned(), epoch));
+        assert_eq!(site.live(), (to.label().to_owned(), epoch));
         // Whoever asks from now on is served by the new side alone.
         let other = site.main.requests().min(site.standby.requests());
         load.wait_served(to, 50);

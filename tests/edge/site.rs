@@ -137,7 +137,7 @@ impl SideProcess {
     /// Starts it, where it was before if it was.
     pub fn start(&mut self) {
         let mut command = self.place.command(demo());
-        command.args(["side", "--side", self.side.name()]);
+        command.args(["side", "--side", self.side.label()]);
         command.args(["--listen", &self.address.to_string(), "--sip", &self.sip.to_string()]);
         command.arg("--ledger").arg(&self.ledger).stdout(Stdio::piped()).stdin(Stdio::piped());
         if let Some((chain, key)) = &self.tls {
@@ -423,13 +423,13 @@ impl Site {
     /// Waits until `side` is live.
     #[track_caller]
     pub fn wait_live(&self, side: Side) {
-        wait_until(&format!("{side} is live"), || self.live().0 == side.name());
+        wait_until(&format!("{side} is live"), || self.live().0 == side.label());
     }
 
     /// Waits until a side's health is this word of the API.
     #[track_caller]
     pub fn wait_health(&self, side: Side, health: &str) {
-        wait_until(&format!("{side} is {health}"), || self.status()["sides"][side.name()]["health"] == health);
+        wait_until(&format!("{side} is {health}"), || self.status()["sides"][side.label()]["health"] == health);
     }
 
     /// The value of one metric line, labels included; 0 if it is not there.

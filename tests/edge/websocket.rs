@@ -25,8 +25,8 @@ fn site(shared: &Shared, extra: &str) -> Site {
 fn switch(site: &Site, to: Side) {
     blocking(|| {
         site.wait_health(to, "working");
-        let (code, text) = site.verb(&["switch", "--to", to.name()]);
+        let (code, text) = site.verb(&["switch", "--to", to.label()]);
         assert_eq!(code, Some(0), "{text}");
-        assert_eq!(site.live().0, to.name());
+        assert_eq!(site.live().0, to.label());
     });
 }

@@ -28,7 +28,7 @@ use self::plan::{Plan, PlanError};
 use self::process::{Process, ProcessError};
 use self::socket::{Asked, Door, DoorError};
 use crate::remains;
-use bascule::admin::api::{Status, side};
+use bascule::admin::api::Status;
 
 /// What is served unless `--port` says otherwise.
 const PORT: u16 = 8443;
@@ -151,8 +151,8 @@ impl Site {
     async fn carry_out(&mut self, order: Order) -> Result<String, ProcessError> {
         let Some((act, side)) = order.about() else { return Ok("The demo ends.".to_owned()) };
         let (process, name) = match side {
-            Side::Main => (&mut self.main, side::title(side)),
-            Side::Standby => (&mut self.standby, side::title(side)),
+            Side::Main => (&mut self.main, Side::title(side)),
+            Side::Standby => (&mut self.standby, Side::title(side)),
         };
         Ok(match act {
             order::Act::Kill => {

@@ -44,7 +44,10 @@ extern crate std;
 pub mod duty;
 pub mod follow;
 pub mod health;
+mod label;
 pub mod lease;
+#[cfg(feature = "serde")]
+mod millis;
 mod names;
 pub mod register;
 mod side;
@@ -53,6 +56,10 @@ mod time;
 mod traps;
 pub mod verdict;
 
+pub use label::Label;
+#[cfg(feature = "serde")]
+#[doc(hidden)]
+pub use label::used_by_macros;
 pub use names::{Explain, Named, Names, Numbered};
 pub use side::{PerSide, Side, UnknownSide};
 pub use time::{Instant, Span};

@@ -1,21 +1,33 @@
 //! The two halves of a site.
 
+use crate::label::Label as _;
 use core::fmt;
 use core::ops::{Index, IndexMut};
 use core::str::FromStr;
 
-/// One half of the site.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Side {
-    /// The half that serves when all is well.
-    Main,
-    /// The half that takes over.
-    Standby,
+crate::closed_set! {
+    /// One half of the site.
+    pub enum Side {
+        /// The half that serves when all is well.
+        Main => "main",
+        /// The half that takes over.
+        Standby => "standby",
+    }
 }
+crate::display_label!(Side);
+crate::spelled!(Side);
 
 impl Side {
     /// Both sides; Main first, as people name them.
     pub const BOTH: [Self; 2] = [Self::Main, Self::Standby];
+
+    /// Returns the side's name at the head of a sentence.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Main => "Main",
+            Self::Standby => "Standby",
+        }
+    }
 
     /// Returns the side that this one is not.
     pub const fn other(self) -> Self {
@@ -24,27 +36,13 @@ impl Side {
             Self::Standby => Self::Main,
         }
     }
-
-    /// Returns the side's name, as configuration and logs spell it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Main => "main",
-            Self::Standby => "standby",
-        }
-    }
-}
-
-impl fmt::Display for Side {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
 }
 
 impl FromStr for Side {
     type Err = UnknownSide;
 
     fn from_str(text: &str) -> Result<Self, UnknownSide> {
-        Self::BOTH.into_iter().find(|side| side.name() == text).ok_or(UnknownSide)
+        Self::from_label(text).ok_or(UnknownSide)
     }
 }
 

@@ -2,14 +2,12 @@
 
 mod report;
 pub mod times;
-mod vote;
 
 pub use report::{
     Chosen, FailedStarts, Guard, MediaServer, NodeReport, Presence, Role, ServiceState, Vote, Watched, Wish,
     WishOutcome, Wished,
 };
 pub use times::Times;
-pub use vote::{AnswerForm, RequestForm, SideForm, StatusForm};
 
 use failover::lease::{Answer, Request};
 use serde::{Deserialize, Serialize};
@@ -35,7 +33,7 @@ pub struct Call {
 #[serde(rename_all = "snake_case")]
 pub enum Ask {
     /// A XiVO node asks a voter.
-    Vote(#[serde(with = "RequestForm")] Request),
+    Vote(Request),
     /// A node tells the Edge what it does.
     Report(Box<NodeReport>),
     /// A node that follows asks its XiVO for a status other than the one it has seen.
@@ -59,7 +57,7 @@ pub struct Reply {
 #[serde(rename_all = "snake_case")]
 pub enum Told {
     /// A voter's ruling on a request.
-    Vote(#[serde(with = "AnswerForm")] Answer),
+    Vote(Answer),
     /// The Edge has taken the report in.
     Report {
         /// An operator's wish that the node may follow.

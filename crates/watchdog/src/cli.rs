@@ -11,8 +11,11 @@ mod render;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
 use doors::Program;
+use failover::Label;
+use failover::duty::{Failback, Mode};
 
 pub use ask::ask;
 pub use check::check;
@@ -122,7 +125,8 @@ pub enum Question {
     /// Choose who decides that this node serves.
     Mode {
         /// The protocol, or an operator.
-        mode: ModeArg,
+        #[arg(value_parser = words::<Mode>())]
+        mode: Mode,
         /// For the journal.
         #[command(flatten)]
         reason: Reason,
@@ -130,7 +134,8 @@ pub enum Question {
     /// Choose when Standby stops for a Main that is back.
     Failback {
         /// At once after its hold-down, only in the window, or on an operator's word.
-        failback: FailbackArg,
+        #[arg(value_parser = words::<Failback>())]
+        failback: Failback,
         /// For the journal.
         #[command(flatten)]
         reason: Reason,
@@ -145,24 +150,10 @@ pub struct Reason {
     pub reason: String,
 }
 
-/// Who decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ModeArg {
-    /// The protocol.
-    Automatic,
-    /// An operator.
-    Manual,
-}
-
-/// When Standby stops for Main.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum FailbackArg {
-    /// After its hold-down.
-    Auto,
-    /// The same, in the window only.
-    Window,
-    /// On an operator's word.
-    Manual,
+/// Takes one of a closed set's words.
+fn words<T: Label + Send + Sync>() -> impl TypedValueParser<Value = T> {
+    let known = T::ALL.iter().map(|one| PossibleValue::new(one.label()).help(one.meaning()));
+    PossibleValuesParser::new(known).try_map(|word| T::from_label(&word).ok_or("the word is not known"))
 }
 
 impl Question {
@@ -176,16 +167,8 @@ impl Question {
             Self::Deactivate { reason } => (ActWord::Deactivate, reason),
             Self::Freeze { reason } => (ActWord::Freeze, reason),
             Self::Resume { reason } => (ActWord::Resume, reason),
-            Self::Mode { mode: ModeArg::Automatic, reason } => (ActWord::Mode(api::Mode::Automatic), reason),
-            Self::Mode { mode: ModeArg::Manual, reason } => (ActWord::Mode(api::Mode::Manual), reason),
-            Self::Failback { failback, reason } => {
-                let failback = match failback {
-                    FailbackArg::Auto => api::Failback::Auto,
-                    FailbackArg::Window => api::Failback::Window,
-                    FailbackArg::Manual => api::Failback::Manual,
-                };
-                (ActWord::Failback(failback), reason)
-            }
+            Self::Mode { mode, reason } => (ActWord::Mode(*mode), reason),
+            Self::Failback { failback, reason } => (ActWord::Failback(*failback), reason),
         })
     }
 }

@@ -2,7 +2,6 @@
 //! hands to the next; which machine this is; and the journal. Reading and writing block; only the journal has a thread.
 
 pub mod campaigns;
-mod form;
 pub mod handover;
 pub mod instance;
 mod journal;
@@ -16,8 +15,6 @@ use store::{Document, DocumentError, Lock, LockError};
 
 pub use doors::Time;
 pub use journal::{Entry, Journal, Kind, RECENT};
-
-use form::MemoryForm;
 
 const DOCUMENT: Document = Document {
     format: "bascule watchdog",
@@ -72,7 +69,7 @@ pub trait Keep: Send + Sync + 'static {
 
 impl Keep for State {
     fn persist(&self, memory: &duty::Memory) -> io::Result<()> {
-        DOCUMENT.save(&self.path, &MemoryForm::from(*memory))
+        DOCUMENT.save(&self.path, memory)
     }
 }
 
@@ -88,11 +85,11 @@ impl State {
             LockError::Io { act, path, source } => StateError::Io { act, path, source },
         })?;
         let path = directory.join("watchdog.json");
-        let memory: Option<MemoryForm> = DOCUMENT.load(&path).map_err(|error| match error {
+        let memory = DOCUMENT.load(&path).map_err(|error| match error {
             DocumentError::Corrupt { .. } => StateError::Damaged(error),
             other => StateError::Document(other),
         })?;
-        Ok((Self { path, _lock: lock }, memory.map(duty::Memory::from)))
+        Ok((Self { path, _lock: lock }, memory))
     }
 
     /// Returns the file that the vote is kept in.

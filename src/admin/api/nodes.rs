@@ -4,7 +4,7 @@ use failover::Side;
 use protocol::wire::{NodeReport, Role};
 use serde::{Deserialize, Serialize};
 
-use super::{Time, side};
+use super::Time;
 
 /// A node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -12,7 +12,7 @@ pub struct NodeStatus {
     /// What it is.
     pub role: Role,
     /// Its side; none: a media server.
-    #[serde(with = "side::option", default)]
+    #[serde(default)]
     pub side: Option<Side>,
     /// Its name.
     pub name: String,
@@ -30,7 +30,7 @@ pub struct WitnessStatus {
     /// All of it in one sentence.
     pub sentence: String,
     /// Whose the vote is; none: nobody's, or not known.
-    #[serde(with = "side::option", default)]
+    #[serde(default)]
     pub holder: Option<Side>,
     /// The highest duty epoch it knows.
     pub epoch: u64,
@@ -49,7 +49,6 @@ pub struct WitnessStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WalkStatus {
     /// The side that is to serve.
-    #[serde(with = "side")]
     pub to: Side,
     /// Who ordered it.
     pub by: String,

@@ -13,7 +13,7 @@ pub const REASON_LIMIT: usize = 500;
 #[serde(deny_unknown_fields)]
 pub struct SwitchRequest {
     /// That side.
-    #[serde(with = "side")]
+    #[serde(deserialize_with = "side::named")]
     pub to: Side,
     /// Only say what would happen.
     #[serde(default)]
@@ -73,7 +73,6 @@ pub struct SwitchAnswer {
     /// Whether it was only asked what would happen.
     pub dry_run: bool,
     /// The side that is live now.
-    #[serde(with = "side")]
     pub live: Side,
     /// The epoch now; the number of the report if it switched.
     pub epoch: u64,

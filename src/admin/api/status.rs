@@ -3,9 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use failover::Side;
+use failover::health::State;
+use failover::switch::Kind;
+use failover::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 
-use super::{NodeStatus, Sides, SwitchKind, Time, WalkStatus, WitnessStatus, side};
+use super::{Frozen, NodeStatus, Sides, Time, WalkStatus, WitnessStatus};
 
 /// Everything an operator asks first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,7 +24,6 @@ pub struct Status {
     /// When this was said.
     pub now: Time,
     /// The side that receives traffic.
-    #[serde(with = "side")]
     pub live: Side,
     /// Grows by one with each switch.
     pub epoch: u64,
@@ -90,46 +92,11 @@ pub struct BrokenConfiguration {
     pub more: usize,
 }
 
-/// An operator forbids automatic switches.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Frozen {
-    /// Who.
-    pub by: String,
-    /// Why, in their words.
-    pub why: String,
-    /// Since when.
-    pub since: Time,
-}
-
-/// Whether a side or a service does its work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Health {
-    /// It does.
-    Working,
-    /// It does not.
-    NotWorking,
-    /// Nobody knows.
-    Unknown,
-}
-
-/// A check's verdict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// Answers.
-    Up,
-    /// Does not answer.
-    Down,
-    /// Nobody knows.
-    Unknown,
-}
-
 /// A side's health.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SideStatus {
     /// Its health.
-    pub health: Health,
+    pub health: State,
     /// Why, in one sentence.
     pub reason: String,
     /// Since when.
@@ -142,12 +109,12 @@ pub struct ServiceStatus {
     /// Its name.
     pub name: String,
     /// Its side; none: shared.
-    #[serde(with = "side::option", default)]
+    #[serde(default)]
     pub side: Option<Side>,
     /// Without it its side does not work.
     pub required: bool,
     /// Its health.
-    pub health: Health,
+    pub health: State,
     /// Why, in one sentence.
     pub reason: String,
     /// Who serves it.
@@ -213,7 +180,7 @@ pub struct Next {
     /// In one sentence.
     pub sentence: String,
     /// Where traffic would go; none: nowhere.
-    #[serde(with = "side::option", default)]
+    #[serde(default)]
     pub to: Option<Side>,
 }
 
@@ -225,12 +192,10 @@ pub struct SwitchSummary {
     /// When it was decided.
     pub at: Time,
     /// What sort.
-    pub kind: SwitchKind,
+    pub kind: Kind,
     /// The side that was left.
-    #[serde(with = "side")]
     pub from: Side,
     /// The side that is live since.
-    #[serde(with = "side")]
     pub to: Side,
     /// Why, in one sentence.
     pub reason: String,
@@ -253,7 +218,7 @@ pub struct SessionRow {
     /// Its number, unique while the program runs.
     pub id: u64,
     /// The side it ends on; none: a shared service.
-    #[serde(with = "side::option", default)]
+    #[serde(default)]
     pub side: Option<Side>,
     /// The route that carried it.
     pub route: String,

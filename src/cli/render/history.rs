@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use failover::Side;
+
 use super::{Paint, Table};
-use crate::admin::api::{Done, Event, Explain, JournalEntry, Moment, Report, SwitchAnswer, SwitchKind, side};
+use crate::admin::api::{Done, Event, Explain, JournalEntry, Moment, Report, SwitchAnswer};
 use doors::visible;
 
 /// The sentence, then what it rests on.
@@ -72,9 +74,9 @@ fn event(event: Event) -> &'static str {
 
 /// A switch, phase by phase.
 pub(in crate::cli) fn report(report: &Report, paint: Paint) -> String {
-    let (from, to) = (side::title(report.from), side::title(report.to));
+    let (from, to) = (Side::title(report.from), Side::title(report.to));
     let by = report.by.as_deref().map(|by| format!(" by {}", visible(by))).unwrap_or_default();
-    let title = format!("#{} {}{by}, {from} → {to}: {}", report.number, kind(report.kind), visible(&report.reason));
+    let title = format!("#{} {}{by}, {from} → {to}: {}", report.number, report.kind.label(), visible(&report.reason));
     let mut text = format!("{}\n\n", paint.bold(&title));
     let phases = &report.phases;
     let served = format!("first request served by {to}");
@@ -102,14 +104,6 @@ fn phase(name: &str, moment: Option<Moment>) -> String {
     match moment {
         Some(moment) => format!("{:>9}  {name:<34} {}", format!("+{} ms", moment.offset_ms), moment.at),
         None => format!("{:>9}  {name:<34} -", ""),
-    }
-}
-
-fn kind(kind: SwitchKind) -> &'static str {
-    match kind {
-        SwitchKind::Failover => "failover",
-        SwitchKind::Failback => "failback",
-        SwitchKind::Planned => "planned",
     }
 }
 

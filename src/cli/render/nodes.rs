@@ -8,7 +8,6 @@ use failover::health::Status as Does;
 use protocol::wire::{Guard, Role};
 
 use super::{Paint, Table, minute, span, tone};
-use crate::admin::api::side::title;
 use crate::admin::api::{NodeStatus, Status, Time, WalkState, WalkStatus};
 
 /// Rows of nodes on the screen; a site has five to ten.
@@ -57,7 +56,7 @@ fn site(status: &Status, walk: &WalkStatus) -> String {
         status.nodes.iter().filter(of_side).any(|node| node.report.status == Does::Active)
     };
     let was = served.filter(|side| !serves(*side));
-    let was = was.map(|side| format!("; {} does not serve now", title(side))).unwrap_or_default();
+    let was = was.map(|side| format!("; {} does not serve now", Side::title(side))).unwrap_or_default();
     format!("{} ({} {when}{was})", walk.sentence, state(walk.state))
 }
 
@@ -69,7 +68,7 @@ fn table(status: &Status, paint: Paint, text: &mut String) {
         let does = if node.fresh { node.report.status.to_string() } else { "unknown".to_owned() };
         table.row([
             format!("{} {}", node.role, node.name),
-            node.side.map_or("shared", Side::name).to_owned(),
+            node.side.map_or("shared", Side::label).to_owned(),
             does,
             vote.map_or_else(|| "-".to_owned(), |vote| vote.epoch.to_string()),
             vote.and_then(|vote| vote.guard.as_ref()).map_or_else(|| "-".to_owned(), guard),

@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 use super::tone::{self, Tone};
 use super::{Paint, Table, bytes, span};
 use failover::Side;
+use failover::health::State;
+use failover::verdict::Verdict;
 
-use crate::admin::api::{BackendStatus, CheckStatus, Health, ServiceStatus, SessionRow, Status, Verdict, side};
+use crate::admin::api::{BackendStatus, CheckStatus, ServiceStatus, SessionRow, Status};
 use doors::visible;
 use probe::tls::SOON_DAYS;
 
@@ -21,7 +23,7 @@ pub(in crate::cli) fn status(status: &Status, paint: Paint) -> String {
     let _ = writeln!(text, "\n  next  {}", visible(&status.next.sentence));
     if let Some(last) = &status.last_switch {
         let ago = span(status.now.ms_since(last.at));
-        let (from, to) = (side::title(last.from), side::title(last.to));
+        let (from, to) = (Side::title(last.from), Side::title(last.to));
         let _ = writeln!(text, "  last  #{} {ago} ago, {from} → {to}: {}", last.epoch, visible(&last.reason));
     }
     for warning in warnings(status) {
@@ -53,9 +55,9 @@ fn sides(status: &Status, paint: Paint, text: &mut String) {
         let live = if status.live == one { "LIVE" } else { "" };
         let since = its.since.map(|since| format!(" for {}", span(status.now.ms_since(since)))).unwrap_or_default();
         let word =
-            if tone::rests(status, one) && its.health == Health::NotWorking { "rests" } else { health(its.health) };
+            if tone::rests(status, one) && its.health == State::NotWorking { "rests" } else { health(its.health) };
         let health = format!("{word}{since}");
-        let row = format!("  {:<8} {live:<5} {health:<26} {}", side::title(one), visible(&its.reason));
+        let row = format!("  {:<8} {live:<5} {health:<26} {}", Side::title(one), visible(&its.reason));
         let _ = writeln!(text, "{}", paint.tone(tone::of_side(status, one), row.trim_end()));
     }
 }
@@ -97,7 +99,7 @@ fn services(status: &Status, paint: Paint, text: &mut String) {
     for (service, backend) in &backends {
         let name = if service.required { format!("{}*", service.name) } else { service.name.clone() };
         let checks: Vec<String> = backend.checks.iter().map(check).collect();
-        let place = service.side.map_or("shared", Side::name).to_owned();
+        let place = service.side.map_or("shared", Side::label).to_owned();
         table.row([name, place, backend.name.clone(), verdict(backend.verdict).to_owned(), checks.join("; ")]);
     }
     text.push_str(&table.draw(|row, line| match backends.get(row) {
@@ -130,11 +132,11 @@ fn check(check: &CheckStatus) -> String {
     text
 }
 
-fn health(health: Health) -> &'static str {
+fn health(health: State) -> &'static str {
     match health {
-        Health::Working => "works",
-        Health::NotWorking => "DOES NOT WORK",
-        Health::Unknown => "unknown",
+        State::Working => "works",
+        State::NotWorking => "DOES NOT WORK",
+        State::Unknown => "unknown",
     }
 }
 
@@ -157,7 +159,7 @@ pub(in crate::cli) fn sessions(rows: &[SessionRow], paint: Paint) -> String {
             row.since.to_string(),
             row.login.clone().unwrap_or_else(|| "-".into()),
             row.client.to_string(),
-            row.side.map_or("shared", Side::name).to_owned(),
+            row.side.map_or("shared", Side::label).to_owned(),
             row.backend.clone(),
             row.route.clone(),
             bytes(row.bytes_in),

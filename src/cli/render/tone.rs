@@ -2,10 +2,11 @@
 //! to fall back on, and a Standby that rests as it should is neither.
 
 use failover::Side;
-use failover::health::Status as Does;
+use failover::health::{State, Status as Does};
+use failover::verdict::Verdict;
 use protocol::wire::{Guard, Role};
 
-use crate::admin::api::{BackendStatus, Health, NodeStatus, ServiceStatus, Status, Verdict};
+use crate::admin::api::{BackendStatus, NodeStatus, ServiceStatus, Status};
 
 /// How loud something is, the loudest last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,12 +45,12 @@ pub(super) fn of_site(status: &Status) -> Tone {
 /// That of a side.
 pub(super) fn of_side(status: &Status, side: Side) -> Tone {
     match status.sides.of(side).health {
-        Health::Working => Tone::Good,
-        Health::Unknown => Tone::Odd,
-        Health::NotWorking if is_outage(status) => Tone::Bad,
-        Health::NotWorking if rests(status, side) => Tone::Calm,
+        State::Working => Tone::Good,
+        State::Unknown => Tone::Odd,
+        State::NotWorking if is_outage(status) => Tone::Bad,
+        State::NotWorking if rests(status, side) => Tone::Calm,
         // Alone, the Edge cannot tell a Standby that rests from one that is gone.
-        Health::NotWorking => Tone::Odd,
+        State::NotWorking => Tone::Odd,
     }
 }
 
@@ -97,7 +98,7 @@ pub(super) fn of_node(status: &Status, node: &NodeStatus) -> Tone {
 
 /// Users get the waiting page, or what still works of an ill side.
 fn is_outage(status: &Status) -> bool {
-    status.sides.of(status.live).health == Health::NotWorking
+    status.sides.of(status.live).health == State::NotWorking
 }
 
 fn xivo(status: &Status) -> impl Iterator<Item = &NodeStatus> {

@@ -1,5 +1,6 @@
 //! Values with a form of their own: ranges of statuses, TLS versions.
 
+use failover::Label as _;
 use settings::{Leaf, leaf};
 
 use crate::config::TlsVersion;
@@ -28,11 +29,7 @@ impl Leaf for TlsVersion {
     const EXPECTED: &'static str = "1.2 or 1.3";
 
     fn from_text(text: &str) -> Option<Self> {
-        match text {
-            "1.2" => Some(Self::V1_2),
-            "1.3" => Some(Self::V1_3),
-            _ => None,
-        }
+        Self::from_label(text)
     }
 }
 

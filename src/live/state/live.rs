@@ -3,11 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use doors::Time;
 use failover::Side;
+use failover::switch::Kind;
 use serde::{Deserialize, Serialize};
 use store::{Document, DocumentError};
-
-use crate::admin::api::{Frozen, SwitchKind, Time, side};
 
 const DOCUMENT: Document = Document {
     format: "bascule live side",
@@ -23,7 +23,6 @@ pub const SWITCHES_KEPT: usize = 200;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveState {
     /// The side that receives traffic.
-    #[serde(with = "side")]
     pub live: Side,
     /// Grows by one with each switch; never goes back.
     pub epoch: u64,
@@ -44,10 +43,20 @@ pub struct PastSwitch {
     /// When.
     pub at: Time,
     /// What sort.
-    pub kind: SwitchKind,
+    pub kind: Kind,
     /// The side it made live.
-    #[serde(with = "side")]
     pub to: Side,
+}
+
+/// An operator forbids automatic switches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frozen {
+    /// Who.
+    pub by: String,
+    /// Why, in their words.
+    pub why: String,
+    /// Since when.
+    pub since: Time,
 }
 
 /// Why the file is of no use.
@@ -75,15 +84,15 @@ pub(super) fn save(path: &Path, live: &LiveState) -> io::Result<()> {
 mod tests {
     use std::fs;
 
+    use doors::Time;
     use failover::Side;
+    use failover::switch::Kind;
 
-    use super::{LiveError, LiveState, PastSwitch, SWITCHES_KEPT, load, save};
-    use crate::admin::api::{Frozen, SwitchKind, Time};
+    use super::{Frozen, LiveError, LiveState, PastSwitch, SWITCHES_KEPT, load, save};
 
     fn live(epoch: u64) -> LiveState {
         let frozen = Frozen { by: "root".into(), why: "upgrade".into(), since: Time::from_unix_ms(5) };
-        let switch =
-            |epoch| PastSwitch { epoch, at: Time::from_unix_ms(7), kind: SwitchKind::Failover, to: Side::Standby };
+        let switch = |epoch| PastSwitch { epoch, at: Time::from_unix_ms(7), kind: Kind::Failover, to: Side::Standby };
         LiveState {
             live: Side::Standby,
             epoch,

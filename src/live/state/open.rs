@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use failover::Side;
 use store::{Document, Lock, LockError};
 
+use super::history::{Event, JournalEntry};
 use super::live::{self, LiveError, LiveState};
 use super::reports;
-use crate::admin::api::{Event, JournalEntry, side};
 
 /// How the Edge begins.
 #[derive(Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ fn known(mut live: LiveState, switched: Option<&JournalEntry>, epoch: u64) -> Be
     let alarm = format!(
         "The journal knows epoch {epoch}, the live side's file only {}; {} stays live",
         live.epoch,
-        side::title(live.live)
+        Side::title(live.live)
     );
     live.epoch = epoch;
     Beginning::Known { live, alarm: Some(alarm) }
@@ -135,7 +135,7 @@ fn known(mut live: LiveState, switched: Option<&JournalEntry>, epoch: u64) -> Be
 
 fn goes_on(last: Option<Side>) -> String {
     match last {
-        Some(last) => format!("{} was live by the journal and stays live", side::title(last)),
+        Some(last) => format!("{} was live by the journal and stays live", Side::title(last)),
         None => "whichever side works becomes live, Main first".to_owned(),
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::admin::api::Report;
+use super::history::Report;
 
 /// Reports kept: years of switches, or a bad day.
 pub(super) const KEPT: usize = 200;
@@ -88,7 +88,7 @@ mod tests {
     use std::fs;
 
     use super::{Reports, directory, read};
-    use crate::admin::fake::report;
+    use crate::live::state::history::fake::report;
 
     #[test]
     fn the_newest_reports_are_kept_and_a_restart_knows_them() {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use failover::Side;
 use prometheus::IntCounter;
 
+use super::history::fake::{entry, report};
 use super::{Beginning, LiveState, OpenError, State};
-use crate::admin::fake::{entry, report};
 
 fn errors() -> IntCounter {
     IntCounter::new("errors", "errors").unwrap()
@@ -229,7 +229,7 @@ fn e4_a_kill_at_any_instant_loses_no_epoch_that_was_declared_persisted() {
 
 #[test]
 fn a_huge_entry_keeps_its_sentence_and_loses_its_facts() {
-    let mut huge = crate::admin::fake::entry(1);
+    let mut huge = super::history::fake::entry(1);
     huge.explain.facts = vec!["x".repeat(1 << 20)];
     let short = store::Entry::shortened(&huge);
     assert_eq!(short.explain.sentence, huge.explain.sentence);
@@ -315,7 +315,7 @@ fn every_word_of_the_journal_and_the_reports_is_spelled_as_it_always_was() {
         let line = format!(
             r#"{{"at":"2023-11-14T22:13:20.003Z","epoch":3,"event":"{event}","live":"standby","by":null,"why":null,"sentence":"s","facts":["f"],"rule":"r","outcome":"o"}}"#
         );
-        let entry: crate::admin::api::JournalEntry = serde_json::from_str(&line).unwrap();
+        let entry: super::JournalEntry = serde_json::from_str(&line).unwrap();
         assert!(format!("{entry:?}").contains(&format!("event: {told}, live: Standby")), "{entry:?}");
         assert_eq!(serde_json::to_string(&entry).unwrap(), line);
     }
@@ -323,7 +323,7 @@ fn every_word_of_the_journal_and_the_reports_is_spelled_as_it_always_was() {
         let text = format!(
             r#"{{"number":7,"kind":"{kind}","from":"main","to":"standby","reason":"r","by":null,"phases":{{"first_bad_sign":null,"decision":{{"at":"2023-11-14T22:13:20.003Z","offset_ms":3}},"persisted":null,"first_served":null,"last_moved":null}},"counts":{{"replayed":1,"parked":2,"failed":3,"sessions_closed":4,"sessions_cut":5}},"explain":{{"sentence":"s","facts":[],"rule":"r","outcome":"o"}}}}"#
         );
-        let report: crate::admin::api::Report = serde_json::from_str(&text).unwrap();
+        let report: super::Report = serde_json::from_str(&text).unwrap();
         assert!(format!("{report:?}").contains(told), "{report:?}");
         assert_eq!(serde_json::to_string(&report).unwrap(), text);
     }

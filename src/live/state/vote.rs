@@ -2,14 +2,9 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use failover::Side;
-use failover::lease::{Memory, Promise, Record};
-use serde::{Deserialize, Serialize};
+use failover::lease::Memory;
 use store::{Document, DocumentError};
-
-use crate::admin::api::side;
 
 const DOCUMENT: Document = Document {
     format: "bascule witness",
@@ -23,32 +18,6 @@ const DOCUMENT: Document = Document {
 #[derive(Debug)]
 pub struct VoteFile {
     path: PathBuf,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Written {
-    vote: Vote,
-    epoch: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Vote {
-    Free,
-    Promised {
-        #[serde(with = "side")]
-        holder: Side,
-        campaign: u64,
-        epoch: u64,
-        /// For how long from the newest answer on, rounded up. Without it the file is of a version that promised for its own
-        /// time.
-        #[serde(default)]
-        length_ms: u64,
-        /// To which machine of that name, if that was asked.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        instance: Option<u64>,
-    },
-    Unknown,
 }
 
 /// What stands there is not a vote this program can keep.
@@ -76,8 +45,8 @@ impl VoteFile {
 
     /// Reads it; none if there is none. What cannot be used is moved aside, so that it can be looked at.
     pub fn load(&self) -> Result<Option<Memory>, VoteError> {
-        match DOCUMENT.load::<Written>(&self.path) {
-            Ok(written) => Ok(written.map(Memory::from)),
+        match DOCUMENT.load(&self.path) {
+            Ok(memory) => Ok(memory),
             Err(error @ DocumentError::Read { .. }) => Err(VoteError::Read(error)),
             Err(problem) => Err(VoteError::Unusable { problem, kept: self.set_aside() }),
         }
@@ -92,35 +61,17 @@ impl VoteFile {
 
     /// Writes it; returns once it would survive a power cut.
     pub fn save(&self, memory: &Memory) -> io::Result<()> {
-        let vote = match memory.record {
-            Record::Free => Vote::Free,
-            Record::Promised(Promise { holder, campaign, epoch, length, instance }) => {
-                let length_ms = u64::try_from(length.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
-                Vote::Promised { holder, campaign, epoch, length_ms, instance }
-            }
-            Record::Unknown => Vote::Unknown,
-        };
-        DOCUMENT.save(&self.path, &Written { vote, epoch: memory.epoch })
-    }
-}
-
-impl From<Written> for Memory {
-    fn from(written: Written) -> Self {
-        let record = match written.vote {
-            Vote::Free => Record::Free,
-            Vote::Promised { holder, campaign, epoch, length_ms, instance } => {
-                let length = Duration::from_millis(length_ms);
-                Record::Promised(Promise { holder, campaign, epoch, length, instance })
-            }
-            Vote::Unknown => Record::Unknown,
-        };
-        Self { record, epoch: written.epoch }
+        DOCUMENT.save(&self.path, memory)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::time::Duration;
+
+    use failover::Side;
+    use failover::lease::{Promise, Record};
 
     use super::*;
 

@@ -15,9 +15,9 @@ use prometheus::IntCounter;
 use store::Journal;
 use tokio::sync::oneshot;
 
+use super::history::{JournalEntry, Report};
 use super::live::{self, LiveState};
 use super::reports::Reports;
-use crate::admin::api::{JournalEntry, Report};
 
 /// A disk that failed is tried again after so long.
 pub(super) const RETRY: Duration = Duration::from_secs(1);

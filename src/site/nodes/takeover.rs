@@ -6,8 +6,6 @@ use failover::health::Status;
 use failover::{PerSide, Side, Span};
 use protocol::wire::{FailedStarts, Vote};
 
-use crate::admin::api::side::title;
-
 /// A XiVO node, as far as it is known.
 #[derive(Debug, Clone, Copy)]
 pub struct Half<'a> {
@@ -37,12 +35,12 @@ pub enum Witness {
 /// Says what would happen if `side` died now.
 pub fn if_died(side: Side, halves: &PerSide<Option<Half<'_>>>, witness: &Witness) -> String {
     let fate = fate(side, halves, witness);
-    format!("if {} died now: {fate}", title(side))
+    format!("if {} died now: {fate}", Side::title(side))
 }
 
 fn fate(side: Side, halves: &PerSide<Option<Half<'_>>>, witness: &Witness) -> String {
     let (its, other) = (&halves[side], &halves[side.other()]);
-    let heir = title(side.other());
+    let heir = Side::title(side.other());
     let serving = |half: &Option<Half<'_>>| half.is_some_and(|half| half.fresh && half.status == Status::Active);
     if serving(other) {
         return format!("{heir} would go on serving, with nobody to take over from it");

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use failover::Side;
+use failover::{closed_set, display_label};
 use http::Method;
 use lines::Lines;
 use prometheus::IntCounter;
 use serde::Serialize;
 
-use super::closed_set::closed_set;
 use super::{Ended, LAST_LINES, RequestId, SafePath, is_human};
 use crate::admin::api::Time;
 use crate::config::Log;
@@ -31,6 +31,7 @@ closed_set! {
         WebSocket => "ws",
     }
 }
+display_label!(Protocol);
 
 /// What is told of one request or session. It has no field for a header, a body or a query's value.
 #[derive(Debug, Clone)]
@@ -164,7 +165,7 @@ impl AccessRecord {
             time: self.time.into(),
             request: self.request,
             client: self.client,
-            protocol: self.protocol.name(),
+            protocol: self.protocol.label(),
             method: self.method.as_str(),
             host: host.as_deref(),
             path: self.path.as_str(),
@@ -174,12 +175,12 @@ impl AccessRecord {
             duration_ms: ms(self.duration),
             connect_ms: self.connect.map(ms),
             upstream_ms: self.upstream.map(ms),
-            side: self.side.map(Side::name),
+            side: self.side.map(Side::label),
             backend: self.backend.as_deref(),
             route: self.route.as_deref(),
             replays: self.replays,
             parked_ms: ms(self.parked),
-            ended: self.ended.name(),
+            ended: self.ended.label(),
             session: self.session,
         };
         if serde_json::to_writer(&mut *to, &row).is_ok() {
@@ -212,7 +213,7 @@ impl AccessRecord {
             self.bytes_in,
             self.bytes_out,
         );
-        let by = self.side.map_or("shared", Side::name);
+        let by = self.side.map_or("shared", Side::label);
         let _ = match &self.backend {
             Some(backend) => write!(line, " {by}/{}", word(backend)),
             None => write!(line, " edge"),

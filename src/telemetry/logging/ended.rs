@@ -1,6 +1,6 @@
 //! Why requests and sessions end.
 
-use super::closed_set::closed_set;
+use failover::{closed_set, display_label};
 
 closed_set! {
     /// Why a request or a session ended; the first reason wins.
@@ -39,3 +39,4 @@ closed_set! {
         Internal => "internal",
     }
 }
+display_label!(Ended);

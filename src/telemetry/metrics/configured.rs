@@ -4,10 +4,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use failover::Side;
+use failover::verdict::Verdict;
 use probe::tls::Term;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Result};
 
-use super::labels::{AnswerFailure, By, Class, ConnectFailure, Label, Per, ProbeOutcome, VerdictState};
+use super::labels::{AnswerFailure, By, Class, ConnectFailure, Per, ProbeOutcome};
 use super::make::{Family, Maker};
 use crate::config::{Backend, Config, Place, Route, Service};
 use crate::telemetry::logging::Ended;
@@ -93,7 +94,7 @@ pub struct BackendMetrics {
 /// One check's of one backend.
 #[derive(Debug)]
 pub struct CheckMetrics {
-    verdict: Per<VerdictState, IntGauge>,
+    verdict: Per<Verdict, IntGauge>,
     probes: Per<ProbeOutcome, IntCounter>,
     duration: Histogram,
     certificate: OnceLock<Terms<IntGauge>>,
@@ -109,7 +110,7 @@ impl CheckMetrics {
     }
 
     /// The verdict changed.
-    pub fn verdict(&self, state: VerdictState) {
+    pub fn verdict(&self, state: Verdict) {
         self.verdict.only(state);
     }
 
@@ -291,10 +292,10 @@ impl Families {
         let address = backend.address.to_string();
         let check = |check: &str| CheckMetrics {
             verdict: {
-                let verdict = Per::new(|state: VerdictState| {
+                let verdict = Per::new(|state: Verdict| {
                     self.verdicts.child(number, &[side, name, &address, check, state.label()])
                 });
-                verdict.only(VerdictState::Unknown);
+                verdict.only(Verdict::Unknown);
                 verdict
             },
             probes: Per::new(|outcome: ProbeOutcome| self.probes.child(number, &[side, name, check, outcome.label()])),

@@ -2,43 +2,10 @@
 
 use std::marker::PhantomData;
 
-use crate::telemetry::logging::Ended;
-use crate::telemetry::logging::closed_set::closed_set;
+pub use failover::Label;
+use failover::closed_set;
 
-/// A member of a closed set of label values.
-pub trait Label: Copy + 'static {
-    /// Every one, in order.
-    const EVERY: &'static [Self];
-    /// Its value as a label.
-    fn label(self) -> &'static str;
-    /// Its place in [`Label::EVERY`].
-    fn place(self) -> usize;
-}
-
-macro_rules! labels {
-    ($($(#[$meta:meta])* $vis:vis enum $set:ident { $($(#[$doc:meta])* $variant:ident => $name:literal,)+ })+) => {
-        $(closed_set! { $(#[$meta])* $vis enum $set { $($(#[$doc])* $variant => $name,)+ } }
-        label!($set);)+
-    };
-}
-
-macro_rules! label {
-    ($set:ident) => {
-        impl Label for $set {
-            const EVERY: &'static [Self] = Self::ALL;
-            fn label(self) -> &'static str {
-                self.name()
-            }
-            fn place(self) -> usize {
-                self as usize
-            }
-        }
-    };
-}
-
-label!(Ended);
-
-labels! {
+closed_set! {
     /// Who answered or should have, or where a session ends.
     pub enum By {
         /// Main.
@@ -63,36 +30,6 @@ labels! {
         ClientError => "4xx",
         /// 500 to 599, and what is no status.
         ServerError => "5xx",
-    }
-
-    /// Health of a side.
-    pub enum HealthState {
-        /// It works.
-        Working => "working",
-        /// It does not.
-        NotWorking => "not_working",
-        /// Nobody knows.
-        Unknown => "unknown",
-    }
-
-    /// Verdict of a check.
-    pub enum VerdictState {
-        /// Answers.
-        Up => "up",
-        /// Does not.
-        Down => "down",
-        /// Nobody knows.
-        Unknown => "unknown",
-    }
-
-    /// What sort of switch.
-    pub enum Kind {
-        /// Main to Standby, by the Edge.
-        Failover => "failover",
-        /// Standby to Main, by the Edge.
-        Failback => "failback",
-        /// By an operator.
-        Planned => "planned",
     }
 
     /// What a probe came to.
@@ -211,14 +148,6 @@ labels! {
         Descriptors => "descriptors",
     }
 
-    /// TLS version of a handshake.
-    pub enum TlsVersion {
-        /// RFC 5246.
-        V1_2 => "1.2",
-        /// RFC 8446.
-        V1_3 => "1.3",
-    }
-
     /// Protocol agreed upon in a handshake.
     pub enum Alpn {
         /// HTTP/2.
@@ -259,18 +188,6 @@ labels! {
         Out => "out",
     }
 
-    /// What a node asks the witness.
-    pub enum Asked {
-        /// It is there.
-        Hello => "hello",
-        /// The vote, in order to start.
-        Want => "want",
-        /// The vote again.
-        Renew => "renew",
-        /// To take the vote back.
-        Release => "release",
-    }
-
     /// What the witness answers.
     pub enum Ruled {
         /// The vote.
@@ -301,16 +218,6 @@ labels! {
         Unknown => "unknown",
     }
 
-    /// How a serving node is guarded.
-    pub enum Guarded {
-        /// By all three votes.
-        Guarded => "guarded",
-        /// By two.
-        Exposed => "exposed",
-        /// By no majority.
-        Unguarded => "unguarded",
-    }
-
     /// Why somebody at the nodes' door was turned away.
     pub enum TurnedAway {
         /// At the handshake.
@@ -333,10 +240,10 @@ labels! {
 
     /// How a reload went.
     pub enum Reload {
-        /// Taken.
-        Ok => "ok",
-        /// Not taken: the old configuration stays.
-        Failed => "failed",
+        /// The new one is in force.
+        Taken => "ok",
+        /// It does not load: the old configuration stays.
+        Rejected => "failed",
     }
 }
 
@@ -349,18 +256,6 @@ impl Class {
             300..=399 => Self::Redirection,
             400..=499 => Self::ClientError,
             _ => Self::ServerError,
-        }
-    }
-}
-
-impl From<failover::lease::Ask> for Asked {
-    fn from(ask: failover::lease::Ask) -> Self {
-        use failover::lease::Ask;
-        match ask {
-            Ask::Hello => Self::Hello,
-            Ask::Want => Self::Want,
-            Ask::Renew => Self::Renew,
-            Ask::Release => Self::Release,
         }
     }
 }
@@ -410,7 +305,7 @@ pub struct Per<L, M> {
 impl<L: Label, M> Per<L, M> {
     /// Makes each child.
     pub(crate) fn new(child: impl FnMut(L) -> M) -> Self {
-        Self { children: L::EVERY.iter().copied().map(child).collect(), set: PhantomData }
+        Self { children: L::ALL.iter().copied().map(child).collect(), set: PhantomData }
     }
 
     /// That member's child.

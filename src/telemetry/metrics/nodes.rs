@@ -3,8 +3,9 @@
 use failover::Side;
 use failover::lease::Ask;
 use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec, Registry, Result};
+use protocol::wire::Guard;
 
-use super::labels::{Asked, Guarded, Label as _, NodeState, Per, Ruled, TurnedAway, Walked};
+use super::labels::{NodeState, Per, Ruled, TurnedAway, Walked};
 use super::make::Maker;
 use crate::admin::api::Sides;
 
@@ -17,7 +18,7 @@ const DAY: i64 = 24 * 3600;
 /// The witness's.
 #[derive(Debug)]
 pub struct WitnessMetrics {
-    requests: Per<Asked, Per<Ruled, IntCounter>>,
+    requests: Per<Ask, Per<Ruled, IntCounter>>,
     /// 1: the vote is that side's.
     pub promised: Sides<IntGauge>,
     /// 1: the disk was lost, and nothing is granted.
@@ -44,10 +45,10 @@ impl WitnessMetrics {
             ANSWER_SECONDS,
         )?;
         Ok(Self {
-            requests: Per::new(|asked: Asked| {
+            requests: Per::new(|asked: Ask| {
                 Per::new(|ruled: Ruled| requests.with_label_values(&[asked.label(), ruled.label()]))
             }),
-            promised: Sides::from_fn(|side| promised.with_label_values(&[side.name()])),
+            promised: Sides::from_fn(|side| promised.with_label_values(&[side.label()])),
             quiet: make
                 .gauge("bascule_witness_quiet", "1: the vote was lost with the disk; nothing is granted yet.")?,
             unwritable: make
@@ -59,7 +60,7 @@ impl WitnessMetrics {
 
     /// Counts an answer.
     pub fn answered(&self, ask: Ask, ruled: Ruled) {
-        self.requests.of(ask.into()).of(ruled).inc();
+        self.requests.of(ask).of(ruled).inc();
     }
 }
 
@@ -76,7 +77,7 @@ pub struct NodeLabels<'a> {
 
 impl<'a> NodeLabels<'a> {
     fn values(&self) -> [&'a str; 3] {
-        [self.role, self.side.map_or("shared", Side::name), self.name]
+        [self.role, self.side.map_or("shared", Side::label), self.name]
     }
 }
 
@@ -144,15 +145,16 @@ impl NodesMetrics {
     pub fn status(&self, node: NodeLabels<'_>, state: NodeState) {
         let [role, side, name] = node.values();
         for each in NodeState::ALL {
-            self.status.with_label_values(&[role, side, name, each.name()]).set(i64::from(*each == state));
+            self.status.with_label_values(&[role, side, name, each.label()]).set(i64::from(*each == state));
         }
     }
 
     /// Shows how a serving node is guarded; none: it does not serve.
-    pub fn guard(&self, node: NodeLabels<'_>, guarded: Option<Guarded>) {
+    pub fn guard(&self, node: NodeLabels<'_>, guard: Option<&Guard>) {
         let [role, side, name] = node.values();
-        for each in Guarded::ALL {
-            self.guard.with_label_values(&[role, side, name, each.name()]).set(i64::from(Some(*each) == guarded));
+        let guard = guard.map(Guard::label);
+        for each in Guard::LABELS {
+            self.guard.with_label_values(&[role, side, name, each]).set(i64::from(Some(each) == guard));
         }
     }
 

@@ -4,14 +4,16 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use failover::Side;
-use failover::switch::Failback;
+use failover::health::State;
+use failover::switch::{Failback, Kind};
+use failover::verdict::Verdict;
 use probe::tls::Term;
 use prometheus::{Registry, TextEncoder};
 
-use super::{Alpn, By, Handshake, HealthState, Kind, Metrics, ProbeOutcome, Refusal, Reload, TlsVersion, VerdictState};
+use super::{Alpn, By, Handshake, Metrics, ProbeOutcome, Refusal, Reload};
 use crate::config::{
     Admin, Backend, Close, Config, Follow, HostHeader, Limits, Listen, Log, LogFormat, Matching, Place, Probing,
-    Replay, Route, Service, ServiceIndex, Switching, Token, WebSocket,
+    Replay, Route, Service, ServiceIndex, Switching, TlsVersion, Token, WebSocket,
 };
 use crate::telemetry::logging::Ended;
 
@@ -48,7 +50,7 @@ fn config(services: Vec<Service>, routes: Vec<Route>) -> Config {
         aliases: vec![],
         listen: Listen { https: vec![], http: vec![] },
         certificates: vec![],
-        tls_min: crate::config::TlsVersion::V1_2,
+        tls_min: TlsVersion::V1_2,
         services,
         routes,
         left_out: vec![],
@@ -113,9 +115,9 @@ fn busy() -> (Registry, Metrics) {
     let children = metrics.configure(&site());
     metrics.live(Side::Standby, 7);
     metrics.switched(Kind::Failover, Side::Main);
-    metrics.health(Side::Main, HealthState::NotWorking);
+    metrics.health(Side::Main, State::NotWorking);
     metrics.handshake(TlsVersion::V1_3, Alpn::H2, Handshake::Resumed);
-    metrics.reloaded(Reload::Ok);
+    metrics.reloaded(Reload::Taken);
     metrics.refused.of(Refusal::NoRoute).inc();
     metrics.loop_lag.set(0.002);
     metrics.request_duration.of(By::Standby).observe(0.02);
@@ -126,7 +128,7 @@ fn busy() -> (Registry, Metrics) {
     children.routes[1].sessions_ended.of(Ended::Switched).inc();
     let check = &children.services[0].backends(Side::Main)[0].checks[0];
     check.probed(ProbeOutcome::Refused, 0.001);
-    check.verdict(VerdictState::Down);
+    check.verdict(Verdict::Down);
     check.certificate(term);
     (registry, metrics)
 }

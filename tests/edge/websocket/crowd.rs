@@ -94,7 +94,7 @@ impl Stage {
             });
         }
         let crowd = soon("a thousand WebSockets", opening.join_all()).await;
-        assert!(crowd.iter().all(|(_, socket)| socket.side == side.name()));
+        assert!(crowd.iter().all(|(_, socket)| socket.side == side.label()));
         crowd
     }
 

@@ -32,7 +32,7 @@ async fn open_pairs(site: &Site, side: Side) -> Pairs {
         let token = token(&format!("user-{user}"));
         let cti = Socket::open(&client, &format!("/xuc/api/2.0/cti?token={token}")).await.unwrap();
         let sip = Socket::open(&client, &format!("/wssip?token={token}")).await.unwrap();
-        assert_eq!((cti.side.as_str(), sip.side.as_str()), (side.name(), "shared"));
+        assert_eq!((cti.side.as_str(), sip.side.as_str()), (side.label(), "shared"));
         pairs.spawn(async move { tokio::join!(cti.ended(), sip.ended()) });
     }
     pairs

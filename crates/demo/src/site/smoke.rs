@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use failover::Side;
+use failover::health::State;
 use futures_util::{SinkExt, StreamExt};
 use http::{Method, Response, StatusCode};
 use serde_json::Value;
@@ -16,7 +17,7 @@ use super::order::Order;
 use super::plan::Plan;
 use super::{DemoError, Site, until_told};
 use crate::side::HEADER;
-use bascule::admin::api::{Health, Status, side};
+use bascule::admin::api::Status;
 use bascule::traffic::pages;
 
 /// A killed side is left within a quarter of a second, and the step says how long it took. This only tells a machine
@@ -90,8 +91,8 @@ impl Story<'_> {
 async fn page_from(user: &User, expected: Side) -> Told<()> {
     let page = user.get(PAGE).await?;
     match served_by(&page) {
-        Some(by) if page.status() == StatusCode::OK && by == expected.name() => {
-            Ok(((), format!("{} serves the page", side::title(expected))))
+        Some(by) if page.status() == StatusCode::OK && by == expected.label() => {
+            Ok(((), format!("{} serves the page", Side::title(expected))))
         }
         by => Err(format!("the page came with {} from {}", page.status(), by.unwrap_or("nobody")).into()),
     }
@@ -120,7 +121,7 @@ async fn cti(user: &User, token: &str, expected: Side) -> Result<Socket, NoAnswe
     let mut cti = user.websocket(&format!("/xuc/api/2.0/cti?token={token}"), None).await?;
     let tick = timeout(SOON, cti.next()).await?.ok_or("CTI ended")??;
     let tick: Value = serde_json::from_str(tick.to_text()?)?;
-    if tick["side"] != expected.name() {
+    if tick["side"] != expected.label() {
         return Err(format!("CTI ticks from {}", tick["side"]).into());
     }
     Ok(cti)
@@ -170,10 +171,10 @@ async fn reconnected(user: &User, token: &str) -> Told<()> {
 async fn main_returns(site: &mut Site, user: &User) -> Told<()> {
     site.carry_out(Order::StartMain).await?;
     let status =
-        wait_for(site, "Main does not work again", |status| status.sides.main.health == Health::Working).await?;
+        wait_for(site, "Main does not work again", |status| status.sides.main.health == State::Working).await?;
     page_from(user, Side::Standby).await?;
     if status.live != Side::Standby {
-        return Err(format!("{} is live", side::title(status.live)).into());
+        return Err(format!("{} is live", Side::title(status.live)).into());
     }
     Ok(((), "Main works again; traffic stays with Standby".to_owned()))
 }

@@ -21,18 +21,20 @@ pub enum Guard {
     Unguarded(Unguarded),
 }
 
-/// Why a node serves without a majority.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Unguarded {
-    /// No witness is configured, and the peer is silent.
-    NoWitness,
-    /// Both nodes told each other that the witness is silent, then the peer fell silent.
-    WitnessOut,
-    /// `alone: serve`, and everybody is silent.
-    Alone,
-    /// An operator forced it to serve, whatever the voters said.
-    Forced,
+crate::closed_set! {
+    /// Why a node serves without a majority.
+    pub enum Unguarded {
+        /// No witness is configured, and the peer is silent.
+        NoWitness => "no_witness",
+        /// Both nodes told each other that the witness is silent, then the peer fell silent.
+        WitnessOut => "witness_out",
+        /// `alone: serve`, and everybody is silent.
+        Alone => "alone",
+        /// An operator forced it to serve, whatever the voters said.
+        Forced => "forced",
+    }
 }
+crate::spelled!(Unguarded);
 
 impl fmt::Display for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -190,14 +190,18 @@ pub struct Handover {
 
 /// What must survive a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Memory {
     /// The node's own vote, and the highest duty epoch.
+    #[cfg_attr(feature = "serde", serde(flatten))]
     pub vote: lease::Memory,
     /// The newest campaign: numbers below it are spent.
     pub campaign: Campaign,
     /// What operators wish: it survives restarts.
     pub wishes: Wishes,
     /// Activations that failed since the node last served for long, the one under way among them until it has.
+    /// A version that did not count them wrote none.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub relapses: u8,
 }
 

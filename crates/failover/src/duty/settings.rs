@@ -95,14 +95,45 @@ pub enum Witness {
     None,
 }
 
-/// What a node does that finds itself alone: the witness and the peer fell silent before both nodes agreed on the former.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Alone {
-    /// It waits: it may be the one that is cut off.
-    Wait,
-    /// It serves, unguarded, while its anchors answer.
-    Serve,
+crate::closed_set! {
+    /// What a node does that finds itself alone: the witness and the peer fell silent before both nodes agreed on the former.
+    pub enum Alone {
+        /// It waits: it may be the one that is cut off.
+        Wait => "wait",
+        /// It serves, unguarded, while its anchors answer.
+        Serve => "serve",
+    }
+
+    /// Who decides that the node serves.
+    pub enum Mode {
+        /// The protocol decides that the node serves.
+        Automatic => "automatic",
+        /// An operator, through the protocol's gates.
+        Manual => "manual",
+    }
+
+    /// When Standby stops for a Main that is back.
+    pub enum Failback {
+        /// As soon as Main has been fit, and in touch with Standby, for its hold-down.
+        Auto => "auto",
+        /// The same, but only in the configured window.
+        Window => "window",
+        /// When an operator says so.
+        Manual => "manual",
+    }
+
+    /// What an operator chose for a node.
+    pub enum Choice {
+        /// No operator chose anything that still binds.
+        None => "none",
+        /// It shall serve: a manual node wants, a Standby does not stop for Main.
+        Serve => "serve",
+        /// It shall leave the serving to its peer, as long as that is there and fit and takes over; once that has served and
+        /// stops, this is over.
+        StepBack => "step_back",
+    }
 }
+crate::spelled!(Alone, Mode, Failback, Choice);
 
 /// Whether an operator's wish handed over by the Edge is followed. A machine in the DMZ that is taken must not own the PBX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -115,6 +146,7 @@ pub enum Requests {
 
 /// What operators change while the node runs; kept across restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Wishes {
     /// Who decides that the node serves.
     pub mode: Mode,
@@ -126,26 +158,6 @@ pub struct Wishes {
     pub choice: Choice,
 }
 
-/// Who decides that the node serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Mode {
-    /// The protocol decides that the node serves.
-    Automatic,
-    /// An operator, through the protocol's gates.
-    Manual,
-}
-
-/// When Standby stops for a Main that is back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Failback {
-    /// As soon as Main has been fit, and in touch with Standby, for its hold-down.
-    Auto,
-    /// The same, but only in the configured window.
-    Window,
-    /// When an operator says so.
-    Manual,
-}
-
 /// Whether it is time for a failback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Window {
@@ -153,16 +165,4 @@ pub enum Window {
     Open,
     /// The clock stands outside it: failback waits.
     Closed,
-}
-
-/// What an operator chose for a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Choice {
-    /// No operator chose anything that still binds.
-    None,
-    /// It shall serve: a manual node wants, a Standby does not stop for Main.
-    Serve,
-    /// It shall leave the serving to its peer, as long as that is there and fit and takes over; once that has served and stops,
-    /// this is over.
-    StepBack,
 }

@@ -6,54 +6,51 @@ use crate::time::Instant;
 use crate::verdict;
 use core::fmt;
 
-/// Whether something works, as far as the checks can tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum State {
-    /// No check has spoken yet, or the newest word is too old to count.
-    #[default]
-    Unknown,
-    /// Nothing that must pass is down or unknown.
-    Working,
-    /// Something that must pass does not.
-    NotWorking,
+crate::closed_set! {
+    /// Whether something works, as far as the checks can tell.
+    pub enum State {
+        /// No check has spoken yet, or the newest word is too old to count.
+        Unknown => "unknown",
+        /// Nothing that must pass is down or unknown.
+        Working => "working",
+        /// Something that must pass does not.
+        NotWorking => "not_working",
+    }
+
+    /// What a node says it does, in XiVO's words.
+    pub enum Status {
+        /// Its services run and were verified.
+        Active => "active",
+        /// Its services do not run, and are not meant to.
+        Inactive => "inactive",
+        /// Its services are being started.
+        Starting => "starting",
+        /// Its services are being stopped.
+        Stopping => "stopping",
+        /// Its services should run and do not.
+        Faulty => "faulty",
+    }
+}
+crate::spelled!(State, Status);
+
+#[expect(clippy::derivable_impls, reason = "the macro that declares it takes words, no #[default]")]
+impl Default for State {
+    fn default() -> Self {
+        Self::Unknown
+    }
 }
 
+/// In a sentence, where words are not joined.
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::Unknown => "unknown",
-            Self::Working => "working",
             Self::NotWorking => "not working",
+            _ => self.label(),
         })
     }
 }
 
-/// What a node says it does, in XiVO's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Status {
-    /// Its services run and were verified.
-    Active,
-    /// Its services do not run, and are not meant to.
-    Inactive,
-    /// Its services are being started.
-    Starting,
-    /// Its services are being stopped.
-    Stopping,
-    /// Its services should run and do not.
-    Faulty,
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Active => "active",
-            Self::Inactive => "inactive",
-            Self::Starting => "starting",
-            Self::Stopping => "stopping",
-            Self::Faulty => "faulty",
-        })
-    }
-}
+crate::display_label!(Status);
 
 /// The name of what ails a side that does not work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

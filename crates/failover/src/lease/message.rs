@@ -14,56 +14,47 @@ pub type Campaign = u64;
 /// elsewhere under the same name.
 pub type Instance = u64;
 
-/// What a node asks of a voter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Ask {
-    /// Nothing: it is there, and tells its state.
-    Hello,
-    /// The vote, in order to start.
-    Want,
-    /// The vote again: it serves, or is starting to.
-    Renew,
-    /// To take the vote back: it serves no more.
-    Release,
-}
+crate::closed_set! {
+    /// What a node asks of a voter.
+    pub enum Ask {
+        /// Nothing: it is there, and tells its state.
+        Hello => "hello",
+        /// The vote, in order to start.
+        Want => "want",
+        /// The vote again: it serves, or is starting to.
+        Renew => "renew",
+        /// To take the vote back: it serves no more.
+        Release => "release",
+    }
 
-impl fmt::Display for Ask {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Hello => "hello",
-            Self::Want => "want",
-            Self::Renew => "renew",
-            Self::Release => "release",
-        })
+    /// How a voter rules on a request.
+    pub enum VoteReply {
+        /// The vote is the asker's for as long as it needs.
+        Grant => "grant",
+        /// Not now; also the answer to a hello and to a release.
+        Deny => "deny",
+        /// The vote is the other node's or another machine's of the same name, or the voter itself serves with a majority.
+        Lost => "lost",
+        /// The asker would serve longer on the vote than this voter may promise it.
+        TooLong => "too_long",
     }
 }
+crate::display_label!(Ask);
+crate::spelled!(Ask, VoteReply);
 
-/// How a voter rules on a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum VoteReply {
-    /// The vote is the asker's for as long as it needs.
-    Grant,
-    /// Not now; also the answer to a hello and to a release.
-    Deny,
-    /// The vote is the other node's or another machine's of the same name, or the voter itself serves with a majority.
-    Lost,
-    /// The asker would serve longer on the vote than this voter may promise it.
-    TooLong,
-}
-
+/// In a sentence, where words are not joined.
 impl fmt::Display for VoteReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::Grant => "grant",
-            Self::Deny => "deny",
-            Self::Lost => "lost",
             Self::TooLong => "too long",
+            _ => self.label(),
         })
     }
 }
 
 /// What a XiVO node tells of itself with every message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Report {
     /// Its duty when it sent this: two that are active are an alarm.
     pub status: Status,
@@ -77,6 +68,7 @@ pub struct Report {
 
 /// A request to a voter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Request {
     /// The side of the node that asks.
     pub from: Side,
@@ -97,6 +89,7 @@ pub struct Request {
     pub instance: Instance,
     /// How long a promise must last from the voter's answer on, to outlive all that this node does on it. Each node has times
     /// of its own: a voter that went by its own alone would give the vote away while this node still serves.
+    #[cfg_attr(feature = "serde", serde(rename = "needs_ms", with = "crate::millis::rounded_up"))]
     pub needs: Duration,
 }
 
@@ -109,6 +102,7 @@ impl Request {
 
 /// A voter's answer to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Answer {
     /// The kind of request that this answers.
     pub to: Ask,
@@ -119,7 +113,9 @@ pub struct Answer {
     /// With a grant the epoch to serve in, else the highest that the voter knows.
     pub epoch: u64,
     /// With a grant how long the vote is promised, else the longest that this voter promises it.
+    #[cfg_attr(feature = "serde", serde(rename = "promises_ms", with = "crate::millis::rounded_down"))]
     pub promises: Duration,
     /// What the voter tells of itself; nothing from the witness.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub report: Option<Report>,
 }

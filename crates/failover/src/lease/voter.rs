@@ -39,6 +39,8 @@ pub struct Voter {
 
 /// What a voter knows of its vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Record {
     /// Nobody has it: the first sound want gets it.
     Free,
@@ -50,6 +52,7 @@ pub enum Record {
 
 /// A vote that was given, and to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Promise {
     /// The side of the node that holds it.
     pub holder: Side,
@@ -57,9 +60,11 @@ pub struct Promise {
     pub campaign: Campaign,
     /// The duty epoch that was assigned with it.
     pub epoch: u64,
-    /// For how long from the newest answer on.
+    /// For how long from the newest answer on. What is written without it is of a version that promised for its own time.
+    #[cfg_attr(feature = "serde", serde(default, rename = "length_ms", with = "crate::millis::rounded_up"))]
     pub length: Duration,
     /// To which machine of that name; none: written by a version that did not ask.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub instance: Option<Instance>,
 }
 
@@ -74,8 +79,10 @@ impl Promise {
 
 /// What must survive a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Memory {
     /// What it knows of its vote.
+    #[cfg_attr(feature = "serde", serde(rename = "vote"))]
     pub record: Record,
     /// The highest duty epoch known.
     pub epoch: u64,

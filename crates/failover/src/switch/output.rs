@@ -73,23 +73,25 @@ pub struct Memory {
     pub switches: Vec<Duration>,
 }
 
-/// What a switch is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// Main to Standby, by the machine's own rules.
-    Failover,
-    /// Standby to Main, by the machine's own rules.
-    Failback,
-    /// Either way, on an operator's word.
-    Planned,
+crate::closed_set! {
+    /// What a switch is called.
+    pub enum Kind {
+        /// Main to Standby, by the machine's own rules.
+        Failover => "failover",
+        /// Standby to Main, by the machine's own rules.
+        Failback => "failback",
+        /// Either way, on an operator's word.
+        Planned => "planned",
+    }
 }
+crate::spelled!(Kind);
 
+/// In a sentence.
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::Failover => "failover",
-            Self::Failback => "failback",
             Self::Planned => "planned switch",
+            _ => self.label(),
         })
     }
 }

@@ -84,25 +84,24 @@ impl fmt::Display for Sign {
     }
 }
 
-/// The debounced state of one check.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Verdict {
-    /// Nothing is known: not probed yet, or the prober fell silent.
-    #[default]
-    Unknown,
-    /// The check passes: `rise` successes in a row said so.
-    Up,
-    /// The check fails: `fall` failures in a row said so.
-    Down,
+crate::closed_set! {
+    /// The debounced state of one check.
+    pub enum Verdict {
+        /// Nothing is known: not probed yet, or the prober fell silent.
+        Unknown => "unknown",
+        /// The check passes: `rise` successes in a row said so.
+        Up => "up",
+        /// The check fails: `fall` failures in a row said so.
+        Down => "down",
+    }
 }
+crate::display_label!(Verdict);
+crate::spelled!(Verdict);
 
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Unknown => "unknown",
-            Self::Up => "up",
-            Self::Down => "down",
-        })
+#[expect(clippy::derivable_impls, reason = "the macro that declares it takes words, no #[default]")]
+impl Default for Verdict {
+    fn default() -> Self {
+        Self::Unknown
     }
 }
 

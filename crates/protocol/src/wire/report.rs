@@ -1,47 +1,30 @@
 //! What a node tells the Edge of itself, and what a XiVO node tells those that follow it.
 
 use super::times::Times;
-use super::vote::{SideForm, StatusForm};
 use failover::Side;
 use failover::health::Status;
 use failover::lease::Instance;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What a node is, by its certificate and its file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Telephony: it votes, and serves on a majority.
-    Xivo,
-    /// Contact centre: it follows the XiVO of its side.
-    Cc,
-    /// A media server: XiVO nodes register with it.
-    Mds,
-}
-
-impl Role {
-    /// Returns the role's name, as configuration and certificates spell it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Xivo => "xivo",
-            Self::Cc => "cc",
-            Self::Mds => "mds",
-        }
+failover::closed_set! {
+    /// What a node is, by its certificate and its file.
+    pub enum Role {
+        /// Telephony: it votes, and serves on a majority.
+        Xivo => "xivo",
+        /// Contact centre: it follows the XiVO of its side.
+        Cc => "cc",
+        /// A media server: XiVO nodes register with it.
+        Mds => "mds",
     }
 }
-
-impl std::fmt::Display for Role {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.name())
-    }
-}
+failover::display_label!(Role);
+failover::spelled!(Role);
 
 /// What a node tells the Edge, at each change and with each heartbeat. Role, side and name are those of its certificate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeReport {
     /// What it does now, in XiVO's words.
-    #[serde(with = "StatusForm")]
     pub status: Status,
     /// Since when, in milliseconds of the Unix epoch on the node's clock.
     pub since: u64,
@@ -90,7 +73,6 @@ pub struct NodeReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chosen {
     /// The side that is to serve by it.
-    #[serde(with = "SideForm")]
     pub serves: Side,
     /// Who chose, as the kernel or the Edge named them.
     pub who: String,
@@ -166,6 +148,20 @@ pub enum Guard {
     },
 }
 
+impl Guard {
+    /// The word of each, in metrics.
+    pub const LABELS: [&'static str; 3] = ["guarded", "exposed", "unguarded"];
+
+    /// Returns its word in metrics: without what it lacks.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Guarded => Self::LABELS[0],
+            Self::Exposed { .. } => Self::LABELS[1],
+            Self::Unguarded { .. } => Self::LABELS[2],
+        }
+    }
+}
+
 /// A XiVO node's registration with a media server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MediaServer {
@@ -192,7 +188,6 @@ pub struct Wish {
     /// Grows with each wish; a node follows each once.
     pub id: u64,
     /// The side that is to serve.
-    #[serde(with = "SideForm")]
     pub to: Side,
     /// Who wishes, for the journal.
     pub who: String,
@@ -228,7 +223,6 @@ pub struct Watched {
     /// Grows with each change, within one run of the XiVO node's watchdog.
     pub serial: u64,
     /// What the XiVO node does now.
-    #[serde(with = "StatusForm")]
     pub status: Status,
     /// The duty epoch that it serves in, or knows.
     pub epoch: u64,

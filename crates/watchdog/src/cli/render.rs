@@ -8,7 +8,7 @@ use failover::Span;
 use protocol::wire::FailedStarts;
 use protocol::wire::times::seconds;
 
-use crate::control::api::{Activations, DutyView, FenceState, Link, Mode, StatusView, VoterView};
+use crate::control::api::{Activations, DutyView, FenceState, Link, StatusView, VoterView};
 use crate::state::{Entry, Time};
 
 /// A status, the sentence first.
@@ -72,14 +72,14 @@ fn duty_rows(text: &mut String, duty: &DutyView, does_not_start: bool) {
     if !duty.persisted {
         row(text, "disk", "the vote is NOT on the disk");
     }
-    let mode = if duty.mode == Mode::Manual { "manual" } else { "automatic" };
+    let mode = duty.mode.label();
     let frozen = if duty.frozen { ", FROZEN" } else { "" };
     let fit = match (duty.fit, does_not_start) {
         (false, _) => "cannot serve",
         (true, true) => "does not start",
         (true, false) => "can serve",
     };
-    let failback = format!("{:?}", duty.failback).to_lowercase();
+    let failback = duty.failback.label();
     row(text, "mode", &format!("{mode}{frozen}, failback {failback}; {fit}"));
     if let Some(waiting) = &duty.waiting {
         row(text, "waits", waiting);

@@ -57,7 +57,7 @@ fn every_watchdog_file_in_conf_loads_without_a_warning() {
     for (name, text) in examples {
         let (config, warnings) = Config::parse(&text, &name).unwrap_or_else(|errors| panic!("{errors}"));
         assert_eq!(warnings, [], "{name}");
-        assert!(name.contains(config.kind().name()) || config.side().is_some_and(|side| name.contains(side.name())));
+        assert!(name.contains(config.kind().label()) || config.side().is_some_and(|side| name.contains(side.label())));
     }
 }
 

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use failover::Side;
-use failover::duty;
+use failover::duty::{self, Choice, Failback, Mode};
 use failover::health::Status;
 use failover::lease::{Instance, VoteReply};
-use protocol::wire::{FailedStarts, Guard, MediaServer, Presence, Role, ServiceState, StatusForm, Times};
+use protocol::wire::{FailedStarts, Guard, MediaServer, Presence, Role, ServiceState, Times};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -19,7 +19,7 @@ pub struct StatusView {
     /// What it watches over, as its file says.
     pub role: Role,
     /// Its side: `main` or `standby`; media servers have none.
-    #[serde(with = "side", default)]
+    #[serde(default)]
     pub side: Option<Side>,
     /// The name in its certificate, or in its file.
     pub name: String,
@@ -29,7 +29,6 @@ pub struct StatusView {
     /// The version of the program that runs.
     pub version: String,
     /// What it does now, in XiVO's words.
-    #[serde(with = "StatusForm")]
     pub status: Status,
     /// When it began to do that, on this node's clock.
     pub since: Time,
@@ -149,9 +148,9 @@ pub struct VoterView {
     /// How long ago the newest answer came, in milliseconds; none: never.
     pub answered_ms_ago: Option<u64>,
     /// How it ruled the last time.
-    pub ruling: Option<RulingWord>,
+    pub ruling: Option<VoteReply>,
     /// What the peer said it does; nothing from the witness.
-    #[serde(with = "status", default)]
+    #[serde(default)]
     pub status: Option<Status>,
     /// Whether the peer said it can serve.
     pub fit: Option<bool>,
@@ -180,7 +179,7 @@ pub struct Followed {
     /// How it is reached, or why not.
     pub link: Link,
     /// What it said it does; none: not heard yet.
-    #[serde(with = "status", default)]
+    #[serde(default)]
     pub status: Option<Status>,
     /// The duty epoch that it told last.
     pub epoch: u64,
@@ -199,19 +198,20 @@ pub struct FenceView {
     pub detail: String,
 }
 
-/// What is known of a fence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FenceState {
-    /// Phones are kept out: verified.
-    Closed,
-    /// Phones may come in, until the kernel or the watchdog ends it.
-    Open,
-    /// It could not be moved or looked at.
-    Failed,
-    /// There is none: the node is fenced once it is stopped.
-    Absent,
+failover::closed_set! {
+    /// What is known of a fence.
+    pub enum FenceState {
+        /// Phones are kept out: verified.
+        Closed => "closed",
+        /// Phones may come in, until the kernel or the watchdog ends it.
+        Open => "open",
+        /// It could not be moved or looked at.
+        Failed => "failed",
+        /// There is none: the node is fenced once it is stopped.
+        Absent => "absent",
+    }
 }
+failover::spelled!(FenceState);
 
 /// ICMP echo: a diagnosis, and without a witness part of the decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -252,80 +252,6 @@ pub struct Running {
     pub what: String,
     /// For how long, in milliseconds.
     pub ms: u64,
-}
-
-/// Writes each machine's words with serde, and back.
-macro_rules! words {
-    ($(#[$about:meta])* $name:ident of $from:path { $($(#[$doc:meta])* $word:ident),+ $(,)? }) => {
-        $(#[$about])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(rename_all = "snake_case")]
-        pub enum $name {
-            $($(#[$doc])* $word,)+
-        }
-
-        impl From<$from> for $name {
-            fn from(word: $from) -> Self {
-                match word {
-                    $(<$from>::$word => Self::$word,)+
-                }
-            }
-        }
-
-        impl From<$name> for $from {
-            fn from(word: $name) -> Self {
-                match word {
-                    $($name::$word => Self::$word,)+
-                }
-            }
-        }
-    };
-}
-pub(crate) use words;
-
-words! {
-    /// Who decides that a node serves.
-    Mode of duty::Mode {
-        /// The protocol decides that the node serves.
-        Automatic,
-        /// An operator does, through the protocol's gates.
-        Manual,
-    }
-}
-words! {
-    /// When Standby stops for a Main that is back.
-    Failback of duty::Failback {
-        /// As soon as Main has been settled for its hold-down.
-        Auto,
-        /// The same, in the window only.
-        Window,
-        /// Only when an operator says so.
-        Manual,
-    }
-}
-words! {
-    /// What an operator chose for a node.
-    Choice of duty::Choice {
-        /// No operator chose anything that still binds.
-        None,
-        /// An operator chose that it shall serve.
-        Serve,
-        /// It shall leave the serving to its peer.
-        StepBack,
-    }
-}
-words! {
-    /// How a voter ruled, in the word that the status shows.
-    RulingWord of VoteReply {
-        /// The vote is this node's.
-        Grant,
-        /// No, or not now; it is asked again.
-        Deny,
-        /// The vote is the other node's.
-        Lost,
-        /// It may not promise its vote for as long as this node needs.
-        TooLong,
-    }
 }
 
 /// An operator's act, on its way to the driver.
@@ -383,8 +309,8 @@ impl From<ActWord> for duty::Act {
             ActWord::Deactivate => Self::Deactivate,
             ActWord::Freeze => Self::Freeze,
             ActWord::Resume => Self::Resume,
-            ActWord::Mode(mode) => Self::Mode(mode.into()),
-            ActWord::Failback(failback) => Self::Failback(failback.into()),
+            ActWord::Mode(mode) => Self::Mode(mode),
+            ActWord::Failback(failback) => Self::Failback(failback),
         }
     }
 }
@@ -394,40 +320,4 @@ impl From<ActWord> for duty::Act {
 pub struct Done {
     /// What was done, in one sentence.
     pub sentence: String,
-}
-
-/// Writes and reads a side, or none.
-mod side {
-    use failover::Side;
-    use protocol::wire::SideForm;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[derive(Serialize, Deserialize)]
-    struct Present(#[serde(with = "SideForm")] Side);
-
-    pub(super) fn serialize<S: Serializer>(side: &Option<Side>, to: S) -> Result<S::Ok, S::Error> {
-        side.map(Present).serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Side>, D::Error> {
-        Ok(Option::<Present>::deserialize(from)?.map(|Present(side)| side))
-    }
-}
-
-/// Writes and reads a status, or none.
-mod status {
-    use failover::health::Status;
-    use protocol::wire::StatusForm;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[derive(Serialize, Deserialize)]
-    struct Present(#[serde(with = "StatusForm")] Status);
-
-    pub(super) fn serialize<S: Serializer>(status: &Option<Status>, to: S) -> Result<S::Ok, S::Error> {
-        status.map(Present).serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Status>, D::Error> {
-        Ok(Option::<Present>::deserialize(from)?.map(|Present(status)| status))
-    }
 }

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::api::*;
 use super::*;
 use crate::state::{Entry, Kind, Time};
-use failover::duty;
+use failover::duty::{self, Choice, Failback, Mode};
+use failover::lease::VoteReply;
 
 /// An active Main with everything there is to say.
 pub(crate) fn view() -> StatusView {
@@ -16,7 +17,7 @@ pub(crate) fn view() -> StatusView {
     let peer = VoterView {
         link: link.clone(),
         answered_ms_ago: Some(120),
-        ruling: Some(RulingWord::Grant),
+        ruling: Some(VoteReply::Grant),
         status: Some(Status::Inactive),
         fit: Some(true),
         needs_ms: Some(2405),

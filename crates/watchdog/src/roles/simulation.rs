@@ -220,7 +220,7 @@ async fn watch_over(world: Arc<World>, side: Side, end: watch::Receiver<bool>) {
     let Role::Xivo(xivo) = &config.role else { panic!("{config:?}") };
     let instance = world.inner().machine(side).boots * 2 + side as u64;
     let base = Base {
-        who: Who { role: protocol::wire::Role::Xivo, side: Some(side), name: side.name().to_owned(), instance },
+        who: Who { role: protocol::wire::Role::Xivo, side: Some(side), name: side.label().to_owned(), instance },
         keyring: keyring(side as usize),
         journal: Journal::in_memory(),
         metrics: Arc::new(Metrics::new().unwrap()),

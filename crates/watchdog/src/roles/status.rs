@@ -6,7 +6,7 @@ use crate::node::clock;
 use crate::node::services::{self, Doing, Worker};
 use crate::state::{Entry, Journal, Kind, Time};
 use crate::telemetry::metrics::Metrics;
-use failover::duty::Outcome;
+use failover::duty::{Mode, Outcome};
 use failover::health::Status;
 use failover::lease::Instance;
 use failover::{Instant, Side};
@@ -128,7 +128,7 @@ pub(super) fn report(view: &StatusView, requested: Requested) -> NodeReport {
         epoch: duty.epoch,
         guard: duty.guard.clone(),
         fit: duty.fit,
-        automatic: duty.mode == api::Mode::Automatic,
+        automatic: duty.mode == Mode::Automatic,
         frozen: duty.frozen,
         accept_requests: duty.accept_requests,
         waiting: duty.waiting.clone(),

@@ -4,12 +4,12 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
-use failover::duty::Handover;
+use failover::Instant;
+use failover::duty::{Handover, PerVoter, Unguarded};
 use serde::{Deserialize, Serialize};
 use store::Document;
-
-use super::form::HandoverForm;
 
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -27,6 +27,45 @@ struct Left {
     boot: String,
     #[serde(flatten)]
     handover: HandoverForm,
+}
+
+/// [`Handover`]. Times are microseconds of the boot's clock.
+#[derive(Debug, Serialize, Deserialize)]
+struct HandoverForm {
+    epoch: u64,
+    campaign: u64,
+    peer: Option<u64>,
+    witness: Option<u64>,
+    /// Microseconds. Without it the file is of a version whose nodes all had the same times.
+    #[serde(default)]
+    held: Option<u64>,
+    unguarded: Option<Unguarded>,
+}
+
+impl From<Handover> for HandoverForm {
+    fn from(from: Handover) -> Self {
+        Self {
+            epoch: from.epoch,
+            campaign: from.campaign,
+            peer: from.grants.peer.map(Instant::as_micros),
+            witness: from.grants.witness.map(Instant::as_micros),
+            held: Some(u64::try_from(from.held.as_micros()).unwrap_or(u64::MAX)),
+            unguarded: from.unguarded,
+        }
+    }
+}
+
+impl From<HandoverForm> for Handover {
+    fn from(form: HandoverForm) -> Self {
+        let instant = |micros: Option<u64>| micros.map(Instant::from_micros);
+        Self {
+            epoch: form.epoch,
+            campaign: form.campaign,
+            grants: PerVoter { peer: instant(form.peer), witness: instant(form.witness) },
+            held: form.held.map_or(Duration::MAX, Duration::from_micros),
+            unguarded: form.unguarded,
+        }
+    }
 }
 
 /// Leaves a handover at `path`.

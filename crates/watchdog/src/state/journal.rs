@@ -63,7 +63,8 @@ pub enum Kind {
     Cleared,
     /// Another node came, went, or said something that matters.
     Peer,
-    /// XiVO's own cron table was disabled or put back.
+    /// XiVO's own cron table was disabled or put back. Journals have an older word for it, which stays readable.
+    #[serde(rename = "rival")]
     LegacyFailover,
 }
 

@@ -186,7 +186,7 @@ fn every_word_of_the_journal_is_spelled_as_it_always_was() {
         ("alarm", "Alarm"),
         ("cleared", "Cleared"),
         ("peer", "Peer"),
-        ("rival", "Rival"),
+        ("rival", "LegacyFailover"),
     ] {
         let line = format!(r#"{{"time":"2023-11-14T22:13:20.000Z","sentence":"s","kind":"{kind}"}}"#);
         let entry: Entry = serde_json::from_str(&line).unwrap();

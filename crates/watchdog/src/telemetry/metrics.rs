@@ -4,7 +4,7 @@ mod endpoint;
 
 use std::time::{Duration, SystemTime};
 
-use failover::duty::RemoteVoter;
+use failover::duty::{Mode, RemoteVoter};
 use failover::health::Status;
 use failover::lease::VoteReply;
 use prometheus::core::Collector;
@@ -16,16 +16,8 @@ use protocol::wire::Guard;
 
 pub use endpoint::{MetricsDoor, MetricsDoorError};
 
-use crate::control::api::{DutyView, FenceState, Mode, StatusView};
+use crate::control::api::{DutyView, FenceState, StatusView};
 
-const STATUSES: [Status; 5] = [Status::Active, Status::Inactive, Status::Starting, Status::Stopping, Status::Faulty];
-const GUARDS: [&str; 4] = ["guarded", "exposed", "unguarded", "none"];
-const FENCES: [(FenceState, &str); 4] = [
-    (FenceState::Closed, "closed"),
-    (FenceState::Open, "open"),
-    (FenceState::Failed, "failed"),
-    (FenceState::Absent, "absent"),
-];
 /// A LAN's round trip to a request's time limit.
 const ROUND_TRIP: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4];
 /// A good disk's sync to a bad one's.
@@ -189,8 +181,8 @@ impl Metrics {
 
     /// Shows what a published status says.
     pub fn show(&self, view: &StatusView) {
-        for status in STATUSES {
-            self.status.with_label_values(&[status.to_string().as_str()]).set(i64::from(status == view.status));
+        for status in Status::ALL {
+            self.status.with_label_values(&[status.label()]).set(i64::from(*status == view.status));
         }
         self.alarms.set(i64::try_from(view.alarms.len()).unwrap_or(i64::MAX));
         self.failed_starts.set(view.failed_starts.as_ref().map_or(0, |failed| failed.count.into()));
@@ -212,17 +204,12 @@ impl Metrics {
     fn show_duty(&self, duty: &DutyView) {
         self.epoch.set(i64::try_from(duty.epoch).unwrap_or(i64::MAX));
         self.campaign.set(i64::try_from(duty.campaign).unwrap_or(i64::MAX));
-        let guard = match &duty.guard {
-            None => "none",
-            Some(Guard::Guarded) => "guarded",
-            Some(Guard::Exposed { .. }) => "exposed",
-            Some(Guard::Unguarded { .. }) => "unguarded",
-        };
-        for each in GUARDS {
+        let guard = duty.guard.as_ref().map_or("none", Guard::label);
+        for each in Guard::LABELS.into_iter().chain(["none"]) {
             self.guard.with_label_values(&[each]).set(i64::from(each == guard));
         }
-        for (state, name) in FENCES {
-            self.fence.with_label_values(&[name]).set(i64::from(state == duty.fence.state));
+        for state in FenceState::ALL {
+            self.fence.with_label_values(&[state.label()]).set(i64::from(*state == duty.fence.state));
         }
         for (gauge, is) in [
             (&self.fit, duty.fit),

@@ -36,8 +36,8 @@ fn healthy() -> Status {
 
 fn down(status: &mut Status, side: Side) {
     match side {
-        Side::Main => status.sides.main.health = Health::NotWorking,
-        Side::Standby => status.sides.standby.health = Health::NotWorking,
+        Side::Main => status.sides.main.health = State::NotWorking,
+        Side::Standby => status.sides.standby.health = State::NotWorking,
     }
     for backend in status
         .services
@@ -86,7 +86,7 @@ fn what_is_healthy_is_calm_and_an_outage_is_loud() {
             "a Main that died: Standby serves",
             |site| {
                 (site.live, site.nodes[0].fresh) = (Side::Standby, false);
-                site.sides.standby.health = Health::Working;
+                site.sides.standby.health = State::Working;
                 site.services[1].backends[0].verdict = Verdict::Up;
                 site.nodes[1].report.status = Does::Active;
                 site.nodes[1].report.vote =
@@ -155,7 +155,7 @@ fn what_is_healthy_is_calm_and_an_outage_is_loud() {
             |site| site.alarms.push("the certificate of edge.example.org expires in 9 days".into()),
             [Odd, Good, Calm, Good, Calm, Good, Calm],
         ),
-        ("just started", |site| site.sides.main.health = Health::Unknown, [Odd, Odd, Calm, Good, Calm, Good, Calm]),
+        ("just started", |site| site.sides.main.health = State::Unknown, [Odd, Odd, Calm, Good, Calm, Good, Calm]),
     ];
     for (situation, change, expected) in table {
         let mut status = healthy();

@@ -78,7 +78,7 @@ pub(super) fn who(host: usize) -> Who {
         EDGE => Who::edge(name(EDGE)),
         MDS => Who::media_server(name(MDS)),
         host if CC.contains(&host) => Who::of_side(Role::Cc, failover::Side::BOTH[host - CC[0]], name(host)),
-        host => Who::of_side(Role::Xivo, failover::Side::BOTH[host], failover::Side::BOTH[host].name()),
+        host => Who::of_side(Role::Xivo, failover::Side::BOTH[host], failover::Side::BOTH[host].label()),
     }
 }
 

@@ -136,7 +136,7 @@ impl Others {
         VoterView {
             link,
             answered_ms_ago: seen.answered.map(|at| millis(clock::now().since(at))),
-            ruling: seen.ruling.map(Into::into),
+            ruling: seen.ruling,
             status: peer.map(|report| report.status),
             fit: peer.map(|report| report.fit),
             needs_ms: self.needs.filter(|_| by == RemoteVoter::Peer).map(millis),

@@ -1,9 +1,10 @@
 //! What was: decisions, what they rested on, and how switches went.
 
 use failover::Side;
+use failover::switch::Kind;
 use serde::{Deserialize, Serialize};
 
-use super::{Time, side};
+use doors::Time;
 
 /// A decision that explains itself (E8).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,7 +78,6 @@ pub struct JournalEntry {
     /// What sort.
     pub event: Event,
     /// The live side after it.
-    #[serde(with = "side")]
     pub live: Side,
     /// The operator who ordered it; none: the Edge by itself.
     pub by: Option<String>,
@@ -88,30 +88,16 @@ pub struct JournalEntry {
     pub explain: Explain,
 }
 
-/// What sort of switch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SwitchKind {
-    /// Main to Standby, by the Edge.
-    Failover,
-    /// Standby to Main, by the Edge.
-    Failback,
-    /// By an operator.
-    Planned,
-}
-
 /// How one switch went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// The epoch it began.
     pub number: u64,
     /// What sort.
-    pub kind: SwitchKind,
+    pub kind: Kind,
     /// The side that was left.
-    #[serde(with = "side")]
     pub from: Side,
     /// The side that is live since.
-    #[serde(with = "side")]
     pub to: Side,
     /// Why, in one sentence.
     pub reason: String,
@@ -162,4 +148,52 @@ pub struct Counts {
     pub sessions_closed: u64,
     /// Sessions that were cut.
     pub sessions_cut: u64,
+}
+
+/// What was, made up.
+#[cfg(test)]
+pub(crate) mod fake {
+    use super::*;
+
+    pub(crate) fn explain() -> Explain {
+        Explain {
+            sentence: "Standby is live because Main is dead.".into(),
+            facts: vec!["Main: cc refused 3 probes.".into(), "Standby: works for 3 h.".into()],
+            rule: "E2: the live side does not work and the other does.".into(),
+            outcome: "Switched to Standby.".into(),
+        }
+    }
+
+    pub(crate) fn entry(epoch: u64) -> JournalEntry {
+        JournalEntry {
+            at: Time::from_unix_ms(1_700_000_000_000 + epoch as i64 * 1000),
+            epoch,
+            event: Event::Switched,
+            live: Side::Standby,
+            by: None,
+            why: None,
+            explain: explain(),
+        }
+    }
+
+    pub(crate) fn report(number: u64) -> Report {
+        let moment = |ms: u64| Moment { at: Time::from_unix_ms(1_700_000_000_000 + ms as i64), offset_ms: ms };
+        Report {
+            number,
+            kind: Kind::Failover,
+            from: Side::Main,
+            to: Side::Standby,
+            reason: "Main is dead.".into(),
+            by: None,
+            phases: Phases {
+                first_bad_sign: Some(moment(0)),
+                decision: moment(31),
+                persisted: Some(moment(34)),
+                first_served: Some(moment(40)),
+                last_moved: None,
+            },
+            counts: Counts { replayed: 3, parked: 12, failed: 1, sessions_closed: 200, sessions_cut: 2 },
+            explain: explain(),
+        }
+    }
 }
