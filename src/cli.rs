@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use doors::Program;
+use daemon::Program;
 use failover::Side;
 
 pub use ask::ask;
-pub use doors::AskError;
+pub use daemon::AskError;
 
 use crate::admin::api::side;
 use crate::cli::certs::CertsVerb;

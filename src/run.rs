@@ -20,12 +20,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use crate::admin::api::Event;
-use crate::admin::socket::AdminDoor;
+use crate::admin::socket::AdminEndpoint;
 use crate::config::{Config, Errors, Limits};
 use crate::engine::{Engine, Handle, Means, PlanError};
 use crate::live::state::{OpenError, State};
 use crate::live::{self, Live, Mode, View};
-use crate::telemetry::endpoint::MetricsDoor;
+use crate::telemetry::endpoint::MetricsEndpoint;
 use crate::telemetry::logging::access::AccessLog;
 use crate::telemetry::metrics::{Metrics, Reload};
 use crate::traffic::downstream::connection::Door;
@@ -153,8 +153,8 @@ fn runtime() -> Result<Runtime, RunError> {
 /// Doors for operators, on the engine's own thread: they answer whatever the load.
 struct Control {
     runtime: Runtime,
-    admin: AdminDoor,
-    metrics: Option<MetricsDoor>,
+    admin: AdminEndpoint,
+    metrics: Option<MetricsEndpoint>,
     nodes: Option<NodesDoor>,
     registry: Registry,
     handle: Handle,
@@ -166,10 +166,13 @@ impl Control {
             .enable_all()
             .build()
             .map_err(RunError::start("cannot start the engine's thread"))?;
-        let admin =
-            runtime.block_on(AdminDoor::open(&config.admin)).map_err(RunError::start("cannot open the admin door"))?;
+        let admin = runtime
+            .block_on(AdminEndpoint::open(&config.admin))
+            .map_err(RunError::start("cannot open the admin door"))?;
         let metrics = match config.metrics {
-            Some(address) => Some(runtime.block_on(MetricsDoor::open(address)).map_err(RunError::start("metrics"))?),
+            Some(address) => {
+                Some(runtime.block_on(MetricsEndpoint::open(address)).map_err(RunError::start("metrics"))?)
+            }
             None => None,
         };
         Ok(Self { runtime, admin, metrics, nodes: None, registry, handle })

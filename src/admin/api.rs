@@ -1,4 +1,4 @@
-//! What the admin door says and is told, as JSON. Tokens and credentials have no field here.
+//! What the admin endpoint says and is told, as JSON. Tokens and credentials have no field here.
 //!
 //! Times are RFC 3339 in UTC with milliseconds. Fields may be added; a reader ignores what it does not know.
 
@@ -8,7 +8,7 @@ pub mod side;
 mod status;
 
 pub use crate::live::state::{Counts, Event, Explain, Frozen, JournalEntry, Moment, Phases, Report};
-pub use doors::{ErrorBody, Time, TimeError};
+pub use daemon::{ErrorBody, Time, TimeError};
 pub use nodes::{NodeStatus, WalkCheck, WalkState, WalkStatus, WalkStep, WalkStepState, WitnessStatus};
 pub use order::{Done, DrainRequest, FreezeRequest, REASON_LIMIT, ResumeRequest, SwitchAnswer, SwitchRequest};
 pub use side::Sides;

@@ -1,4 +1,4 @@
-//! What the doors need of the engine.
+//! What the endpoints need of the engine.
 
 use async_trait::async_trait;
 
@@ -7,7 +7,7 @@ use super::api::{
     SwitchRequest, WalkStatus,
 };
 
-/// The engine as operators see it. The doors put a time limit on each call; a call that is dropped leaves nothing half done.
+/// The engine as operators see it. The endpoints put a time limit on each call; a call that is dropped leaves nothing half done.
 #[async_trait]
 pub trait EngineApi: Send + Sync + 'static {
     /// Whether the engine's loop turned lately; the error is one sentence why not. Takes no lock the loop may hold.

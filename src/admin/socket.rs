@@ -1,10 +1,12 @@
-//! The admin door: the JSON API over a unix socket, for root and a group. Who may come in is the socket's mode; who
+//! The admin endpoint: the JSON API over a unix socket, for root and a group. Who may come in is the socket's mode; who
 //! did what is the kernel's word (`SO_PEERCRED`).
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use doors::{Answer, DoorLimits, Handler, Socket, SocketError, clean, json, not_allowed, not_found, refuse, well, who};
+use daemon::{
+    Answer, Handler, ServerLimits, Socket, SocketError, clean, json, not_allowed, not_found, refuse, well, who,
+};
 use http::{Method, Request, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,23 +21,23 @@ pub const MOST_ROWS: usize = 1000;
 const HISTORY_ROWS: usize = 20;
 const SESSION_ROWS: usize = 100;
 
-/// The door, open but not served yet.
+/// The endpoint, open but not served yet.
 #[derive(Debug)]
-pub struct AdminDoor {
+pub struct AdminEndpoint {
     socket: Socket,
-    limits: DoorLimits,
+    limits: ServerLimits,
 }
 
-impl AdminDoor {
+impl AdminEndpoint {
     /// Binds the socket, mode 0660.
     pub async fn open(admin: &config::Admin) -> Result<Self, SocketError> {
         let socket = Socket::bind(&admin.socket, admin.group.as_deref()).await?;
-        Ok(Self { socket, limits: DoorLimits::ADMIN })
+        Ok(Self { socket, limits: ServerLimits::ADMIN })
     }
 
     /// Serves until the future is dropped.
     pub async fn serve(self, engine: Arc<dyn EngineApi>) {
-        doors::serve("admin", &self.socket.listener, Arc::new(RequestHandler { engine }), self.limits).await;
+        daemon::serve("admin", &self.socket.listener, Arc::new(RequestHandler { engine }), self.limits).await;
     }
 }
 
@@ -80,7 +82,7 @@ impl RequestHandler {
     }
 
     async fn order(&self, path: &str, request: &Request<Bytes>, peer: UCred) -> Result<Answer, EngineError> {
-        let by = |claimed: &str| who(&doors::user(peer.uid()), claimed);
+        let by = |claimed: &str| who(&daemon::user(peer.uid()), claimed);
         match path {
             "/v1/switch" => {
                 let order: SwitchRequest = body(request)?;

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use doors::{AskError, Client};
+use daemon::{AskError, Client};
 use http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

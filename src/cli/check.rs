@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use doors::{Account, Client, Service, visible};
+use daemon::{Account, Client, Service, visible};
 use failover::lease::Timing;
 use http::Method;
 use probe::tls::End;

@@ -12,7 +12,7 @@ pub(super) use status::{sessions, status};
 use std::borrow::Cow;
 
 use crate::admin::api::Time;
-use doors::visible;
+use daemon::visible;
 use tone::Tone;
 
 /// Colours, or none.

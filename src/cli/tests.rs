@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Parser;
-use doors::{AskError, Client};
+use daemon::{AskError, Client};
 use failover::Side;
 use failover::health::State;
 use failover::verdict::Verdict;
@@ -14,7 +14,7 @@ use super::render::{self, Paint};
 use super::{Cli, Exit, Options, Question, Verb, socket_in};
 use crate::admin::api::{Frozen, Time};
 use crate::admin::fake::{self, FakeEngine};
-use crate::admin::socket::AdminDoor;
+use crate::admin::socket::AdminEndpoint;
 use crate::config;
 
 struct Site {
@@ -28,9 +28,9 @@ impl Site {
     async fn new(engine: FakeEngine) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("admin.sock");
-        let door = AdminDoor::open(&config::Admin { socket: path.clone(), group: None }).await.unwrap();
+        let endpoint = AdminEndpoint::open(&config::Admin { socket: path.clone(), group: None }).await.unwrap();
         let engine = Arc::new(engine);
-        Self { path, serving: tokio::spawn(door.serve(engine.clone())), engine, _dir: dir }
+        Self { path, serving: tokio::spawn(endpoint.serve(engine.clone())), engine, _dir: dir }
     }
 
     async fn ask(&self, line: &str, json: bool) -> Result<String, AskError> {

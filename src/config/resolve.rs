@@ -2,7 +2,7 @@
 
 mod certificates;
 mod checks;
-mod doors;
+mod endpoints;
 mod nodes;
 mod routes;
 mod services;
@@ -24,19 +24,19 @@ pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findin
     let names: Vec<&str> = fqdn.iter().chain(&aliases).map(String::as_str).collect();
     let certificates = certificates::resolve(user.certificate.take(), &names, files, now, findings);
     let tls_min = user.tls.take().and_then(|tls| tls.min).unwrap_or(TlsVersion::V1_2);
-    let listen = doors::listen(user.listen.take(), findings);
-    let metrics = doors::metrics(user.metrics.take(), &listen, findings);
-    let admin = doors::admin(user.admin.take(), findings);
+    let listen = endpoints::listen(user.listen.take(), findings);
+    let metrics = endpoints::metrics(user.metrics.take(), &listen, findings);
+    let admin = endpoints::admin(user.admin.take(), findings);
     let nodes = nodes::nodes(user.nodes.take(), &listen, metrics, findings);
-    let state = doors::state(user.state.take(), findings);
-    let live_file = doors::live_file(user.live_file.take(), &admin, findings);
-    let log = doors::log(user.log.take().unwrap_or_default(), findings);
+    let state = endpoints::state(user.state.take(), findings);
+    let live_file = endpoints::live_file(user.live_file.take(), &admin, findings);
+    let log = endpoints::log(user.log.take().unwrap_or_default(), findings);
     let failback = tuning::failback(user.failback.take(), findings);
     let probe = tuning::probing(user.probe.take().unwrap_or_default(), findings);
     let switch = tuning::switching(user.switch.take().unwrap_or_default(), user.observe, probe.as_ref(), findings);
     let limits = tuning::limits(user.limits.take().unwrap_or_default(), findings);
     let services = services::resolve(&user, beneath, fqdn.as_deref(), files, findings);
-    doors::nobody_calls_the_edge(&services, &listen, findings);
+    endpoints::nobody_calls_the_edge(&services, &listen, findings);
     let (routes, left_out) = routes::resolve(&user, beneath, &services, findings);
     if findings.has_errors() {
         return None;

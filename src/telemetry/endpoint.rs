@@ -1,11 +1,11 @@
-//! The metrics door: Prometheus text on an address of its own. Says nothing of users, takes no orders.
+//! The metrics endpoint: Prometheus text on an address of its own. Says nothing of users, takes no orders.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use doors::{Answer, DoorLimits, Handler, not_allowed, not_found, refuse, well, whole};
+use daemon::{Answer, Handler, ServerLimits, not_allowed, not_found, refuse, well, whole};
 use http::{Method, Request, StatusCode};
 use prometheus::{Encoder, Registry, TextEncoder};
 use tokio::net::TcpListener;
@@ -13,27 +13,27 @@ use tokio::task::spawn_blocking;
 
 use crate::admin::EngineApi;
 
-/// The door, open but not served yet.
+/// The endpoint, open but not served yet.
 #[derive(Debug)]
-pub struct MetricsDoor {
+pub struct MetricsEndpoint {
     listener: TcpListener,
 }
 
 /// The address could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[error("metrics: cannot listen on {address}")]
-pub struct MetricsDoorError {
+pub struct MetricsEndpointError {
     address: SocketAddr,
     #[source]
     source: io::Error,
 }
 
-impl MetricsDoor {
+impl MetricsEndpoint {
     /// Binds the address.
-    pub async fn open(address: SocketAddr) -> Result<Self, MetricsDoorError> {
+    pub async fn open(address: SocketAddr) -> Result<Self, MetricsEndpointError> {
         match TcpListener::bind(address).await {
             Ok(listener) => Ok(Self { listener }),
-            Err(source) => Err(MetricsDoorError { address, source }),
+            Err(source) => Err(MetricsEndpointError { address, source }),
         }
     }
 
@@ -44,7 +44,7 @@ impl MetricsDoor {
 
     /// Serves until the future is dropped.
     pub async fn serve(self, registry: Registry, engine: Arc<dyn EngineApi>) {
-        doors::serve("metrics", &self.listener, Arc::new(RequestHandler { registry, engine }), DoorLimits::METRICS)
+        daemon::serve("metrics", &self.listener, Arc::new(RequestHandler { registry, engine }), ServerLimits::METRICS)
             .await;
     }
 }
@@ -92,7 +92,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
 
-    use super::MetricsDoor;
+    use super::MetricsEndpoint;
     use crate::admin::fake::FakeEngine;
 
     async fn ask(address: std::net::SocketAddr, head: &str) -> String {
@@ -109,10 +109,10 @@ mod tests {
         let counter = IntCounter::new("bascule_test_total", "A test.").unwrap();
         registry.register(Box::new(counter.clone())).unwrap();
         counter.inc();
-        let door = MetricsDoor::open("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let address = door.address().unwrap();
+        let endpoint = MetricsEndpoint::open("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = endpoint.address().unwrap();
         let engine = FakeEngine { not_ready: Some("Neither side works.".into()), ..FakeEngine::default() };
-        let serving = tokio::spawn(door.serve(registry, Arc::new(engine)));
+        let serving = tokio::spawn(endpoint.serve(registry, Arc::new(engine)));
 
         let text = ask(address, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
         assert!(text.starts_with("HTTP/1.1 200") && text.contains("version=0.0.4"), "{text}");
@@ -127,9 +127,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_in_use_is_named() {
-        let door = MetricsDoor::open("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let address = door.address().unwrap();
-        let error = MetricsDoor::open(address).await.unwrap_err();
+        let endpoint = MetricsEndpoint::open("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = endpoint.address().unwrap();
+        let error = MetricsEndpoint::open(address).await.unwrap_err();
         assert!(error.to_string().contains(&address.to_string()), "{error}");
     }
 }

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use doors::Program;
+use daemon::Program;
 use failover::Label;
 use failover::duty::{Failback, Mode};
 

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use doors::{Answer, DoorLimits, Handler, Socket, SocketError, clean, json, not_allowed, not_found, refuse, well, who};
+use daemon::{
+    Answer, Handler, ServerLimits, Socket, SocketError, clean, json, not_allowed, not_found, refuse, well, who,
+};
 use http::{Method, Request, StatusCode};
 use tokio::net::unix::UCred;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -32,7 +34,7 @@ impl Control {
     /// # Errors
     /// What is in the way.
     pub async fn open(path: &Path) -> Result<Self, SocketError> {
-        let group = doors::group(GROUP).map(|_| GROUP);
+        let group = daemon::group(GROUP).map(|_| GROUP);
         Ok(Self { socket: Socket::bind(path, group).await? })
     }
 }
@@ -56,7 +58,7 @@ impl Operators for Control {
         orders: Option<mpsc::Sender<Order>>,
     ) {
         let desk = RequestHandler { status, journal, orders };
-        doors::serve("control", &self.socket.listener, Arc::new(desk), DoorLimits::ADMIN).await;
+        daemon::serve("control", &self.socket.listener, Arc::new(desk), ServerLimits::ADMIN).await;
     }
 }
 
@@ -122,7 +124,7 @@ impl RequestHandler {
             return refuse(StatusCode::CONFLICT, "refused", sentence);
         };
         let (reply, answer) = oneshot::channel();
-        let who = who(&doors::user(peer.uid()), &order.by);
+        let who = who(&daemon::user(peer.uid()), &order.by);
         let order = Order { act: order.act.into(), who, reason: clean(&order.reason), reply };
         if orders.try_send(order).is_err() {
             let sentence = "The driver is busy or has ended; look at its log.".to_owned();

@@ -112,7 +112,7 @@ pub fn look(path: &Path) -> LegacyFailover {
             let acting = text.lines().enumerate().find(|(_, line)| acts(line));
             acting.map_or(LegacyFailover::Silent, |(index, text)| LegacyFailover::Active {
                 line: index + 1,
-                text: doors::visible(text.trim()).chars().take(200).collect(),
+                text: daemon::visible(text.trim()).chars().take(200).collect(),
             })
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => LegacyFailover::Absent,

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use failover::duty;
 use store::{Document, DocumentError, Lock, LockError};
 
-pub use doors::Time;
+pub use daemon::Time;
 pub use journal::{Entry, Journal, Kind, RECENT};
 
 const DOCUMENT: Document = Document {

@@ -24,7 +24,7 @@ pub struct SwitchRequest {
     /// For the journal.
     #[serde(default)]
     pub reason: String,
-    /// Who asks; the door replaces it by what the kernel says, and keeps this as what they say.
+    /// Who asks; the endpoint replaces it by what the kernel says, and keeps this as what they say.
     #[serde(default)]
     pub by: String,
 }

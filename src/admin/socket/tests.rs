@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
-use super::{AdminDoor, DoorLimits, who};
+use super::{AdminEndpoint, ServerLimits, who};
 use crate::admin::fake::FakeEngine;
 use crate::config;
 
@@ -19,17 +19,17 @@ struct Site {
 }
 
 impl Site {
-    async fn with(engine: FakeEngine, limits: DoorLimits) -> Self {
+    async fn with(engine: FakeEngine, limits: ServerLimits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("admin.sock");
-        let door = AdminDoor::open(&config::Admin { socket: path.clone(), group: None }).await.unwrap();
+        let endpoint = AdminEndpoint::open(&config::Admin { socket: path.clone(), group: None }).await.unwrap();
         let engine = Arc::new(engine);
-        let serving = tokio::spawn(AdminDoor { limits, ..door }.serve(engine.clone()));
+        let serving = tokio::spawn(AdminEndpoint { limits, ..endpoint }.serve(engine.clone()));
         Self { path, engine, serving, _dir: dir }
     }
 
     async fn new(engine: FakeEngine) -> Self {
-        Self::with(engine, DoorLimits::ADMIN).await
+        Self::with(engine, ServerLimits::ADMIN).await
     }
 
     async fn raw(&self, bytes: &[u8]) -> String {
@@ -67,7 +67,7 @@ fn value(body: &str) -> Value {
 
 fn me() -> String {
     use std::os::unix::fs::MetadataExt;
-    doors::user(std::fs::metadata("/proc/self").unwrap().uid())
+    daemon::user(std::fs::metadata("/proc/self").unwrap().uid())
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn a_head_without_end_is_not_read_without_end() {
 
 #[tokio::test]
 async fn callers_who_say_nothing_are_cut_and_make_room() {
-    let limits = DoorLimits { connections: 2, head: Duration::from_millis(50), ..DoorLimits::ADMIN };
+    let limits = ServerLimits { connections: 2, head: Duration::from_millis(50), ..ServerLimits::ADMIN };
     let site = Site::with(FakeEngine::default(), limits).await;
     let mut silent = Vec::new();
     for _ in 0..6 {
@@ -161,11 +161,11 @@ async fn callers_who_say_nothing_are_cut_and_make_room() {
 
 #[tokio::test]
 async fn a_brain_that_does_not_answer_is_not_waited_for_without_end() {
-    let limits = DoorLimits { answer: Duration::from_millis(30), ..DoorLimits::ADMIN };
+    let limits = ServerLimits { answer: Duration::from_millis(30), ..ServerLimits::ADMIN };
     let site = Site::with(FakeEngine { hangs: true, ..FakeEngine::default() }, limits).await;
     let (code, body) = site.get("/v1/status").await;
     assert_eq!((code, &value(&body)["error"]), (504, &json!("time_limit")));
-    assert_eq!(site.get("/healthz").await.0, 200, "the door itself lives");
+    assert_eq!(site.get("/healthz").await.0, 200, "the endpoint itself lives");
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn what_a_caller_says_of_itself_stands_beside_what_the_kernel_says() {
 
 #[tokio::test]
 async fn a_body_that_drips_is_cut_and_no_half_order_is_done() {
-    let limits = DoorLimits { whole: Duration::from_millis(60), ..DoorLimits::ADMIN };
+    let limits = ServerLimits { whole: Duration::from_millis(60), ..ServerLimits::ADMIN };
     let site = Site::with(FakeEngine::default(), limits).await;
     let answer = site.raw(b"POST /v1/freeze HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n{}").await;
     assert_eq!(answer, "");

@@ -6,7 +6,7 @@ use failover::Side;
 
 use super::{Paint, Table};
 use crate::admin::api::{Done, Event, Explain, JournalEntry, Moment, Report, SwitchAnswer};
-use doors::visible;
+use daemon::visible;
 
 /// The sentence, then what it rests on.
 pub(in crate::cli) fn explain(explain: &Explain, paint: Paint) -> String {

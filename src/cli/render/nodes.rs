@@ -1,6 +1,6 @@
 //! The nodes and the vote on the status screen.
 
-use doors::visible;
+use daemon::visible;
 use std::fmt::Write as _;
 
 use failover::Side;

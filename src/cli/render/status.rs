@@ -9,7 +9,7 @@ use failover::health::State;
 use failover::verdict::Verdict;
 
 use crate::admin::api::{BackendStatus, CheckStatus, ServiceStatus, SessionRow, Status};
-use doors::visible;
+use daemon::visible;
 use probe::tls::SOON_DAYS;
 
 /// Rows of services on a screen of 24 lines beside the rest; what works is left out first.

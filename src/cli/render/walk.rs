@@ -1,6 +1,6 @@
 //! A planned switch of the whole site, for people: what must hold, then each step.
 
-use doors::visible;
+use daemon::visible;
 use std::fmt::Write as _;
 
 use super::{Paint, Table};

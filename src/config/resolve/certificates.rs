@@ -12,7 +12,7 @@ use super::super::CertificateFiles;
 use super::super::chain::{File, Flaw, certified};
 use super::super::file::{CertificateFile, OneOrMany};
 use super::super::load::{Files, in_words};
-use super::{doors, item};
+use super::{endpoints, item};
 use settings::{Findings, KeyPath, quoted};
 
 pub(super) fn resolve(
@@ -105,7 +105,7 @@ fn read(
         return None;
     };
     let path = PathBuf::from(&text);
-    if !doors::absolute(&path, at, findings) {
+    if !endpoints::absolute(&path, at, findings) {
         return None;
     }
     match files.read(&path) {

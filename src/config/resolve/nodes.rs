@@ -8,7 +8,7 @@ use failover::lease::Timing;
 use super::super::address;
 use super::super::file::{NodesFile, TimingFile};
 use super::super::{Listen, Nodes};
-use super::doors::{self, absolute};
+use super::endpoints::{self, absolute};
 use super::tuning::span;
 use settings::{Findings, KeyPath};
 
@@ -27,7 +27,7 @@ pub(super) fn nodes(
             .map_err(|(message, remedy)| findings.error(&at.key("listen"), message, remedy))
             .ok()
             .inspect(|address| {
-                if let Some(other) = taken.iter().find(|other| doors::overlap(other, address)) {
+                if let Some(other) = taken.iter().find(|other| endpoints::overlap(other, address)) {
                     let message = format!("{address} is used already, by {other} of listen or metrics");
                     findings.error(&at.key("listen"), message, "give the nodes a port of their own");
                 }

@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use super::super::file::{OneOrMany, UpstreamTlsFile, VerifyFile};
 use super::super::load::{Files, in_words};
 use super::super::{UpstreamTls, Verify, address};
-use super::{doors, item};
+use super::{endpoints, item};
 use settings::{Findings, KeyPath, quoted};
 
 /// Resolves the settings at `at`. None when an error was noted.
@@ -47,7 +47,7 @@ fn verify(written: &UpstreamTlsFile, at: &KeyPath, files: &dyn Files, findings: 
 
 fn ca_file(text: &str, at: &KeyPath, files: &dyn Files, findings: &mut Findings) -> Option<PathBuf> {
     let path = PathBuf::from(text);
-    if !doors::absolute(&path, at, findings) {
+    if !endpoints::absolute(&path, at, findings) {
         return None;
     }
     let pem = match files.read(&path) {

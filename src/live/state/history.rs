@@ -4,7 +4,7 @@ use failover::Side;
 use failover::switch::Kind;
 use serde::{Deserialize, Serialize};
 
-use doors::Time;
+use daemon::Time;
 
 /// A decision that explains itself (E8).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

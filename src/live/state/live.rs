@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use doors::Time;
+use daemon::Time;
 use failover::Side;
 use failover::switch::Kind;
 use serde::{Deserialize, Serialize};
@@ -84,7 +84,7 @@ pub(super) fn save(path: &Path, live: &LiveState) -> io::Result<()> {
 mod tests {
     use std::fs;
 
-    use doors::Time;
+    use daemon::Time;
     use failover::Side;
     use failover::switch::Kind;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use doors::alike;
+use daemon::alike;
 use failover::health::Status;
 use failover::lease::Namesakes;
 use failover::{Instant, PerSide, Side};

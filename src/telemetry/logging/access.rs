@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::{Ended, LAST_LINES, RequestId, SafePath, is_human};
 use crate::admin::api::Time;
 use crate::config::Log;
-use doors::{visible, word};
+use daemon::{visible, word};
 
 /// Records that wait for the writer: a second of a busy Edge, some megabytes.
 const ROOM: usize = 16 * 1024;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use doors::word;
+use daemon::word;
 
 /// Longest path shown, in characters.
 const MOST_CHARS: usize = 300;

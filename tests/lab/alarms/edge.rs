@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use doors::alike;
+use daemon::alike;
 use serde_json::Value;
 
 use super::{GONE, REMOVED, TWO_ARE_TOLD, is_true};

@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::order::{self, Order};
-use doors::{Socket, SocketError};
+use daemon::{Socket, SocketError};
 
 /// A side that starts takes less.
 const LIMIT: Duration = Duration::from_secs(20);

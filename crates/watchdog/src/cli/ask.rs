@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use doors::{AskError, Client, visible};
+use daemon::{AskError, Client, visible};
 use http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use doors::{Account, AskError, Client, Service};
+use daemon::{Account, AskError, Client, Service};
 use failover::Span;
 use http::Method;
 use protocol::identity::Identity;

@@ -45,7 +45,7 @@ fn carry_out(options: &Options, act: impl Fn(&Path, &Config, &str) -> Result<Out
     let told = match config.legacy_failover.as_deref() {
         None => Told { changed: false, sentence: "`legacy_failover: off`: there is nothing to do.".into() },
         Some(path) => {
-            let who = doors::who(&doors::user(rustix::process::getuid().as_raw()), &by());
+            let who = daemon::who(&daemon::user(rustix::process::getuid().as_raw()), &by());
             match act(path, &config, &who) {
                 Ok(outcome) => {
                     let told = in_words(path, &outcome);

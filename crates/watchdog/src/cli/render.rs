@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use doors::visible;
+use daemon::visible;
 use failover::Span;
 use protocol::wire::FailedStarts;
 use protocol::wire::times::seconds;

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use clap::{CommandFactory, Parser};
-use doors::Client;
+use daemon::Client;
 use tokio::sync::{mpsc, watch};
 
 use super::ask::{Inquiry, Trouble};

@@ -98,11 +98,11 @@ impl Node {
         Self { dir, orders, _status: status, serving }
     }
 
-    fn client(&self) -> doors::Client {
-        doors::Client { socket: self.dir.path().join("watchdog.sock"), program: &crate::cli::WATCHDOG }
+    fn client(&self) -> daemon::Client {
+        daemon::Client { socket: self.dir.path().join("watchdog.sock"), program: &crate::cli::WATCHDOG }
     }
 
-    async fn ask(&self, method: Method, path: &str, body: &Value) -> Result<Value, doors::AskError> {
+    async fn ask(&self, method: Method, path: &str, body: &Value) -> Result<Value, daemon::AskError> {
         let body = if method == Method::GET { Vec::new() } else { body.to_string().into_bytes() };
         Ok(serde_json::from_slice(&self.client().ask(method, path, body).await?).unwrap())
     }

@@ -1,6 +1,6 @@
 //! The node's clock: it goes on while the machine is suspended, as the promises of others do.
 
-use doors::Time;
+use daemon::Time;
 use failover::Instant;
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use super::mistakes::{Mistake, made};
 use crate::state::Time;
-use doors::alike;
+use daemon::alike;
 use failover::Instant;
 use protocol::wire::FailedStarts;
 use std::time::Duration;

@@ -14,7 +14,7 @@ use prometheus::{
 };
 use protocol::wire::Guard;
 
-pub use endpoint::{MetricsDoor, MetricsDoorError};
+pub use endpoint::{MetricsEndpoint, MetricsEndpointError};
 
 use crate::control::api::{DutyView, FenceState, StatusView};
 
@@ -174,7 +174,7 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Returns what the metrics door shows.
+    /// Returns what the metrics endpoint shows.
     pub fn registry(&self) -> Registry {
         self.registry.clone()
     }

@@ -205,7 +205,7 @@ fn noted(node: &crate::site::Node, sentence: &str) -> i64 {
     let entries: serde_json::Value = serde_json::from_str(&text).unwrap();
     let entries = entries.as_array().or_else(|| entries["entries"].as_array()).unwrap().clone();
     let found = entries.iter().filter(|entry| entry["sentence"].as_str().unwrap().starts_with(sentence));
-    let time = |entry: &serde_json::Value| entry["time"].as_str().unwrap().parse::<doors::Time>().unwrap().unix_ms();
+    let time = |entry: &serde_json::Value| entry["time"].as_str().unwrap().parse::<daemon::Time>().unwrap().unix_ms();
     found.map(time).max().unwrap_or_else(|| panic!("{sentence}: {text}"))
 }
 

@@ -4,7 +4,7 @@ use super::telling::Telling;
 use crate::control::api::Order;
 use crate::node::clock;
 use crate::state::{Entry, Kind};
-use doors::clean;
+use daemon::clean;
 use failover::duty::{Act, Choice, Refusal, Requests};
 use failover::{Instant, Side};
 use protocol::wire::{Chosen, Wish, WishOutcome, Wished};

@@ -1,45 +1,45 @@
-//! The metrics door: Prometheus text on an address of its own. It takes no orders.
+//! The metrics endpoint: Prometheus text on an address of its own. It takes no orders.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use doors::{Answer, DoorLimits, Handler, not_allowed, not_found, refuse, well, whole};
+use daemon::{Answer, Handler, ServerLimits, not_allowed, not_found, refuse, well, whole};
 use http::{Method, Request, StatusCode};
 use prometheus::{Registry, TextEncoder};
 use tokio::net::TcpListener;
 
-/// The door, open but not served yet.
+/// The endpoint, open but not served yet.
 #[derive(Debug)]
-pub struct MetricsDoor {
+pub struct MetricsEndpoint {
     listener: TcpListener,
 }
 
 /// The address could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[error("metrics: cannot listen on {address}: {source}; give another `metrics`, or off")]
-pub struct MetricsDoorError {
+pub struct MetricsEndpointError {
     address: SocketAddr,
     #[source]
     source: io::Error,
 }
 
-impl MetricsDoor {
+impl MetricsEndpoint {
     /// Binds the address.
     ///
     /// # Errors
     /// Names it.
-    pub async fn open(address: SocketAddr) -> Result<Self, MetricsDoorError> {
+    pub async fn open(address: SocketAddr) -> Result<Self, MetricsEndpointError> {
         match TcpListener::bind(address).await {
             Ok(listener) => Ok(Self { listener }),
-            Err(source) => Err(MetricsDoorError { address, source }),
+            Err(source) => Err(MetricsEndpointError { address, source }),
         }
     }
 
     /// Serves until the future is dropped.
     pub async fn serve(self, registry: Registry) {
-        doors::serve("metrics", &self.listener, Arc::new(RequestHandler(registry)), DoorLimits::METRICS).await;
+        daemon::serve("metrics", &self.listener, Arc::new(RequestHandler(registry)), ServerLimits::METRICS).await;
     }
 }
 

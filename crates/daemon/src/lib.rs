@@ -4,19 +4,19 @@
 mod account;
 mod alike;
 mod client;
-mod door;
 mod escape;
 mod people;
+mod server;
 mod socket;
 mod time;
 
 pub use account::{Account, NoAccount, Service};
 pub use alike::alike;
 pub use client::{AskError, Client, Program};
-pub use door::{
-    Accept, Answer, DoorLimits, ErrorBody, Handler, json, not_allowed, not_found, refuse, serve, well, whole,
-};
 pub use escape::{visible, word};
 pub use people::{clean, group, user, who};
+pub use server::{
+    Accept, Answer, ErrorBody, Handler, ServerLimits, json, not_allowed, not_found, refuse, serve, well, whole,
+};
 pub use socket::{Socket, SocketError};
 pub use time::{Time, TimeError};

@@ -1,4 +1,4 @@
-//! One HTTP/1.1 door with limits: a connection carries one request, and everything about it is bounded. What is
+//! One HTTP/1.1 server with limits: a connection carries one request, and everything about it is bounded. What is
 //! answered is left to a [`Handler`].
 
 use std::convert::Infallible;
@@ -32,9 +32,9 @@ pub struct ErrorBody {
     pub sentence: String,
 }
 
-/// What one door lets its callers use up.
+/// What one server lets its callers use up.
 #[derive(Debug, Clone, Copy)]
-pub struct DoorLimits {
+pub struct ServerLimits {
     /// Connections at once; further ones wait in the kernel's backlog.
     pub connections: usize,
     /// From accept to the end of the request's head.
@@ -47,7 +47,7 @@ pub struct DoorLimits {
     pub body: usize,
 }
 
-impl DoorLimits {
+impl ServerLimits {
     /// Orders are small and few; a planned switch may wait for the disk.
     pub const ADMIN: Self = Self {
         connections: 32,
@@ -72,7 +72,7 @@ const HEAD_FIELDS: usize = 64;
 /// Accepting fails for want of descriptors or memory: both need time to come back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A whole answer: no door streams.
+/// A whole answer: no server here streams.
 pub type Answer = Response<Full<Bytes>>;
 
 /// Answers requests, each in a task of its own.
@@ -112,7 +112,7 @@ impl Accept for TcpListener {
 }
 
 /// Serves until the future is dropped; then its connections are cut too.
-pub async fn serve<A, H>(name: &'static str, listener: &A, handler: Arc<H>, limits: DoorLimits)
+pub async fn serve<A, H>(name: &'static str, listener: &A, handler: Arc<H>, limits: ServerLimits)
 where
     A: Accept,
     H: Handler<A::Peer>,
@@ -127,12 +127,12 @@ where
                 connections.spawn(async move {
                     let _place = place;
                     if timeout(limits.whole, connection(stream, peer, handler, limits)).await.is_err() {
-                        tracing::debug!(door = name, "connection cut: over its time limit");
+                        tracing::debug!(server = name, "connection cut: over its time limit");
                     }
                 });
             }
             Err(error) => {
-                tracing::debug!(door = name, %error, "accept failed");
+                tracing::debug!(server = name, %error, "accept failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -140,7 +140,7 @@ where
     }
 }
 
-async fn connection<S, P, H>(stream: S, peer: P, handler: Arc<H>, limits: DoorLimits)
+async fn connection<S, P, H>(stream: S, peer: P, handler: Arc<H>, limits: ServerLimits)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     P: Clone + Send + 'static,
@@ -163,7 +163,7 @@ where
     }
 }
 
-async fn exchange<P, H: Handler<P>>(request: Request<Incoming>, peer: P, handler: &H, limits: DoorLimits) -> Answer {
+async fn exchange<P, H: Handler<P>>(request: Request<Incoming>, peer: P, handler: &H, limits: ServerLimits) -> Answer {
     let (head, body) = request.into_parts();
     let Ok(body) = Limited::new(body, limits.body).collect().await else {
         let sentence = format!("The request body is broken or larger than {} bytes.", limits.body);

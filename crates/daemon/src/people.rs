@@ -1,4 +1,4 @@
-//! Names of users and groups, from the machine's own files: a directory server that is down must not hang the door.
+//! Names of users and groups, from the machine's own files: a directory server that is down must not hang the server.
 
 use std::fs;
 

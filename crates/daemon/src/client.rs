@@ -1,4 +1,4 @@
-//! The other end of a door: one bounded, time-limited HTTP request over the unix socket.
+//! The other end of a socket: one bounded, time-limited HTTP request over the unix socket.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,10 +11,10 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use crate::door::ErrorBody;
 use crate::escape::visible;
+use crate::server::ErrorBody;
 
-/// A little longer than the door's own limit, so that its sentence arrives.
+/// A little longer than the server's own limit, so that its sentence arrives.
 const TIME_LIMIT: Duration = Duration::from_secs(20);
 /// A thousand sessions are some hundred kilobytes.
 const MOST_BYTES: usize = 8 << 20;
