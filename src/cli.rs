@@ -9,14 +9,13 @@ pub mod check;
 mod render;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use daemon::Program;
 use failover::Side;
 
 pub use ask::ask;
-pub use daemon::AskError;
+pub use daemon::{AskError, Exit};
 
 use crate::admin::api::side;
 use crate::cli::certs::CertsVerb;
@@ -141,36 +140,6 @@ pub enum Question {
         #[arg(long, short = 'n', default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
         limit: u16,
     },
-}
-
-/// How a verb ended; scripts rely on the numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// 0: done.
-    Done,
-    /// 1: failed.
-    Failed,
-    /// 2: bad command line or configuration.
-    Usage,
-    /// 3: the Edge understood and refused.
-    Refused,
-}
-
-impl From<&AskError> for Exit {
-    fn from(error: &AskError) -> Self {
-        if error.is_refusal() { Self::Refused } else { Self::Failed }
-    }
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        match exit {
-            Exit::Done => Self::SUCCESS,
-            Exit::Failed => Self::from(1),
-            Exit::Usage => Self::from(2),
-            Exit::Refused => Self::from(3),
-        }
-    }
 }
 
 impl Options {

@@ -1,4 +1,4 @@
-//! `bascule run`: configuration, state, engine, doors, listeners; then signals until the end.
+//! `bascule run`: configuration, state, engine, endpoints, listeners; then signals until the end.
 
 mod nodes;
 mod reload;
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::MetricsEndpoint;
 use pingora::apps::HttpServerOptions;
 use pingora::proxy::{HttpProxy, ProcessCustomSession, ProxyServiceBuilder};
 use pingora::server::configuration::ServerConf;
@@ -19,13 +20,13 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
+use crate::admin::EngineApi;
 use crate::admin::api::Event;
 use crate::admin::socket::AdminEndpoint;
 use crate::config::{Config, Errors, Limits};
 use crate::engine::{Engine, Handle, Means, PlanError};
 use crate::live::state::{OpenError, State};
 use crate::live::{self, Live, Mode, View};
-use crate::telemetry::endpoint::MetricsEndpoint;
 use crate::telemetry::logging::access::AccessLog;
 use crate::telemetry::metrics::{Metrics, Reload};
 use crate::traffic::downstream::connection::Door;
@@ -168,7 +169,7 @@ impl Control {
             .map_err(RunError::start("cannot start the engine's thread"))?;
         let admin = runtime
             .block_on(AdminEndpoint::open(&config.admin))
-            .map_err(RunError::start("cannot open the admin door"))?;
+            .map_err(RunError::start("cannot open the admin socket"))?;
         let metrics = match config.metrics {
             Some(address) => {
                 Some(runtime.block_on(MetricsEndpoint::open(address)).map_err(RunError::start("metrics"))?)
@@ -200,19 +201,19 @@ impl Control {
         let (alive, died) = oneshot::channel();
         let turn = move || {
             let _alive: oneshot::Sender<()> = alive;
-            let handle: Arc<Handle> = Arc::new(handle);
-            let doors = async {
-                tokio::spawn(admin.serve(handle.clone()));
+            let handle: Arc<dyn EngineApi> = Arc::new(handle);
+            let endpoints = async {
+                tokio::spawn(admin.serve(Arc::clone(&handle)));
                 if let Some(metrics) = metrics {
                     tokio::spawn(metrics.serve(registry, handle));
                 }
                 if let Some(nodes) = nodes {
                     tokio::spawn(nodes.serve());
                 }
-                // The doors hold handles: it ends with the process.
+                // The endpoints hold handles: it ends with the process.
                 engine.run().await;
             };
-            runtime.block_on(doors);
+            runtime.block_on(endpoints);
         };
         std::thread::Builder::new().name("engine".into()).spawn(turn).map_err(RunError::start("engine"))?;
         Ok(died)

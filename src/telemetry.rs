@@ -1,5 +1,4 @@
 //! What the Edge tells of itself to people and programs that only listen: metrics and logs.
 
-pub mod endpoint;
 pub mod logging;
 pub mod metrics;

@@ -1,6 +1,7 @@
 //! What the endpoints need of the engine.
 
 use async_trait::async_trait;
+use daemon::Health;
 
 use super::api::{
     Done, DrainRequest, Explain, FreezeRequest, JournalEntry, Report, ResumeRequest, SessionRow, Status, SwitchAnswer,
@@ -46,6 +47,16 @@ pub trait EngineApi: Send + Sync + 'static {
 
     /// Takes no new connections and lets the old ones end.
     async fn drain(&self, request: DrainRequest) -> Result<Done, EngineError>;
+}
+
+impl Health for dyn EngineApi {
+    fn alive(&self) -> Result<(), String> {
+        EngineApi::alive(self)
+    }
+
+    fn ready(&self) -> Option<Result<(), String>> {
+        Some(EngineApi::ready(self))
+    }
 }
 
 /// Why the engine did not do or say something. The message is the one sentence an operator reads.

@@ -2,14 +2,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Parser;
-use daemon::{AskError, Client};
+use daemon::{AskError, Client, Inquiry, Trouble};
 use failover::Side;
 use failover::health::State;
 use failover::verdict::Verdict;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use super::ask::{Inquiry, Trouble};
+use super::ask::Verbs;
 use super::render::{self, Paint};
 use super::{Cli, Exit, Options, Question, Verb, socket_in};
 use crate::admin::api::{Frozen, Time};
@@ -47,8 +47,8 @@ impl Drop for Site {
 async fn ask(path: &std::path::Path, line: &str, json: bool) -> Result<String, AskError> {
     let Verb::Ask(question) = parse(line).unwrap().verb else { panic!("{line} asks nobody") };
     let client = Client { socket: path.to_owned(), program: &super::EDGE };
-    let mut inquiry = Inquiry { client, json, paint: Paint::on(false), terminal: false, out: Vec::new() };
-    match inquiry.ask(&question).await {
+    let mut inquiry = Inquiry { client, json, terminal: false, out: Vec::new() };
+    match (Verbs { inquiry: &mut inquiry, paint: Paint::on(false) }).carry_out(&question).await {
         Ok(()) => Ok(String::from_utf8(inquiry.out).unwrap()),
         Err(Trouble::Ask(error)) => Err(error),
         Err(Trouble::Output(error)) => panic!("{error}"),

@@ -21,6 +21,11 @@ pub fn who(user: &str, claimed: &str) -> String {
     if claimed.is_empty() || claimed == user { user.to_owned() } else { format!("{user} (says: {claimed})") }
 }
 
+/// The user behind `sudo`, by that program's word; empty without: a socket only sees root.
+pub fn behind_sudo() -> String {
+    std::env::var("SUDO_USER").unwrap_or_default()
+}
+
 /// A text from a caller as one short line.
 pub fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect::<String>().trim().to_owned()

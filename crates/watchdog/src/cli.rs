@@ -9,7 +9,6 @@ mod legacy_failover;
 mod render;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
@@ -19,6 +18,7 @@ use failover::duty::{Failback, Mode};
 
 pub use ask::ask;
 pub use check::check;
+pub use daemon::Exit;
 pub use legacy_failover::{release, take_over};
 
 use crate::config::defaults;
@@ -171,32 +171,6 @@ impl Question {
             Self::Failback { failback, reason } => (ActWord::Failback(*failback), reason),
         })
     }
-}
-
-/// How a verb ended; scripts rely on the numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// 0: done.
-    Done,
-    /// 1: failed or refused.
-    Failed,
-    /// 2: bad command line or configuration.
-    Usage,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        match exit {
-            Exit::Done => Self::SUCCESS,
-            Exit::Failed => Self::from(1),
-            Exit::Usage => Self::from(2),
-        }
-    }
-}
-
-/// The user behind `sudo`: the socket itself only sees root.
-fn by() -> String {
-    std::env::var("SUDO_USER").unwrap_or_default()
 }
 
 #[cfg(test)]

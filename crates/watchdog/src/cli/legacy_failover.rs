@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Exit, Options, by};
+use super::{Exit, Options};
 use crate::config::Config;
 use crate::legacy_failover::{self, LegacyFailoverError, Outcome};
 use crate::state::{Entry, Journal, Kind};
@@ -45,7 +45,7 @@ fn carry_out(options: &Options, act: impl Fn(&Path, &Config, &str) -> Result<Out
     let told = match config.legacy_failover.as_deref() {
         None => Told { changed: false, sentence: "`legacy_failover: off`: there is nothing to do.".into() },
         Some(path) => {
-            let who = daemon::who(&daemon::user(rustix::process::getuid().as_raw()), &by());
+            let who = daemon::who(&daemon::user(rustix::process::getuid().as_raw()), &daemon::behind_sudo());
             match act(path, &config, &who) {
                 Ok(outcome) => {
                     let told = in_words(path, &outcome);

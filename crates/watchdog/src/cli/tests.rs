@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
 use clap::{CommandFactory, Parser};
-use daemon::Client;
+use daemon::{Client, Inquiry, Trouble};
 use tokio::sync::{mpsc, watch};
 
-use super::ask::{Inquiry, Trouble};
+use super::ask::answer;
 use super::*;
 use crate::config::Config;
 use crate::control::tests::view;
@@ -58,7 +58,7 @@ async fn ask(line: &str, json: bool) -> Result<String, Trouble> {
     });
     let Verb::Ask(question) = parse(line).unwrap().verb else { panic!("{line} asks nobody") };
     let mut inquiry = Inquiry { client: Client { socket, program: &WATCHDOG }, json, terminal: false, out: Vec::new() };
-    let asked = inquiry.ask(&question).await;
+    let asked = answer(&mut inquiry, &question).await;
     serving.abort();
     answering.abort();
     asked.map(|()| String::from_utf8(inquiry.out).unwrap())

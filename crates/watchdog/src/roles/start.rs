@@ -16,8 +16,8 @@ use crate::node::fence::FenceError;
 use crate::node::liveness::{Liveness, POLICY};
 use crate::node::services::{Found as Looked, Services, reap};
 use crate::state::{self, Journal, Kind, State, StateError};
-use crate::telemetry::metrics::{Metrics, MetricsEndpoint, MetricsEndpointError};
-use daemon::SocketError;
+use crate::telemetry::metrics::Metrics;
+use daemon::{MetricsEndpoint, MetricsEndpointError, SocketError};
 use failover::duty::Found;
 use failover::follow::Follower;
 use failover::health::Status;
@@ -123,7 +123,7 @@ pub async fn run(config: &Config, config_path: &Path, log_lines_dropped: &IntCou
     metrics.registry().register(Box::new(log_lines_dropped.clone())).map_err(io::Error::other)?;
     let end = signals(Arc::clone(&keyring), journal.clone())?;
     if let Some(address) = config.metrics {
-        tokio::spawn(MetricsEndpoint::open(address).await?.serve(metrics.registry()));
+        tokio::spawn(MetricsEndpoint::open(address).await?.serve(metrics.registry(), Arc::clone(&metrics)));
     }
     let control = Control::open(&config.control).await?;
     note(&journal, Kind::Run, &format!("the watchdog of {} begins, by {}", who.name, config_path.display()));

@@ -1,9 +1,8 @@
 //! What Prometheus is told. Gauges follow the published status; counters and histograms are the drivers' to feed.
 
-mod endpoint;
-
 use std::time::{Duration, SystemTime};
 
+use daemon::Health;
 use failover::duty::{Mode, RemoteVoter};
 use failover::health::Status;
 use failover::lease::VoteReply;
@@ -14,8 +13,6 @@ use prometheus::{
 };
 use protocol::wire::Guard;
 
-pub use endpoint::{MetricsEndpoint, MetricsEndpointError};
-
 use crate::control::api::{DutyView, FenceState, StatusView};
 
 /// A LAN's round trip to a request's time limit.
@@ -24,6 +21,17 @@ const ROUND_TRIP: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1
 const PERSIST: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
 /// A check to a stop.
 const COMMAND: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0];
+
+/// Whoever scrapes is answered by the one loop there is: an answer is the proof that it turns.
+impl Health for Metrics {
+    fn alive(&self) -> std::result::Result<(), String> {
+        Ok(())
+    }
+
+    fn ready(&self) -> Option<std::result::Result<(), String>> {
+        None
+    }
+}
 
 /// Every metric of a watchdog.
 #[derive(Debug)]
