@@ -138,6 +138,9 @@ enum Work {
 
 impl Engine {
     /// Prepares the engine. Nothing runs yet.
+    ///
+    /// # Errors
+    /// A check of the configuration cannot be probed.
     pub fn new(means: Means, beginning: Beginning) -> Result<(Self, Handle), PlanError> {
         let clock = Clock::start();
         let plan = Plan::new(means.edge.site(), clock)?;

@@ -100,6 +100,9 @@ impl RunError {
 }
 
 /// Runs the Edge until it is told to end.
+///
+/// # Errors
+/// The configuration is wrong, or something it names cannot be had: an address, a file, the state directory.
 pub fn run(path: &Path) -> Result<(), RunError> {
     let (config, warnings) = Config::load(path).map_err(RunError::Config)?;
     let registry = Registry::new();

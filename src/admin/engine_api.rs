@@ -11,10 +11,16 @@ use super::api::{
 /// The engine as operators see it. The endpoints put a time limit on each call; a call that is dropped leaves nothing half done.
 #[async_trait]
 pub trait EngineApi: Send + Sync + 'static {
-    /// Whether the engine's loop turned lately; the error is one sentence why not. Takes no lock the loop may hold.
+    /// Whether the engine's loop turned lately. Takes no lock the loop may hold.
+    ///
+    /// # Errors
+    /// One sentence why it did not.
     fn alive(&self) -> Result<(), String>;
 
-    /// Whether a live side works; the error is one sentence why not.
+    /// Whether a live side works.
+    ///
+    /// # Errors
+    /// One sentence why none does.
     fn ready(&self) -> Result<(), String>;
 
     /// Everything on one screen.

@@ -30,6 +30,9 @@ pub struct AdminEndpoint {
 
 impl AdminEndpoint {
     /// Binds the socket, mode 0660.
+    ///
+    /// # Errors
+    /// What is in the way at that path, or that there is no such group.
     pub async fn open(admin: &config::Admin) -> Result<Self, SocketError> {
         let socket = Socket::bind(&admin.socket, admin.group.as_deref()).await?;
         Ok(Self { socket, limits: ServerLimits::ADMIN })

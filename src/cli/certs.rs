@@ -162,6 +162,9 @@ fn role(text: &str) -> Result<Role, String> {
 }
 
 /// Carries it out; what to print.
+///
+/// # Errors
+/// The command line asks for what cannot be, a file is in the way or cannot be read, or a certificate is none of the site's.
 pub fn run(verb: &CertsVerb, as_json: bool) -> Result<String, CertsError> {
     let told = match verb {
         CertsVerb::Ca { dir, site } => {

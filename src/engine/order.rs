@@ -63,6 +63,9 @@ impl Handle {
     }
 
     /// Puts another configuration's site before the engine.
+    ///
+    /// # Errors
+    /// One sentence why the engine did not take it: it goes on with the old one.
     pub async fn reload(&self, site: Arc<Site>) -> Result<(), String> {
         self.ask(|answer| Order::Reload(site, answer)).await.map_err(|error| error.to_string())?
     }

@@ -90,6 +90,9 @@ pub struct PlanError {
 }
 
 /// Prepares the probes of `config`, as a rehearsal: whatever it fails on, a plan would fail on too.
+///
+/// # Errors
+/// A check of the configuration cannot be probed; it is named.
 pub fn rehearse(config: &Config) -> Result<(), PlanError> {
     for at in placed(config) {
         let service = &config.services[at.service.0];

@@ -31,6 +31,9 @@ pub enum CheckError {
 }
 
 /// The probe of one check against one backend.
+///
+/// # Errors
+/// A path, host, header or status of the check cannot be sent.
 pub fn probe(check: &config::Check, backend: &Backend, limit: Duration) -> Result<Check, CheckError> {
     let target = SocketAddr::new(backend.address.ip(), check.port.unwrap_or(backend.address.port()));
     let tls = |tls: &UpstreamTls, alpn| -> Result<Tls, CheckError> {

@@ -56,6 +56,9 @@ impl State {
     /// Opens the directory, which is made if missing, and says how the Edge begins. Blocks on the disk.
     ///
     /// Writes that fail are added to `errors`.
+    ///
+    /// # Errors
+    /// Another process holds the directory, the system refuses, or the live side's file is of a later version.
     pub fn open(directory: &Path, errors: IntCounter) -> Result<(Self, Beginning), OpenError> {
         let lock = open::lock(directory)?;
         let (journal, tail) = store::Journal::open(directory, "journal", RECENT, store::FILE_BYTES)
@@ -102,6 +105,9 @@ impl State {
     }
 
     /// Reads the report of the switch that began that epoch; none if there is none, or no longer. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The report's file cannot be read, or is none.
     pub fn read_report(&self, number: u64) -> Result<Option<Report>, ReportError> {
         match self.writer.unwritten_report(number) {
             Some(report) => Ok(Some(report)),

@@ -68,6 +68,9 @@ pub struct Witness {
 
 impl Witness {
     /// Starts it with the vote in this state directory. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The system starts no thread.
     pub fn start(
         directory: &Path,
         timing: &Timing,
@@ -87,7 +90,10 @@ impl Witness {
         Ok(Self { queue, view, metrics })
     }
 
-    /// Asks for a ruling; the error says why there is none.
+    /// Asks for a ruling.
+    ///
+    /// # Errors
+    /// One sentence why there is no ruling: it waits for its disk, which may not take the vote, or has stopped.
     pub async fn ask(&self, request: Request) -> Result<Answer, String> {
         let began = Instant::now();
         let ruled = self.ask_in_turn(request).await;

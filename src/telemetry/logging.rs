@@ -65,6 +65,9 @@ pub enum LogError {
 }
 
 /// Sets up logs of the whole program, those of libraries that use `log` too. Lines without room are counted.
+///
+/// # Errors
+/// The filter makes no sense, no thread can be started, or logs are set up already.
 pub fn start(log: &Log, dropped: IntCounter) -> Result<LogGuard, LogError> {
     let filter = filter(&log.level)?;
     let human = is_human(log.format, io::stderr().is_terminal());

@@ -100,7 +100,10 @@ struct Switches {
 }
 
 impl Metrics {
-    /// Makes and registers all of them. Fails only if the registry holds one of the names already.
+    /// Makes and registers all of them.
+    ///
+    /// # Errors
+    /// The registry holds one of the names already.
     pub fn new(registry: &Registry) -> Result<Self> {
         let make = Maker(registry);
         let version = make.gauges("bascule_build_info", "1; the running program.", &["version"])?;

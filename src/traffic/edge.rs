@@ -138,6 +138,9 @@ pub enum SiteError {
 }
 
 /// Builds everything a start or a reload makes of `config`, by the same functions, and puts none of it to work.
+///
+/// # Errors
+/// What a start or reload of `config` would fail on.
 pub fn rehearse(config: &Config) -> Result<(), SiteError> {
     let certificates = Arc::new(Certificates::load(&config.certificates)?);
     crate::traffic::downstream::tls::server_config(certificates, config.tls_min).map_err(SiteError::Listener)?;
@@ -149,6 +152,9 @@ pub fn rehearse(config: &Config) -> Result<(), SiteError> {
 
 impl Edge {
     /// Puts `config` to work.
+    ///
+    /// # Errors
+    /// A certificate, or what an upstream's is verified by, is of no use.
     pub fn new(
         config: Arc<Config>,
         live: Arc<Live>,
@@ -183,6 +189,9 @@ impl Edge {
     }
 
     /// Prepares another configuration without putting it to work.
+    ///
+    /// # Errors
+    /// A certificate, or what an upstream's is verified by, is of no use; the old configuration goes on.
     pub fn prepare(&self, config: Arc<Config>) -> Result<Prepared, SiteError> {
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
         let certificates = Certificates::load(&config.certificates)?;

@@ -74,6 +74,9 @@ impl Router {
     }
 
     /// Decides about one request. Allocates only when the path is not in its normal form.
+    ///
+    /// # Errors
+    /// Why the request is not carried, and which page it gets.
     pub fn decide<'a>(&self, asked: &Asked<'a>) -> Result<Carried<'a>, Refusal> {
         let host = asked.host.ok_or(Refusal::NoHost)?;
         if !self.is_ours(host) {

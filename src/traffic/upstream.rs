@@ -105,6 +105,9 @@ pub enum TrustError {
 }
 
 /// Resolves how an upstream proves who it is.
+///
+/// # Errors
+/// A certificate that is to be trusted is none.
 pub fn trust(tls: &UpstreamTls) -> Result<TlsTrust, TrustError> {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;
@@ -123,6 +126,9 @@ pub fn trust(tls: &UpstreamTls) -> Result<TlsTrust, TrustError> {
 }
 
 /// The name a backend's certificate must bear.
+///
+/// # Errors
+/// The name, or the backend's host, is none that a certificate can bear.
 pub fn server_name(tls: &UpstreamTls, backend: &Backend) -> Result<ServerName<'static>, TrustError> {
     match &tls.name {
         Some(name) => ServerName::try_from(name.clone()).map_err(|_| TrustError::Name(name.clone())),
@@ -267,6 +273,9 @@ impl Registers {
 
 impl Upstreams {
     /// Sets up all upstreams of `config`. `generation` tells connections of one configuration from those of the next.
+    ///
+    /// # Errors
+    /// What an upstream's certificates are verified by is of no use.
     pub fn new(config: &Config, generation: u32, live: &Arc<Live>, registers: &Registers) -> Result<Self, SetUpError> {
         let mut pools: Vec<[Vec<Arc<Upstream>>; 2]> = config.services.iter().map(|_| Default::default()).collect();
         let mut weights: Vec<[Vec<usize>; 2]> = config.services.iter().map(|_| Default::default()).collect();

@@ -15,7 +15,10 @@ use crate::server::{Answer, Handler, ServerLimits, not_allowed, not_found, refus
 
 /// What a program says of itself to whoever looks after it.
 pub trait Health: Send + Sync + 'static {
-    /// Whether its loop turns, for `/healthz`; the error says what is wrong.
+    /// Whether its loop turns, for `/healthz`.
+    ///
+    /// # Errors
+    /// One sentence on what is wrong.
     fn alive(&self) -> Result<(), String>;
 
     /// Whether it does its work, for `/readyz`. None: the program knows of no such state, and has no such path.

@@ -62,6 +62,9 @@ pub enum CertError {
 
 impl Authority {
     /// Makes an authority; `name` is what browsers show of it.
+    ///
+    /// # Errors
+    /// The system gives no randomness for a key.
     pub fn new(name: &str) -> Result<Self, CertError> {
         let mut parameters = CertificateParams::default();
         parameters.distinguished_name.push(DnType::CommonName, name);
@@ -79,11 +82,17 @@ impl Authority {
     }
 
     /// Makes a server's certificate for host names and IP addresses, valid now.
+    ///
+    /// # Errors
+    /// A name is none that a certificate can bear.
     pub fn issue(&self, names: &[&str]) -> Result<Leaf, CertError> {
         self.issue_between(names, SystemTime::now() - VALID_BEFORE, SystemTime::now() + VALID_FOR)
     }
 
     /// Makes a server's certificate that is valid from `from` to `to`, and be it in the past.
+    ///
+    /// # Errors
+    /// A name is none that a certificate can bear.
     pub fn issue_between(&self, names: &[&str], from: SystemTime, to: SystemTime) -> Result<Leaf, CertError> {
         let mut parameters = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
         parameters.distinguished_name.push(DnType::CommonName, names.first().copied().unwrap_or_default());
@@ -96,6 +105,9 @@ impl Authority {
     }
 
     /// Writes its certificate as `ca.pem` into `directory`.
+    ///
+    /// # Errors
+    /// The system refuses, with the path.
     pub fn write(&self, directory: &Path) -> Result<PathBuf, CertError> {
         write(directory, "ca.pem", &self.pem)
     }
@@ -103,6 +115,9 @@ impl Authority {
 
 impl Leaf {
     /// Writes `NAME.pem` and `NAME.key` into `directory`, for their owner only; replaces what is there.
+    ///
+    /// # Errors
+    /// The system refuses, with the path.
     pub fn write(&self, directory: &Path, name: &str) -> Result<Files, CertError> {
         let chain = write(directory, &format!("{name}.pem"), &self.chain)?;
         let key = write(directory, &format!("{name}.key"), &self.key)?;

@@ -108,6 +108,9 @@ pub enum SideError {
 }
 
 /// Serves until the process is ended. Says `listening on ADDRESS[ sip ADDRESS]` in one line once it does.
+///
+/// # Errors
+/// An address cannot be had, the certificate is of no use, or the ledger cannot be written; each is named.
 pub fn run(args: &SideArgs) -> Result<(), SideError> {
     bascule::run::raise_descriptor_limit();
     let tls = match (&args.cert, &args.key) {

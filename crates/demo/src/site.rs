@@ -80,6 +80,9 @@ pub enum DemoError {
 }
 
 /// Runs the demo, or tells a running one what to do; `json` for programs.
+///
+/// # Errors
+/// A sentence for the person in front of it; what was started has ended.
 pub fn run(args: &DemoArgs, json: bool) -> Result<(), DemoError> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let tell = Tell::new(json);

@@ -8,18 +8,36 @@ use core::fmt::{self, Display as _};
 /// Looks up the names of what a topology numbers.
 pub trait Names {
     /// Writes a service's name, such as `xivo`.
+    ///
+    /// # Errors
+    /// The formatter's own, as for every function here.
     fn service(&self, id: ServiceId, f: &mut fmt::Formatter<'_>) -> fmt::Result;
     /// Writes a backend's name, such as `10.0.0.12:5060`.
+    ///
+    /// # Errors
+    /// The formatter's own.
     fn backend(&self, id: BackendId, f: &mut fmt::Formatter<'_>) -> fmt::Result;
     /// Writes a check's name, such as `sip`.
+    ///
+    /// # Errors
+    /// The formatter's own.
     fn check(&self, id: CheckId, f: &mut fmt::Formatter<'_>) -> fmt::Result;
     /// Writes a node's name, such as `xivo of main`.
+    ///
+    /// # Errors
+    /// The formatter's own.
     fn node(&self, id: NodeId, f: &mut fmt::Formatter<'_>) -> fmt::Result;
     /// Writes the name of an MDS, such as `mds1`; by default its number.
+    ///
+    /// # Errors
+    /// The formatter's own.
     fn mds(&self, id: MdsId, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "MDS {}", id.0)
     }
     /// Writes a point in time, as people read it; by default on the driver's clock.
+    ///
+    /// # Errors
+    /// The formatter's own.
     fn instant(&self, at: Instant, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         at.fmt(f)
     }
@@ -52,6 +70,9 @@ impl Names for Numbered {
 /// Its `Display` names by number; [`Explain::named`] with the site's own names.
 pub trait Explain {
     /// Writes the sentence with these names.
+    ///
+    /// # Errors
+    /// The formatter's own.
     fn explain(&self, names: &dyn Names, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 
     /// Returns the sentence with these names, ready to be displayed.

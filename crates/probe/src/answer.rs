@@ -86,6 +86,9 @@ pub enum Framing {
 
 impl Head {
     /// Parses the head that `buf` begins with, and how long it is; none while it is incomplete.
+    ///
+    /// # Errors
+    /// The head is no HTTP/1 head, or has more fields than anybody sends.
     pub fn parse(buf: &[u8]) -> Result<Option<(usize, Self)>, Faulty> {
         let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
         let mut response = httparse::Response::new(&mut fields);
@@ -112,6 +115,9 @@ impl Head {
 
     /// Reads the next head, interim ones too. `buf` holds what was read ahead, and afterwards what follows the head.
     /// The caller sets the time limit.
+    ///
+    /// # Errors
+    /// The connection ends or breaks before the head is whole, or the head is faulty or too long.
     pub async fn next<R: AsyncRead + Unpin>(stream: &mut R, buf: &mut BytesMut) -> Result<Self, NoAnswer> {
         let mut fresh = 0;
         loop {
@@ -133,6 +139,9 @@ impl Head {
     }
 
     /// Reads the final head: passes over interim ones, but not over 101, which ends HTTP.
+    ///
+    /// # Errors
+    /// As for [`Head::next`], and when interim heads do not end.
     pub async fn read<R: AsyncRead + Unpin>(stream: &mut R, buf: &mut BytesMut) -> Result<Self, NoAnswer> {
         for _ in 0..=MOST_INTERIM {
             let head = Self::next(stream, buf).await?;
@@ -145,6 +154,9 @@ impl Head {
 }
 
 /// How the body behind a head is framed. `bodiless`: the request was HEAD.
+///
+/// # Errors
+/// Fields contradict each other, so that two readers could see two ends of the body.
 pub fn framing(status: StatusCode, headers: &HeaderMap, bodiless: bool) -> Result<Framing, Faulty> {
     let coded = headers.contains_key(TRANSFER_ENCODING);
     // RFC 9112 section 6.3: a transfer coding overrides a length, whatever that says.
@@ -162,6 +174,9 @@ pub fn framing(status: StatusCode, headers: &HeaderMap, bodiless: bool) -> Resul
 /// The one number that all of `Content-Length` says; none if there is no such field.
 ///
 /// Equal values are one (RFC 9110 section 8.6); a sign, a fraction or two numbers are a fault.
+///
+/// # Errors
+/// Two lengths are given, or one that is no whole number.
 pub fn length(headers: &HeaderMap) -> Result<Option<u64>, Faulty> {
     let mut found = None;
     for value in headers.get_all(CONTENT_LENGTH) {
@@ -251,6 +266,9 @@ impl Body {
 
     /// Reads the next piece, never an empty one; none at the end. `buf` holds what was read ahead. Trailers are
     /// dropped. A connection that ends before the body does is [`NoAnswer::Broken`].
+    ///
+    /// # Errors
+    /// The connection ends before the body does, or a chunk is faulty.
     pub async fn next<R: AsyncRead + Unpin>(
         &mut self,
         stream: &mut R,

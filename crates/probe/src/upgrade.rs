@@ -41,6 +41,9 @@ pub enum NotOpened {
 
 impl Offer<'_> {
     /// Whether a 101 accepts this offer and nothing else.
+    ///
+    /// # Errors
+    /// The status is another, or the answer accepts another offer than this one (RFC 6455 section 4.1).
     pub fn verify(&self, head: &Head) -> Result<(), NotOpened> {
         if head.version != Version::HTTP_11 {
             return Err(NotOpened::Old);

@@ -81,6 +81,9 @@ pub trait Abbreviated: Sized {
     const EXPECTED: &'static str;
 
     /// What `text` is short for.
+    ///
+    /// # Errors
+    /// The text is none of the short forms; the message shows them.
     fn from_text<E: de::Error>(text: &str) -> Result<Self, E>;
 }
 

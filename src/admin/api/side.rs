@@ -27,12 +27,18 @@ impl<T> Sides<T> {
     }
 }
 
-/// The side with this name; the error repeats what was written.
+/// The side with this name.
+///
+/// # Errors
+/// It is no side; the message repeats it and shows both.
 pub fn parse(text: &str) -> Result<Side, String> {
     text.parse().map_err(|_| format!("`{text}` is no side: use main or standby"))
 }
 
 /// Reads a side's name out of an operator's order.
+///
+/// # Errors
+/// The order holds no side's name.
 pub fn named<'de, D: Deserializer<'de>>(from: D) -> Result<Side, D::Error> {
     parse(&String::deserialize(from)?).map_err(de::Error::custom)
 }

@@ -44,6 +44,9 @@ impl VoteFile {
     }
 
     /// Reads it; none if there is none. What cannot be used is moved aside, so that it can be looked at.
+    ///
+    /// # Errors
+    /// The system refuses; or what stands there is no vote, and was set aside.
     pub fn load(&self) -> Result<Option<Memory>, VoteError> {
         match DOCUMENT.load(&self.path) {
             Ok(memory) => Ok(memory),
@@ -60,6 +63,9 @@ impl VoteFile {
     }
 
     /// Writes it; returns once it would survive a power cut.
+    ///
+    /// # Errors
+    /// The disk does not take it: the vote must not be told to anybody then.
     pub fn save(&self, memory: &Memory) -> io::Result<()> {
         DOCUMENT.save(&self.path, memory)
     }

@@ -97,6 +97,9 @@ pub struct AccessLog {
 
 impl AccessLog {
     /// Starts the writer to standard output, or none if `log.access` is false. Lines without room are counted.
+    ///
+    /// # Errors
+    /// The system starts no thread for the writer.
     pub fn start(log: &Log, dropped: IntCounter) -> io::Result<Self> {
         let human = is_human(log.format, io::stdout().is_terminal());
         if !log.access {

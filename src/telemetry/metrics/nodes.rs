@@ -33,6 +33,9 @@ pub struct WitnessMetrics {
 
 impl WitnessMetrics {
     /// Makes and registers them.
+    ///
+    /// # Errors
+    /// The registry holds one of the names already.
     pub fn new(registry: &Registry) -> Result<Self> {
         let make = Maker(registry);
         let labels = ["asked", "answer"];
@@ -107,6 +110,9 @@ pub struct NodesMetrics {
 
 impl NodesMetrics {
     /// Makes and registers them.
+    ///
+    /// # Errors
+    /// The registry holds one of the names already.
     pub fn new(registry: &Registry) -> Result<Self> {
         let make = Maker(registry);
         let node = ["role", "side", "name"];

@@ -64,6 +64,9 @@ impl Default for Admission {
 
 impl Admission {
     /// Counts one connection of `client` in, or says why not.
+    ///
+    /// # Errors
+    /// All places are taken: the Edge's, or this client's.
     pub fn admit(
         self: &Arc<Self>,
         client: IpAddr,

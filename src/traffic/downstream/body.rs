@@ -112,6 +112,9 @@ impl Rest {
 
     /// Takes what belongs to the body off the beginning of `bytes`; returns its data, without what frames it. Where the
     /// framing is broken nothing of `bytes` is a message to anybody.
+    ///
+    /// # Errors
+    /// The framing is broken: nothing that follows on this connection can be told apart.
     pub fn take(&mut self, bytes: &mut BytesMut) -> Result<Bytes, BrokenChunks> {
         // What frames the data is taken out in place: the parts of it move together.
         let (mut at, mut data) = (0, 0);

@@ -145,6 +145,9 @@ impl Door {
     }
 
     /// Serves one connection to its end.
+    ///
+    /// # Errors
+    /// The TLS handshake did not come to be; what happens behind it is told elsewhere.
     pub async fn serve(&self, tcp: TcpStream, peer: SocketAddr, admitted: Admitted) -> Result<(), NoTls> {
         // Boxed, so that a connection, which may live for hours, keeps no room for what it does no more or never does: a
         // handshake, or the other protocol.

@@ -86,6 +86,9 @@ impl Watch {
     }
 
     /// Sees what was read.
+    ///
+    /// # Errors
+    /// The client broke a rule or a limit, and the connection must end.
     pub fn see(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), Broken> {
         while !bytes.is_empty() {
             if self.have == FRAME_HEADER {
@@ -173,7 +176,10 @@ impl Frames {
         self.ended.clone()
     }
 
-    /// Sees what was read; an error ends the connection.
+    /// Sees what was read.
+    ///
+    /// # Errors
+    /// The client broke a rule or a limit, and the connection must end.
     pub fn see(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.watch.see(bytes, Instant::now()).map_err(|broken| self.end(broken))
     }

@@ -48,6 +48,9 @@ pub struct Head {
 
 impl Head {
     /// The request, with its fields' names written as they came, of the bytes this head was read from.
+    ///
+    /// # Errors
+    /// The target or a field cannot be told in the library's types.
     pub fn request(self, head: &Bytes) -> Result<RequestHeader, NoHead> {
         const UNREADABLE: NoHead = NoHead::Malformed("not an HTTP/1 request");
         let mut request = RequestHeader::build(&head[self.method], &head[self.target], Some(self.fields.len()))
@@ -106,6 +109,9 @@ pub enum NoHead {
 }
 
 /// Waits for the first byte of a head, unless `buf` has it already.
+///
+/// # Errors
+/// The client left, or said nothing for `idle`.
 pub async fn begin<R: AsyncRead + Unpin>(stream: &mut R, buf: &mut BytesMut, idle: Duration) -> Result<(), NoHead> {
     if buf.is_empty() {
         let mut first = [0; 1];
@@ -122,6 +128,9 @@ pub async fn begin<R: AsyncRead + Unpin>(stream: &mut R, buf: &mut BytesMut, idl
 /// Reads one head into `buf`, which then starts with it and may hold more.
 ///
 /// The head is in one form then: its target is a path of bytes a URI may hold, its `Host` what the client asked for.
+///
+/// # Errors
+/// Why there is no head, and what the client is answered: too slow, too large, ambiguous, or gone.
 pub async fn read<R: AsyncRead + Unpin>(
     stream: &mut R,
     buf: &mut BytesMut,

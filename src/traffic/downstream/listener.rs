@@ -28,6 +28,9 @@ const USER_TIMEOUT: Duration = Duration::from_secs(60);
 const UNSENT: u32 = 128 * 1024;
 
 /// Opens a listener.
+///
+/// # Errors
+/// The address cannot be had: somebody listens there, or it is none of this machine.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {

@@ -63,6 +63,9 @@ struct Set {
 
 impl Certificates {
     /// Loads all `files`; the first is the default.
+    ///
+    /// # Errors
+    /// A file cannot be read, or its certificate and key do not go together; the file is named.
     pub fn load(files: &[CertificateFiles]) -> Result<Self, CertificateError> {
         Ok(Self { current: ArcSwap::from_pointee(Set::load(files)?) })
     }
@@ -132,6 +135,9 @@ fn load(files: &CertificateFiles) -> Result<Served, CertificateError> {
 }
 
 /// TLS of the public listener: h2 and http/1.1, stateless resumption.
+///
+/// # Errors
+/// The TLS library refuses the versions, or gets no randomness for its tickets.
 pub fn server_config(
     certificates: Arc<Certificates>,
     oldest: TlsVersion,

@@ -80,6 +80,9 @@ impl ForwardedHeaders {
 }
 
 /// Replaces what the client claimed by what we know.
+///
+/// # Errors
+/// A field's value cannot be sent.
 pub fn apply(request: &mut RequestHeader, forwarded: &ForwardedHeaders, host: &HostHeader) -> pingora::Result<()> {
     let hostile: Vec<HeaderName> = request.headers.keys().filter(|name| !may_pass(name.as_str())).cloned().collect();
     for name in &hostile {

@@ -36,6 +36,9 @@ pub struct BadConnection;
 ///
 /// Refused like Pingora does: what is no field's name, and what upstreams rely on. An upgrade without its own fields
 /// is none.
+///
+/// # Errors
+/// It names what is no field, or what upstreams rely on.
 pub fn nominated<'a>(values: impl Iterator<Item = &'a [u8]>) -> Result<Vec<&'a [u8]>, BadConnection> {
     let options: Vec<&[u8]> = values.flat_map(items).take(MOST_OPTIONS + 1).collect();
     let sound = |option: &&[u8]| HeaderName::from_bytes(option).is_ok_and(|name| !is_relied_on(name.as_str()));

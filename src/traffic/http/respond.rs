@@ -46,6 +46,9 @@ pub fn page_of_ending(ending: Ending) -> Option<ErrorPage> {
 }
 
 /// Answers with an error page.
+///
+/// # Errors
+/// The client does not take it.
 pub async fn error(edge: &Edge, session: &mut Session, ctx: &Context, page: ErrorPage) -> Result<()> {
     let answer = edge.pages.errors.answer(page, accept_language(session));
     send(edge, session, ctx, answer).await

@@ -11,7 +11,10 @@ use crate::live::{Mode, View};
 use crate::traffic::edge::Edge;
 use crate::traffic::upstream::Upstream;
 
-/// Chooses a backend for the next attempt, waiting for a decision where one is due. The error says how the request ends.
+/// Chooses a backend for the next attempt, waiting for a decision where one is due.
+///
+/// # Errors
+/// How the request ends instead: no side works, or it waited as long as it may.
 pub async fn next(edge: &Edge, ctx: &mut Context, route: &Route) -> Result<(View, Arc<Upstream>), Ending> {
     let site = ctx.site.clone();
     let shared = site.config.services[route.service.0].is_shared();

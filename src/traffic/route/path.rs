@@ -25,6 +25,9 @@ pub enum BadPath {
 /// Brings a raw path (without query) into the one form routes are matched against and upstreams are sent.
 ///
 /// Unreserved characters are decoded, dot segments resolved, empty segments merged. Borrowed when nothing changes.
+///
+/// # Errors
+/// It has no such form: a broken escape, a byte no URI may hold, a hidden separator, a climb above the root.
 pub fn normalise(raw: &str) -> Result<Cow<'_, str>, BadPath> {
     let bytes = raw.as_bytes();
     if bytes.first() != Some(&b'/') {

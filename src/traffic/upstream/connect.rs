@@ -91,6 +91,9 @@ pub struct Connector {
 
 impl Connector {
     /// Opens one connection, TLS included, with our own verification.
+    ///
+    /// # Errors
+    /// How far it came, and what was in the way.
     pub async fn open(&self) -> Result<UpstreamStream, ConnectError> {
         let registered = self.register()?;
         let opened = self.within_limit(&registered, self.transport()).await;

@@ -24,6 +24,9 @@ pub struct UnsendableCode(pub u16);
 
 impl Close {
     /// Takes a code an endpoint may send; a reason beyond 123 bytes is cut before the character that does not fit.
+    ///
+    /// # Errors
+    /// RFC 6455 section 7.4 forbids to send this code.
     pub fn new(code: u16, reason: &str) -> Result<Self, UnsendableCode> {
         match code {
             1000..=1003 | 1007..=1014 | 3000..=4999 => Ok(Self::of(code, reason)),

@@ -157,6 +157,9 @@ impl Default for Sessions {
 
 impl Sessions {
     /// Enters a session; best before the upstream is connected, so that a refusal can still be routed anew.
+    ///
+    /// # Errors
+    /// The side was demoted since it was chosen, or the Edge is draining.
     pub fn open(self: &Arc<Self>, opening: Opening) -> Result<Session, Refused> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let entry = Arc::new(Entry::new(id, opening));
