@@ -234,7 +234,7 @@ impl Engine {
         walking.show(walk.records());
         let (to, from) = (Side::title(walk.to()), walk.to().other());
         let (state, counted, sentence) = match end {
-            End::Done => (WalkState::Done, Walked::Done, format!("{to} serves, and all of it was verified")),
+            End::Moved => (WalkState::Done, Walked::Done, format!("{to} serves, and all of it was verified")),
             End::Failed { why, undone: Undone::Nothing } => {
                 (WalkState::Failed, Walked::Undone, format!("{why}; nothing was changed"))
             }

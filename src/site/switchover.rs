@@ -89,7 +89,7 @@ pub enum Output {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     /// Everything was moved and verified.
-    Done,
+    Moved,
     /// A step failed.
     Failed {
         /// Which one, and why, in one sentence.
@@ -254,7 +254,7 @@ impl Walk {
             }
             None => {
                 self.stage = Stage::Over;
-                outputs.push(Output::Ended(End::Done));
+                outputs.push(Output::Ended(End::Moved));
                 false
             }
         }

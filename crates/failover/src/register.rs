@@ -9,7 +9,7 @@ mod settings;
 
 pub use holder::{Claims, Holder, Seen, Sight};
 pub use output::{Attempt, MdsId, Output, State};
-pub use registrar::{Event, Outcome, Registrar, Service};
+pub use registrar::{Act, Event, Outcome, Registrar, Service};
 pub use settings::{Settings, Violation};
 
 #[cfg(test)]

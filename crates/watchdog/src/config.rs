@@ -16,6 +16,8 @@ use std::time::Duration;
 
 use failover::{PerSide, Side, duty, follow};
 use protocol::who::Who;
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 pub use crate::node::command::CommandSpec;
 pub use settings::{Errors, Problem, Warning};
@@ -178,7 +180,8 @@ pub struct Sip {
 }
 
 /// How SIP is probed while the node serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum SipProbe {
     /// OPTIONS in datagrams, as phones send them.
     Udp,

@@ -113,7 +113,7 @@ fn a_site_that_follows_is_moved_step_by_step_and_verified() {
     facts.sides.main.sessions = 3;
     assert_eq!(ended(&walk.handle(&facts, at(7200))), None);
     facts.sides.main.sessions = 0;
-    assert_eq!(ended(&walk.handle(&facts, at(9000))), Some(&End::Done));
+    assert_eq!(ended(&walk.handle(&facts, at(9000))), Some(&End::Moved));
     assert!(walk.records().iter().all(|record| record.state == WalkStepState::Done));
     assert_eq!(walk.deadline(), None);
 }
@@ -246,7 +246,7 @@ fn a_source_that_dies_on_the_way_is_no_reason_to_wait_for_its_stop() {
     assert_eq!(walk.handle(&facts, at(4000)), []);
     set(&mut facts, Side::Standby, Status::Active);
     facts.live = Side::Standby;
-    assert_eq!(ended(&walk.handle(&facts, at(6000))), Some(&End::Done));
+    assert_eq!(ended(&walk.handle(&facts, at(6000))), Some(&End::Moved));
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn sessions_that_stay_are_said_and_are_no_reason_to_go_back() {
     facts.sides.main.sessions = 2;
     walk.handle(&facts, at(1000));
     let outputs = walk.handle(&facts, at(41_000));
-    assert_eq!(ended(&outputs), Some(&End::Done));
+    assert_eq!(ended(&outputs), Some(&End::Moved));
     assert!(walk.records()[Step::Verify as usize].said.contains("2 sessions are left"));
 }
 

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::connections::{Connections, Half, Registered};
-use super::stream::UpstreamStream;
+use super::stream::{Transport, UpstreamStream};
 use crate::live::Live;
 
 /// A backend that vanished is noticed after twenty seconds, however idle a WebSocket to it is and whether or not its side
@@ -100,10 +100,7 @@ impl Connector {
         if self.tls.is_some() {
             self.trouble.note(self.address, opened.as_ref().err());
         }
-        Ok(match opened? {
-            Opened::Plain(stream) => UpstreamStream::plain(stream, registered),
-            Opened::Tls(stream) => UpstreamStream::tls(*stream, registered),
-        })
+        Ok(UpstreamStream::new(opened?, registered))
     }
 
     fn register(&self) -> Result<Registered, ConnectError> {
@@ -138,13 +135,13 @@ impl Connector {
         Ok(stream)
     }
 
-    async fn transport(&self) -> Result<Opened, ConnectError> {
+    async fn transport(&self) -> Result<Transport, ConnectError> {
         let stream = self.tcp().await?;
         watch(&stream);
-        let Some((config, name)) = &self.tls else { return Ok(Opened::Plain(stream)) };
+        let Some((config, name)) = &self.tls else { return Ok(Transport::Plain(stream)) };
         let tls = TlsConnector::from(config.clone());
         match tls.connect(name.clone(), stream).await {
-            Ok(stream) => Ok(Opened::Tls(Box::new(stream))),
+            Ok(stream) => Ok(Transport::Tls(Box::new(stream))),
             Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof) => {
                 Err(ConnectError::Reset(self.address))
             }
@@ -172,11 +169,6 @@ fn watch(stream: &TcpStream) {
     // Comforts: a connection without them still works.
     let _ = socket.set_tcp_keepalive(&keepalive);
     let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
-}
-
-enum Opened {
-    Plain(TcpStream),
-    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
 }
 
 /// What TLS with a backend fails with, said in the log once and not for each request.

@@ -28,19 +28,15 @@ pub struct UpstreamStream {
     pause: Pause,
 }
 
+/// What carries it.
 #[derive(Debug)]
-enum Transport {
+pub(super) enum Transport {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl UpstreamStream {
-    pub(super) fn plain(stream: TcpStream, registered: Registered) -> Self {
-        Self { transport: Transport::Plain(stream), registered: Some(registered), pause: Pause::default() }
-    }
-
-    pub(super) fn tls(stream: TlsStream<TcpStream>, registered: Registered) -> Self {
-        let transport = Transport::Tls(Box::new(stream));
+    pub(super) fn new(transport: Transport, registered: Registered) -> Self {
         Self { transport, registered: Some(registered), pause: Pause::default() }
     }
 

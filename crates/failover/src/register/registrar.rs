@@ -79,7 +79,7 @@ pub(super) struct Line {
     pub(super) told: State,
     pub(super) work: Option<Work>,
     /// What to do next, and when, once nothing is under way.
-    pub(super) next: Option<(Kind, Instant)>,
+    pub(super) next: Option<(Act, Instant)>,
     /// When the attempt began that made the registration, or made it again; of no meaning while there is none.
     pub(super) made: Instant,
 }
@@ -87,15 +87,19 @@ pub(super) struct Line {
 /// An attempt under way; no other begins beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Work {
-    pub(super) kind: Kind,
+    pub(super) act: Act,
     pub(super) number: u64,
     pub(super) since: Instant,
 }
 
+/// What is attempted at an MDS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub enum Act {
+    /// To have the node registered.
     Register,
+    /// To see whether the node is registered.
     Verify,
+    /// To take the registration back.
     Unregister,
 }
 
@@ -167,14 +171,14 @@ impl Registrar {
             line.work = None;
             line.learn(work, Outcome::Failed, &settings, now);
         }
-        if let Some((kind, _)) = line.next.filter(|next| line.work.is_none() && next.1 <= now) {
+        if let Some((act, _)) = line.next.filter(|next| line.work.is_none() && next.1 <= now) {
             self.attempts = self.attempts.wrapping_add(1);
-            (line.work, line.next) = (Some(Work { kind, number: self.attempts, since: now }), None);
+            (line.work, line.next) = (Some(Work { act, number: self.attempts, since: now }), None);
             let attempt = Attempt { mds, number: self.attempts };
-            outputs.push(match kind {
-                Kind::Register => Output::Register(attempt),
-                Kind::Verify => Output::Verify(attempt),
-                Kind::Unregister => Output::Unregister(attempt),
+            outputs.push(match act {
+                Act::Register => Output::Register(attempt),
+                Act::Verify => Output::Verify(attempt),
+                Act::Unregister => Output::Unregister(attempt),
             });
         }
         let from = core::mem::replace(&mut line.told, line.state);
@@ -188,38 +192,38 @@ impl Line {
     /// Turns to what the node does now. What is under way is waited for, so that it cannot undo what comes after it; only to
     /// a verification nobody needs to listen any more.
     fn turn(&mut self, service: Service, now: Instant) {
-        self.work = self.work.filter(|work| work.kind != Kind::Verify && !made(Trap::OverlappingAttempts));
+        self.work = self.work.filter(|work| work.act != Act::Verify && !made(Trap::OverlappingAttempts));
         if service == Service::Stops && made(Trap::RegistrationLeft) && !matches!(self.state, State::Registered { .. })
         {
             (self.state, self.next) = (State::Unregistered, None);
             return;
         }
         (self.state, self.next) = match service {
-            Service::Serves => (State::Registering, Some((Kind::Register, now))),
-            Service::Stops => (State::Unregistering, Some((Kind::Unregister, now))),
+            Service::Serves => (State::Registering, Some((Act::Register, now))),
+            Service::Stops => (State::Unregistering, Some((Act::Unregister, now))),
         };
     }
 
     /// Takes in how the attempt under way ended.
     fn learn(&mut self, work: Work, outcome: Outcome, settings: &Settings, now: Instant) {
-        match (self.state, work.kind, outcome) {
-            (State::Unregistering, Kind::Unregister, _) => self.state = State::Unregistered,
+        match (self.state, work.act, outcome) {
+            (State::Unregistering, Act::Unregister, _) => self.state = State::Unregistered,
             // Of the time before it turned: what is next is known.
-            (State::Unregistering, _, _) | (_, Kind::Unregister, _) => {}
-            (_, Kind::Register, Outcome::Registered) if !made(Trap::AnswerIsProof) => {
+            (State::Unregistering, _, _) | (_, Act::Unregister, _) => {}
+            (_, Act::Register, Outcome::Registered) if !made(Trap::AnswerIsProof) => {
                 self.made = work.since;
-                self.next = Some((Kind::Verify, now));
+                self.next = Some((Act::Verify, now));
             }
-            (_, Kind::Register | Kind::Verify, Outcome::Registered) => {
+            (_, Act::Register | Act::Verify, Outcome::Registered) => {
                 self.state = State::Registered { verified: work.since };
-                let verify = (Kind::Verify, work.since + settings.verify_every);
-                let refresh = (Kind::Register, self.made + settings.refresh_every);
+                let verify = (Act::Verify, work.since + settings.verify_every);
+                let refresh = (Act::Register, self.made + settings.refresh_every);
                 let again = if refresh.1 <= verify.1 && !made(Trap::NeverRefreshed) { refresh } else { verify };
                 self.next = (!made(Trap::VerifiedOnce)).then_some(again);
             }
-            (State::Registered { .. }, Kind::Verify, Outcome::NotRegistered) => {
+            (State::Registered { .. }, Act::Verify, Outcome::NotRegistered) => {
                 self.state = State::Registering;
-                self.next = Some((Kind::Register, now));
+                self.next = Some((Act::Register, now));
             }
             _ => self.fail(settings, now),
         }
@@ -232,6 +236,6 @@ impl Line {
         };
         let attempts = before.saturating_add(1);
         self.state = State::Failing { since, attempts };
-        self.next = Some((Kind::Register, now + settings.pause_after(attempts)));
+        self.next = Some((Act::Register, now + settings.pause_after(attempts)));
     }
 }

@@ -1,6 +1,6 @@
 //! Every reachable state of a registrar with two MDS that answer, fail, forget and are silent; W6 on every edge.
 
-use super::registrar::{Kind, Work};
+use super::registrar::{Act, Work};
 use super::*;
 use crate::time::Instant;
 use crate::traps::{Trap, making};
@@ -26,7 +26,7 @@ struct World {
     /// Whether whoever is asked to verify it believes so: not the MDS itself, but the node's own side of it.
     believed: [bool; 2],
     /// Attempts that the driver makes.
-    under_way: [Option<(Kind, Attempt, Instant)>; 2],
+    under_way: [Option<(Act, Attempt, Instant)>; 2],
     /// Unregistrations since it was told what to do last.
     taken_back: [u8; 2],
     serves: bool,
@@ -84,11 +84,11 @@ impl World {
                 let awaited = line.work.is_some_and(|work| work.number == attempt.number);
                 (attempt.number, *since) = (u64::from(awaited), past(*since));
             }
-            line.next = line.next.map(|(kind, at)| (kind, BASE + at.since(now)));
+            line.next = line.next.map(|(act, at)| (act, BASE + at.since(now)));
             line.work = line.work.map(|work| Work { number: 1, since: past(work.since), ..work });
             // When it was made counts while it is verified.
-            let verifies = line.work.is_some_and(|work| work.kind == Kind::Verify)
-                || line.next.is_some_and(|next| next.0 == Kind::Verify);
+            let verifies = line.work.is_some_and(|work| work.act == Act::Verify)
+                || line.next.is_some_and(|next| next.0 == Act::Verify);
             line.made = if verifies { past(line.made) } else { BASE };
             line.told = line.state;
             match &mut line.state {
@@ -133,16 +133,16 @@ impl World {
             Action::Forgets(mds) => self.there[mds] = false,
             Action::Notices(mds) => self.believed[mds] = self.there[mds],
             Action::Ends(mds, effect, known) => {
-                let Some((kind, attempt, _)) = self.under_way[mds].take() else { return };
-                if effect == Effect::Works && kind != Kind::Verify {
-                    self.there[mds] = kind == Kind::Register;
+                let Some((act, attempt, _)) = self.under_way[mds].take() else { return };
+                if effect == Effect::Works && act != Act::Verify {
+                    self.there[mds] = act == Act::Register;
                     self.believed[mds] = self.there[mds];
                 }
                 let outcome = match (effect, self.believed[mds]) {
                     _ if known != Known::Yes => Outcome::Failed,
-                    (Effect::DoesNot, _) if kind == Kind::Verify => Outcome::Failed,
+                    (Effect::DoesNot, _) if act == Act::Verify => Outcome::Failed,
                     // It said yes, and did not do it.
-                    (Effect::DoesNot, _) if kind == Kind::Register => Outcome::Registered,
+                    (Effect::DoesNot, _) if act == Act::Register => Outcome::Registered,
                     (_, true) => Outcome::Registered,
                     (_, false) => Outcome::NotRegistered,
                 };
@@ -157,10 +157,10 @@ impl World {
         let outputs = self.registrar.handle(event, now);
         assert!(self.registrar.deadline().is_none_or(|at| at > now), "a deadline that has passed: {self:#?}");
         for output in outputs {
-            let (kind, attempt) = match output {
-                Output::Register(attempt) => (Kind::Register, attempt),
-                Output::Verify(attempt) => (Kind::Verify, attempt),
-                Output::Unregister(attempt) => (Kind::Unregister, attempt),
+            let (act, attempt) = match output {
+                Output::Register(attempt) => (Act::Register, attempt),
+                Output::Verify(attempt) => (Act::Verify, attempt),
+                Output::Unregister(attempt) => (Act::Unregister, attempt),
                 Output::Changed { mds, state: State::Registered { .. }, .. } => {
                     self.demand(self.believed[mds.index()] && self.serves, "told that it is registered, and it is not");
                     continue;
@@ -168,15 +168,12 @@ impl World {
                 Output::Changed { .. } => continue,
             };
             let mds = attempt.mds.index();
-            let busy = self.under_way[mds].is_some_and(|(kind, ..)| kind != Kind::Verify);
-            self.taken_back[mds] += u8::from(kind == Kind::Unregister);
-            self.demand(
-                (kind == Kind::Unregister) != self.serves,
-                "registers though it stopped, or the other way round",
-            );
+            let busy = self.under_way[mds].is_some_and(|(act, ..)| act != Act::Verify);
+            self.taken_back[mds] += u8::from(act == Act::Unregister);
+            self.demand((act == Act::Unregister) != self.serves, "registers though it stopped, or the other way round");
             self.demand(!busy, "two attempts overlap");
             self.demand(self.taken_back[mds] <= 1, "taken back twice");
-            self.under_way[mds] = Some((kind, attempt, now));
+            self.under_way[mds] = Some((act, attempt, now));
         }
     }
 

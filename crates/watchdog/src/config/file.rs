@@ -1,9 +1,15 @@
 //! The shape of the file: keys and short forms, nothing resolved, nothing defaulted.
 
-use schemars::JsonSchema;
+use failover::duty::{Alone, Failback, Mode};
+use failover::{Label, Side};
+use protocol::wire::Role;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::Error;
+use serde_json::json;
 use settings::{Abbreviated, Named, OneOrMany, Short, Span};
+
+use super::SipProbe;
 
 /// Configuration of a watchdog. Every key is shown with its default and its meaning in conf/watchdog-main.yaml,
 /// watchdog-standby.yaml, watchdog-cc.yaml and watchdog-mds.yaml.
@@ -14,9 +20,11 @@ pub(super) struct File {
     /// Commands and checks to start from.
     pub(super) preset: Option<PresetName>,
     /// What it watches over.
-    pub(super) role: Option<RoleName>,
+    #[schemars(schema_with = "words::<Role>")]
+    pub(super) role: Option<Role>,
     /// Which half of the site; media servers have none.
-    pub(super) side: Option<SideName>,
+    #[schemars(schema_with = "words::<Side>")]
+    pub(super) side: Option<Side>,
     /// What it is called; by default what its certificate says.
     pub(super) name: Option<String>,
     /// Where the peer, and those that follow, dial.
@@ -41,9 +49,11 @@ pub(super) struct File {
     #[serde(alias = "rival")]
     pub(super) legacy_failover: Option<String>,
     /// Who decides that the node serves.
-    pub(super) mode: Option<ModeName>,
+    #[schemars(schema_with = "words::<Mode>")]
+    pub(super) mode: Option<Mode>,
     /// When Standby stops for a Main that is back.
-    pub(super) failback: Option<FailbackName>,
+    #[schemars(schema_with = "words::<Failback>")]
+    pub(super) failback: Option<Failback>,
     /// When a failback is welcome, in local time.
     pub(super) window: Option<WindowFile>,
     /// How long Main must have been fit and in touch before Standby stops for it.
@@ -51,7 +61,8 @@ pub(super) struct File {
     /// The longest hold-down that failed activations lead to.
     pub(super) hold_down_limit: Option<Span>,
     /// What a node does that finds itself alone.
-    pub(super) alone: Option<AloneName>,
+    #[schemars(schema_with = "words::<Alone>")]
+    pub(super) alone: Option<Alone>,
     /// Hosts that answer ICMP while this node is not cut off.
     pub(super) anchors: Option<OneOrMany<String>>,
     /// Whether operators' wishes handed over by the Edge are followed.
@@ -86,58 +97,11 @@ pub(super) enum PresetName {
     Xivo,
 }
 
-/// What is watched over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum RoleName {
-    /// Telephony.
-    Xivo,
-    /// Contact centre.
-    Cc,
-    /// A media server.
-    Mds,
-}
-
-/// Half of the site.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum SideName {
-    /// Serves when all is well.
-    Main,
-    /// Takes over.
-    Standby,
-}
-
-/// Who decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum ModeName {
-    /// The protocol.
-    Automatic,
-    /// An operator.
-    Manual,
-}
-
-/// When Standby stops for Main.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum FailbackName {
-    /// After Main's hold-down.
-    Auto,
-    /// The same, in the window only.
-    Window,
-    /// On an operator's word.
-    Manual,
-}
-
-/// What a node does alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum AloneName {
-    /// It waits.
-    Wait,
-    /// It serves while its anchors answer.
-    Serve,
+/// The schema of a key at which one of a closed set's words stands.
+fn words<T: Label>(_: &mut SchemaGenerator) -> Schema {
+    let words =
+        T::ALL.iter().map(|one| json!({ "const": one.label(), "description": one.meaning(), "type": "string" }));
+    json_schema!({ "oneOf": words.collect::<Vec<_>>() })
 }
 
 /// Days and hours.
@@ -237,21 +201,9 @@ pub(super) struct SipFile {
     /// Ports that are fenced; the first is probed.
     pub(super) ports: Option<OneOrMany<u16>>,
     /// How it is probed.
-    pub(super) check: Option<SipCheckName>,
+    pub(super) check: Option<SipProbe>,
     /// An answer may take so long; a shorter stall is no death.
     pub(super) time_limit: Option<Span>,
-}
-
-/// How SIP is probed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum SipCheckName {
-    /// OPTIONS in a datagram.
-    Udp,
-    /// OPTIONS over a connection.
-    Tcp,
-    /// Not at all.
-    Off,
 }
 
 /// How Asterisk is told and asked.

@@ -7,37 +7,39 @@ mod timing;
 mod xivo;
 
 use failover::Side;
+use protocol::wire;
+use protocol::wire::Role::{Cc, Mds, Xivo};
 use settings::{Findings, KeyPath, quoted};
 
-use super::file::{File, RoleName, SideName};
+use super::file::File;
 use super::{Config, Role};
 
 /// Keys that are not for every role.
-const FOR_ROLES: &[(&str, &[RoleName])] = &[
-    ("side", &[RoleName::Xivo, RoleName::Cc]),
-    ("listen", &[RoleName::Xivo]),
-    ("peer", &[RoleName::Xivo]),
-    ("witness", &[RoleName::Xivo]),
-    ("edge", &[RoleName::Cc, RoleName::Mds]),
-    ("xivo", &[RoleName::Cc, RoleName::Mds]),
-    ("mode", &[RoleName::Xivo]),
-    ("failback", &[RoleName::Xivo]),
-    ("window", &[RoleName::Xivo]),
-    ("hold_down", &[RoleName::Xivo]),
-    ("hold_down_limit", &[RoleName::Xivo]),
-    ("alone", &[RoleName::Xivo]),
-    ("anchors", &[RoleName::Xivo]),
-    ("accept_requests", &[RoleName::Xivo]),
-    ("fence", &[RoleName::Xivo]),
-    ("retry", &[RoleName::Xivo, RoleName::Cc]),
-    ("retry_limit", &[RoleName::Xivo, RoleName::Cc]),
-    ("sip", &[RoleName::Xivo]),
-    ("mds", &[RoleName::Xivo]),
-    ("asterisk", &[RoleName::Xivo, RoleName::Mds]),
-    ("services", &[RoleName::Xivo, RoleName::Cc]),
-    ("replication", &[RoleName::Xivo]),
-    ("ready", &[RoleName::Cc]),
-    ("legacy_failover", &[RoleName::Xivo]),
+const FOR_ROLES: &[(&str, &[wire::Role])] = &[
+    ("side", &[Xivo, Cc]),
+    ("listen", &[Xivo]),
+    ("peer", &[Xivo]),
+    ("witness", &[Xivo]),
+    ("edge", &[Cc, Mds]),
+    ("xivo", &[Cc, Mds]),
+    ("mode", &[Xivo]),
+    ("failback", &[Xivo]),
+    ("window", &[Xivo]),
+    ("hold_down", &[Xivo]),
+    ("hold_down_limit", &[Xivo]),
+    ("alone", &[Xivo]),
+    ("anchors", &[Xivo]),
+    ("accept_requests", &[Xivo]),
+    ("fence", &[Xivo]),
+    ("retry", &[Xivo, Cc]),
+    ("retry_limit", &[Xivo, Cc]),
+    ("sip", &[Xivo]),
+    ("mds", &[Xivo]),
+    ("asterisk", &[Xivo, Mds]),
+    ("services", &[Xivo, Cc]),
+    ("replication", &[Xivo]),
+    ("ready", &[Cc]),
+    ("legacy_failover", &[Xivo]),
 ];
 
 /// Resolves a file. None when an error was noted.
@@ -57,9 +59,9 @@ pub(super) fn resolve(mut file: File, findings: &mut Findings) -> Option<Config>
         }
     }
     let role = match role {
-        RoleName::Xivo => xivo::resolve(file, findings).map(|xivo| Role::Xivo(Box::new(xivo))),
-        RoleName::Cc => nodes::cc(file, findings).map(|cc| Role::Cc(Box::new(cc))),
-        RoleName::Mds => nodes::mds(file, findings).map(Role::Mds),
+        Xivo => xivo::resolve(file, findings).map(|xivo| Role::Xivo(Box::new(xivo))),
+        Cc => nodes::cc(file, findings).map(|cc| Role::Cc(Box::new(cc))),
+        Mds => nodes::mds(file, findings).map(Role::Mds),
     };
     if findings.has_errors() {
         return None;
@@ -68,28 +70,16 @@ pub(super) fn resolve(mut file: File, findings: &mut Findings) -> Option<Config>
     Some(Config { name, role: role?, identity, state, control, metrics, legacy_failover })
 }
 
-fn word(role: &RoleName) -> &'static str {
-    match role {
-        RoleName::Xivo => "role: xivo",
-        RoleName::Cc => "role: cc",
-        RoleName::Mds => "role: mds",
-    }
+fn word(role: &wire::Role) -> String {
+    format!("role: {role}")
 }
 
-fn side(written: Option<SideName>, findings: &mut Findings) -> Option<Side> {
-    match written {
-        Some(SideName::Main) => Some(Side::Main),
-        Some(SideName::Standby) => Some(Side::Standby),
-        None => {
-            let at = KeyPath::top("side");
-            findings.missing(
-                &at,
-                "is missing",
-                "write which half of the site this node is: `side: main` or `side: standby`",
-            );
-            None
-        }
+fn side(written: Option<Side>, findings: &mut Findings) -> Option<Side> {
+    if written.is_none() {
+        let remedy = "write which half of the site this node is: `side: main` or `side: standby`";
+        findings.missing(&KeyPath::top("side"), "is missing", remedy);
     }
+    written
 }
 
 fn name(written: Option<String>, findings: &mut Findings) -> Option<String> {

@@ -7,6 +7,7 @@ use self::monitoring::Monitoring;
 use super::clock;
 use super::command::CommandSpec;
 use failover::Instant;
+use failover::health;
 use failover::verdict::Policy;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,23 +57,11 @@ pub enum Watching {
     Off,
 }
 
-/// Whether the services work, by both ways of looking.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Works {
-    /// Nothing is known (yet), or nobody watches.
-    #[default]
-    Unknown,
-    /// SIP answers and the check passes, as far as each is configured.
-    Yes,
-    /// SIP or the check failed often enough.
-    No,
-}
-
 /// What is observed of telephony now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
     /// Debounced: one lost answer changes nothing.
-    pub works: Works,
+    pub works: health::State,
     /// Why, in one printable line.
     pub detail: String,
     /// When the first bad sign of the present trouble came.

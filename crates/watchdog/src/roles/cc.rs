@@ -8,14 +8,14 @@ use super::status::{
 };
 use crate::control::api::Followed;
 use crate::node::clock;
-use crate::node::liveness::{Liveness, Observed, Watching, Works};
+use crate::node::liveness::{Liveness, Observed, Watching};
 use crate::node::services::{self, Doing, Order, Worker};
 use crate::state::{Journal, Kind};
 use crate::telemetry::metrics::Metrics;
 use failover::Instant;
 use failover::duty::Outcome;
 use failover::follow::{Event, Follower, Output};
-use failover::health::Status;
+use failover::health::{self, Status};
 use protocol::identity::Keyring;
 use protocol::link::Link;
 use protocol::wire::{Ask, ServiceState, Told, Watched};
@@ -116,7 +116,7 @@ impl Cc {
                 Some(done) = self.done.recv() => queue.push_back(self.worked(done)),
                 Ok(()) = self.observed.changed() => {
                     let observed = self.observed.borrow_and_update().clone();
-                    let died = observed.works == Works::No && self.follower.status() == Status::Active;
+                    let died = observed.works == health::State::NotWorking && self.follower.status() == Status::Active;
                     if died && !made(Mistake::DeathUnnoticed) {
                         note(&self.journal, Kind::Alarm, &format!("the services do not work: {}", observed.detail));
                         queue.push_back(Event::Died);
@@ -191,8 +191,8 @@ impl Cc {
         own_certificate(&self.keyring, &mut self.alarms, &self.shown.metrics);
         let mut view = self.who.view(&self.doings, &self.alarms, Vec::new());
         let observed = self.observed.borrow().clone();
-        if observed.works != Works::Unknown {
-            let works = observed.works == Works::Yes;
+        if observed.works != health::State::Unknown {
+            let works = observed.works == health::State::Working;
             view.services.insert("cc".into(), ServiceState { works, detail: observed.detail });
         }
         view.running = running(&self.worker, &mut self.doing_since);

@@ -11,9 +11,7 @@ use super::commands::{argv, asterisk, positive, replication, services, span};
 use super::endpoints::{endpoint, host, remote};
 use super::timing::{self, Fenced};
 use super::{is_name, side};
-use crate::config::file::{
-    AloneName, DayName, FailbackName, FenceFile, FenceWord, File, ModeName, SipCheckName, SipFile, WindowFile,
-};
+use crate::config::file::{DayName, FenceFile, FenceWord, File, SipFile, WindowFile};
 use crate::config::{
     CommandSpec, Fence, FenceCommands, MediaServer, Sip, SipProbe, Window, XivoConfig, defaults, preset,
 };
@@ -51,7 +49,8 @@ pub(super) fn resolve(file: File, findings: &mut Findings) -> Option<XivoConfig>
         );
     }
     let (failback, window) = failback(file.failback, file.window, findings);
-    let wishes = Wishes { mode: mode(file.mode), failback, frozen: false, choice: duty::Choice::None };
+    let wishes =
+        Wishes { mode: file.mode.unwrap_or(Mode::Automatic), failback, frozen: false, choice: duty::Choice::None };
     let requests = if file.accept_requests == Some(true) { Requests::Accept } else { Requests::Refuse };
     let default = duty::Settings::new(side.unwrap_or(failover::Side::Main));
     let hold_down = span(file.hold_down, default.hold_down);
@@ -119,13 +118,6 @@ pub(super) fn required(
     }
 }
 
-fn mode(written: Option<ModeName>) -> Mode {
-    match written {
-        Some(ModeName::Manual) => Mode::Manual,
-        Some(ModeName::Automatic) | None => Mode::Automatic,
-    }
-}
-
 fn anchors(written: Option<OneOrMany<String>>, findings: &mut Findings) -> Vec<IpAddr> {
     let at = KeyPath::top("anchors");
     let list = written.map(|list| list.0).unwrap_or_default().into_iter().enumerate();
@@ -136,21 +128,17 @@ fn anchors(written: Option<OneOrMany<String>>, findings: &mut Findings) -> Vec<I
     .collect()
 }
 
-fn alone(written: Option<AloneName>, anchors: &[IpAddr], findings: &mut Findings) -> Alone {
-    match written {
-        Some(AloneName::Serve) => {
-            if anchors.is_empty() && !findings.is_reported(&KeyPath::top("anchors")) {
-                let remedy = "write anchors (the gateway, a media server), or `alone: wait`";
-                findings.error(&KeyPath::top("alone"), "a node without anchors cannot tell that it is cut off", remedy);
-            }
-            Alone::Serve
-        }
-        Some(AloneName::Wait) | None => Alone::Wait,
+fn alone(written: Option<Alone>, anchors: &[IpAddr], findings: &mut Findings) -> Alone {
+    let alone = written.unwrap_or(Alone::Wait);
+    if alone == Alone::Serve && anchors.is_empty() && !findings.is_reported(&KeyPath::top("anchors")) {
+        let remedy = "write anchors (the gateway, a media server), or `alone: wait`";
+        findings.error(&KeyPath::top("alone"), "a node without anchors cannot tell that it is cut off", remedy);
     }
+    alone
 }
 
 fn failback(
-    written: Option<FailbackName>,
+    written: Option<Failback>,
     window: Option<WindowFile>,
     findings: &mut Findings,
 ) -> (Failback, Option<Window>) {
@@ -180,17 +168,12 @@ fn failback(
         }
         Some(Window { days, from: from?, to: to? })
     });
-    match written {
-        Some(FailbackName::Window) => {
-            if window.is_none() {
-                let remedy = "write `window: { from: \"02:00\", to: \"04:00\" }`";
-                findings.missing(&at, "is missing, but `failback: window` needs it", remedy);
-            }
-            (Failback::Window, window)
-        }
-        Some(FailbackName::Manual) => (Failback::Manual, window),
-        Some(FailbackName::Auto) | None => (Failback::Auto, window),
+    let failback = written.unwrap_or(Failback::Auto);
+    if failback == Failback::Window && window.is_none() {
+        let remedy = "write `window: { from: \"02:00\", to: \"04:00\" }`";
+        findings.missing(&at, "is missing, but `failback: window` needs it", remedy);
     }
+    (failback, window)
 }
 
 fn index(day: DayName) -> usize {
@@ -258,11 +241,7 @@ fn sip(written: Option<SipFile>, listen: Option<SocketAddr>, findings: &mut Find
             "write the ports phones use, such as [5060, 5061, 5039]",
         );
     }
-    let check = match check {
-        Some(SipCheckName::Tcp) => SipProbe::Tcp,
-        Some(SipCheckName::Off) => SipProbe::Off,
-        Some(SipCheckName::Udp) | None => SipProbe::Udp,
-    };
+    let check = check.unwrap_or(SipProbe::Udp);
     let at = at.key("time_limit");
     let time_limit = positive(time_limit, defaults::SIP_TIME_LIMIT, &at, findings);
     if time_limit > defaults::SIP_LONGEST {

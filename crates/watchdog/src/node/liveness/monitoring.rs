@@ -1,10 +1,11 @@
 //! From the order to watch until the order not to: probes as a judge wants them, checks at their own pace.
 
-use super::{LivenessSpec, Observed, Works};
+use super::{LivenessSpec, Observed};
 use crate::node::ask;
 use crate::node::clock;
 use crate::node::command::{Ending, Ran};
 use failover::Instant;
+use failover::health;
 use failover::verdict::{Event, Judge, Output, ProbeId, Reason, Verdict};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -31,7 +32,7 @@ pub(super) struct Monitoring<'a> {
 /// What the check command said.
 #[derive(Default)]
 struct Checked {
-    works: Works,
+    works: health::State,
     refusals: u32,
     since: Option<Instant>,
     said: Option<String>,
@@ -101,20 +102,20 @@ impl<'a> Monitoring<'a> {
         let check = self.check.said.as_deref().unwrap_or_default();
         let with_check = |answer: &str| format!("{answer}{}{check}", if check.is_empty() { "" } else { "; " });
         let observed = |works, detail, first_sign| Observed { works, detail, first_sign };
-        if self.check.works == Works::No {
-            return observed(Works::No, check.to_owned(), self.check.since);
+        if self.check.works == health::State::NotWorking {
+            return observed(health::State::NotWorking, check.to_owned(), self.check.since);
         }
         let Some(judge) = &self.judge else { return observed(self.check.works, check.to_owned(), None) };
         let report = judge.report();
         match report.verdict {
-            Verdict::Up => observed(Works::Yes, with_check(&self.answer), None),
-            Verdict::Unknown => observed(Works::Unknown, with_check(&report.reason.to_string()), None),
+            Verdict::Up => observed(health::State::Working, with_check(&self.answer), None),
+            Verdict::Unknown => observed(health::State::Unknown, with_check(&report.reason.to_string()), None),
             Verdict::Down => {
                 let Reason::Failed { times, .. } = report.reason else { return Observed::default() };
                 // The count goes on growing; that is no news.
                 let times = times.min(self.spec.policy.fall);
                 observed(
-                    Works::No,
+                    health::State::NotWorking,
                     with_check(&format!("{}, {times} times in a row", self.answer)),
                     Some(report.first_sign),
                 )
@@ -127,14 +128,14 @@ impl Checked {
     /// Only a clear refusal counts. A check that hangs, or cannot be run, says nothing of the services; it is told.
     fn take_in(&mut self, ran: &Ran, now: Instant) {
         match ran.ending {
-            Ending::Done => *self = Self { works: Works::Yes, ..Self::default() },
+            Ending::Done => *self = Self { works: health::State::Working, ..Self::default() },
             Ending::ExitCode(code) => {
                 if self.refusals == 0 {
                     self.since = Some(now);
                 }
                 self.refusals = self.refusals.saturating_add(1);
                 if self.refusals >= REFUSALS {
-                    self.works = Works::No;
+                    self.works = health::State::NotWorking;
                 }
                 self.said = Some(format!("check: exit code {code}: {}", ran.summary()));
             }

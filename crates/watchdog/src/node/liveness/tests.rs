@@ -14,7 +14,7 @@ fn spec(telephone: Option<&Telephone>, check: Option<&str>) -> LivenessSpec {
     }
 }
 
-async fn until(observed: &mut watch::Receiver<Observed>, works: Works) -> Observed {
+async fn until(observed: &mut watch::Receiver<Observed>, works: health::State) -> Observed {
     timeout(LONG, observed.wait_for(|observed| observed.works == works)).await.unwrap().unwrap().clone()
 }
 
@@ -31,14 +31,14 @@ async fn a_killed_telephone_is_felt_and_its_return_too() {
     let liveness = Liveness::start(spec(Some(&telephone), None));
     let mut observed = liveness.observed();
     liveness.watch(Watching::On);
-    assert_eq!(until(&mut observed, Works::Yes).await.detail, "SIP 200");
+    assert_eq!(until(&mut observed, health::State::Working).await.detail, "SIP 200");
     let (address, died) = (telephone.address, clock::now());
     telephone.die().await;
-    let dead = until(&mut observed, Works::No).await;
+    let dead = until(&mut observed, health::State::NotWorking).await;
     assert!(dead.detail.contains("3 times in a row"), "{dead:?}");
     assert!(dead.first_sign.unwrap() >= died);
     let _back = Telephone::at(address).await;
-    until(&mut observed, Works::Yes).await;
+    until(&mut observed, health::State::Working).await;
 }
 
 #[tokio::test]
@@ -47,9 +47,9 @@ async fn a_frozen_telephone_is_noticed() {
     let liveness = Liveness::start(spec(Some(&telephone), None));
     let mut observed = liveness.observed();
     liveness.watch(Watching::On);
-    until(&mut observed, Works::Yes).await;
+    until(&mut observed, health::State::Working).await;
     telephone.mute.store(true, Ordering::Relaxed);
-    assert!(until(&mut observed, Works::No).await.detail.contains("no answer"));
+    assert!(until(&mut observed, health::State::NotWorking).await.detail.contains("no answer"));
 }
 
 #[tokio::test]
@@ -60,10 +60,11 @@ async fn a_stall_that_the_configuration_allows_is_no_death() {
         let liveness = Liveness::start(LivenessSpec { policy: patient(time_limit), ..spec(Some(&telephone), None) });
         let mut observed = liveness.observed();
         liveness.watch(Watching::On);
-        until(&mut observed, Works::Yes).await;
+        until(&mut observed, health::State::Working).await;
         telephone.stall.store(true, Ordering::Relaxed);
         let watched = if felt_dead { LONG } else { Duration::from_millis(2200) };
-        let died = timeout(watched, observed.wait_for(|observed| observed.works == Works::No)).await.is_ok();
+        let died =
+            timeout(watched, observed.wait_for(|observed| observed.works == health::State::NotWorking)).await.is_ok();
         assert_eq!(died, felt_dead, "{time_limit:?}");
     }
 }
@@ -96,9 +97,9 @@ async fn a_contact_centre_is_felt_by_its_readiness() {
     let liveness = Liveness::start(LivenessSpec { probe: Some(Arc::new(check)), ..spec(None, None) });
     let mut observed = liveness.observed();
     liveness.watch(Watching::On);
-    until(&mut observed, Works::Yes).await;
+    until(&mut observed, health::State::Working).await;
     status.store(502, Ordering::Relaxed);
-    assert!(until(&mut observed, Works::No).await.detail.contains("502"));
+    assert!(until(&mut observed, health::State::NotWorking).await.detail.contains("502"));
 }
 
 #[tokio::test]
@@ -109,18 +110,20 @@ async fn lost_packets_are_no_death() {
         Liveness::start(LivenessSpec { policy: patient(Duration::from_secs(3)), ..spec(Some(&telephone), None) });
     let mut observed = liveness.observed();
     liveness.watch(Watching::On);
-    until(&mut observed, Works::Yes).await;
+    until(&mut observed, health::State::Working).await;
     // All that one probe sends at first; what comes after is answered.
     telephone.lose.store(3, Ordering::Relaxed);
     let all_lost = async {
         while telephone.lose.load(Ordering::Relaxed) > 0 {
-            assert_eq!(observed.borrow().works, Works::Yes);
+            assert_eq!(observed.borrow().works, health::State::Working);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     timeout(LONG, all_lost).await.unwrap();
     assert!(
-        timeout(Duration::from_millis(700), observed.wait_for(|observed| observed.works != Works::Yes)).await.is_err()
+        timeout(Duration::from_millis(700), observed.wait_for(|observed| observed.works != health::State::Working))
+            .await
+            .is_err()
     );
 }
 
@@ -130,8 +133,8 @@ async fn a_check_that_refuses_twice_outweighs_sip() {
     let liveness = Liveness::start(spec(Some(&telephone), Some("echo asterisk stopped; exit 1")));
     let mut observed = liveness.observed();
     liveness.watch(Watching::On);
-    until(&mut observed, Works::Yes).await;
-    let no = until(&mut observed, Works::No).await;
+    until(&mut observed, health::State::Working).await;
+    let no = until(&mut observed, health::State::NotWorking).await;
     assert_eq!(no.detail, "check: exit code 1: asterisk stopped");
     assert!(no.first_sign.is_some());
 }
@@ -146,7 +149,7 @@ async fn a_check_that_refuses_once_is_no_death() {
     let runs = || std::fs::read(directory.path().join("runs")).map_or(0, |runs| runs.len());
     let fourth = async {
         while runs() < 4 {
-            assert_ne!(observed.borrow_and_update().works, Works::No);
+            assert_ne!(observed.borrow_and_update().works, health::State::NotWorking);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -164,7 +167,7 @@ async fn a_check_that_hangs_or_is_missing_is_told_and_no_death() {
         liveness.watch(Watching::On);
         let told =
             timeout(LONG, observed.wait_for(|observed| observed.detail.contains(said))).await.unwrap().unwrap().clone();
-        assert_ne!(told.works, Works::No);
+        assert_ne!(told.works, health::State::NotWorking);
     }
 }
 
@@ -173,13 +176,13 @@ async fn nothing_is_known_while_nobody_watches() {
     let telephone = Telephone::start().await;
     let liveness = Liveness::start(spec(Some(&telephone), None));
     let mut observed = liveness.observed();
-    assert_eq!(observed.borrow().works, Works::Unknown);
+    assert_eq!(observed.borrow().works, health::State::Unknown);
     liveness.watch(Watching::On);
-    until(&mut observed, Works::Yes).await;
+    until(&mut observed, health::State::Working).await;
     liveness.watch(Watching::Off);
-    assert_eq!(until(&mut observed, Works::Unknown).await.detail, "not watched");
+    assert_eq!(until(&mut observed, health::State::Unknown).await.detail, "not watched");
     liveness.watch(Watching::On);
-    until(&mut observed, Works::Yes).await;
+    until(&mut observed, health::State::Working).await;
     drop(liveness);
     assert!(timeout(LONG, async { while observed.changed().await.is_ok() {} }).await.is_ok(), "the task ends");
 }

@@ -6,13 +6,12 @@ use super::{Input, Xivo};
 use crate::control::api::Order;
 use crate::node::clock;
 use crate::node::fence::{FenceError, Kept};
-use crate::node::liveness::Works;
 use crate::node::services;
 use crate::roles::mistakes::{Mistake, made};
 use crate::roles::xivo::outside::Seen;
 use crate::roles::xivo::voters::Answered;
 use failover::duty::{Act, Event, Outcome};
-use failover::health::Status;
+use failover::health::{self, Status};
 use protocol::wire::Wish;
 
 impl Xivo {
@@ -64,7 +63,7 @@ impl Xivo {
     /// Telephony began or ceased to work.
     pub(super) fn liveness_changed(&mut self) {
         let observed = self.telephony.observed.borrow_and_update().clone();
-        if observed.works == Works::No && self.duty.status() == Status::Active {
+        if observed.works == health::State::NotWorking && self.duty.status() == Status::Active {
             self.condition.outside.look_into(observed.detail);
         }
     }

@@ -4,7 +4,7 @@ use crate::node::asterisk::{Asterisk, RegistrationState};
 use crate::node::clock;
 use crate::node::command::CommandSpec;
 use crate::roles::mistakes::{Mistake, made};
-use failover::register::{Attempt, Event, MdsId, Outcome, Output, Registrar, Service, Settings, State};
+use failover::register::{Act, Attempt, Event, MdsId, Outcome, Output, Registrar, Service, Settings, State};
 use protocol::wire::MediaServer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -137,13 +137,6 @@ impl Task {
             let _ = ended.try_send((attempt, done.unwrap_or(Outcome::Failed)));
         });
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Act {
-    Register,
-    Verify,
-    Unregister,
 }
 
 async fn carry_out(asterisk: &Asterisk, object: &str, act: Act) -> Outcome {

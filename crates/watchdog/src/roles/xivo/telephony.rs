@@ -3,7 +3,7 @@
 use super::registrations::Registrations;
 use super::replication::{Replicates, Replication};
 use super::telling::Telling;
-use crate::node::liveness::{Liveness, Observed, Watching, Works};
+use crate::node::liveness::{Liveness, Observed, Watching};
 use crate::node::services::{self, Doing, Order, Worker};
 use crate::roles::alarms::Alarms;
 use crate::roles::serving::Serving;
@@ -11,7 +11,7 @@ use crate::roles::status::{ended, note_start, running};
 use crate::state::Kind;
 use failover::Instant;
 use failover::duty::Outcome;
-use failover::health::Status;
+use failover::health::{self, Status};
 use failover::register::Service;
 use protocol::wire::{MediaServer, ServiceState};
 use std::collections::BTreeMap;
@@ -99,8 +99,8 @@ impl Telephony {
     /// Whether it works, if that is watched.
     pub(super) fn state(&self) -> Option<ServiceState> {
         let observed = self.observed.borrow();
-        let works = observed.works == Works::Yes;
-        (observed.works != Works::Unknown).then(|| ServiceState { works, detail: observed.detail.clone() })
+        let works = observed.works == health::State::Working;
+        (observed.works != health::State::Unknown).then(|| ServiceState { works, detail: observed.detail.clone() })
     }
 
     /// The command that runs, if one does.
