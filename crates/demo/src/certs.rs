@@ -10,7 +10,6 @@ use std::time::{Duration, SystemTime};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
-use time::OffsetDateTime;
 
 /// Long enough for nobody to be warned of the end, too short to be used for anything else.
 const VALID_FOR: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -126,8 +125,8 @@ impl Leaf {
 }
 
 fn validity(parameters: &mut CertificateParams, from: SystemTime, to: SystemTime) {
-    parameters.not_before = OffsetDateTime::from(from);
-    parameters.not_after = OffsetDateTime::from(to);
+    parameters.not_before = from.into();
+    parameters.not_after = to.into();
 }
 
 fn write(directory: &Path, name: &str, text: &str) -> Result<PathBuf, CertError> {

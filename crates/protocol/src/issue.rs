@@ -11,14 +11,16 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use time::{Duration, OffsetDateTime};
+use std::time::{Duration, SystemTime};
 
 /// The file of the authority's private key, in the authority's directory.
 pub const CA_KEY: &str = "ca-key.pem";
 /// How long an authority is valid.
 pub const AUTHORITY_DAYS: u32 = 3650;
 /// Certificates are valid from so long ago, as clocks differ.
-const VALID_BEFORE: Duration = Duration::hours(1);
+const VALID_BEFORE: Duration = HOUR;
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A site's authority: whoever has its key can make any node.
 #[derive(Debug)]
@@ -50,27 +52,27 @@ pub enum IssueError {
 /// From when to when a certificate is valid.
 #[derive(Debug, Clone, Copy)]
 pub struct Validity {
-    from: OffsetDateTime,
-    to: OffsetDateTime,
+    from: SystemTime,
+    to: SystemTime,
 }
 
 impl Validity {
     /// From an hour ago on, for so many days.
     pub fn days(days: u32) -> Self {
-        let now = OffsetDateTime::now_utc();
-        Self { from: now - VALID_BEFORE, to: now + Duration::days(i64::from(days)) }
+        let now = SystemTime::now();
+        Self { from: now - VALID_BEFORE, to: now + DAY * days }
     }
 
     /// Already over, for tests: since so many days and an hour.
     pub fn ended(days: u32) -> Self {
-        let end = OffsetDateTime::now_utc() - Duration::days(i64::from(days)) - Duration::hours(1);
-        Self { from: end - Duration::days(1), to: end }
+        let end = SystemTime::now() - DAY * days - HOUR;
+        Self { from: end - DAY, to: end }
     }
 
     /// From an hour ago, for so many seconds from now, for tests.
-    pub fn seconds(seconds: i64) -> Self {
-        let now = OffsetDateTime::now_utc();
-        Self { from: now - VALID_BEFORE, to: now + Duration::seconds(seconds) }
+    pub fn seconds(seconds: u64) -> Self {
+        let now = SystemTime::now();
+        Self { from: now - VALID_BEFORE, to: now + Duration::from_secs(seconds) }
     }
 }
 
@@ -85,7 +87,7 @@ impl Authority {
         parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let valid = Validity::days(AUTHORITY_DAYS);
-        (parameters.not_before, parameters.not_after) = (valid.from, valid.to);
+        (parameters.not_before, parameters.not_after) = (valid.from.into(), valid.to.into());
         let key = KeyPair::generate()?;
         let certificate = parameters.self_signed(&key)?.pem();
         make_directory(directory)?;
@@ -140,7 +142,7 @@ fn leaf(who: &Who, valid: Validity) -> Result<CertificateParams, rcgen::Error> {
     parameters.subject_alt_names = vec![SanType::URI(Ia5String::try_from(who.uri())?)];
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
-    (parameters.not_before, parameters.not_after) = (valid.from, valid.to);
+    (parameters.not_before, parameters.not_after) = (valid.from.into(), valid.to.into());
     Ok(parameters)
 }
 

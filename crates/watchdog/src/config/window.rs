@@ -1,7 +1,8 @@
 //! The window of `failback: window`: days of the week and hours, in local time.
 
-use chrono::{DateTime, Datelike, TimeZone, Timelike};
 use failover::duty;
+use jiff::ZonedDateTime;
+use jiff::civil::DateTime;
 
 /// Days and hours at which a failback is welcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,13 +18,13 @@ pub struct Window {
 impl Window {
     /// Tells whether it is open now, by this machine's time zone.
     pub fn now(&self) -> duty::Window {
-        self.at(&chrono::Local::now())
+        self.at(ZonedDateTime::now().datetime())
     }
 
-    /// Tells whether it is open at a time.
-    pub fn at<Z: TimeZone>(&self, time: &DateTime<Z>) -> duty::Window {
-        let today = time.weekday().num_days_from_monday() as usize;
-        let minute = u16::try_from(time.hour() * 60 + time.minute()).unwrap_or(0);
+    /// Tells whether it is open at a local time.
+    pub fn at(&self, time: DateTime) -> duty::Window {
+        let today = usize::from(time.weekday().to_monday_zero_offset().unsigned_abs());
+        let minute = u16::from(time.hour().unsigned_abs()) * 60 + u16::from(time.minute().unsigned_abs());
         let open = if self.from < self.to {
             self.days[today] && (self.from..self.to).contains(&minute)
         } else {
@@ -46,14 +47,14 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
-    use chrono::{TimeZone, Utc};
     use failover::duty::Window::{Closed, Open};
+    use jiff::civil::date;
 
     use super::Window;
 
-    fn at(window: &Window, day: u32, hour: u32, minute: u32) -> failover::duty::Window {
+    fn at(window: &Window, day: i8, hour: i8, minute: i8) -> failover::duty::Window {
         // 2024-01-01 was a Monday.
-        window.at(&Utc.with_ymd_and_hms(2024, 1, day, hour, minute, 0).unwrap())
+        window.at(date(2024, 1, day).at(hour, minute, 0, 0))
     }
 
     #[test]
