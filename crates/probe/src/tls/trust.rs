@@ -10,7 +10,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::pin::Pin;
-use super::verifier::{AnchoredVerifier, NoVerifier, PinVerifier};
+use super::verifier::Verifier;
 
 /// How a server proves who it is.
 #[derive(Clone, Debug)]
@@ -110,11 +110,11 @@ fn verifier(verify: Verify, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn Se
         Verify::System => Ok(webpki(system_roots()?, provider)?),
         Verify::Ca(certificates) => {
             let chain = webpki(roots(&certificates)?, provider)?;
-            Ok(Arc::new(AnchoredVerifier::new(chain, certificates)))
+            Ok(Arc::new(Verifier::Anchored { chain, given: certificates }))
         }
         Verify::Pin(pins) if pins.is_empty() => Err(TrustError::Empty),
-        Verify::Pin(pins) => Ok(Arc::new(PinVerifier::new(pins, algorithms))),
-        Verify::Off => Ok(Arc::new(NoVerifier::new(algorithms))),
+        Verify::Pin(pins) => Ok(Arc::new(Verifier::Pinned { pins, algorithms })),
+        Verify::Off => Ok(Arc::new(Verifier::Anybody { algorithms })),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The certificate verifiers beyond the ordinary one: given certificates, pinned keys, and none.
+//! How a server is verified beyond the ordinary way: by given certificates, by pinned keys, or not at all.
 
 use std::sync::Arc;
 
@@ -13,23 +13,25 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::pin::Pin;
 use super::signature;
 
-/// Verifies chains to the given authorities; and accepts a given certificate as it stands, if name and dates fit.
-///
-/// The second half is for self-signed servers: the certificate `openssl req -x509` makes calls itself an authority,
-/// which chain building forbids for a server.
+/// Whom to take for the server.
 #[derive(Debug)]
-pub(super) struct AnchoredVerifier {
-    chain: Arc<WebPkiServerVerifier>,
-    given: Vec<CertificateDer<'static>>,
+pub(super) enum Verifier {
+    /// Whose chain leads to one of the given authorities; and whose certificate is itself a given one, if name and dates
+    /// fit. The second is for self-signed servers: the certificate `openssl req -x509` makes calls itself an authority,
+    /// which chain building forbids for a server.
+    Anchored { chain: Arc<WebPkiServerVerifier>, given: Vec<CertificateDer<'static>> },
+    /// Whoever proves, by the handshake's signature, to hold a pinned key.
+    Pinned { pins: Vec<Pin>, algorithms: WebPkiSupportedAlgorithms },
+    /// Anybody. Checking signatures would prove nothing about a key nobody vouches for, and would refuse old certificates.
+    Anybody { algorithms: WebPkiSupportedAlgorithms },
 }
 
-impl AnchoredVerifier {
-    pub(super) fn new(chain: Arc<WebPkiServerVerifier>, given: Vec<CertificateDer<'static>>) -> Self {
-        Self { chain, given }
-    }
-}
+/// Carries the key a server showed instead of a pinned one to the failure's words.
+#[derive(Debug, thiserror::Error)]
+#[error("the server's key {0} is not one of the pinned keys")]
+pub(super) struct NotPinned(Pin);
 
-impl ServerCertVerifier for AnchoredVerifier {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -38,11 +40,22 @@ impl ServerCertVerifier for AnchoredVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if !self.given.iter().any(|given| given == certificate) {
-            return self.chain.verify_server_cert(certificate, intermediates, server_name, ocsp_response, now);
+        match self {
+            Self::Anchored { given, .. } if given.iter().any(|given| given == certificate) => {
+                verify_dates(certificate, now)?;
+                verify_server_name(&ParsedCertificate::try_from(certificate)?, server_name)?;
+            }
+            Self::Anchored { chain, .. } => {
+                return chain.verify_server_cert(certificate, intermediates, server_name, ocsp_response, now);
+            }
+            Self::Pinned { pins, .. } => {
+                let shown = Pin::of(certificate).map_err(|_| CertificateError::BadEncoding)?;
+                if !pins.contains(&shown) {
+                    return Err(CertificateError::Other(OtherError(Arc::new(NotPinned(shown)))).into());
+                }
+            }
+            Self::Anybody { .. } => {}
         }
-        verify_dates(certificate, now)?;
-        verify_server_name(&ParsedCertificate::try_from(certificate)?, server_name)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -52,20 +65,37 @@ impl ServerCertVerifier for AnchoredVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls12_signature(message, certificate, signature)
+        match self {
+            Self::Anchored { chain, .. } => chain.verify_tls12_signature(message, certificate, signature),
+            Self::Pinned { algorithms, .. } => {
+                signature::verify(ProtocolVersion::TLSv1_2, message, certificate, signature, algorithms)
+            }
+            Self::Anybody { .. } => Ok(HandshakeSignatureValid::assertion()),
+        }
     }
 
+    // Without the signatures a pin would prove nothing: a certificate is public, only its signature shows who holds the key.
     fn verify_tls13_signature(
         &self,
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls13_signature(message, certificate, signature)
+        match self {
+            Self::Anchored { chain, .. } => chain.verify_tls13_signature(message, certificate, signature),
+            Self::Pinned { algorithms, .. } => {
+                signature::verify(ProtocolVersion::TLSv1_3, message, certificate, signature, algorithms)
+            }
+            Self::Anybody { .. } => Ok(HandshakeSignatureValid::assertion()),
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
+        match self {
+            Self::Anchored { chain, .. } => chain.supported_verify_schemes(),
+            Self::Pinned { algorithms, .. } => signature::schemes(algorithms),
+            Self::Anybody { algorithms } => algorithms.supported_schemes(),
+        }
     }
 }
 
@@ -84,110 +114,4 @@ fn verify_dates(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), E
         return Err(CertificateError::ExpiredContext { time: now, not_after: at(not_after) }.into());
     }
     Ok(())
-}
-
-/// Accepts whoever proves, by the handshake's signature, to hold a pinned key.
-#[derive(Debug)]
-pub(super) struct PinVerifier {
-    pins: Vec<Pin>,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl PinVerifier {
-    pub(super) fn new(pins: Vec<Pin>, algorithms: WebPkiSupportedAlgorithms) -> Self {
-        Self { pins, algorithms }
-    }
-}
-
-/// Carries the key a server showed instead of a pinned one to the failure's words.
-#[derive(Debug, thiserror::Error)]
-#[error("the server's key {0} is not one of the pinned keys")]
-pub(super) struct NotPinned(Pin);
-
-impl ServerCertVerifier for PinVerifier {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let shown = Pin::of(certificate).map_err(|_| CertificateError::BadEncoding)?;
-        if !self.pins.contains(&shown) {
-            return Err(CertificateError::Other(OtherError(Arc::new(NotPinned(shown)))).into());
-        }
-        Ok(ServerCertVerified::assertion())
-    }
-
-    // Without these two a pin would prove nothing: a certificate is public, only its signature shows who holds the key.
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        signature::verify(ProtocolVersion::TLSv1_2, message, certificate, signature, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        signature::verify(ProtocolVersion::TLSv1_3, message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        signature::schemes(&self.algorithms)
-    }
-}
-
-/// Accepts anybody. Checking signatures would prove nothing about a key nobody vouches for, and would refuse old
-/// certificates.
-#[derive(Debug)]
-pub(super) struct NoVerifier {
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl NoVerifier {
-    pub(super) fn new(algorithms: WebPkiSupportedAlgorithms) -> Self {
-        Self { algorithms }
-    }
-}
-
-impl ServerCertVerifier for NoVerifier {
-    fn verify_server_cert(
-        &self,
-        _certificate: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
 }
