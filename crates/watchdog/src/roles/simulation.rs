@@ -13,6 +13,7 @@ mod followers;
 mod net;
 mod nft;
 mod record;
+mod scripts;
 mod seeds;
 mod world;
 
@@ -244,12 +245,17 @@ struct Run {
 type Played = (Vec<(Duration, Event)>, Duration, Duration);
 
 fn events(kind: Kind, seed: u64) -> Played {
+    play(seed, kind.hosts(), async |world| kind.play(&world).await)
+}
+
+/// Plays what is to happen in a world whose chance is that of the seed.
+fn play(seed: u64, hosts: usize, happens: impl AsyncFnOnce(Arc<World>)) -> Played {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let played = runtime.block_on(async {
-        let world = World::new(seed, kind.hosts());
+        let world = World::new(seed, hosts);
         played::play(Some(Arc::new(Hands(Arc::clone(&world)))));
         protocol::played::play(Some(Arc::new(net::Carrier(Arc::clone(&world)))));
-        kind.play(&world).await;
+        happens(Arc::clone(&world)).await;
         let mut inner = world.inner();
         (std::mem::take(&mut inner.events), world.began.elapsed(), inner.longest_turn)
     });

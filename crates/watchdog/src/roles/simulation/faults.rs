@@ -205,10 +205,7 @@ impl World {
             }
             3 => {
                 fault(format!("the watchdog of {} hands over", name(side)));
-                self.note(Event::HandsOver(side));
-                if let Some(end) = &self.inner().machines[side].end {
-                    end.send_replace(true);
-                }
+                self.hand_over(side);
             }
             4 | 5 => {
                 let time = Duration::from_millis(50 + self.below(5_000));
@@ -257,14 +254,12 @@ impl World {
                 let act = self.pick(&acts);
                 fault(format!("an operator at {}: {act}", name(side)));
                 self.inner().forced |= act == Act::ForceActivate;
-                self.order(side, act);
+                drop(self.order(side, act));
             }
             15 => {
                 let to = Side::BOTH[self.below(2) as usize];
                 fault(format!("the Edge wishes that {to} serves"));
-                let mut inner = self.inner();
-                let id = inner.wish.as_ref().map_or(1, |wish| wish.id + 1);
-                inner.wish = Some(Wish { id, to, who: "ann".into(), reason: String::new() });
+                self.wish(to);
             }
             16 => {
                 fault(format!("{} is cut off for {takes:?}", name(host)));
@@ -338,7 +333,22 @@ impl World {
         });
     }
 
-    fn remove_fence(self: &Arc<Self>, side: usize) {
+    /// A watchdog is told to end, and another is started after it.
+    pub(super) fn hand_over(&self, side: usize) {
+        self.note(Event::HandsOver(side));
+        if let Some(end) = &self.inner().machines[side].end {
+            end.send_replace(true);
+        }
+    }
+
+    /// The Edge hands an operator's wish to every node, with each heartbeat.
+    pub(super) fn wish(&self, to: Side) {
+        let mut inner = self.inner();
+        let id = inner.wish.as_ref().map_or(1, |wish| wish.id + 1);
+        inner.wish = Some(Wish { id, to, who: "ann".into(), reason: String::new() });
+    }
+
+    pub(super) fn remove_fence(self: &Arc<Self>, side: usize) {
         let whole = self.below(2) == 0;
         let mut inner = self.inner();
         match whole {
@@ -358,7 +368,7 @@ impl World {
         self.then(takes, move |world| world.cure(host));
     }
 
-    fn cure(self: &Arc<Self>, host: usize) {
+    pub(super) fn cure(self: &Arc<Self>, host: usize) {
         if self.inner().machines[host].sick == Sick::default() {
             return;
         }
@@ -368,15 +378,17 @@ impl World {
         self.observe();
     }
 
-    fn order(&self, side: usize, act: Act) {
+    /// An operator acts at a node; what comes of it may be waited for.
+    pub(super) fn order(&self, side: usize, act: Act) -> oneshot::Receiver<Result<String, String>> {
         self.note(Event::Ordered(side));
-        let (reply, _) = oneshot::channel();
+        let (reply, told) = oneshot::channel();
         if let Some(orders) = &self.inner().machines[side].orders {
             let _ = orders.try_send(Order { act, who: "ann".into(), reason: String::new(), reply });
         }
+        told
     }
 
-    fn heal(self: &Arc<Self>) {
+    pub(super) fn heal(self: &Arc<Self>) {
         self.note(Event::Healed);
         self.inner().links = [[GOOD; HOSTS]; HOSTS];
         for host in 0..self.hosts {
@@ -396,8 +408,8 @@ impl World {
             }
         }
         if std::mem::take(&mut self.inner().forced) {
-            self.order(1, Act::Deactivate);
-            self.then(Duration::from_secs(4), |world| world.order(1, Act::Resume));
+            drop(self.order(1, Act::Deactivate));
+            self.then(Duration::from_secs(4), |world| drop(world.order(1, Act::Resume)));
         }
         self.observe();
     }

@@ -546,7 +546,7 @@ impl World {
         sleep(Duration::from_millis(takes)).await;
     }
 
-    fn set_telephony(&self, host: usize, telephony: Telephony) {
+    pub(super) fn set_telephony(&self, host: usize, telephony: Telephony) {
         self.inner().machines[host].telephony = telephony;
         self.observe();
     }
