@@ -29,7 +29,7 @@ use crate::roles::specs;
 use crate::roles::start::{Base, RUNNING, RunError};
 use crate::roles::status::{Doings, Line, note};
 use crate::state::{self, Keep, Kind};
-use failover::duty::{Duty, Found, Life, Memory, PerVoter};
+use failover::duty::{Duty, Found, Handover, Life, Memory, PerVoter};
 use protocol::door::Door;
 use protocol::identity::Expected;
 use protocol::link::Limits;
@@ -37,6 +37,7 @@ use protocol::wire::Watched;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::num::NonZeroU8;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -64,10 +65,7 @@ impl Base {
     ) -> Result<(), RunError> {
         let settings = xivo.duty;
         let left = config.runtime("handover.json");
-        let handover = state::handover::take(&left).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the hand-over cannot be taken");
-            None
-        });
+        let handover = taken(&left);
         // Before anything else: nobody reaches a node that may not serve.
         let install = if handover.is_some() { Install::Keeping } else { Install::Closed };
         let fencing = fence(xivo, install).await?;
@@ -159,6 +157,14 @@ impl Base {
         let serving = host::spawn(endpoint.with_places_for([xivo.peer.ip()]).serve(Arc::new(handler)));
         Ok((Others::new(settings, voters, answers, requests), serving))
     }
+}
+
+/// What the watchdog before this one left, if it left anything that can be read.
+fn taken(left: &Path) -> Option<Handover> {
+    state::handover::take(left).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the hand-over cannot be taken");
+        None
+    })
 }
 
 /// A connection is given up when no lease could come of it any more. One lost request ends no lease, so a fresh one is dialled
