@@ -14,6 +14,7 @@ mod forms;
 mod leaf;
 mod problem;
 mod read;
+mod scalar;
 mod schema;
 mod tree;
 mod typed;

@@ -7,6 +7,7 @@ use serde_yaml::Value;
 
 use crate::problem::{KeyPath, MOST_ERRORS, Step};
 use crate::read::Kind;
+use crate::scalar::plain;
 
 /// Deeper nesting has no meaning in any of our files.
 const DEEPEST: usize = 32;
@@ -421,14 +422,6 @@ impl Builder {
             Collection::Mapping { key: Some(key), .. } => path.key(&key.name),
             Collection::Mapping { key: None, .. } => path,
         })
-    }
-}
-
-/// Types a plain scalar as serde_yaml does.
-fn plain(text: &str) -> Value {
-    match serde_yaml::from_str(text) {
-        Ok(Value::Sequence(_) | Value::Mapping(_) | Value::Tagged(_)) | Err(_) => Value::String(text.to_owned()),
-        Ok(value) => value,
     }
 }
 
