@@ -18,11 +18,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
+use http::uri::Scheme;
 use tokio::net::{TcpListener, TcpSocket};
 
 use self::ledger::Ledger;
 use self::sip::Responder;
-use self::state::{Scheme, State};
+use self::state::State;
 pub use self::tls::TlsError;
 
 /// Names the side that answered, in every answer.
@@ -126,7 +127,7 @@ pub fn run(args: &SideArgs) -> Result<(), SideError> {
     runtime.block_on(async {
         let listener = listen(args.listen).map_err(|source| SideError::Listen { address: args.listen, source })?;
         let address = listener.local_addr()?;
-        let scheme = if tls.is_some() { Scheme::Https } else { Scheme::Http };
+        let scheme = if tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
         let state = Arc::new(State::new(args.side, address, scheme, ledger));
         let mut line = format!("listening on {address}");
         if let Some(address) = args.sip {

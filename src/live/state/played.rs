@@ -11,9 +11,9 @@ use host::played::Boxed;
 use prometheus::IntCounter;
 use tokio::time::timeout;
 
+use super::history::JournalEntry;
 use super::writer::{RETRY, Shared, What, Writer, answer, settle};
 use super::{Beginning, LiveState, Recent, State, open};
-use crate::admin::api::JournalEntry;
 
 /// What a restart would find: a kill loses everything else.
 #[derive(Debug, Clone, Default)]

@@ -116,7 +116,7 @@ fn status(query: Option<&str>) -> Result<Answer, Nonsense> {
 
 fn redirect(query: Option<&str>, state: &State) -> Answer {
     let to = answer::value(query, "to").unwrap_or("/ucassistant");
-    let location = format!("{}://{}{to}", state.scheme.word(), state.address);
+    let location = format!("{}://{}{to}", state.scheme, state.address);
     let Ok(location) = HeaderValue::from_str(&location) else { return answer::bad("to= makes no Location") };
     let mut answer = answer::text(StatusCode::FOUND, "elsewhere\n");
     answer.headers_mut().insert(LOCATION, location);

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::Method;
+use http::uri::Scheme;
 use serde_json::{Map, Value, json};
 
 use super::SideName;
@@ -18,6 +19,7 @@ const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 pub(super) struct State {
     pub(super) name: SideName,
     pub(super) address: SocketAddr,
+    /// How the side is spoken to.
     pub(super) scheme: Scheme,
     pub(super) mode: ModeSwitch,
     pub(super) ledger: Option<Ledger>,
@@ -25,22 +27,6 @@ pub(super) struct State {
     pub(super) counted: AtomicU64,
     requests: [AtomicU64; METHODS.len() + 1],
     websockets: AtomicU64,
-}
-
-/// How a side is spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scheme {
-    Http,
-    Https,
-}
-
-impl Scheme {
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
 }
 
 impl State {

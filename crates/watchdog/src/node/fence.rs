@@ -197,7 +197,7 @@ impl FenceError {
 /// so that a slow one cannot hold it up.
 #[derive(Debug)]
 pub struct Fence {
-    kind: Kind,
+    kind: Mechanism,
     /// Counts the closings, and what else a renewal is not.
     closings: watch::Sender<u64>,
     /// Counts everything that is ordered: a look at a closed fence that was begun before changes nothing any more.
@@ -205,11 +205,12 @@ pub struct Fence {
     last_resort: Option<CommandSpec>,
 }
 
+/// What moves phones in and out, in its present state.
 #[derive(Debug)]
-enum Kind {
-    Nft(Box<Mutex<Nft>>),
-    None,
-    Command { close: CommandSpec, permit: Option<CommandSpec>, state: Mutex<State> },
+enum Mechanism {
+    Kernel(Box<Mutex<Nft>>),
+    Nothing,
+    Commands { close: CommandSpec, permit: Option<CommandSpec>, state: Mutex<State> },
 }
 
 impl Fence {
@@ -218,11 +219,11 @@ impl Fence {
         let (kind, last_resort) = match spec {
             FenceSpec::Nft(mut spec) => {
                 let last_resort = spec.last_resort.take();
-                (Kind::Nft(Box::new(Mutex::new(Nft::new(spec)))), last_resort)
+                (Mechanism::Kernel(Box::new(Mutex::new(Nft::new(spec)))), last_resort)
             }
-            FenceSpec::None { last_resort } => (Kind::None, last_resort),
+            FenceSpec::None { last_resort } => (Mechanism::Nothing, last_resort),
             FenceSpec::Command { close, permit, last_resort } => {
-                (Kind::Command { close, permit, state: Mutex::new(State::Unknown) }, last_resort)
+                (Mechanism::Commands { close, permit, state: Mutex::new(State::Unknown) }, last_resort)
             }
         };
         Self { kind, closings: watch::Sender::new(0), orders: watch::Sender::new(0), last_resort }
@@ -231,15 +232,15 @@ impl Fence {
     /// Returns the kind's name: `nft`, `none` or `command`.
     pub fn kind(&self) -> &'static str {
         match self.kind {
-            Kind::Nft(_) => "nft",
-            Kind::None => "none",
-            Kind::Command { .. } => "command",
+            Mechanism::Kernel(_) => "nft",
+            Mechanism::Nothing => "none",
+            Mechanism::Commands { .. } => "command",
         }
     }
 
     /// Tells whether the kernel ends by itself what is permitted.
     pub fn ends_by_itself(&self) -> bool {
-        matches!(self.kind, Kind::Nft(_))
+        matches!(self.kind, Mechanism::Kernel(_))
     }
 
     /// Installs it, before anything else is done on the node, and verifies it.
@@ -249,13 +250,13 @@ impl Fence {
     pub async fn install(&self, how: Install) -> Result<(), FenceError> {
         self.order();
         match (&self.kind, how) {
-            (Kind::Nft(nft), how) => nft.lock().await.install(how).await,
-            (Kind::Command { .. }, Install::Closed) => self.close(Partners::Closed).await.map(|_| ()),
-            (Kind::Command { state, .. }, Install::Keeping) => {
+            (Mechanism::Kernel(nft), how) => nft.lock().await.install(how).await,
+            (Mechanism::Commands { .. }, Install::Closed) => self.close(Partners::Closed).await.map(|_| ()),
+            (Mechanism::Commands { state, .. }, Install::Keeping) => {
                 *state.lock().await = State::Open;
                 Ok(())
             }
-            (Kind::None, _) => Ok(()),
+            (Mechanism::Nothing, _) => Ok(()),
         }
     }
 
@@ -269,11 +270,11 @@ impl Fence {
         self.order();
         let closing = Closing::of(&self.closings);
         match &self.kind {
-            Kind::Nft(nft) => nft.lock().await.permit(permit, &closing).await?,
-            Kind::Command { .. } if permit == Permit::For(Duration::ZERO) => {
+            Mechanism::Kernel(nft) => nft.lock().await.permit(permit, &closing).await?,
+            Mechanism::Commands { .. } if permit == Permit::For(Duration::ZERO) => {
                 self.close(Partners::Closed).await?;
             }
-            Kind::Command { permit, state, .. } => {
+            Mechanism::Commands { permit, state, .. } => {
                 let mut state = state.lock().await;
                 if *state != State::Open {
                     if let Some(permit) = permit {
@@ -282,7 +283,7 @@ impl Fence {
                     *state = State::Open;
                 }
             }
-            Kind::None => {}
+            Mechanism::Nothing => {}
         }
         Ok(began.elapsed())
     }
@@ -296,14 +297,14 @@ impl Fence {
         self.order();
         self.closings.send_modify(|closings| *closings += 1);
         match &self.kind {
-            Kind::Nft(nft) => nft.lock().await.close(partners).await?,
-            Kind::Command { close, state, .. } => {
+            Mechanism::Kernel(nft) => nft.lock().await.close(partners).await?,
+            Mechanism::Commands { close, state, .. } => {
                 let mut state = state.lock().await;
                 *state = State::Unknown;
                 done("close the fence", close, close.run().await)?;
                 *state = State::Closed;
             }
-            Kind::None => return Ok(Closed::WhenStopped),
+            Mechanism::Nothing => return Ok(Closed::WhenStopped),
         }
         Ok(Closed::Verified { took: began.elapsed() })
     }
@@ -319,8 +320,8 @@ impl Fence {
         self.closings.send_modify(|closings| *closings += 1);
         let table = async {
             match &self.kind {
-                Kind::Nft(nft) => nft.lock().await.harden().await,
-                Kind::None | Kind::Command { .. } => Err(FenceError::NoLastResort),
+                Mechanism::Kernel(nft) => nft.lock().await.harden().await,
+                Mechanism::Nothing | Mechanism::Commands { .. } => Err(FenceError::NoLastResort),
             }
         };
         let command = async {
@@ -341,9 +342,9 @@ impl Fence {
         self.order();
         self.closings.send_modify(|closings| *closings += 1);
         match &self.kind {
-            Kind::Nft(nft) => nft.lock().await.remove().await,
-            Kind::Command { .. } => self.permit(Permit::Unlimited).await.map(|_| ()),
-            Kind::None => Ok(()),
+            Mechanism::Kernel(nft) => nft.lock().await.remove().await,
+            Mechanism::Commands { .. } => self.permit(Permit::Unlimited).await.map(|_| ()),
+            Mechanism::Nothing => Ok(()),
         }
     }
 
@@ -357,18 +358,18 @@ impl Fence {
         let (closing, ordered) = (Closing::of(&self.closings), Closing::of(&self.orders));
         async move {
             match (&self.kind, phones) {
-                (Kind::Nft(nft), Phones::LetIn) => Ok(nft::keep_permitting(nft, &closing, &ordered).await),
-                (Kind::Nft(nft), Phones::KeptOut) => {
+                (Mechanism::Kernel(nft), Phones::LetIn) => Ok(nft::keep_permitting(nft, &closing, &ordered).await),
+                (Mechanism::Kernel(nft), Phones::KeptOut) => {
                     let mut nft = nft.lock().await;
                     let kept = nft.keep_closed(&ordered).await;
                     if ordered.has_come() && kept.is_err() { Ok(Kept::Overtaken) } else { kept }
                 }
                 // What a command did is known by its own word alone.
-                (Kind::Command { state, .. }, _) => {
+                (Mechanism::Commands { state, .. }, _) => {
                     let state = state.lock().await.clone();
                     Ok(if state == State::Unknown { Kept::Overtaken } else { Kept::AsItShould(state) })
                 }
-                (Kind::None, _) => Ok(Kept::Overtaken),
+                (Mechanism::Nothing, _) => Ok(Kept::Overtaken),
             }
         }
     }
@@ -380,9 +381,9 @@ impl Fence {
     /// Reads back what is installed.
     pub async fn look(&self) -> State {
         match &self.kind {
-            Kind::Nft(nft) => nft.lock().await.look().await,
-            Kind::Command { state, .. } => state.lock().await.clone(),
-            Kind::None => State::Unknown,
+            Mechanism::Kernel(nft) => nft.lock().await.look().await,
+            Mechanism::Commands { state, .. } => state.lock().await.clone(),
+            Mechanism::Nothing => State::Unknown,
         }
     }
 }
