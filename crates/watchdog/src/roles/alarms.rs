@@ -13,12 +13,58 @@ const TWO_ACTIVES: Duration = Duration::from_secs(60);
 /// timer.
 const FENCE_REMOVED: Duration = Duration::from_secs(600);
 
+/// What is one sentence as long as it lasts; shown in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Alarm {
+    /// Two machines under the peer's name.
+    Namesake,
+    /// Nobody who votes answers an inactive node.
+    Alone,
+    /// A serving node has no majority.
+    Guard,
+    /// The state cannot be written.
+    Disk,
+    /// Phones cannot be let in, or kept out.
+    Fence,
+    /// XiVO's own failover acts beside the watchdog.
+    LegacyFailover,
+    /// Both XiVO nodes are registered with a media server.
+    Conflict,
+    /// A stop could not be verified.
+    Stop,
+    /// Times of the voters that do not agree.
+    Times,
+    /// Another voter speaks another version of the protocol.
+    Version,
+    /// The fence cannot be read back. Renewals say nothing of that.
+    Unread,
+    /// Asterisk listens where the fence does not reach.
+    Unfenced,
+    /// The disk is too slow for a start.
+    SlowDisk,
+    /// Activations that failed.
+    Relapses,
+    /// The command of the replication failed.
+    Replication,
+}
+
+impl Alarm {
+    const COUNT: usize = Self::Replication as usize + 1;
+
+    /// Its first words stay while it lasts: each attempt fails after another time, or is tried again and again, and it is
+    /// one trouble all the same.
+    const fn keeps_its_words(self) -> bool {
+        matches!(self, Self::Fence | Self::Stop | Self::Unread | Self::SlowDisk | Self::Replication)
+    }
+}
+
 /// The alarms of a node.
 #[derive(Debug, Default)]
 pub(super) struct Alarms {
-    disk: Option<String>,
-    fence: Option<String>,
-    unread: Option<String>,
+    sentences: [Option<String>; Alarm::COUNT],
+    /// Of what kind, and in words.
+    unfit: Option<(&'static str, String)>,
+    start: Option<FailingStart>,
     /// When somebody removed the fence last, and how often without a long pause.
     fence_removed: Option<(Instant, u32)>,
     /// Who wrote to the packet filter last then.
@@ -27,21 +73,6 @@ pub(super) struct Alarms {
     outside: bool,
     certificate_days: Option<i64>,
     certificate_not_taken: Option<String>,
-    legacy_failover: Option<String>,
-    /// Of what kind, and in words.
-    unfit: Option<(&'static str, String)>,
-    start: Option<FailingStart>,
-    conflict: Option<String>,
-    replication: Option<String>,
-    unfenced: Option<String>,
-    alone: Option<String>,
-    guard: Option<String>,
-    times: Option<String>,
-    version: Option<String>,
-    namesake: Option<String>,
-    stop: Option<String>,
-    slow_disk: Option<String>,
-    relapses: Option<String>,
 }
 
 #[derive(Debug)]
@@ -52,34 +83,23 @@ struct FailingStart {
 }
 
 impl Alarms {
-    /// Each of these returns whether the alarm is another one than before.
-    pub(super) fn disk(&mut self, sentence: Option<String>) -> bool {
-        replace(&mut self.disk, sentence)
-    }
-
-    /// The first words stay while it lasts: each write takes another time.
-    pub(super) fn slow_disk(&mut self, sentence: Option<String>) -> bool {
-        let began = self.slow_disk.is_none() && sentence.is_some();
-        self.slow_disk = sentence.map(|now| self.slow_disk.take().unwrap_or(now));
-        began
-    }
-
-    /// Raises or clears the alarm about activations that failed.
-    pub(super) fn relapses(&mut self, sentence: Option<String>) -> bool {
-        replace(&mut self.relapses, sentence)
-    }
-
-    /// The first words stay while it lasts: each attempt fails after another time, and it is one trouble all the same.
-    pub(super) fn fence(&mut self, sentence: Option<String>) -> bool {
-        if sentence.is_none() && made(Mistake::AlarmStays) {
+    /// Raises an alarm, or clears it. Returns whether it is to be told: it is new, or another one than before.
+    pub(super) fn set(&mut self, alarm: Alarm, sentence: Option<String>) -> bool {
+        if alarm == Alarm::Fence && sentence.is_none() && made(Mistake::AlarmStays) {
             return false;
         }
-        begin(&mut self.fence, sentence)
+        let shown = &mut self.sentences[alarm as usize];
+        let before = shown.take();
+        *shown = match (sentence, &before) {
+            (Some(_), Some(_)) if alarm.keeps_its_words() => before.clone(),
+            (sentence, _) => sentence,
+        };
+        shown.is_some() && *shown != before
     }
 
-    /// The fence cannot be read back. Renewals say nothing of that.
-    pub(super) fn unread(&mut self, sentence: Option<String>) -> bool {
-        begin(&mut self.unread, sentence)
+    /// Whether it is shown.
+    pub(super) const fn has(&self, alarm: Alarm) -> bool {
+        self.sentences[alarm as usize].is_some()
     }
 
     /// Somebody removed the fence. Returns how often by now, at each power of two: who does it every second fills no journal.
@@ -89,10 +109,6 @@ impl Alarms {
         let count = again.map_or(0, |(_, count)| count).saturating_add(1);
         self.fence_removed = Some((now, count));
         count.is_power_of_two().then_some(count)
-    }
-
-    pub(super) fn legacy_failover(&mut self, sentence: Option<String>) -> bool {
-        replace(&mut self.legacy_failover, sentence)
     }
 
     /// Of one kind the first words stay while it lasts: what a check says may change with every run. Another kind is another
@@ -126,56 +142,6 @@ impl Alarms {
         self.start.as_ref().map(|failing| &failing.starts)
     }
 
-    /// Whom nobody who votes answers.
-    pub(super) fn alone(&mut self, sentence: Option<String>) -> bool {
-        replace(&mut self.alone, sentence)
-    }
-
-    /// How a serving node is guarded, if that needs a person.
-    pub(super) fn guard(&mut self, sentence: Option<String>) -> bool {
-        replace(&mut self.guard, sentence)
-    }
-
-    /// Times of the voters that do not agree.
-    pub(super) fn times(&mut self, sentence: Option<String>) -> bool {
-        replace(&mut self.times, sentence)
-    }
-
-    /// Who speaks another version of the protocol.
-    pub(super) fn version(&mut self, sentence: Option<String>) -> bool {
-        replace(&mut self.version, sentence)
-    }
-
-    /// Two machines under the peer's name.
-    pub(super) fn namesake(&mut self, sentence: Option<String>) -> bool {
-        replace(&mut self.namesake, sentence)
-    }
-
-    /// A stop that could not be verified. The first words stay while it lasts: it is tried again and again.
-    pub(super) fn stop(&mut self, sentence: Option<String>) -> bool {
-        let began = self.stop.is_none() && sentence.is_some();
-        self.stop = sentence.map(|now| self.stop.take().unwrap_or(now));
-        began
-    }
-
-    pub(super) fn conflict(&mut self, sentence: Option<String>) -> bool {
-        replace(&mut self.conflict, sentence)
-    }
-
-    /// Asterisk listens where the fence does not reach.
-    pub(super) fn unfenced(&mut self, sentence: Option<String>) -> bool {
-        replace(&mut self.unfenced, sentence)
-    }
-
-    pub(super) fn replication(&mut self, sentence: Option<String>) {
-        self.replication = sentence.map(|now| self.replication.take().unwrap_or(now));
-    }
-
-    /// Whether the state cannot be written.
-    pub(super) const fn has_disk(&self) -> bool {
-        self.disk.is_some()
-    }
-
     /// Days until the certificate expires, if known.
     pub(super) const fn certificate_days(&self) -> Option<i64> {
         self.certificate_days
@@ -199,12 +165,11 @@ impl Alarms {
     pub(super) fn sentences(&self, now: Instant) -> Vec<String> {
         let two = self.two_actives.is_some_and(|at| now.since(at) < TWO_ACTIVES);
         let certificate = self.certificate_days.and_then(|days| protocol::identity::expiry("this node", days));
-        let unfit = self.unfit.as_ref().map(|(_, sentence)| sentence.clone());
-        let texts = [&self.namesake, &self.alone, &self.guard, &self.disk, &self.fence, &self.legacy_failover, &unfit];
-        let texts = texts.into_iter().chain([&self.conflict, &self.stop, &self.times, &self.version]);
-        let texts = texts.chain([&self.unread, &self.unfenced, &self.slow_disk, &self.relapses, &self.replication]);
+        let (first, then) = self.sentences.split_at(Alarm::Conflict as usize);
+        let unfit = self.unfit.as_ref().map(|(_, sentence)| sentence);
+        let texts = first.iter().flatten().chain(unfit).chain(then.iter().flatten());
         let start = self.start.as_ref().map(|failing| &failing.sentence);
-        let texts = start.into_iter().chain(texts.into_iter().flatten()).cloned();
+        let texts = start.into_iter().chain(texts).cloned();
         let removed = self.fence_removed.is_some_and(|(at, _)| now.since(at) < FENCE_REMOVED);
         let by =
             self.fence_remover.as_ref().map(|by| format!("; {by} wrote to the packet filter last")).unwrap_or_default();
@@ -220,18 +185,6 @@ impl Alarms {
             .chain(certificate)
             .collect()
     }
-}
-
-fn begin(alarm: &mut Option<String>, sentence: Option<String>) -> bool {
-    let began = alarm.is_none() && sentence.is_some();
-    *alarm = sentence.map(|now| alarm.take().unwrap_or(now));
-    began
-}
-
-fn replace(alarm: &mut Option<String>, sentence: Option<String>) -> bool {
-    let changed = *alarm != sentence;
-    *alarm = sentence;
-    changed
 }
 
 #[cfg(test)]
@@ -261,15 +214,20 @@ mod tests {
     fn an_alarm_is_told_once_and_shown_while_it_lasts() {
         let mut alarms = Alarms::default();
         let at = |seconds| Instant::ORIGIN + Duration::from_secs(seconds);
-        assert!(alarms.disk(Some("full".into())) && !alarms.disk(Some("full".into())));
+        assert!(alarms.set(Alarm::Disk, Some("full".into())) && !alarms.set(Alarm::Disk, Some("full".into())));
         alarms.two_actives(at(0));
         assert_eq!(alarms.sentences(at(59)).len(), 2);
         assert_eq!(alarms.sentences(at(60)), ["full"]);
-        assert!(alarms.disk(None));
-        assert!(alarms.fence(Some("after 250 ms".into())) && !alarms.fence(Some("after 251 ms".into())));
+        assert!(!alarms.set(Alarm::Disk, None) && !alarms.has(Alarm::Disk), "that it is over is no alarm");
+        assert!(
+            alarms.set(Alarm::Fence, Some("after 250 ms".into()))
+                && !alarms.set(Alarm::Fence, Some("after 251 ms".into()))
+        );
         assert_eq!(alarms.sentences(at(60)), ["after 250 ms"], "one trouble, one alarm");
-        assert!(!alarms.fence(None));
-        assert!(alarms.slow_disk(Some("900 ms".into())) && !alarms.slow_disk(Some("950 ms".into())));
+        assert!(!alarms.set(Alarm::Fence, None));
+        assert!(
+            alarms.set(Alarm::SlowDisk, Some("900 ms".into())) && !alarms.set(Alarm::SlowDisk, Some("950 ms".into()))
+        );
         assert_eq!(alarms.sentences(at(60)), ["900 ms"]);
         for (kind, words, shown) in [
             ("check", "busy 1", "busy 1"),
@@ -281,9 +239,9 @@ mod tests {
             assert!(alarms.sentences(at(60)).iter().any(|sentence| sentence == shown), "{words}");
         }
         alarms.unfit(None);
-        assert!(!alarms.slow_disk(None) && alarms.relapses(Some("2 failed".into())));
-        assert!(alarms.relapses(Some("3 failed".into())), "each is another");
-        assert!(alarms.relapses(None));
+        assert!(!alarms.set(Alarm::SlowDisk, None) && alarms.set(Alarm::Relapses, Some("2 failed".into())));
+        assert!(alarms.set(Alarm::Relapses, Some("3 failed".into())), "each is another");
+        assert!(!alarms.set(Alarm::Relapses, None) && !alarms.has(Alarm::Relapses));
         assert_eq!(
             [0, 1, 2, 3].map(|second| alarms.fence_removed(at(second), None)),
             [Some(1), Some(2), None, Some(4)]

@@ -1,6 +1,6 @@
 //! Drives an MDS node: tells who is registered with it, and shouts when both nodes are.
 
-use super::alarms::Alarms;
+use super::alarms::{Alarm, Alarms};
 use super::mistakes::{Mistake, made};
 use super::status::{Doings, Requested, Shown, Who, note, own_certificate, settle};
 use crate::node::asterisk::{Asterisk, Present};
@@ -104,11 +104,11 @@ impl Mds {
         match seen {
             Seen::Changed { .. } => note(&self.journal, Kind::Changed, &text),
             Seen::Conflict { .. } => {
-                self.alarms.conflict(Some(text.clone()));
+                self.alarms.set(Alarm::Conflict, Some(text.clone()));
                 note(&self.journal, Kind::Alarm, &text);
             }
             Seen::ConflictOver { .. } => {
-                self.alarms.conflict(None);
+                self.alarms.set(Alarm::Conflict, None);
                 note(&self.journal, Kind::Changed, &text);
             }
         }

@@ -235,12 +235,13 @@ pub(super) async fn settle(journal: &Journal) {
 mod tests {
     use super::*;
     use crate::control::tests::view;
+    use crate::roles::alarms::Alarm;
 
     #[test]
     fn the_edge_is_told_the_days_of_a_certificate_and_no_second_alarm_of_them() {
         let mut shown = view();
         let mut alarms = Alarms::default();
-        alarms.disk(Some("the state cannot be written".into()));
+        alarms.set(Alarm::Disk, Some("the state cannot be written".into()));
         alarms.certificate(9, None);
         shown.alarms = alarms.sentences(clock::now());
         shown.certificate_days = alarms.certificate_days();

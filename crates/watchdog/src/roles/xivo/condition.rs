@@ -5,7 +5,7 @@ use super::outside::{Seen, Watch};
 use super::telling::Telling;
 use crate::control::api::Outside;
 use crate::node::clock;
-use crate::roles::alarms::Alarms;
+use crate::roles::alarms::Alarm;
 use crate::state::Kind;
 use failover::duty::Event;
 use failover::health::Status;
@@ -118,9 +118,9 @@ impl Condition {
     /// Looks at what of the node itself needs a person, and costs nothing to look at.
     pub(super) fn look(&mut self, disk_trouble: Option<String>, telling: &mut Telling) {
         self.fitness.disk(disk_trouble.is_none());
-        telling.raise(Alarms::disk, disk_trouble);
-        telling.raise(Alarms::unfenced, self.unfenced.as_ref().and_then(|seen| seen.borrow().clone()));
+        telling.raise(Alarm::Disk, disk_trouble);
+        telling.raise(Alarm::Unfenced, self.unfenced.as_ref().and_then(|seen| seen.borrow().clone()));
         let acts = self.legacy_failover.as_deref().and_then(crate::legacy_failover::present);
-        telling.raise(Alarms::legacy_failover, acts);
+        telling.raise(Alarm::LegacyFailover, acts);
     }
 }

@@ -4,7 +4,7 @@ use super::telling::Telling;
 use crate::control::api::{FenceState, FenceView};
 use crate::node::clock;
 use crate::node::fence::{self, Closed, Fence, FenceError, Kept, Partners, Permit};
-use crate::roles::alarms::Alarms;
+use crate::roles::alarms::Alarm;
 use crate::roles::mistakes::{Mistake, made};
 use crate::state::Kind;
 use failover::Instant;
@@ -57,7 +57,7 @@ impl Fencing {
         }
         // A lease is renewed by itself; what has no end is given once, and must be given again.
         self.permit_again = failed.is_some() && until.is_none();
-        telling.raise(Alarms::fence, failed.clone());
+        telling.raise(Alarm::Fence, failed.clone());
         match failed {
             None => Ok(Event::Permitted { until: until.filter(|_| self.fence.ends_by_itself()) }),
             Some(why) => Err(why),
@@ -76,7 +76,7 @@ impl Fencing {
         let closed = self.fence.close(partners).await;
         if let Ok(Closed::Verified { took }) = &closed {
             telling.metrics.command("fence", "done", *took);
-            telling.alarms.fence(None);
+            telling.alarms.set(Alarm::Fence, None);
         }
         self.closed(closed, "phones are kept out", telling)
     }
@@ -134,23 +134,23 @@ impl Fencing {
             Ok(Kept::Unread(why)) => {
                 self.saw(FenceState::Failed, &why);
                 let text = format!("the fence takes permits, but cannot be read back: {why}");
-                telling.raise(Alarms::unread, Some(text));
+                telling.raise(Alarm::Unread, Some(text));
                 (!node.serves).then_some(Ok(()))
             }
             Ok(Kept::AsItShould(state)) => {
-                telling.alarms.unread(None);
+                telling.alarms.set(Alarm::Unread, None);
                 let (state, detail) = told(&state);
                 // What was never verified, or could not be renewed, is not made good by a look; but a closed fence is not
                 // found as it should be before it would take a permit again.
                 let works = state == FenceState::Closed && !node.serves;
                 if works {
-                    telling.alarms.fence(None);
+                    telling.alarms.set(Alarm::Fence, None);
                 }
                 self.saw(state, &detail);
                 works.then_some(Ok(()))
             }
             Ok(Kept::Mended { state, was, by }) => {
-                telling.alarms.unread(None);
+                telling.alarms.set(Alarm::Unread, None);
                 let (state, detail) = told(&state);
                 self.saw(state, &detail);
                 self.permit_again |= node.serves && node.unguarded;
@@ -181,7 +181,7 @@ impl Fencing {
 
     fn failed(&mut self, why: &str, telling: &mut Telling) {
         self.saw(FenceState::Failed, why);
-        telling.raise(Alarms::fence, Some(why.to_owned()));
+        telling.raise(Alarm::Fence, Some(why.to_owned()));
     }
 }
 

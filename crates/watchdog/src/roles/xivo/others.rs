@@ -6,7 +6,7 @@ use super::telling::Telling;
 use super::voters::{Answered, Voters};
 use crate::control::api::{self, Link, VoterView};
 use crate::node::clock;
-use crate::roles::alarms::Alarms;
+use crate::roles::alarms::Alarm;
 use crate::roles::status::{Line, millis};
 use crate::roles::times::{Compared, Told, compare};
 use failover::Instant;
@@ -92,20 +92,20 @@ impl Others {
             status == Status::Inactive && silent(RemoteVoter::Peer) && (!witness || silent(RemoteVoter::Witness));
         let who = if witness { "neither the peer nor the witness answers" } else { "the peer does not answer" };
         let alone = alone.then(|| format!("{who}: this node does not serve, as it may be the one that is cut off"));
-        telling.raise(Alarms::alone, alone);
+        telling.raise(Alarm::Alone, alone);
     }
 
     /// Says what of the other voters needs a person, and shows it while it lasts.
     pub(super) fn look(&self, telling: &mut Telling) {
         let Compared { alarms, .. } = compare(&self.settings.timing, &self.told());
-        telling.raise(Alarms::times, (!alarms.is_empty()).then(|| alarms.join("; ")));
+        telling.raise(Alarm::Times, (!alarms.is_empty()).then(|| alarms.join("; ")));
         let of_version = RemoteVoter::BOTH.map(|by| {
             let seen = &self.voters.seen[by];
             let why = seen.failed.as_deref().filter(|_| seen.other_version)?;
             Some(format!("{by} gives no vote, and is given none, until it has this node's version: {why}"))
         });
         let of_version: Vec<_> = of_version.into_iter().flatten().collect();
-        telling.raise(Alarms::version, (!of_version.is_empty()).then(|| of_version.join("; ")));
+        telling.raise(Alarm::Version, (!of_version.is_empty()).then(|| of_version.join("; ")));
         let silence = self.settings.timing.promise;
         let namesake = self.machines.are_two(silence, clock::now()).then(|| {
             format!(
@@ -114,7 +114,7 @@ impl Others {
                 self.settings.side.other()
             )
         });
-        telling.raise(Alarms::namesake, namesake);
+        telling.raise(Alarm::Namesake, namesake);
     }
 
     /// The other voters, as they are shown.

@@ -3,7 +3,7 @@
 use super::Xivo;
 use crate::control::api::{Activations, DutyView};
 use crate::node::clock;
-use crate::roles::alarms::Alarms;
+use crate::roles::alarms::Alarm;
 use crate::roles::status::{Requested, millis, own_certificate};
 use failover::duty::{Guard, Relapses, RemoteVoter, Requests, Why};
 use failover::health::Status;
@@ -48,7 +48,7 @@ impl Xivo {
             Some(guard @ Guard::Unguarded(_)) => Some(guard.to_string()),
             _ => None,
         };
-        alarms.guard(unguarded);
+        alarms.set(Alarm::Guard, unguarded);
     }
 
     /// Says so when activations fail, and when the disk is too slow for one.
@@ -61,10 +61,10 @@ impl Xivo {
                 Span(took)
             )
         });
-        self.telling.raise(Alarms::slow_disk, slow);
+        self.telling.raise(Alarm::SlowDisk, slow);
         let serves = self.duty.status() == Status::Active;
         let relapses = self.duty.relapses().filter(|_| !serves).and_then(|all| relapses(&all, self.settings.side));
-        self.telling.raise(Alarms::relapses, relapses);
+        self.telling.raise(Alarm::Relapses, relapses);
     }
 
     fn activations(&self) -> Activations {
@@ -102,7 +102,7 @@ impl Xivo {
             fence: self.fencing.view(),
             icmp: self.surroundings.view(),
             media_servers: self.telephony.media_servers(),
-            persisted: !self.telling.alarms.has_disk(),
+            persisted: !self.telling.alarms.has(Alarm::Disk),
             activations: self.activations(),
             slow_write_ms: self.duty.slow_disk().map(millis),
             replication_held: self.telephony.replication.as_ref().map(|_| self.duty.status() != Status::Active),

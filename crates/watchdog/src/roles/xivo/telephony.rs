@@ -5,7 +5,7 @@ use super::replication::{Replicates, Replication};
 use super::telling::Telling;
 use crate::node::liveness::{Liveness, Observed, Watching};
 use crate::node::services::{self, Doing, Order, Worker};
-use crate::roles::alarms::Alarms;
+use crate::roles::alarms::Alarm;
 use crate::roles::serving::Serving;
 use crate::roles::status::{ended, note_start, running};
 use crate::state::Kind;
@@ -64,7 +64,7 @@ impl Telephony {
                 report.text
             )
         });
-        telling.raise(Alarms::stop, failed);
+        telling.raise(Alarm::Stop, failed);
     }
 
     /// Watches whether it works while the node is active, and keeps an active node registered.
@@ -92,7 +92,7 @@ impl Telephony {
     pub(super) fn replicate(&self, status: Status, telling: &mut Telling) {
         if let Some(replication) = &self.replication {
             replication.tell(if status == Status::Active { Replicates::Yes } else { Replicates::No });
-            telling.alarms.replication(replication.failed());
+            telling.alarms.set(Alarm::Replication, replication.failed());
         }
     }
 

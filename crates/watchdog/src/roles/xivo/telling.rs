@@ -1,7 +1,7 @@
 //! What a XiVO node tells of itself, and where: its journal, its alarms, its metrics, its status.
 
 use crate::node::clock;
-use crate::roles::alarms::Alarms;
+use crate::roles::alarms::{Alarm, Alarms};
 use crate::roles::status::{Doings, Shown, Who, note};
 use crate::state::{Journal, Kind};
 use crate::telemetry::metrics::Metrics;
@@ -31,10 +31,10 @@ impl Telling {
         note(&self.journal, kind, text);
     }
 
-    /// Sets an alarm, or clears it; one that `set` calls another than before is told. Shown it is while it lasts: told each
-    /// time it is looked for, it would fill the journal.
-    pub(super) fn raise(&mut self, set: fn(&mut Alarms, Option<String>) -> bool, sentence: Option<String>) {
-        if set(&mut self.alarms, sentence.clone())
+    /// Raises an alarm, or clears it; one that is another than before is told. It is shown while it lasts: told each time it
+    /// is looked for, it would fill the journal.
+    pub(super) fn raise(&mut self, alarm: Alarm, sentence: Option<String>) {
+        if self.alarms.set(alarm, sentence.clone())
             && let Some(sentence) = sentence
         {
             self.tell(Kind::Alarm, &sentence);
