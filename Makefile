@@ -70,15 +70,16 @@ alerts: ## The alert rules, on made-up days.
 # What the walks over the machines' states tell; cargo hides what passing tests print.
 WALKED := $(TARGET)/walked.tsv
 
-# Plain `cargo test`, as it runs the examples in the documentation too.
+# Plain `cargo test`, as it runs the examples in the documentation too. One that fails keeps no other from running: a run
+# takes long, and tells of all.
 unit: ## All tests; at the end, how far the models were walked.
 	@mkdir -p $(dir $(WALKED)) && rm -f $(WALKED)
-	BASCULE_WALK_REPORT=$(WALKED) $(CARGO) test $(LOCKED) --workspace
+	BASCULE_WALK_REPORT=$(WALKED) $(CARGO) test $(LOCKED) --workspace --no-fail-fast
 	@scripts/walked $(WALKED)
 
 # A hundred times the seeds of `make test`. `make soak SEEDS=50000` plays fewer; `make soak SEED=days:4711` plays the
-# one, and shows everything that happens in it; `engine:4711` is one of the Edge's engine. The whole workspace is named so that what `make unit` has built is used
-# again.
+# one, and shows everything that happens in it; `engine:4711` is one of the Edge's engine. The whole workspace is named so
+# that what `make unit` has built is used again.
 SEEDS ?= 1000000
 soak: ## A million days of simulated faults, for a night.
 	@scripts/need build
