@@ -22,6 +22,7 @@ use crate::traffic::websocket::tunnel::Pacing;
 const DISK_PATIENCE: Duration = Duration::from_millis(100);
 
 impl Engine {
+    #[allow(clippy::too_many_lines, reason = "one arm for each output")]
     pub(super) async fn carry_out(&mut self, output: Output) {
         let sentence = output.named(self.plan.names()).to_string();
         match output {

@@ -9,6 +9,7 @@ mod process;
 
 use std::time::{Duration, SystemTime};
 
+use daemon::Maker;
 use failover::Side;
 use failover::health::State;
 use failover::switch::Kind;
@@ -23,7 +24,7 @@ pub use labels::{
 pub use nodes::{NodeLabels, NodesMetrics, WitnessMetrics};
 
 use self::configured::Families;
-use self::make::Maker;
+use self::make::MakePer;
 use self::process::ProcessCollector;
 use crate::admin::api::Sides;
 use crate::config::{Config, TlsVersion};
@@ -106,10 +107,9 @@ impl Metrics {
     /// The registry holds one of the names already.
     pub fn new(registry: &Registry) -> Result<Self> {
         let make = Maker(registry);
-        let version = make.gauges("bascule_build_info", "1; the running program.", &["version"])?;
-        version.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        make.build_info("bascule_build_info", env!("CARGO_PKG_VERSION"))?;
         registry.register(Box::new(ProcessCollector::new()?))?;
-        let metrics = Self {
+        Ok(Self {
             live: live(&make)?,
             epoch: make.gauge("bascule_switch_epoch", "Grows by one with each switch of the live side.")?,
             switches: switches(&make)?,
@@ -175,11 +175,7 @@ impl Metrics {
                 "1: the file on the disk did not load the last time; the old configuration is in force.",
             )?,
             families: Families::new(&make)?,
-        };
-        for side in Side::BOTH {
-            metrics.health(side, State::Unknown);
-        }
-        Ok(metrics)
+        })
     }
 
     /// Resolves the children that a configuration names, and takes away those only an older one did.
@@ -245,7 +241,11 @@ fn switches(make: &Maker<'_>) -> Result<Switches> {
 
 fn health(make: &Maker<'_>) -> Result<Sides<Per<State, IntGauge>>> {
     let family = make.gauges("bascule_side_health", "1: the health of the side.", &["side", "state"])?;
-    Ok(Sides::from_fn(|side| Per::new(|state: State| family.with_label_values(&[side.label(), state.label()]))))
+    Ok(Sides::from_fn(|side| {
+        let states = Per::new(|state: State| family.with_label_values(&[side.label(), state.label()]));
+        states.only(State::Unknown);
+        states
+    }))
 }
 
 fn handshakes(make: &Maker<'_>) -> Result<Handshakes> {

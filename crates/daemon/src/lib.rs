@@ -8,6 +8,7 @@ mod client;
 mod escape;
 mod exit;
 mod inquiry;
+mod maker;
 mod metrics;
 mod people;
 mod server;
@@ -20,6 +21,7 @@ pub use client::{AskError, Client, Program};
 pub use escape::{visible, word};
 pub use exit::Exit;
 pub use inquiry::{Inquiry, Trouble, inquire};
+pub use maker::Maker;
 pub use metrics::{Health, MetricsEndpoint, MetricsEndpointError};
 pub use people::{behind_sudo, clean, group, user, who};
 pub use server::{

@@ -58,6 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "a table of what serde_yaml says")]
     fn a_scalar_is_what_it_is_in_a_whole_document() {
         let mut texts: Vec<String> = [
             "~",

@@ -51,6 +51,7 @@ fn set(world: &Arc<World>, side: usize, condition: Condition) {
     world.note(Event::Condition(side, condition));
 }
 
+#[allow(clippy::too_many_lines, reason = "one arm for each fault")]
 fn strike(world: &Arc<World>) {
     let takes = Duration::from_millis(world.pick(&[200, 1_000, 4_000, 12_000]));
     let side = world.below(2) as usize;

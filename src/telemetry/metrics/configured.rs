@@ -3,13 +3,14 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use daemon::Maker;
 use failover::Side;
 use failover::verdict::Verdict;
 use probe::tls::Term;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Result};
 
 use super::labels::{AnswerFailure, By, Class, ConnectFailure, Per, ProbeOutcome};
-use super::make::{Family, Maker};
+use super::make::Family;
 use crate::config::{Backend, Config, Place, Route, Service};
 use crate::telemetry::logging::Ended;
 

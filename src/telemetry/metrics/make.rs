@@ -1,61 +1,36 @@
-//! Makes metrics and registers them in one go, so that none can be made and forgotten.
+//! Makes metrics whose labels are members of closed sets, or come from the configuration.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
-use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    Result,
-};
+use daemon::Maker;
+use prometheus::core::{MetricVec, MetricVecBuilder};
+use prometheus::{Histogram, IntCounter, Result};
 
 use super::labels::{Label, Per};
 
-/// Makes metrics for one registry.
-pub(crate) struct Maker<'r>(pub(crate) &'r Registry);
+/// Makes metrics whose label is a member of a closed set, a child for each beforehand.
+pub(crate) trait MakePer {
+    /// A counter for each member.
+    fn counter_per<L: Label>(&self, name: &str, help: &str, label: &str) -> Result<Per<L, IntCounter>>;
 
-impl Maker<'_> {
-    fn keep<M: Collector + Clone + 'static>(&self, metric: M) -> Result<M> {
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
+    /// A histogram for each member.
+    fn histogram_per<L: Label>(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+        buckets: &[f64],
+    ) -> Result<Per<L, Histogram>>;
+}
 
-    pub(crate) fn counter(&self, name: &str, help: &str) -> Result<IntCounter> {
-        self.keep(IntCounter::new(name, help)?)
-    }
-
-    pub(crate) fn gauge(&self, name: &str, help: &str) -> Result<IntGauge> {
-        self.keep(IntGauge::new(name, help)?)
-    }
-
-    pub(crate) fn real(&self, name: &str, help: &str) -> Result<Gauge> {
-        self.keep(Gauge::new(name, help)?)
-    }
-
-    pub(crate) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec> {
-        self.keep(IntCounterVec::new(Opts::new(name, help), labels)?)
-    }
-
-    pub(crate) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec> {
-        self.keep(IntGaugeVec::new(Opts::new(name, help), labels)?)
-    }
-
-    pub(crate) fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram> {
-        self.keep(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
-    }
-
-    pub(crate) fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> Result<HistogramVec> {
-        self.keep(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?)
-    }
-
-    /// A counter for each member of a closed set.
-    pub(crate) fn counter_per<L: Label>(&self, name: &str, help: &str, label: &str) -> Result<Per<L, IntCounter>> {
+impl MakePer for Maker<'_> {
+    fn counter_per<L: Label>(&self, name: &str, help: &str, label: &str) -> Result<Per<L, IntCounter>> {
         let family = self.counters(name, help, &[label])?;
         Ok(Per::new(|member: L| family.with_label_values(&[member.label()])))
     }
 
-    /// A histogram for each member of a closed set.
-    pub(crate) fn histogram_per<L: Label>(
+    fn histogram_per<L: Label>(
         &self,
         name: &str,
         help: &str,

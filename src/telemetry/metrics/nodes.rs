@@ -1,12 +1,13 @@
 //! Metrics of the nodes' door: the witness, the nodes' reports, switches of the whole site. An Edge alone has none of them.
 
+use daemon::Maker;
 use failover::Side;
 use failover::lease::Ask;
 use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec, Registry, Result};
 use protocol::wire::Guard;
 
 use super::labels::{NodeState, Per, Ruled, TurnedAway, Walked};
-use super::make::Maker;
+use super::make::MakePer;
 use crate::admin::api::Sides;
 
 /// From a ruling that needs no disk to a node's own limit.

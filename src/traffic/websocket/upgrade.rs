@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use failover::Side;
 use failover::verdict::Sign;
 use http::header::{HeaderValue, SEC_WEBSOCKET_VERSION};
 use http::{HeaderMap, Method, StatusCode};
@@ -19,11 +20,12 @@ use tokio::io::{AsyncWriteExt, Result as IoResult};
 use tokio::time::timeout;
 
 use crate::config::Follow;
+use crate::live::View;
 use crate::telemetry::logging::access::Protocol;
 use crate::telemetry::metrics::{AnswerFailure, ConnectFailure};
 use crate::traffic::downstream::head::FIELDS;
 use crate::traffic::downstream::raw;
-use crate::traffic::edge::Edge;
+use crate::traffic::edge::{Edge, Site};
 use crate::traffic::http::MOST_REPLAYS;
 use crate::traffic::http::context::{Context, Ending};
 use crate::traffic::http::forward::{ForwardedHeaders, X_REQUEST_ID};
@@ -35,7 +37,7 @@ use crate::traffic::route::{Asked, Refusal};
 use crate::traffic::upstream::Upstream;
 use crate::traffic::upstream::connect::ConnectError;
 use crate::traffic::upstream::stream::UpstreamStream;
-use crate::traffic::websocket::tunnel::{Early, Limits, Opening, Pin, Refused, Relay, Session, User};
+use crate::traffic::websocket::tunnel::{Early, Limits, Opening, Pin, Refused, Relay, Report, Session, User};
 use exchange::NoAnswer;
 use handshake::{Handshake, NoHandshake};
 
@@ -100,22 +102,30 @@ pub async fn serve(edge: Arc<Edge>, mut client: Stream, mut buf: BytesMut, lengt
     upstream.release();
     drop(buf);
     let early = Early { from_client: early.to_vec(), from_upstream: answer.rest.to_vec() };
+    let relay = Relay::new(session, client, *upstream, early, limits)
+        .on_upstream_lost(note_loss(edge.clone(), ctx.upstream.clone()));
     // A task of its own: it is small, and lasts.
-    tokio::spawn(async move {
-        let open =
-            ctx.route_index.map(|route| ctx.site.counted.routes[route].sessions_open.of(record::by(&ctx)).clone());
-        if let Some(open) = &open {
-            open.inc();
-        }
-        let report = Relay::new(session, client, *upstream, early, limits)
-            .on_upstream_lost(note_loss(edge.clone(), ctx.upstream.clone()))
-            .await;
-        if let Some(open) = &open {
-            open.dec();
-        }
-        let code = ctx.route.as_ref().map_or(0, |route| route.close.code);
-        record::session(&edge, &ctx, seen(peer, &target, None, 101), &report, code);
-    });
+    tokio::spawn(keep_account(edge, ctx, peer, target, relay));
+}
+
+/// Counts a session while it is open, and books it when it has ended.
+async fn keep_account(
+    edge: Arc<Edge>,
+    ctx: Context,
+    peer: SocketAddr,
+    target: Box<str>,
+    relay: impl Future<Output = Report>,
+) {
+    let open = ctx.route_index.map(|route| ctx.site.counted.routes[route].sessions_open.of(record::by(&ctx)).clone());
+    if let Some(open) = &open {
+        open.inc();
+    }
+    let report = relay.await;
+    if let Some(open) = &open {
+        open.dec();
+    }
+    let code = ctx.route.as_ref().map_or(0, |route| route.close.code);
+    record::session(&edge, &ctx, seen(peer, &target, None, 101), &report, code);
 }
 
 /// The status and the whole answer to what asks for an upgrade and is none.
@@ -179,14 +189,9 @@ async fn open(
     loop {
         let (view, upstream) = select::next(edge, ctx, &route).await?;
         ctx.upstream = Some(upstream.clone());
-        let pin = match (service.is_shared(), route.follow) {
-            (false, _) => Pin::Side(view.side),
-            (true, Follow::Live) => Pin::Follows(view.side),
-            (true, Follow::Nothing) => Pin::Stays,
-        };
         let manner = &site.manners[carried.route];
         let opening = Opening {
-            pin,
+            pin: pin(service.is_shared(), route.follow, view.side),
             epoch: view.epoch,
             user: user.clone(),
             client: address,
@@ -211,50 +216,74 @@ async fn open(
         };
         let (stream, mut answer) = match tried {
             Ok(shaken) => shaken,
-            Err(Failure::Connect(error)) => {
-                if let Some(how) = failure_of(&error) {
-                    record::connect_failed(ctx, how);
-                }
-                note_failure(edge, ctx, sign_of(&error));
+            Err(failure) => {
+                after(failure, edge, ctx, &upstream, view)?;
                 continue;
-            }
-            Err(Failure::Answer(NoAnswer::NotOpened(_) | NoAnswer::Head(NoHead::Faulty(_)))) => {
-                record::answer_failed(edge, ctx, AnswerFailure::Wrong);
-                return Err(Ending::BadAnswer);
-            }
-            Err(Failure::Answer(NoAnswer::Head(NoHead::Broken(_)))) => {
-                // A handshake is a GET: nothing is done twice. But one that breaks its upstream shall not do so for ever.
-                record::answer_failed(edge, ctx, AnswerFailure::Lost);
-                ctx.replays += 1;
-                if ctx.replays > MOST_REPLAYS && edge.live.view() == view {
-                    return Err(Ending::Lost);
-                }
-                // What a switch cuts is no sign.
-                let cut = upstream.side.is_some_and(|side| side != edge.live.view().side);
-                note_failure(edge, ctx, (!cut).then_some(Sign::Reset));
-                continue;
-            }
-            Err(Failure::Silent) => {
-                record::answer_failed(edge, ctx, AnswerFailure::Silent);
-                note_failure(edge, ctx, Some(Sign::TimedOut));
-                return Err(Ending::TimedOut);
             }
         };
         ctx.answered_after = Some(ctx.attempt_began.elapsed());
         if upstream.side.is_some() {
             edge.tally.served(view.epoch);
         }
-        for (name, values) in site.insiders.rewrite(&answer.headers, &host) {
-            answer.headers.remove(&name);
-            for value in values {
-                answer.headers.append(name.clone(), value);
-            }
-        }
-        answer.headers.insert(X_REQUEST_ID, forwarded.id.clone());
+        rewrite(&mut answer.headers, &site, &host, &forwarded);
         return Ok(match answer.status {
             StatusCode::SWITCHING_PROTOCOLS => Opened::Accepted { session, upstream: stream, answer },
             _ => Opened::Refused { upstream: stream, answer },
         });
+    }
+}
+
+/// Which switches a session ends with.
+fn pin(shared: bool, follow: Follow, live: Side) -> Pin {
+    match (shared, follow) {
+        (false, _) => Pin::Side(live),
+        (true, Follow::Live) => Pin::Follows(live),
+        (true, Follow::Nothing) => Pin::Stays,
+    }
+}
+
+/// Makes what names an upstream name us, as the answers of requests are.
+fn rewrite(headers: &mut HeaderMap, site: &Site, host: &str, forwarded: &ForwardedHeaders) {
+    for (name, values) in site.insiders.rewrite(headers, host) {
+        headers.remove(&name);
+        for value in values {
+            headers.append(name.clone(), value);
+        }
+    }
+    headers.insert(X_REQUEST_ID, forwarded.id.clone());
+}
+
+/// Books an attempt that failed. Ok: another upstream is to be tried; else how the upgrade ends.
+fn after(failure: Failure, edge: &Arc<Edge>, ctx: &mut Context, upstream: &Upstream, view: View) -> Result<(), Ending> {
+    match failure {
+        Failure::Connect(error) => {
+            if let Some(how) = failure_of(&error) {
+                record::connect_failed(ctx, how);
+            }
+            note_failure(edge, ctx, sign_of(&error));
+            Ok(())
+        }
+        Failure::Answer(NoAnswer::NotOpened(_) | NoAnswer::Head(NoHead::Faulty(_))) => {
+            record::answer_failed(edge, ctx, AnswerFailure::Wrong);
+            Err(Ending::BadAnswer)
+        }
+        Failure::Answer(NoAnswer::Head(NoHead::Broken(_))) => {
+            // A handshake is a GET: nothing is done twice. But one that breaks its upstream shall not do so for ever.
+            record::answer_failed(edge, ctx, AnswerFailure::Lost);
+            ctx.replays += 1;
+            if ctx.replays > MOST_REPLAYS && edge.live.view() == view {
+                return Err(Ending::Lost);
+            }
+            // What a switch cuts is no sign.
+            let cut = upstream.side.is_some_and(|side| side != edge.live.view().side);
+            note_failure(edge, ctx, (!cut).then_some(Sign::Reset));
+            Ok(())
+        }
+        Failure::Silent => {
+            record::answer_failed(edge, ctx, AnswerFailure::Silent);
+            note_failure(edge, ctx, Some(Sign::TimedOut));
+            Err(Ending::TimedOut)
+        }
     }
 }
 

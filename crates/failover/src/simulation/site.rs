@@ -79,6 +79,7 @@ const SEEDS: u64 = 100;
 const MISTAKE_SEEDS: u64 = 800;
 
 impl Site {
+    #[allow(clippy::too_many_lines, reason = "one arm for each fault")]
     fn strike(&mut self) {
         let takes = ms(self.chance.one_of(&[300, 1_000, 3_000, 10_000, 30_000]));
         let fault = self.fault();

@@ -2,15 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use daemon::Health;
+use daemon::{Health, Maker};
 use failover::duty::{Mode, RemoteVoter};
 use failover::health::Status;
 use failover::lease::VoteReply;
-use prometheus::core::Collector;
-use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    Result,
-};
+use prometheus::{Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, Result};
 use protocol::wire::Guard;
 
 use crate::control::api::{DutyView, FenceState, StatusView};
@@ -70,36 +66,6 @@ pub struct Metrics {
     two_actives: IntCounter,
 }
 
-/// Makes and registers in one go.
-struct Maker<'r>(&'r Registry);
-
-impl Maker<'_> {
-    fn keep<M: Collector + Clone + 'static>(&self, metric: M) -> Result<M> {
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge> {
-        self.keep(IntGauge::new(name, help)?)
-    }
-
-    fn gauges(&self, name: &str, help: &str, label: &str) -> Result<IntGaugeVec> {
-        self.keep(IntGaugeVec::new(Opts::new(name, help), &[label])?)
-    }
-
-    fn counter(&self, name: &str, help: &str) -> Result<IntCounter> {
-        self.keep(IntCounter::new(name, help)?)
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec> {
-        self.keep(IntCounterVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn histograms(&self, name: &str, help: &str, label: &str, buckets: &[f64]) -> Result<HistogramVec> {
-        self.keep(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), &[label])?)
-    }
-}
-
 impl Metrics {
     /// Makes and registers all of them.
     ///
@@ -108,38 +74,30 @@ impl Metrics {
     pub fn new() -> Result<Self> {
         let registry = Registry::new();
         let make = Maker(&registry);
-        let version = make.gauges("bascule_watchdog_build_info", "1; the running program.", "version")?;
-        version.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let persist = HistogramOpts::new("bascule_watchdog_persist_seconds", "Writing the vote to the disk.");
+        make.build_info("bascule_watchdog_build_info", env!("CARGO_PKG_VERSION"))?;
         let metrics = Self {
-            status: make.gauges("bascule_watchdog_status", "1: what the node does.", "status")?,
+            status: make.gauges("bascule_watchdog_status", "1: what the node does.", &["status"])?,
             epoch: make.gauge("bascule_watchdog_duty_epoch", "Grows by one with each activation of a XiVO node.")?,
             campaign: make.gauge("bascule_watchdog_campaign", "Number of the node's attempt to serve.")?,
-            guard: make.gauges("bascule_watchdog_guard", "1: how the node is guarded while it serves.", "guard")?,
+            guard: make.gauges("bascule_watchdog_guard", "1: how the node is guarded while it serves.", &["guard"])?,
             fit: make.gauge("bascule_watchdog_fit", "1: it can serve.")?,
             failed_starts: make
                 .gauge("bascule_watchdog_failed_starts", "Starts that failed in a row; 0: the newest came well.")?,
             frozen: make.gauge("bascule_watchdog_frozen", "1: automatic starts and failback are forbidden.")?,
             manual: make.gauge("bascule_watchdog_manual", "1: an operator decides.")?,
-            lease: make.keep(Gauge::new(
-                "bascule_watchdog_lease_seconds",
-                "How long the lease lasts without a further grant; 0 without one.",
-            )?)?,
-            fence: make.gauges("bascule_watchdog_fence", "1: how the fence is.", "state")?,
+            lease: make.real("bascule_watchdog_lease_seconds", "How long the lease lasts without a further grant; 0 without one.")?,
+            fence: make.gauges("bascule_watchdog_fence", "1: how the fence is.", &["state"])?,
             alarms: make.gauge("bascule_watchdog_alarms", "What needs a person.")?,
-            connected: make.gauges("bascule_watchdog_connected", "1: the other node is reached.", "to")?,
-            services: make.gauges("bascule_watchdog_service_works", "1: the service's check passes.", "service")?,
-            registered: make.gauges("bascule_watchdog_registered", "1: the media server has this node.", "mds")?,
+            connected: make.gauges("bascule_watchdog_connected", "1: the other node is reached.", &["to"])?,
+            services: make.gauges("bascule_watchdog_service_works", "1: the service's check passes.", &["service"])?,
+            registered: make.gauges("bascule_watchdog_registered", "1: the media server has this node.", &["mds"])?,
             conflict: make.gauge("bascule_watchdog_presence_conflict", "1: both XiVOs are registered here.")?,
             persisted: make.gauge("bascule_watchdog_persisted", "1: the vote's last write reached the disk.")?,
             failed_activations: make.gauge(
                 "bascule_watchdog_failed_activations",
                 "Activations that failed, one after the other, since the node last served for hold_down_limit.",
             )?,
-            hold_down: make.keep(Gauge::new(
-                "bascule_watchdog_hold_down_seconds",
-                "How long a Main must have been fit and in touch before Standby stops for it; doubled by each that failed.",
-            )?)?,
+            hold_down: make.real("bascule_watchdog_hold_down_seconds", "How long a Main must have been fit and in touch before Standby stops for it; doubled by each that failed.")?,
             slow_disk: make.gauge("bascule_watchdog_disk_slow", "1: a write of the vote took too long for a start.")?,
             certificate: make
                 .gauge("bascule_watchdog_certificate_expiry_timestamp_seconds", "When the certificate expires.")?,
@@ -151,10 +109,10 @@ impl Metrics {
             round_trip: make.histograms(
                 "bascule_watchdog_round_trip_seconds",
                 "From a request to its answer.",
-                "voter",
+                &["voter"],
                 ROUND_TRIP,
             )?,
-            persist: make.keep(Histogram::with_opts(persist.buckets(PERSIST.to_vec()))?)?,
+            persist: make.histogram("bascule_watchdog_persist_seconds", "Writing the vote to the disk.", PERSIST)?,
             persist_errors: make.counter("bascule_watchdog_persist_errors_total", "Writes of the vote that failed.")?,
             commands: make.counters(
                 "bascule_watchdog_commands_total",
@@ -164,7 +122,7 @@ impl Metrics {
             command_seconds: make.histograms(
                 "bascule_watchdog_command_seconds",
                 "From a command's start to its end.",
-                "command",
+                &["command"],
                 COMMAND,
             )?,
             activations: make.counter("bascule_watchdog_activations_total", "Times the node began to serve.")?,

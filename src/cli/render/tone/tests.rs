@@ -72,6 +72,7 @@ fn tones(status: &Status) -> [Tone; 7] {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one status, whole")]
 fn what_is_healthy_is_calm_and_an_outage_is_loud() {
     use Tone::{Bad, Calm, Good, Odd};
     type Change = fn(&mut Status);

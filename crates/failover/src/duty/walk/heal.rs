@@ -140,6 +140,7 @@ pub(super) fn bound(plan: &Plan) -> u32 {
 }
 
 /// Lets a scene settle; returns the ticks until the right node serves alone for good.
+#[allow(clippy::too_many_lines, reason = "one tick, in the order in which things happen")]
 pub(super) fn heal(plan: &Plan, scene: &Scene, from: &World) -> Result<u32, Box<World>> {
     let plan = &Plan { cut: scene.cut, ..*plan };
     let mut world = *from;

@@ -260,6 +260,7 @@ impl World {
         })
     }
 
+    #[allow(clippy::too_many_lines, reason = "one arm for each action")]
     pub(super) fn actions(&self, plan: &Plan, actions: &mut std::vec::Vec<Action>) {
         actions.clear();
         for (link, state) in self.links.iter().enumerate() {
@@ -374,6 +375,7 @@ impl World {
         }
     }
 
+    #[allow(clippy::too_many_lines, reason = "one arm for each action")]
     fn take(&mut self, plan: &Plan, action: Action) {
         match action {
             Action::DeliverProven(link) => {

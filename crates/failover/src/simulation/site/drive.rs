@@ -181,6 +181,7 @@ impl Site {
         }
     }
 
+    #[allow(clippy::too_many_lines, reason = "one arm for each output")]
     fn carry_out(&mut self, side: Side, outputs: &[Output]) {
         for output in outputs {
             if !matches!(

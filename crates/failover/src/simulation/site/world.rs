@@ -271,6 +271,7 @@ impl Site {
         None
     }
 
+    #[allow(clippy::too_many_lines, reason = "one arm for each thing that happens")]
     fn happen(&mut self, what: Happening) {
         match what {
             Happening::Wake(host) => {

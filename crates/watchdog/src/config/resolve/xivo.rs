@@ -13,7 +13,7 @@ use super::timing::{self, Fenced};
 use super::{is_name, side};
 use crate::config::file::{DayName, FenceFile, FenceWord, File, SipFile, WindowFile};
 use crate::config::{
-    CommandSpec, Fence, FenceCommands, MediaServer, Sip, SipProbe, Window, XivoConfig, defaults, preset,
+    CommandSpec, Fence, FenceCommands, MediaServer, Services, Sip, SipProbe, Window, XivoConfig, defaults, preset,
 };
 
 pub(super) fn resolve(file: File, findings: &mut Findings) -> Option<XivoConfig> {
@@ -40,13 +40,8 @@ pub(super) fn resolve(file: File, findings: &mut Findings) -> Option<XivoConfig>
     let fence = fence(file.fence, timing.fence, findings);
     let anchors = anchors(file.anchors, findings);
     let alone = alone(file.alone, &anchors, findings);
-    if witness.is_none() && !findings.is_reported(&KeyPath::top("witness")) {
-        let remedy = "write the Edge's `nodes` address, so that a cut between the two XiVOs cannot make two Actives";
-        findings.warn(
-            &KeyPath::top("witness"),
-            "is not set: this node is unguarded whenever its peer is silent",
-            remedy,
-        );
+    if witness.is_none() {
+        warn_of_no_witness(findings);
     }
     let (failback, window) = failback(file.failback, file.window, findings);
     let wishes =
@@ -71,13 +66,8 @@ pub(super) fn resolve(file: File, findings: &mut Findings) -> Option<XivoConfig>
     let media_servers = media_servers(file.mds, findings);
     let asterisk = asterisk(file.asterisk, findings);
     let replication = replication(file.replication, findings);
-    if let (Some(services), Some(sip)) = (&services, &sip)
-        && services.check.is_none()
-        && sip.check == SipProbe::Off
-    {
-        let at = KeyPath::top("services").key("check");
-        let remedy = "write a check command, or `sip: { check: udp }`";
-        findings.missing(&at, "is missing, and SIP is not probed: nothing tells whether telephony works", remedy);
+    if let (Some(services), Some(sip)) = (&services, &sip) {
+        some_check_tells(services, sip, findings);
     }
     side?;
     Some(XivoConfig {
@@ -97,6 +87,23 @@ pub(super) fn resolve(file: File, findings: &mut Findings) -> Option<XivoConfig>
         services: services?,
         replication,
     })
+}
+
+fn warn_of_no_witness(findings: &mut Findings) {
+    let at = KeyPath::top("witness");
+    if !findings.is_reported(&at) {
+        let remedy = "write the Edge's `nodes` address, so that a cut between the two XiVOs cannot make two Actives";
+        findings.warn(&at, "is not set: this node is unguarded whenever its peer is silent", remedy);
+    }
+}
+
+/// A node that nothing checks would serve with dead telephony for ever.
+fn some_check_tells(services: &Services, sip: &Sip, findings: &mut Findings) {
+    if services.check.is_none() && sip.check == SipProbe::Off {
+        let at = KeyPath::top("services").key("check");
+        let remedy = "write a check command, or `sip: { check: udp }`";
+        findings.missing(&at, "is missing, and SIP is not probed: nothing tells whether telephony works", remedy);
+    }
 }
 
 type Read = fn(&str, &str, &str, &mut Findings) -> Option<SocketAddr>;

@@ -186,6 +186,7 @@ impl World {
     }
 
     /// Something goes wrong, somewhere, for some time.
+    #[allow(clippy::too_many_lines, reason = "one arm for each fault")]
     pub(super) fn strike(self: &Arc<Self>, which: u64) {
         let takes = Duration::from_millis(self.pick(&[300, 1_000, 3_000, 10_000, 30_000]));
         let (from, host) = (self.below(3) as usize, self.below(3) as usize);
