@@ -61,7 +61,7 @@ pub(super) fn day(site: &mut Site, seed: u64) -> Outcome {
 }
 
 /// Returns what it did, in words for the record and for whoever reads a failure.
-#[allow(clippy::too_many_lines, reason = "one round of faults, from the strike to the check")]
+#[allow(clippy::too_many_lines, reason = "one arm for each fault")]
 fn strike(site: &mut Site, disks: &BTreeMap<Host, SlowDisk>, chance: &mut fastrand::Rng) -> Outcome<String> {
     let node = if chance.bool() { MAIN } else { STANDBY };
     let host = VOTERS[chance.usize(0..VOTERS.len())];
