@@ -43,6 +43,8 @@ pub struct Walk {
     records: Vec<Record>,
     moved_at: Option<Instant>,
     asked_at: Option<Instant>,
+    /// When it last looked at the facts.
+    now: Instant,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,6 +125,7 @@ impl Walk {
             records: Step::ALL.iter().copied().map(record).collect(),
             moved_at: None,
             asked_at: None,
+            now,
         }
     }
 
@@ -150,10 +153,15 @@ impl Walk {
         matches!(self.stage, Stage::Undoing { .. })
     }
 
-    /// When to call again even if nothing happens.
+    /// When to call again even if nothing happens: always later than the last call, or its driver would turn without end.
     pub fn deadline(&self) -> Option<Instant> {
         match self.stage {
-            Stage::Forward { step: Step::Start, since } if self.wished[self.to].is_none() => Some(since + BY_ITSELF),
+            // Once that time is over, it is a report that lets the target be asked.
+            Stage::Forward { step: Step::Start, since }
+                if self.wished[self.to].is_none() && self.now < since + BY_ITSELF =>
+            {
+                Some(since + BY_ITSELF)
+            }
             Stage::Forward { step, since } => Some(since + self.limits.of(step)),
             // Reports come twice a second: whatever is tried again is tried with one of them.
             Stage::Undoing { since, .. } => Some(since + self.limits.undo),
@@ -164,6 +172,7 @@ impl Walk {
     /// Goes on as far as the facts allow.
     pub fn handle(&mut self, facts: &Facts, now: Instant) -> Vec<Output> {
         let mut outputs = Vec::new();
+        self.now = self.now.max(now);
         loop {
             match self.stage.clone() {
                 Stage::Forward { step, since } => {

@@ -150,6 +150,19 @@ fn a_target_that_does_not_start_by_itself_is_asked_and_its_refusal_is_undone() {
 }
 
 #[test]
+fn a_driver_is_never_kept_busy_while_the_target_takes_its_time_to_start() {
+    let (mut walk, mut facts) = (walk(), site());
+    walk.handle(&facts, at(0));
+    set(&mut facts, Side::Main, Status::Inactive);
+    walk.handle(&facts, at(1000));
+    set(&mut facts, Side::Standby, Status::Starting);
+    for ms in (1_000..100_000).step_by(500) {
+        walk.handle(&facts, at(ms));
+        assert!(walk.deadline().is_some_and(|deadline| deadline > at(ms)), "{ms}");
+    }
+}
+
+#[test]
 fn a_source_that_serves_again_because_the_target_did_not_start_ends_the_walk_with_that_reason() {
     let (mut walk, mut facts) = (walk(), site());
     walk.handle(&facts, at(0));
