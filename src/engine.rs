@@ -129,6 +129,14 @@ struct Finished {
     report: probe::Report,
 }
 
+/// What wakes the loop.
+enum Woken {
+    Order(Order),
+    Result(Finished),
+    Signs,
+    Time,
+}
+
 /// What is still to be fed to a machine.
 enum Work {
     Judge(usize, verdict::Event),
@@ -200,15 +208,22 @@ impl Engine {
         loop {
             let due = self.deadline();
             let site = self.plan.site.clone();
-            tokio::select! {
+            let woken = tokio::select! {
                 biased;
                 order = self.orders.recv() => match order {
-                    Some(order) => self.obey(order).await,
+                    Some(order) => Woken::Order(order),
                     None => return,
                 },
-                Some(finished) = self.results.recv() => self.take_result(finished),
-                () = site.upstreams.signs.raised() => self.take_signs(),
-                () = sleep_until(self.clock.wake(due)) => self.take_time(due),
+                Some(finished) = self.results.recv() => Woken::Result(finished),
+                () = site.upstreams.signs.raised() => Woken::Signs,
+                () = sleep_until(self.clock.wake(due)) => Woken::Time,
+            };
+            self.notice_lag(due).await;
+            match woken {
+                Woken::Order(order) => self.obey(order).await,
+                Woken::Result(finished) => self.take_result(finished),
+                Woken::Signs => self.take_signs(),
+                Woken::Time => self.take_time(due),
             }
             self.turn().await;
             self.walk_on().await;
@@ -233,16 +248,22 @@ impl Engine {
             .min(self.clock.now() + longest)
     }
 
+    /// Doubts the Edge if its loop slept, before anything else is looked at: what came meanwhile waits in the channels, and
+    /// what was known has grown old without it. An order or a result that wakes the loop first must not hide that.
+    async fn notice_lag(&mut self, due: Instant) {
+        let lag = self.clock.now().since(due);
+        if lag > self.plan.site.config.switch_policy().lag_limit {
+            self.work.push_front(Work::Switch(switch::Event::Lagged { by: lag }));
+            self.turn().await;
+        }
+    }
+
     fn take_time(&mut self, due: Instant) {
         let now = self.clock.now();
-        let lag = now.since(due);
-        self.means.metrics.loop_lag.set(lag.as_secs_f64());
+        self.means.metrics.loop_lag.set(now.since(due).as_secs_f64());
         if made(Mistake::ProbesEachTurn) {
             let all = 0..self.judges.len();
             self.work.extend(all.map(|check| Work::Judge(check, verdict::Event::Reprobe)));
-        }
-        if lag > self.plan.site.config.switch_policy().lag_limit {
-            self.work.push_back(Work::Switch(switch::Event::Lagged { by: lag }));
         }
         self.plan.site.upstreams.suspect_the_quiet(self.plan.site.config.probe.suspicion);
         for (check, judge) in self.judges.iter().enumerate() {
