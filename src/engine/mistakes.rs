@@ -26,6 +26,22 @@ pub(super) enum Mistake {
     SwitchUnwritten,
     /// What a check came to is told to the next one.
     ChecksMixedUp,
+    /// What nodes report says nothing of the health of their side.
+    ReportUnheard,
+    /// Old words of a node are taken for new ones.
+    AgeIgnored,
+    /// That a node fell silent is noticed by nobody.
+    SilenceUntold,
+    /// A move that completes a planned switch of the site is booked as the Edge's own.
+    WishUntold,
+    /// A wish of a planned switch that is over is still handed out.
+    WishKept,
+    /// A wish is handed to the node of the other side.
+    WishMisplaced,
+    /// How a planned switch ended is not in the journal.
+    EndUntold,
+    /// A node that does not answer a wish is waited for without need.
+    WaitsForNodes,
     /// An alarm with these words is told to nobody.
     Silent(&'static str),
 }

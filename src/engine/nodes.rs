@@ -9,6 +9,7 @@ use failover::{PerSide, Side};
 use protocol::identity::{Keyring, expiry};
 use protocol::wire::{Guard, NodeReport, Role, Times, Told, Wish};
 
+use super::mistakes::{Mistake, made};
 use super::{Engine, Work};
 use crate::admin::api::{Event, NodeStatus, Time, WitnessStatus};
 use crate::site::nodes::{Known, News, Node, Registry, Versions, takeover};
@@ -45,7 +46,10 @@ impl Nodes {
 
 impl Engine {
     /// Takes a node's report in.
-    pub(super) fn take_report(&mut self, node: Node, report: NodeReport) -> Told {
+    pub(super) fn take_report(&mut self, node: Node, mut report: NodeReport) -> Told {
+        if made(Mistake::AgeIgnored) {
+            report.made_us = None;
+        }
         let now = self.clock.now();
         let Some(nodes) = &mut self.nodes else {
             return Told::Refused { reason: "this Edge has no door for nodes".to_owned() };
@@ -69,7 +73,8 @@ impl Engine {
     pub(super) fn tick_nodes(&mut self) {
         let now = self.clock.now();
         let Some(nodes) = &mut self.nodes else { return };
-        let news = nodes.registry.tick(now);
+        let mut news = nodes.registry.tick(now);
+        news.retain(|_| !made(Mistake::SilenceUntold));
         for (node, _) in nodes.registry.all().filter(|(_, known)| !known.is_fresh(now)) {
             nodes.means.metrics.status(labels(node), NodeState::Unknown);
             nodes.means.metrics.guard(labels(node), None);
@@ -100,7 +105,7 @@ impl Engine {
     /// Tells the health what these nodes say.
     pub(super) fn hear(&mut self, of: impl Fn(Role, Side) -> bool) {
         let now = self.clock.now();
-        let Some(nodes) = &self.nodes else { return };
+        let Some(nodes) = self.nodes.as_ref().filter(|_| !made(Mistake::ReportUnheard)) else { return };
         for voice in self.plan.voices.iter().filter(|voice| of(voice.role, voice.side)) {
             if let Some(status) = nodes.registry.word(voice.role, voice.side, voice.backends, now) {
                 self.work.push_back(Work::Health(health::Event::Node { node: voice.node, status }));
@@ -127,7 +132,7 @@ impl Engine {
         let View { trouble, alarms: of_askers, .. } = nodes.means.witness.view();
         alarms.extend(trouble.map(|why| format!("{why}; nobody is granted the vote")));
         alarms.extend(of_askers);
-        alarms.extend(nodes.means.versions.alarms(std::time::Instant::now()));
+        alarms.extend(nodes.means.versions.alarms(tokio::time::Instant::now()));
         alarms.extend(nodes.means.keyring.not_taken().map(|not_taken| {
             let since = Time::from(not_taken.since);
             format!(

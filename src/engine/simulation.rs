@@ -1,6 +1,7 @@
 //! The engine under one clock: whole, on tokio's paused time. Its probes, its disk and its operators are played; sides die,
 //! hang, answer late, wrongly or never, the disk is slow or fails, orders and reloads come in the middle of it, the Edge's
-//! own network is cut, its loop stands still, its process is killed. What the machines decide is walked elsewhere
+//! own network is cut, its loop stands still, its process is killed. In every other seed nodes report as well, fall silent,
+//! say old things, follow the wishes of a switch of the whole site or do not. What the machines decide is walked elsewhere
 //! (`failover`): here is shown that the engine does it.
 //!
 //! A seed is the same run each time. `BASCULE_SEED=engine:4711` plays one with its trace; `BASCULE_SEEDS=N` plays the
@@ -9,6 +10,7 @@
 mod faults;
 mod record;
 mod seeds;
+mod site;
 mod world;
 
 use std::time::Duration;
@@ -24,11 +26,12 @@ pub(super) use self::world::{prober, turned};
 fn run(seed: u64) -> Result<Told, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     // The engine draws from the thread's chance, and so does what makes files: those are made before.
-    drop(world::config(false));
+    drop(world::config(false, false));
     fastrand::seed(seed);
     let (events, end) = runtime.block_on(async {
         let world = World::new(seed);
         world::play(Some(world.clone()));
+        site::begin(&world);
         faults::play(&world).await;
         (world.end(), world.began.elapsed())
     });
@@ -64,7 +67,17 @@ fn the_simulation_shows_each_mistake_of_the_engine() {
         Mistake::AlwaysServing,
         Mistake::SwitchUnwritten,
         Mistake::ChecksMixedUp,
+        Mistake::ReportUnheard,
+        Mistake::AgeIgnored,
+        Mistake::SilenceUntold,
+        Mistake::WishUntold,
+        Mistake::WishKept,
+        Mistake::WishMisplaced,
+        Mistake::EndUntold,
+        Mistake::WaitsForNodes,
         Mistake::Silent("cannot write"),
+        Mistake::Silent("TWO ACTIVES"),
+        Mistake::Silent("another version"),
     ];
     let missed: Vec<_> = mistakes.into_iter().filter(|mistake| shows(*mistake).is_none()).collect();
     assert_eq!(missed, []);

@@ -8,6 +8,7 @@ use failover::verdict::{self, Verdict};
 use failover::{Explain as _, PerSide, Side};
 use protocol::wire::{Chosen, Role, Wish};
 
+use super::mistakes::{Mistake, made};
 use super::{Engine, Work};
 use crate::admin::EngineError;
 use crate::admin::api::{Event, SwitchAnswer, SwitchRequest, Time, WalkCheck, WalkState, WalkStatus, WalkStep};
@@ -65,9 +66,11 @@ impl Engine {
     pub(super) async fn begin_walk(&mut self, request: SwitchRequest) -> Result<SwitchAnswer, EngineError> {
         let SwitchRequest { to, dry_run, reason, by, .. } = request;
         if self.is_walking() {
-            return Err(EngineError::Refused(
-                "A switch of the whole site is under way; see bascule status.".to_owned(),
-            ));
+            let sentence = "A switch of the whole site is under way; see bascule status.".to_owned();
+            self.asker = Some((by, reason));
+            self.journal(Event::Refused, sentence.clone());
+            self.asker = None;
+            return Err(EngineError::Refused(sentence));
         }
         let facts = self.facts();
         let checks = preflight(to, &facts);
@@ -161,7 +164,7 @@ impl Engine {
             Some(walk) => walk.wished(),
             None => self.chosen().map(|chosen| chosen.serves),
         };
-        if wished != self.switch.wished() {
+        if wished != self.switch.wished() && !made(Mistake::WishUntold) {
             self.work.push_front(Work::Switch(switch::Event::Wished(wished)));
         }
     }
@@ -197,6 +200,7 @@ impl Engine {
         let Some(walking) = &self.walking else { return };
         let wish = Wish { id, to, who: walking.status.by.clone(), reason: walking.reason.clone() };
         if let Some(nodes) = &mut self.nodes {
+            let node = if made(Mistake::WishMisplaced) { node.other() } else { node };
             nodes.wishes[node] = Some(wish);
         }
     }
@@ -248,7 +252,9 @@ impl Engine {
         (walking.status.state, walking.status.sentence) = (state, sentence.clone());
         walking.status.ended = Some(Time::now());
         if let Some(nodes) = &mut self.nodes {
-            nodes.wishes = PerSide::default();
+            if !made(Mistake::WishKept) {
+                nodes.wishes = PerSide::default();
+            }
             nodes.means.metrics.walks.of(counted).inc();
         }
         if counted == Walked::Failed {
@@ -256,7 +262,9 @@ impl Engine {
         } else {
             tracing::warn!("planned switch: {sentence}");
         }
-        self.walk_journal(sentence);
+        if !made(Mistake::EndUntold) {
+            self.walk_journal(sentence);
+        }
     }
 
     /// Shows whether one is under way.
@@ -269,7 +277,7 @@ impl Engine {
     fn limits(&self) -> Limits {
         let drain = self.plan.site.config.switch.drain_limit;
         Limits {
-            hand_over: HAND_OVER,
+            hand_over: if made(Mistake::WaitsForNodes) { STOP } else { HAND_OVER },
             stop: STOP,
             start: START,
             register: REGISTER,

@@ -90,6 +90,13 @@ impl Witness {
         Ok(Self { queue, view, metrics })
     }
 
+    /// One without a thread, which rules nothing and always shows the same: for tests of what is made of it.
+    #[cfg(test)]
+    pub(crate) fn showing(view: View, metrics: Arc<WitnessMetrics>) -> Self {
+        let (queue, _) = mpsc::sync_channel(1);
+        Self { queue, view: Arc::new(Mutex::new(view)), metrics }
+    }
+
     /// Asks for a ruling.
     ///
     /// # Errors

@@ -5,23 +5,32 @@ use std::time::Duration;
 
 use failover::Side;
 use failover::verdict::Sign;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::record::{Event, Order};
+use super::site::{BOOT, Mind, PLACES, Truth};
 use super::world::{Condition, Plate, World, config};
 use crate::admin::EngineApi as _;
-use crate::admin::api::{FreezeRequest, ResumeRequest, SwitchRequest};
+use crate::admin::api::{FreezeRequest, ResumeRequest, SwitchRequest, WalkState};
 
 /// Plays until everything is well again, and some.
 pub(super) async fn play(world: &Arc<World>) {
     world.boot();
     sleep(Duration::from_millis(world.below(6_000))).await;
+    let with_nodes = world.inner().site.is_some();
     // A flapping site, or one of many faults.
     match world.below(4) {
-        0 => flap(world).await,
+        0 if !with_nodes => flap(world).await,
         _ => {
             for _ in 0..3 + world.below(8) {
-                strike(world);
+                match world.below(4) {
+                    0 | 1 if with_nodes => strike_nodes(world),
+                    2 if with_nodes => {
+                        let side = world.pick(&[Side::Main, Side::Standby, Side::Standby]);
+                        order(world, Order::Switch(side, false));
+                    }
+                    _ => strike(world),
+                }
                 let calm = world.pick(&[30, 500, 3_000, 15_000]);
                 sleep(Duration::from_millis(1 + world.below(calm))).await;
             }
@@ -29,6 +38,18 @@ pub(super) async fn play(world: &Arc<World>) {
     }
     heal(world);
     sleep(Duration::from_secs(25)).await;
+    until_it_is_over(world).await;
+}
+
+/// A switch of the site may take its time; it has limits, and the record holds it to them.
+async fn until_it_is_over(world: &Arc<World>) {
+    for _ in 0..700 {
+        let Some(handle) = world.handle() else { return };
+        match handle.walk().await {
+            Ok(walk) if !walk.state.is_over() => sleep(Duration::from_secs(1)).await,
+            _ => return,
+        }
+    }
 }
 
 /// The live side works and does not, again and again: more often than it may be left.
@@ -36,19 +57,14 @@ async fn flap(world: &Arc<World>) {
     let how = world.pick(&[Condition::Wrong, Condition::Wrong, Condition::Refuses]);
     for turn in 0..8 {
         let live = world.edge().map_or(0, |edge| edge.live.view().side as usize);
-        set(world, live, how);
+        world.set(live, how);
         sleep(Duration::from_millis(6_000 + world.below(6_000))).await;
-        set(world, live, Condition::Works(5));
+        world.set(live, Condition::Works(5));
         sleep(Duration::from_millis(3_000 + world.below(4_000))).await;
         if turn == 4 {
             reload(world);
         }
     }
-}
-
-fn set(world: &Arc<World>, side: usize, condition: Condition) {
-    world.inner().sides[side] = condition;
-    world.note(Event::Condition(side, condition));
 }
 
 #[allow(clippy::too_many_lines, reason = "one arm for each fault")]
@@ -67,8 +83,8 @@ fn strike(world: &Arc<World>) {
                 Condition::Works(2_000),
             ];
             let how = world.pick(&how);
-            set(world, side, how);
-            then(world, takes, move |world| set(world, side, Condition::Works(5)));
+            world.set(side, how);
+            then(world, takes, move |world| world.set(side, Condition::Works(5)));
             if how.is_dead() && world.below(2) == 0 {
                 // Live traffic meets it before a probe does, as at a real Edge: its signals bring the probe.
                 for backend in 0..4 {
@@ -120,11 +136,11 @@ fn strike(world: &Arc<World>) {
         }
         19 if world.below(2) == 0 => {
             for side in 0..2 {
-                set(world, side, Condition::Refuses);
+                world.set(side, Condition::Refuses);
             }
             then(world, Duration::from_secs(16), |world| {
                 for side in 0..2 {
-                    set(world, side, Condition::Works(5));
+                    world.set(side, Condition::Works(5));
                 }
             });
         }
@@ -138,6 +154,52 @@ fn strike(world: &Arc<World>) {
     }
 }
 
+/// What befalls nodes: most of it while a switch is under way, if one is.
+fn strike_nodes(world: &Arc<World>) {
+    let takes = Duration::from_millis(world.pick(&[800, 3_000, 8_000, 20_000]));
+    let (place, xivo) = (world.below(PLACES as u64) as usize, world.below(2) as usize);
+    let now = Instant::now();
+    match world.below(16) {
+        0 | 1 => {
+            let place = if world.below(3) == 0 { place } else { xivo };
+            world.change(|site, _| site.power(place, false));
+            let takes = takes.max(BOOT);
+            then(world, takes, move |world| world.change(|site, _| site.power(place, true)));
+        }
+        2 | 3 => with(world, place, takes, |truth| truth.cut = true, |truth| truth.cut = false),
+        4..7 => {
+            let mind = world.pick(&[Mind::Refuses, Mind::Mute, Mind::NeverStops, Mind::NeverStarts, Mind::Dies]);
+            // Some are mended when the switch has long been given up.
+            let takes = if world.below(4) == 0 { Duration::from_secs(130) } else { takes };
+            world.change(|site, _| site.nodes[xivo].mind = mind);
+            then(world, takes, move |world| world.change(|site, _| site.nodes[xivo].mind = Mind::Follows));
+        }
+        7 => {
+            world.change(|site, _| site.nodes[xivo + 2].mind = Mind::NeverStarts);
+            then(world, takes, move |world| world.change(|site, _| site.nodes[xivo + 2].mind = Mind::Follows));
+        }
+        8 => world.change(|site, _| site.split(now, takes)),
+        9 => with(world, place, takes, |truth| truth.twin = true, |truth| truth.twin = false),
+        10 => with(world, xivo, takes, |truth| truth.frozen = true, |truth| truth.frozen = false),
+        11 => with(world, place, takes, |truth| truth.alarm = Some("it is hot"), |truth| truth.alarm = None),
+        12 => with(world, place, takes, |truth| truth.days = Some(5), |truth| truth.days = Some(300)),
+        13 => with(world, xivo, takes, |truth| truth.version = "0.2.0", |truth| truth.version = "0.1.0"),
+        14 => {
+            world.change(|site, _| site.other_version = true);
+            then(world, takes, |world| world.change(|site, _| site.other_version = false));
+        }
+        _ => match world.below(2) {
+            0 => world.change(|site, _| site.yield_by_hand(now)),
+            _ => world.change(|site, _| site.fail(place, now)),
+        },
+    }
+}
+
+fn with(world: &Arc<World>, place: usize, time: Duration, begin: fn(&mut Truth), end: fn(&mut Truth)) {
+    world.change(|site, _| begin(&mut site.nodes[place].truth));
+    then(world, time, move |world| world.change(|site, _| end(&mut site.nodes[place].truth)));
+}
+
 fn order(world: &Arc<World>, order: Order) {
     let Some(handle) = world.handle() else { return };
     let number = {
@@ -148,29 +210,33 @@ fn order(world: &Arc<World>, order: Order) {
     world.note(Event::Ordered { number, order, by: by.clone() });
     let world = Arc::clone(world);
     tokio::spawn(async move {
+        let mut walk = None;
         let done = match order {
             Order::Switch(to, force) => {
                 let request = SwitchRequest { to, dry_run: false, force, reason: why, by };
-                handle.switch(request).await.map(drop)
+                let answer = handle.switch(request).await;
+                walk = answer.as_ref().ok().and_then(|answer| answer.walk.as_ref()).map(|walk| walk.state);
+                answer.map(drop)
             }
             Order::Freeze => handle.freeze(FreezeRequest { reason: why, by }).await.map(drop),
             Order::Resume => handle.resume(ResumeRequest { reason: why, by }).await.map(drop),
         };
         let refused = matches!(done, Err(crate::admin::EngineError::Refused(_)));
-        world.note(Event::Answered { number, done: done.is_ok(), refused });
+        let refused = refused || walk == Some(WalkState::Refused);
+        world.note(Event::Answered { number, done: done.is_ok() && !refused, refused, walk });
     });
 }
 
 /// The file is read anew, with one service more or less.
 fn reload(world: &Arc<World>) {
     let (Some(handle), Some(edge)) = (world.handle(), world.edge()) else { return };
-    let archive = {
+    let (archive, nodes) = {
         let mut inner = world.inner();
         inner.archive = !inner.archive;
-        inner.archive
+        (inner.archive, inner.site.is_some())
     };
     world.note(Event::Reload);
-    let prepared = edge.prepare(config(archive)).unwrap();
+    let prepared = edge.prepare(config(archive, nodes)).unwrap();
     tokio::spawn(async move {
         if handle.reload(Arc::clone(&prepared.site)).await.is_ok() {
             edge.adopt(prepared);
@@ -188,12 +254,13 @@ fn then(world: &Arc<World>, after: Duration, what: impl FnOnce(&Arc<World>) + Se
 
 fn heal(world: &Arc<World>) {
     for side in 0..2 {
-        set(world, side, Condition::Works(5));
+        world.set(side, Condition::Works(5));
     }
     world.inner().cut = false;
     world.note(Event::Cut(false));
     world.inner().plate = Plate::Well;
     world.note(Event::Disk(Plate::Well));
     world.boot();
+    world.change(|site, _| site.heal());
     order(world, Order::Resume);
 }

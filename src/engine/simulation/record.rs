@@ -1,13 +1,18 @@
 //! What happened, as an observer saw it from outside, and whether each promise held.
 
+mod nodes;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use failover::Side;
+use failover::health::Status;
 
+use self::nodes::{Nodes, Whose};
 use super::LONGEST_STATUS;
+use super::site::Truth;
 use super::world::{Condition, Plate};
-use crate::admin::api;
+use crate::admin::api::{self, WalkState};
 
 /// Side, epoch, and whether automatic switches are frozen.
 pub(super) type Word = (Side, u64, bool);
@@ -30,6 +35,8 @@ pub(super) enum Event {
     /// A process begins, and finds this, and that these switches were made; one dies.
     Boots(Option<Word>, BTreeSet<u64>),
     Dies,
+    /// The loop turns again and again at one instant.
+    Spins,
     /// What the request path is told.
     Live {
         side: Side,
@@ -50,6 +57,8 @@ pub(super) enum Event {
         kept: Option<Option<Word>>,
         damped: bool,
         alarms: Vec<String>,
+        rows: Vec<Row>,
+        walk: Option<Seen>,
     },
     Ordered {
         number: usize,
@@ -60,16 +69,63 @@ pub(super) enum Event {
         number: usize,
         done: bool,
         refused: bool,
+        /// Of a switch of the whole site: whether it has begun.
+        walk: Option<WalkState>,
     },
+    /// What a node is, at its place.
+    Truth(usize, Truth),
+    /// A node that speaks another version of the protocol dials, or does not any longer.
+    OtherVersion(bool),
+    /// A report of a node leaves; the Edge has taken in one that was young.
+    Sent(usize),
+    Taken(usize),
+    /// What a node is told to wish, and that it begins to follow.
+    Wish {
+        place: usize,
+        to: Side,
+        why: String,
+    },
+    Followed(usize),
     Reload,
     /// The file that was read anew did not load.
     Broken,
     /// What is on the disk in the end.
     Kept {
         live: Option<Word>,
-        entries: Vec<(api::Event, u64, Option<String>, Option<String>)>,
+        entries: Vec<Entry>,
         reports: BTreeSet<u64>,
     },
+}
+
+/// An entry of the journal.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Entry {
+    pub(super) event: api::Event,
+    pub(super) epoch: u64,
+    pub(super) by: Option<String>,
+    pub(super) why: Option<String>,
+    pub(super) sentence: String,
+}
+
+/// A node as operators see it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Row {
+    pub(super) place: usize,
+    pub(super) fresh: bool,
+    pub(super) status: Status,
+}
+
+/// A switch of the whole site as operators see it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Seen {
+    pub(super) to: Side,
+    pub(super) state: WalkState,
+    pub(super) sentence: String,
+    /// Which step runs, or failed; how many are done.
+    pub(super) step: Option<usize>,
+    pub(super) done: usize,
+    /// What does not hold before it begins.
+    pub(super) failing: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -80,6 +136,8 @@ pub(super) struct Told {
     pub(super) probes: usize,
     pub(super) longest_status: Duration,
     pub(super) alarms: usize,
+    /// Switches of the whole site that ended: done, undone, and not all undone.
+    pub(super) walks: [usize; 3],
 }
 
 impl Told {
@@ -89,6 +147,9 @@ impl Told {
         self.probes = self.probes.max(other.probes);
         self.longest_status = self.longest_status.max(other.longest_status);
         self.alarms += other.alarms;
+        for (sum, more) in self.walks.iter_mut().zip(other.walks) {
+            *sum += more;
+        }
     }
 }
 
@@ -101,6 +162,8 @@ const LATE: Duration = Duration::from_secs(12);
 const CALM: Duration = Duration::from_secs(20);
 /// What was seen so long ago may still be what a switch is made for.
 const SEEN: Duration = Duration::from_secs(12);
+/// Probes have not judged for so long what is new.
+const UNJUDGED: Duration = Duration::from_secs(5);
 /// An alarm is shown within so long, and gone.
 const ALARMED: Duration = Duration::from_millis(2_500);
 /// Between the answer to an order and what it brings: the loop may wait for the disk once more.
@@ -133,8 +196,8 @@ struct Given {
 struct Switched {
     at: Duration,
     epoch: u64,
-    /// By which order, if one was given.
-    order: Option<usize>,
+    to: Side,
+    whose: Whose,
 }
 
 struct Judge {
@@ -165,6 +228,9 @@ struct Judge {
     reloaded: Duration,
     alarms: Vec<String>,
     probes: BTreeMap<usize, VecDeque<Duration>>,
+    /// Who the journal says made each switch.
+    booked: BTreeMap<u64, Option<usize>>,
+    nodes: Nodes,
     told: Told,
 }
 
@@ -194,6 +260,8 @@ pub(super) fn judge(events: &[(Duration, Event)], end: Duration) -> Result<Told,
         reloaded: zero,
         alarms: Vec::new(),
         probes: BTreeMap::new(),
+        booked: booked(events),
+        nodes: Nodes::default(),
         told: Told::default(),
     };
     for (number, (at, event)) in events.iter().enumerate() {
@@ -214,6 +282,7 @@ impl Judge {
                 | Event::Disk(_)
                 | Event::Boots(..)
                 | Event::Ordered { .. }
+                | Event::Truth(..)
                 | Event::Reload
         );
         if disturbs && self.disturbed[1] != at {
@@ -230,7 +299,11 @@ impl Judge {
             Event::Frozen(frozen) => (self.stands_still, self.own) = (*frozen, at),
             Event::Disk(plate) => self.disk_was_ill |= *plate != Plate::Well,
             Event::Boots(found, switches) => self.boots(at, *found, switches)?,
-            Event::Dies => (self.alive, self.stands_still, self.live) = (false, false, None),
+            Event::Spins => return Err("the loop turns without end, and no time passes".into()),
+            Event::Dies => {
+                (self.alive, self.stands_still, self.live) = (false, false, None);
+                self.nodes.dies();
+            }
             Event::Live { side, serving, waiting, epoch } => {
                 (self.serving, self.waiting) = (*serving, *waiting);
                 self.moved(at, *side, *epoch)?;
@@ -239,20 +312,52 @@ impl Judge {
             Event::Probed(_) => {}
             Event::Written(true) => self.failing = None,
             Event::Written(false) => (self.failing, self.failed) = (self.failing.or(Some(at)), at),
-            Event::Status { alive, took, said, kept, damped, alarms } => {
+            Event::Status { alive, took, said, kept, damped, alarms, rows, walk } => {
                 self.says(at, *alive, *took, *said, *kept)?;
                 self.says_damped(at, *damped)?;
                 self.alarmed(at, alarms)?;
+                self.nodes.own = self.own;
+                self.nodes.rows(at, rows)?;
+                if !self.stands_still && !self.cut {
+                    self.nodes.misses(at, alarms)?;
+                }
+                if let Some(walk) = walk {
+                    self.nodes.walks(at, walk, &mut self.told.walks)?;
+                    self.wished(walk);
+                }
             }
             Event::Ordered { number, order, by } => {
                 self.frozen = self.frozen.filter(|_| matches!(order, Order::Switch(_, false)));
                 let given = Given { at, order: *order, by: by.clone(), answered: None, refused: false, done: false };
                 self.orders.insert(*number, given);
             }
-            Event::Answered { number, done, refused } => self.answered(at, *number, *done, *refused),
             Event::Reload => (self.reloaded, self.broken) = (at, None),
             Event::Broken => self.broken = self.broken.or(Some(at)),
             Event::Kept { live, entries, reports } => self.kept(at, *live, entries, reports)?,
+            event => self.of_nodes(at, event)?,
+        }
+        Ok(())
+    }
+
+    /// What nodes do, and what an order came to, which may be a switch of the site.
+    fn of_nodes(&mut self, at: Duration, event: &Event) -> Result<(), String> {
+        match event {
+            Event::Answered { number, done, refused, walk } => {
+                self.answered(at, *number, *done, *refused);
+                if let (Some(state), Some(Order::Switch(to, _))) =
+                    (walk, self.orders.get(number).map(|given| given.order))
+                {
+                    let given_at = self.orders[number].at;
+                    self.nodes.answered(at, given_at, *number, to, *state);
+                }
+            }
+            Event::Truth(place, truth) => self.nodes.is(at, *place, truth),
+            Event::OtherVersion(dials) => self.nodes.dials(at, *dials),
+            Event::Sent(place) => self.nodes.sent(at, *place),
+            Event::Taken(place) => self.nodes.taken(at, *place),
+            Event::Wish { place, to, why } => self.nodes.told(at, *place, *to, why)?,
+            Event::Followed(place) => self.nodes.followed(at, *place),
+            _ => {}
         }
         Ok(())
     }
@@ -261,6 +366,7 @@ impl Judge {
     fn boots(&mut self, at: Duration, found: Option<Word>, switches: &BTreeSet<u64>) -> Result<(), String> {
         (self.alive, self.stands_still, self.booted, self.own) = (true, false, at, at);
         (self.alarms, self.failing, self.broken) = (Vec::new(), None, None);
+        self.nodes.boots(at);
         if let Some(kept) = self.kept {
             let Some(found) = found.filter(|found| found.1 >= kept.1) else {
                 return Err(format!("E4: {kept:?} was said to be on the disk, and {found:?} is found"));
@@ -280,6 +386,9 @@ impl Judge {
 
     /// The live side changes by an order, or because it does not work and the other does.
     fn moved(&mut self, at: Duration, to: Side, epoch: u64) -> Result<(), String> {
+        if self.nodes.live.1 != to {
+            (self.nodes.was_live, self.nodes.live) = (self.nodes.live, (at, to));
+        }
         let Some((from, before)) = self.live.replace((to, epoch)) else { return Ok(()) };
         if epoch < before || from == to && epoch != before {
             return Err(format!("E4: epoch {epoch} comes after {before}"));
@@ -291,28 +400,47 @@ impl Judge {
             return Err(format!("E4: {to} is live in epoch {epoch}, after {before}"));
         }
         self.told.switches += 1;
-        let used = |number: &usize| self.switched.iter().any(|switched| switched.order == Some(*number));
+        let used = |number: &usize| self.switched.iter().any(|switched| switched.whose == Whose::Order(*number));
         let order = self.orders.iter().find(|(number, given)| {
             // Who ordered may hear of it a disk's patience before the request path does.
             let open = given.answered.is_none_or(|answered| answered + DONE >= at) && !given.refused;
             open && matches!(given.order, Order::Switch(side, _) if side == to) && !used(number)
         });
-        let order = order.map(|(number, _)| *number);
-        self.switched.push(Switched { at, epoch, order });
-        if order.is_some() {
+        let whose = match (order, self.nodes.whose(at, to), self.booked.get(&epoch)) {
+            // An order that is about to be refused was given meanwhile.
+            (_, Some(walk), Some(Some(booked))) if walk == *booked => Whose::Walk(Some(walk)),
+            (Some((number, _)), _, _) => Whose::Order(*number),
+            // It was begun when somebody switched the whole site, and the journal says whether it is part of that.
+            (None, Some(walk), booked) if booked.is_none_or(|by| *by == Some(walk)) => Whose::Walk(Some(walk)),
+            (None, None, Some(Some(booked))) => {
+                return Err(format!("E8: {to} is live by order {booked}, which is over"));
+            }
+            (None, ..) if self.nodes.chosen(at, to) => Whose::Walk(None),
+            (None, ..) => Whose::Edge,
+        };
+        self.switched.push(Switched { at, epoch, to, whose });
+        if whose != Whose::Edge {
             self.told.planned += 1;
+        }
+        if matches!(whose, Whose::Order(_)) {
             return Ok(());
         }
         let (left, taken) = (self.halves[from as usize], self.halves[to as usize]);
-        if self.frozen == Some(true) {
+        if self.frozen == Some(true) && whose == Whose::Edge {
             return Err(format!("{to} becomes live by itself though that is frozen"));
         }
         let lately = |then: Option<Duration>| then.is_some_and(|then| then + SEEN >= at);
-        if !lately(left.failed) {
+        // A switch of the site may be undone while both sides work.
+        if !lately(left.failed) && !matches!(whose, Whose::Walk(Some(_))) {
             return Err(format!("E1: {from} is left, and works: {:?} since {:?}", left.condition, left.since));
         }
-        if taken.worked + SEEN < at {
+        // A side that fails before its nodes have started was well as far as probes could see.
+        let judged = !self.nodes.there || taken.since + UNJUDGED < at;
+        if taken.worked + SEEN < at && judged {
             return Err(format!("E1: {to} becomes live, and does not work: {:?}", taken.condition));
+        }
+        if whose != Whose::Edge {
+            return Ok(());
         }
         self.automatic.retain(|(then, _)| *then + HOUR > at);
         if self.automatic.len() >= BUDGET && !lately(left.dead) && self.own + SEEN < at {
@@ -323,6 +451,18 @@ impl Judge {
         }
         self.automatic.push((at, epoch));
         Ok(())
+    }
+
+    /// While a switch of the site goes on, a move to its side is part of it.
+    fn wished(&mut self, seen: &Seen) {
+        let Some((number, began, ended)) = self.nodes.under_way() else { return };
+        let forward = matches!(seen.state, WalkState::Running | WalkState::Done);
+        let meanwhile = |switched: &&mut Switched| switched.at > began && ended.is_none_or(|ended| switched.at < ended);
+        for switched in self.switched.iter_mut().filter(meanwhile).filter(|switched| switched.to == seen.to) {
+            if forward && switched.whose == Whose::Edge {
+                switched.whose = Whose::Walk(Some(number));
+            }
+        }
     }
 
     fn probed(&mut self, at: Duration, check: usize) -> Result<(), String> {
@@ -392,8 +532,7 @@ impl Judge {
             } else if alarm.starts_with("the configuration on the disk does not load") {
                 self.broken.is_some() || at < self.reloaded.max(self.own) + ALARMED
             } else {
-                // Nothing of what is played here is a reason for any other.
-                false
+                self.nodes.is_true(at, alarm)
             }
         };
         match alarms.iter().find(|alarm| !is_true(alarm)) {
@@ -433,6 +572,7 @@ impl Judge {
         }
         if self.cut || self.stands_still || !self.alive {
             self.own = until;
+            self.nodes.troubled.push(until);
             return Ok(());
         }
         let shows = |words: &str| self.alarms.iter().any(|alarm| alarm.contains(words));
@@ -468,27 +608,25 @@ impl Judge {
     }
 
     /// The journal has each switch and each order of the last process, and says who and why; nothing was lost.
-    fn kept(
-        &self,
-        at: Duration,
-        live: Option<Word>,
-        entries: &[(api::Event, u64, Option<String>, Option<String>)],
-        reports: &BTreeSet<u64>,
-    ) -> Result<(), String> {
+    fn kept(&self, at: Duration, live: Option<Word>, entries: &[Entry], reports: &BTreeSet<u64>) -> Result<(), String> {
         if live.map(|live| (live.0, live.1)) != self.live {
             return Err(format!("E4: {live:?} is on the disk in the end, and {:?} is live", self.live));
         }
         let named = |number: usize| Some(format!("number {number}"));
         for switched in self.switched.iter().filter(|switched| switched.at > self.booted) {
-            let of_epoch =
-                |entry: &&(api::Event, u64, _, _)| entry.0 == api::Event::Switched && entry.1 == switched.epoch;
+            let of_epoch = |entry: &&Entry| entry.event == api::Event::Switched && entry.epoch == switched.epoch;
             let found: Vec<_> = entries.iter().filter(of_epoch).collect();
-            let [(_, _, by, why)] = found[..] else {
+            let [Entry { by, why, .. }] = found[..] else {
                 return Err(format!("E8: the journal has {} switches to epoch {}", found.len(), switched.epoch));
             };
-            let order = switched.order.map(|number| (number, &self.orders[&number]));
-            let wanted = order.map_or((None, None), |(number, given)| (Some(given.by.clone()), named(number)));
-            if (by.clone(), why.clone()) != wanted {
+            let wanted = match switched.whose {
+                Whose::Order(number) | Whose::Walk(Some(number)) => {
+                    (Some(self.orders[&number].by.clone()), named(number))
+                }
+                Whose::Walk(None) | Whose::Edge => (None, None),
+            };
+            let at_a_node = switched.whose == Whose::Walk(None) && by.as_deref() == Some("eve");
+            if (by.clone(), why.clone()) != wanted && !at_a_node {
                 return Err(format!("E8: epoch {} by {by:?}, {why:?}; it was {wanted:?}", switched.epoch));
             }
             if !reports.contains(&switched.epoch) {
@@ -500,14 +638,31 @@ impl Judge {
                 _ if given.refused => api::Event::Refused,
                 Order::Freeze => api::Event::Frozen,
                 Order::Resume => api::Event::Resumed,
+                Order::Switch(..) if self.nodes.is_walk(*number) => api::Event::Walk,
                 Order::Switch(..) => api::Event::Switched,
             };
             let wanted = (Some(given.by.clone()), named(*number));
-            let is_told = entries.iter().any(|entry| entry.0 == what && (&entry.2, &entry.3) == (&wanted.0, &wanted.1));
+            let is_told =
+                entries.iter().any(|entry| entry.event == what && (&entry.by, &entry.why) == (&wanted.0, &wanted.1));
             if (given.done || given.refused) && !is_told {
                 return Err(format!("E8: the journal does not tell of {:?} by {} ({what:?})", given.order, given.by));
             }
         }
-        Ok(())
+        self.nodes.kept(at, entries)
     }
+}
+
+/// Which order the journal of the end names for each switch.
+fn booked(events: &[(Duration, Event)]) -> BTreeMap<u64, Option<usize>> {
+    let kept = events.iter().rev().find_map(|(_, event)| match event {
+        Event::Kept { entries, .. } => Some(entries),
+        _ => None,
+    });
+    let switches = kept.into_iter().flatten().filter(|entry| entry.event == api::Event::Switched);
+    switches.map(|entry| (entry.epoch, entry.why.as_deref().and_then(number_of))).collect()
+}
+
+/// The number of an order, as its reason tells it.
+fn number_of(why: &str) -> Option<usize> {
+    why.strip_prefix("number ")?.parse().ok()
 }

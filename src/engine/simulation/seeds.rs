@@ -33,8 +33,15 @@ pub(super) fn holds() {
     });
     let how = format!(
         "{wanted} seeds of the whole engine, {} switches, {} of them ordered, {} probes of a check in a second at most, an \
-         answer after {:?} at most, {} alarms shown and judged",
-        told.switches, told.planned, told.probes, told.longest_status, told.alarms
+         answer after {:?} at most, {} alarms shown and judged, {} switches of the whole site done, {} undone, {} not all undone",
+        told.switches,
+        told.planned,
+        told.probes,
+        told.longest_status,
+        told.alarms,
+        told.walks[0],
+        told.walks[1],
+        told.walks[2]
     );
     let took = began.elapsed().as_secs_f64();
     println!("engine: {took:.1} s: {how}");

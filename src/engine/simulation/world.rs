@@ -8,23 +8,31 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use failover::Side;
+use failover::health::Status;
+use failover::lease::{Record, Timing};
 use host::played::{self as machine, Boxed, Clock, Host};
 use probe::{Failure, FailureKind, Phase, Report, Timings};
 use prometheus::{IntCounter, Registry};
+use protocol::identity::Keyring;
+use protocol::issue::{Authority, Validity};
+use protocol::who::Who;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
 use super::super::mistakes::silent_about;
-use super::super::{Engine, Handle, Means};
-use super::record::Event;
+use super::super::{Engine, Handle, Means, NodesMeans};
+use super::record::{Entry, Event, Row, Seen};
+use super::site::{self, PLACES, Site};
 use crate::admin::EngineApi as _;
-use crate::admin::api::Time;
+use crate::admin::api::{NodeStatus, Time, WalkStatus, WalkStep, WalkStepState};
 use crate::config::Config;
 use crate::live::state::Beginning;
 use crate::live::state::played::{PlayedDisk, Step};
 use crate::live::{Live, Mode, View};
+use crate::site::nodes::{NodeRequests, Versions};
+use crate::site::witness::{self, Witness};
 use crate::telemetry::logging::access::AccessLog;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, NodesMetrics, WitnessMetrics};
 use crate::traffic::edge::Edge;
 
 std::thread_local! {
@@ -48,6 +56,9 @@ pub(in super::super) fn turned() {
         world.observe();
     }
 }
+
+/// At one instant the loop turns for each order and result that waits, and once for the time: never so often.
+const MOST_TURNS: u32 = 10_000;
 
 /// All backends of a side answer alike, as those of one machine do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,15 +98,20 @@ pub(super) struct Inner {
     process: Option<Process>,
     pub(super) frozen: bool,
     epochs: BTreeMap<u64, Instant>,
+    /// When the engine's loop turned last, and how often at that instant.
+    turns: (Instant, u32),
     shown: Option<Event>,
     /// Whether the service that nothing depends on is configured.
     pub(super) archive: bool,
+    /// Its nodes; none: an Edge alone.
+    pub(super) site: Option<Site>,
 }
 
 struct Process {
     host: Host,
     edge: Arc<Edge>,
     handle: Handle,
+    desk: Option<Arc<NodeRequests<Handle>>>,
     tasks: Vec<AbortHandle>,
     // Is removed with this: held as long as the Edge runs.
     _directory: tempfile::TempDir,
@@ -107,23 +123,42 @@ pub(super) struct World {
     disk: PlayedDisk,
 }
 
-/// Its two sides, with or without a service beside, whose checks come first.
-pub(super) fn config(archive: bool) -> Arc<Config> {
-    static READ: OnceLock<(tempfile::TempDir, [Arc<Config>; 2])> = OnceLock::new();
-    let (_, read) = READ.get_or_init(|| {
+/// Its two sides, with or without a service beside, whose checks come first; with nodes or without.
+pub(super) fn config(archive: bool, nodes: bool) -> Arc<Config> {
+    let (_, read) = made();
+    Arc::clone(&read[usize::from(archive) + 2 * usize::from(nodes)])
+}
+
+/// Where the Edge's certificate for nodes is.
+fn identity() -> PathBuf {
+    made().0.path().join("node")
+}
+
+fn made() -> &'static (tempfile::TempDir, [Arc<Config>; 4]) {
+    static MADE: OnceLock<(tempfile::TempDir, [Arc<Config>; 4])> = OnceLock::new();
+    MADE.get_or_init(|| {
         let files = tempfile::tempdir().unwrap();
         let paths: [PathBuf; 2] = ["chain.pem", "key.pem"].map(|name| files.path().join(name));
         let made = rcgen::generate_simple_self_signed(["edge.example.org".to_owned()]).unwrap();
         std::fs::write(&paths[0], made.cert.pem()).unwrap();
         std::fs::write(&paths[1], made.signing_key.serialize_pem()).unwrap();
-        let read = [false, true].map(|archive| {
+        let identity = files.path().join("node");
+        let authority = Authority::create(&files.path().join("ca"), "played").unwrap();
+        authority.issue(&Who::edge("edge"), &identity, Validity::days(800)).unwrap();
+        let read = [0, 1, 2, 3].map(|which| {
             let side = |side: u8| {
-                let beside = if archive { format!("archive: http://10.0.{side}.3:8080, ") } else { String::new() };
+                let beside =
+                    if which % 2 == 1 { format!("archive: http://10.0.{side}.3:8080, ") } else { String::new() };
                 format!("{{ {beside}cc: http://10.0.{side}.1:8080, xivo: http://10.0.{side}.2:8080 }}")
+            };
+            let nodes = if which < 2 {
+                String::new()
+            } else {
+                format!("nodes: {{ listen: 10.0.9.1:9601, identity: {} }}\n", identity.display())
             };
             let text = format!(
                 "fqdn: edge.example.org\ncertificate: {{ chain: {}, key: {} }}\nsides:\n  main: {}\n  standby: {}\n\
-                 required: [cc, xivo]\nroutes:\n  - {{ path: /, service: cc }}\nlog: {{ access: false }}\n",
+                 required: [cc, xivo]\nroutes:\n  - {{ path: /, service: cc }}\nlog: {{ access: false }}\n{nodes}",
                 paths[0].display(),
                 paths[1].display(),
                 side(0),
@@ -132,8 +167,21 @@ pub(super) fn config(archive: bool) -> Arc<Config> {
             Arc::new(Config::parse(&text, "edge.yaml").unwrap_or_else(|errors| panic!("{errors}\n{text}")).0)
         });
         (files, read)
-    });
-    Arc::clone(&read[usize::from(archive)])
+    })
+}
+
+/// What an engine is given where there is a door for nodes. The vote is played elsewhere: its view is always well.
+fn nodes_means() -> NodesMeans {
+    let view =
+        witness::View { record: Record::Free, epoch: 3, left: Duration::ZERO, trouble: None, alarms: Vec::new() };
+    let counted = Registry::new();
+    NodesMeans {
+        witness: Witness::showing(view, Arc::new(WitnessMetrics::new(&counted).unwrap())),
+        keyring: Arc::new(Keyring::open(&identity()).unwrap()),
+        metrics: Arc::new(NodesMetrics::new(&counted).unwrap()),
+        timing: Timing::DEFAULT,
+        versions: Arc::new(Versions::of([[10, 0, 1, 2].into()])),
+    }
 }
 
 /// The Edge's machine: its tasks are late, and stand still, as the world says.
@@ -160,8 +208,11 @@ impl machine::World for Machine {
 
 impl World {
     pub(super) fn new(seed: u64) -> Arc<Self> {
+        let mut chance = fastrand::Rng::with_seed(seed);
+        let site = chance.bool().then(|| Site::new(chance.bool()));
         let inner = Inner {
-            chance: fastrand::Rng::with_seed(seed),
+            chance,
+            site,
             sides: [Condition::Works(5); 2],
             cut: false,
             plate: Plate::Well,
@@ -169,6 +220,7 @@ impl World {
             process: None,
             frozen: false,
             epochs: BTreeMap::new(),
+            turns: (Instant::now(), 0),
             shown: None,
             archive: false,
         };
@@ -193,9 +245,88 @@ impl World {
         of[self.inner().chance.usize(0..of.len())]
     }
 
+    /// Notes what the nodes are at first, and how the sides fare with them.
+    pub(super) fn introduce(&self) {
+        let mut inner = self.inner();
+        let sides = self.sides(&inner);
+        let truths: Vec<_> =
+            inner.site.iter().flat_map(|site| site.nodes.iter().map(|node| node.truth.clone())).collect();
+        let truths = truths.into_iter().enumerate().map(|(place, truth)| Event::Truth(place, truth));
+        let sides = sides.into_iter().enumerate().map(|(side, condition)| Event::Condition(side, condition));
+        inner.events.extend(truths.chain(sides).map(|event| (Duration::ZERO, event)));
+    }
+
+    /// Changes the nodes, and notes what an observer sees of that.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Site, &mut fastrand::Rng)) {
+        let mut inner = self.inner();
+        let inner = &mut *inner;
+        let before = self.sides(inner);
+        let Some(site) = &mut inner.site else { return };
+        let were = site.nodes.each_ref().map(|node| node.truth.clone());
+        let other_version = site.other_version;
+        change(site, &mut inner.chance);
+        let at = self.began.elapsed();
+        for (place, were) in were.iter().enumerate() {
+            let truth = &site.nodes[place].truth;
+            if were != truth {
+                tracing::info!("~ {place}: {truth:?}");
+                inner.events.push((at, Event::Truth(place, truth.clone())));
+            }
+        }
+        if site.other_version != other_version {
+            inner.events.push((at, Event::OtherVersion(site.other_version)));
+        }
+        self.show(inner, before);
+    }
+
+    /// Has a side fare otherwise.
+    pub(super) fn set(&self, side: usize, condition: Condition) {
+        let mut inner = self.inner();
+        let inner = &mut *inner;
+        let before = self.sides(inner);
+        inner.sides[side] = condition;
+        self.show(inner, before);
+    }
+
+    /// How each side fares, with what its nodes do.
+    fn sides(&self, inner: &Inner) -> [Condition; 2] {
+        [0, 1].map(|side| match (&inner.site, inner.sides[side]) {
+            (Some(site), Condition::Works(ms)) => {
+                let nodes = [&site.nodes[side].truth, &site.nodes[side + 2].truth];
+                if nodes.iter().any(|truth| truth.off) {
+                    Condition::Silent
+                } else if nodes.iter().any(|truth| truth.status != Status::Active) {
+                    Condition::Refuses
+                } else {
+                    Condition::Works(ms)
+                }
+            }
+            (_, condition) => condition,
+        })
+    }
+
+    fn show(&self, inner: &mut Inner, before: [Condition; 2]) {
+        let (at, now) = (self.began.elapsed(), self.sides(inner));
+        for side in 0..2 {
+            if before[side] != now[side] || inner.site.is_none() {
+                tracing::info!("~ side {side}: {:?}", now[side]);
+                inner.events.push((at, Event::Condition(side, now[side])));
+            }
+        }
+    }
+
     /// Notes what the request path is told, if that changed.
     pub(super) fn observe(&self) {
         let mut inner = self.inner();
+        let now = Instant::now();
+        inner.turns = if inner.turns.0 == now { (now, inner.turns.1 + 1) } else { (now, 0) };
+        if inner.turns.1 == MOST_TURNS {
+            let at = self.began.elapsed();
+            inner.events.push((at, Event::Spins));
+            drop(inner);
+            // Nothing else would ever go on.
+            panic!("the loop turns without end, and no time passes");
+        }
         let Some(process) = &inner.process else { return };
         let View { side, mode, epoch } = process.edge.live.view();
         let event = Event::Live { side, serving: mode == Mode::Serving, waiting: mode == Mode::Waiting, epoch };
@@ -212,12 +343,16 @@ impl World {
         let std::net::IpAddr::V4(ip) = target.ip() else { panic!("{target}") };
         let (side, service) = (usize::from(ip.octets()[2]), ip.octets()[3]);
         self.note(Event::Probe(side * 10 + usize::from(service)));
-        let limit = config(false).probe.time_limit;
+        let limit = config(false, false).probe.time_limit;
         let began = Instant::now();
         let (condition, cut, frozen) = {
             let inner = self.inner();
             // What nothing depends on is always dead.
             let condition = if service == 3 { Condition::Refuses } else { inner.sides[side] };
+            let condition = match (&inner.site, condition) {
+                (Some(site), Condition::Works(ms)) if service != 3 => site.answers(side, service, ms),
+                _ => condition,
+            };
             (condition, inner.cut, inner.frozen)
         };
         let silent = || Err((FailureKind::Silent, "no answer"));
@@ -287,13 +422,24 @@ impl World {
             .as_ref()
             .map_or_else(BTreeSet::new, |live| live.switches.iter().map(|past| past.epoch).collect());
         self.note(Event::Boots(found, switches));
-        let config = config(self.inner().archive);
+        let (archive, nodes) = {
+            let inner = self.inner();
+            (inner.archive, inner.site.is_some())
+        };
+        let config = config(archive, nodes);
         let live = Arc::new(Live::new(View { side: Side::Main, mode: Mode::Deciding, epoch: 0 }));
         let access = AccessLog::start(&config.log, IntCounter::new("dropped", "Lines.").unwrap()).unwrap();
         let metrics = Arc::new(Metrics::new(&Registry::new()).unwrap());
         let edge = Arc::new(Edge::new(config, live, Arc::clone(&metrics), access).unwrap());
         let means = Means { edge: Arc::clone(&edge), state: Arc::new(state), metrics };
-        let (engine, handle) = Engine::new(means, beginning).unwrap();
+        let (mut engine, handle) = Engine::new(means, beginning).unwrap();
+        let mut desk = None;
+        if nodes {
+            let means = nodes_means();
+            let (metrics, versions) = (Arc::clone(&means.metrics), Arc::clone(&means.versions));
+            desk = Some(Arc::new(NodeRequests::new(handle.clone(), means.witness.clone(), metrics, versions)));
+            engine = engine.with_nodes(means);
+        }
         let clock = Clock { origin: 0, fast: 0 };
         let host = Host::boot("edge", self.began, clock, Arc::new(Machine(Arc::clone(self))));
         let engine = host.spawn(Box::pin(engine.run())).abort_handle();
@@ -301,7 +447,7 @@ impl World {
         let asking = tokio::spawn(look(Arc::clone(self), handle.clone())).abort_handle();
         let tasks = vec![engine, writing, asking];
         self.inner().shown = None;
-        self.inner().process = Some(Process { host, edge, handle, tasks, _directory: directory });
+        self.inner().process = Some(Process { host, edge, handle, desk, tasks, _directory: directory });
     }
 
     /// Machines go by the wall clock over a restart, and that stands still here: what is remembered is as old as it is.
@@ -350,13 +496,23 @@ impl World {
         self.inner().process.as_ref().map(|process| Arc::clone(&process.edge))
     }
 
+    /// The nodes' door, while the Edge runs.
+    pub(super) fn desk(&self) -> Option<Arc<NodeRequests<Handle>>> {
+        self.inner().process.as_ref()?.desk.clone()
+    }
+
     /// What happened, and at last what is on the disk.
     pub(super) fn end(&self) -> Vec<(Duration, Event)> {
         let platter = self.disk.platter();
         let at = self.began.elapsed();
         let mut inner = self.inner();
-        let entries =
-            platter.entries.iter().map(|entry| (entry.event, entry.epoch, entry.by.clone(), entry.why.clone()));
+        let entries = platter.entries.iter().map(|entry| Entry {
+            event: entry.event,
+            epoch: entry.epoch,
+            by: entry.by.clone(),
+            why: entry.why.clone(),
+            sentence: entry.explain.sentence.clone(),
+        });
         let live = platter.live.as_ref().map(|live| (live.live, live.epoch, live.frozen.is_some()));
         let kept = Event::Kept { live, entries: entries.collect(), reports: platter.reports.clone() };
         inner.events.push((at, kept));
@@ -380,7 +536,27 @@ async fn look(world: Arc<World>, handle: Handle) {
             kept: status.persisted.then_some(platter),
             damped: status.damped,
             alarms,
+            rows: status.nodes.iter().filter_map(row).collect(),
+            walk: status.walk.as_ref().map(seen),
         });
         sleep(Duration::from_millis(400)).await;
+    }
+}
+
+fn row(node: &NodeStatus) -> Option<Row> {
+    let place =
+        (0..PLACES).find(|place| (site::role_of(*place), Some(site::side_of(*place))) == (node.role, node.side))?;
+    Some(Row { place, fresh: node.fresh, status: node.report.status })
+}
+
+fn seen(walk: &WalkStatus) -> Seen {
+    let running = |step: &WalkStep| matches!(step.state, WalkStepState::Running | WalkStepState::Failed);
+    Seen {
+        to: walk.to,
+        state: walk.state,
+        sentence: walk.sentence.clone(),
+        step: walk.steps.iter().position(running),
+        done: walk.steps.iter().filter(|step| step.state == WalkStepState::Done).count(),
+        failing: walk.checks.iter().filter(|check| !check.passed).map(|check| check.check.clone()).collect(),
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use protocol::door::Handler;
 use protocol::who::Who;
 use protocol::wire::{Ask, NodeReport, Role, Told};
+use tokio::time::Instant;
 
 use super::{Node, Versions};
 use crate::site::witness::Witness;

@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use protocol::wire::VERSION;
+use tokio::time::Instant;
 
 /// Who tries dials again twice a second.
 const REMEMBERED: Duration = Duration::from_secs(10);
