@@ -153,7 +153,7 @@ async fn a_prober_that_stood_still_blames_itself() {
     let target = silent().await;
     // The test's runtime has one thread: whoever blocks it stops the probe's clock from being read.
     let stall = tokio::spawn(async { std::thread::sleep(Duration::from_millis(400)) });
-    let report = run(target, Duration::from_millis(50), get("/")).await;
+    let report = Check::new(target, Duration::from_millis(50), get("/")).run().await;
     stall.await.unwrap();
     assert_fails(&report, FailureKind::Local, Phase::Answer, "stood still");
 }

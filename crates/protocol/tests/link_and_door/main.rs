@@ -27,12 +27,7 @@ use tokio::task::JoinHandle;
 /// Where a fresh connection is not what is tested.
 const NEVER: Duration = Duration::from_secs(600);
 
-const LIMITS: Limits = Limits {
-    dial: Duration::from_secs(2),
-    patience: NEVER,
-    silence: Duration::from_millis(600),
-    lanes: NonZeroU8::MIN,
-};
+const LIMITS: Limits = Limits { dial: Duration::from_secs(2), patience: NEVER, silence: NEVER, lanes: NonZeroU8::MIN };
 
 struct Site {
     dir: TempDir,
@@ -115,7 +110,7 @@ async fn open(keyring: Arc<Keyring>) -> (SocketAddr, Arc<Echo>, JoinHandle<()>) 
 }
 
 async fn until(mut condition: impl FnMut() -> bool) {
-    tokio::time::timeout(Duration::from_secs(10), async {
+    tokio::time::timeout(Duration::from_secs(60), async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -250,8 +245,9 @@ async fn a_silent_peer_is_given_up_and_dialled_again() {
     let site = Site::new();
     let (address, _, door) = open(site.keyring(&main_node(), Validity::days(1))).await;
     let keyring = site.keyring(&standby_node(), Validity::days(1));
-    let link = Link::new(address, Expected::AnyXivo, keyring, LIMITS);
-    let told = link.ask(Ask::Watch { seen: 5_000 }).await;
+    let limits = Limits { silence: Duration::from_millis(600), ..LIMITS };
+    let link = Link::new(address, Expected::AnyXivo, keyring, limits);
+    let told = link.ask(Ask::Watch { seen: 60_000 }).await;
     assert!(told.unwrap_err().to_string().contains("has not answered for 600ms"));
     assert_eq!(serial(link.ask(Ask::Watch { seen: 1 }).await), 2);
     door.abort();
