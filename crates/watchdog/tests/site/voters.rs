@@ -31,8 +31,9 @@ async fn w1_a_main_whose_longer_times_the_others_cannot_promise_gets_no_vote_and
     site.until("main says why", || alarms(&site, 0).contains(words)).await;
     let of_standby = "the peer needs a vote for 3.808 s, and this node promises its own for 2.5 s at most";
     site.until("standby says why", || alarms(&site, 1).contains(of_standby)).await;
-    let (_, screen) = site.nodes[1].verb(&["status"]);
-    assert!(screen.contains("the times differ: this node needs a vote for 2.405 s"), "{screen}");
+    let screen = |site: &Site| site.nodes[1].verb(&["status"]).1;
+    let words = "the times differ: this node needs a vote for 2.405 s";
+    site.until("its screen says so", || screen(&site).contains(words)).await;
     fs::write(&config, usual).unwrap();
     let main = site.get("main-xivo");
     main.end(Signal::TERM);

@@ -25,7 +25,7 @@ fn spec(files: &Files, address: SocketAddr) -> ServicesSpec {
     let mut question = probe::HttpCheck::get("/ready".parse().unwrap(), "localhost".parse().unwrap());
     question.status = "200,401".parse().unwrap();
     let kind = probe::Kind::Http(question);
-    let probe = Some(Arc::new(probe::Check::new(address, Duration::from_millis(500), kind)));
+    let probe = Some(Arc::new(probe::Check::new(address, LONG, kind)));
     ServicesSpec { check: None, probe, ..files.spec() }
 }
 
