@@ -3,11 +3,12 @@ use http::StatusCode;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::process::Side;
+use super::process::{SOON, Side};
 
 const TOKEN: &str = "token=YQ.eyJsb2dpbiI6ImFsaWNlIn0.Yg";
 
@@ -23,10 +24,10 @@ async fn cti_ticks_and_sends_back_what_it_gets() {
         came.push(cti.next().await.unwrap().unwrap().into_text().unwrap().to_string());
     }
     assert!(came.iter().any(|text| text == "hello") && came.iter().any(|text| text.contains("\"n\":2")), "{came:?}");
-    assert_eq!(side.stats().await["websockets"], 1);
+    until_open(&side, 1).await;
     cti.close(None).await.unwrap();
     while let Some(Ok(_)) = cti.next().await {}
-    while side.stats().await["websockets"] != 0 {}
+    until_open(&side, 0).await;
 }
 
 #[tokio::test]
@@ -92,13 +93,19 @@ async fn a_thousand_sockets_are_open_at_once() {
     let side = Side::start(&[]);
     let open = (0..1000).map(|_| side.websocket("/xuc/lab/ws/echo"));
     let mut sockets = join_all(open).await;
-    assert_eq!(side.stats().await["websockets"], 1000);
+    until_open(&side, 1000).await;
     for socket in &mut sockets {
         socket.send(Message::text("x")).await.unwrap();
     }
     for socket in &mut sockets {
         assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("x"));
     }
+}
+
+/// Waits until a side counts so many: a handshake is answered before.
+async fn until_open(side: &Side, count: u64) {
+    let counted = async { while side.stats().await["websockets"] != count {} };
+    timeout(SOON, counted).await.unwrap_or_else(|_| panic!("never {count} open"));
 }
 
 async fn upgrade(side: &Side, path: &str) -> TcpStream {
