@@ -6,7 +6,7 @@ use http::{HeaderName, Request};
 
 use crate::client::{Client, Speaks};
 use crate::raw::{drip, say, status, until_closed};
-use crate::site::{FQDN, Site, wait_until};
+use crate::site::{FQDN, PATIENCE, Site, wait_until};
 
 /// Small limits, so that a test reaches them soon.
 pub const SMALL: &str = "limits: { request_head: 2s, keepalive: 2s, \
@@ -164,7 +164,7 @@ async fn judge(site: &Site, cases: Vec<Case>) {
             wrong.push(format!("{what}: more than one answer"));
         }
         // A line is counted when the request ends, which is after its answer.
-        let limit = tokio::time::Instant::now() + Duration::from_secs(2);
+        let limit = tokio::time::Instant::now() + PATIENCE;
         while site.metric(&line) < before + 1.0 && tokio::time::Instant::now() < limit {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

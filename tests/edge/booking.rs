@@ -57,8 +57,8 @@ fn site() -> Site {
     let (odd, [gone], well) = (misbehaving(), free_ports::<1>(), site.main.address.port());
     let check = format!("{{ checks: [ {{ http: {{ path: /version, port: {well} }} }} ] }}");
     // On a busy machine a probe may fail: nothing moves for it.
-    site.extra = "observe: true\nswitch: { park_limit: 400ms }\n\
-        routes:\n  - { path: /odd, service: odd, response_limit: 500ms, websocket: true }\n  \
+    site.extra = "observe: true\nswitch: { park_limit: 3s }\n\
+        routes:\n  - { path: /odd, service: odd, response_limit: 3s, websocket: true }\n  \
         - { path: /gone, service: gone }\n"
         .to_owned();
     let config = site.config();
@@ -121,10 +121,10 @@ async fn a_refusing_side_is_booked_with_the_request_and_the_time_parked_stands_a
     assert!(site.metric(refused) >= 2.0, "{}", site.metrics_text());
     assert_eq!(site.metric("bascule_parked_seconds_count"), 1.0);
     let parked = site.metric("bascule_parked_seconds_sum");
-    assert!((0.3..5.0).contains(&parked), "parked for {parked} s");
-    assert!(took() - before < 0.3, "the time parked is Main's: {} s", took() - before);
+    assert!((2.5..60.0).contains(&parked), "parked for {parked} s");
+    assert!(took() - before < 2.0, "the time parked is Main's: {} s", took() - before);
     wait_until("it has a line", || site.access_log().contains("/gone"));
     let line = site.access_log().lines().last().unwrap().to_owned();
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-    assert!(line["parked_ms"].as_f64().unwrap() >= 300.0, "{line}");
+    assert!(line["parked_ms"].as_f64().unwrap() >= 2500.0, "{line}");
 }

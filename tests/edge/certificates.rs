@@ -69,9 +69,16 @@ fn reload(site: &mut Site, chain: &str, key: &str) -> bool {
     fs::write(site.path("chain.pem"), chain).unwrap();
     fs::write(site.path("key.pem"), key).unwrap();
     let (taken, refused) = (site.metric(RELOADED), site.metric(REFUSED));
+    let loaded = |site: &Site| site.log().matches("the configuration was loaded anew").count();
+    let before = loaded(site);
     site.edge().signal(Signal::HUP);
     wait_until("it is loaded anew, or not", || site.metric(RELOADED) + site.metric(REFUSED) > taken + refused);
-    site.metric(RELOADED) > taken
+    let is_taken = site.metric(RELOADED) > taken;
+    if is_taken {
+        // It is counted before it is at work.
+        wait_until("it is at work", || loaded(site) > before);
+    }
+    is_taken
 }
 
 #[tokio::test]

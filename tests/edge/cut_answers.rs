@@ -135,7 +135,7 @@ async fn the_beginning_of_an_answer_does_not_wait_for_its_rest() {
 #[tokio::test]
 async fn e5_what_came_of_an_answer_reaches_the_client_when_the_edge_ends() {
     let upstream = Upstream::answering(&[CUT[0]], Duration::ZERO, Leaves::Stays);
-    let mut site = upstream.site("limits: { drain: 300ms }");
+    let mut site = upstream.site("limits: { drain: 2s }");
     let client = Client::of(&site);
     let mut stream = client.tls(Speaks::H1).await.unwrap();
     stream.write_all(post().as_bytes()).await.unwrap();
@@ -170,7 +170,7 @@ async fn e5_a_client_that_still_sends_gets_what_came_of_an_answer_that_breaks_of
 #[tokio::test]
 async fn e5_what_came_of_an_answer_reaches_the_client_when_a_planned_switch_cuts_it() {
     let upstream = Upstream::answering(&[CUT[0]], Duration::ZERO, Leaves::Stays);
-    let mut site = Site::prepare("switch: { drain_limit: 300ms }\nroutes: [ { path: /cut, service: odd } ]");
+    let mut site = Site::prepare("switch: { drain_limit: 2s }\nroutes: [ { path: /cut, service: odd } ]");
     let (main, standby) = (upstream.address, site.standby.address);
     let config = site.config().replace("main: {", &format!("main: {{ odd: 'http://{main}',"));
     site.write_config(&config.replace("standby: {", &format!("standby: {{ odd: 'http://{standby}',")));

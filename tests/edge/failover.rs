@@ -1,6 +1,6 @@
 //! Sides die and come back; what users notice is nothing, or a page that waits with them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use failover::Side;
 use rustix::process::Signal;
@@ -29,7 +29,7 @@ fn decided(site: &Site, number: u64) -> (u64, u64) {
 }
 
 /// Nobody was sent to a side that was not live, as far as headers and time tell.
-fn assert_each_side_in_its_time(tally: &Tally, (decision, persisted): (u64, u64)) {
+fn each_side_in_its_time(tally: &Tally, (decision, persisted): (u64, u64)) -> InTime {
     for asked in tally.by("main") {
         assert!(asked.at_ms <= persisted, "Main served a request of {} after the switch at {persisted}", asked.at_ms);
     }
@@ -37,7 +37,7 @@ fn assert_each_side_in_its_time(tally: &Tally, (decision, persisted): (u64, u64)
     assert!(after.clone().count() > 0 && after.clone().all(|asked| asked.side() == "standby"));
     let earliest = tally.by("standby").map(|asked| asked.at_ms).min().unwrap();
     // Those that waited were asked before.
-    assert!(earliest + 1000 > decision, "Standby served a request of {earliest}, long before {decision}");
+    in_time("a request waited", Duration::from_millis(decision.saturating_sub(earliest)), Duration::from_secs(1))
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn killed() -> InTime {
     }
     tally.assert_all_well();
     assert!(tally.by("main").count() >= 100);
-    assert_each_side_in_its_time(&tally, decided(&site, 1));
+    let in_its_time = each_side_in_its_time(&tally, decided(&site, 1));
     // E1: Standby had those requests it answered, and none before.
     assert_eq!(site.standby.requests(), tally.by("standby").count() as u64);
     for speaks in [Speaks::H1, Speaks::H2] {
@@ -70,6 +70,7 @@ fn killed() -> InTime {
     }
     assert_eq!(site.live(), ("standby".to_owned(), 1));
     // As measured where two cores are shared with other work, with much to spare.
+    in_its_time?;
     in_time("nobody got an answer", tally.longest_gap(), KILLED)
 }
 
@@ -109,12 +110,13 @@ async fn e1_e3_traffic_stays_until_its_side_dies_and_the_first_side_up_gets_it()
     assert_eq!(site.main.requests(), 0);
     assert_eq!(site.live(), ("standby".to_owned(), 1));
     // Only when Standby dies.
+    let back = Instant::now();
     site.standby.kill();
     site.wait_live(Side::Main);
     load.wait_served(Side::Main, 50);
     let tally = load.stop();
     tally.assert_all_well_or_broken_off();
-    assert_eq!(site.main.requests(), tally.0.iter().rev().take_while(|asked| asked.side() == "main").count() as u64);
+    assert_eq!(site.main.requests(), tally.by("main").filter(|asked| asked.done > back).count() as u64);
     // Neither: the live side stays, and users wait (E3).
     site.main.kill();
     site.wait_health(Side::Main, "not_working");
@@ -172,7 +174,8 @@ async fn e9_a_flapping_site_is_damped_loudly_and_a_dead_side_is_left_all_the_sam
     }
     wait_until("the site is damped", || site.status()["damped"] == true);
     assert_eq!(site.metric("bascule_damped"), 1.0);
-    assert!(site.noted("damped") && site.log().contains("DAMPED"));
+    assert!(site.noted("damped"));
+    wait_until("the log says so", || site.log().contains("DAMPED"));
     assert!(site.order(&["status"]).contains("DAMPED"));
     // Ill, not dead: it is kept.
     site.main.behave("500");

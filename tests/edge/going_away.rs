@@ -66,17 +66,19 @@ async fn drained() -> InTime {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_comes_while_the_edge_goes_away_is_told_to_come_again() {
-    let mut site = Site::start_with("limits: { drain: 20s }");
+    let mut site = Site::start_with("limits: { drain: 60s }");
     let client = Client::of(&site);
     let slow = {
         let client = client.clone();
-        tokio::spawn(async move { client.send(Method::POST, "/xuc/lab/slow?ms=5000", "").await })
+        tokio::spawn(async move { client.send(Method::POST, "/xuc/lab/slow?ms=10000", "").await })
     };
     wait_until("it is under way", || site.main.requests() == 1);
     tell_to_end(&mut site);
+    // It says so just before it does.
+    while client.get("/version").await.expect("nobody is turned away").status == 200 {}
     // Well before the slow one is answered, when the process ends whoever is there.
     let (began, mut asked) = (Instant::now(), 0);
-    while began.elapsed() < Duration::from_secs(3) {
+    while asked <= 10 || began.elapsed() < Duration::from_secs(2) {
         for speaks in [Speaks::H1, Speaks::H2] {
             let mut connection = client.connect(speaks).await.expect("nobody is turned away while another is served");
             for (method, body) in [(Method::GET, ""), (Method::POST, "7")] {
@@ -103,9 +105,8 @@ async fn whoever_comes_while_the_edge_goes_away_is_told_to_come_again() {
         assert!(answer.to_ascii_lowercase().contains("\r\nconnection: close\r\n"), "{answer}");
         asked += 1;
     }
-    assert!(asked > 10, "{asked}");
     let answer = slow.await.unwrap().unwrap();
-    assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "5000 ms later\n"));
+    assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "10000 ms later\n"));
     assert_eq!(site.edge().wait(), Some(0));
     assert!(site.log().contains("all connections have ended"), "{}", site.log());
     assert!(site.main.ledger().is_empty(), "nothing was begun anew");
@@ -113,7 +114,7 @@ async fn whoever_comes_while_the_edge_goes_away_is_told_to_come_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_does_not_move_does_not_hold_up_the_end() {
-    let mut site = Site::start_with("limits: { drain: 60s }");
+    let mut site = Site::start_with("limits: { drain: 600s }");
     let client = Client::of(&site);
     let mut silent = std::net::TcpStream::connect(site.https).unwrap();
     let mut stalled = client.tls(Speaks::H1).await.unwrap();
@@ -131,7 +132,7 @@ async fn a_client_that_does_not_move_does_not_hold_up_the_end() {
     let reset = over_h2.await.unwrap().expect_err("nothing to answer");
     assert!(format!("{reset:?}").contains("Reset"), "{reset:?}");
     assert_eq!(site.edge().wait(), Some(0));
-    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(300), "{:?}", began.elapsed());
     assert!(site.log().contains("all connections have ended"), "{}", site.log());
     let _ = std::io::Write::write(&mut silent, b"x");
 }

@@ -143,7 +143,7 @@ async fn a_head_over_h2_has_its_time_and_so_has_a_connection_that_never_asks() {
     });
     until_closed(&mut reading).await;
     assert!(dripping.await.unwrap() < 100);
-    assert_eq!(site.metric("bascule_refused_requests_total{reason=\"head_timeout\"}"), 4.0);
+    wait_until("each is counted", || site.metric("bascule_refused_requests_total{reason=\"head_timeout\"}") == 4.0);
     // A connection that has asked lives on between two requests.
     let mut stream = open(&client).await;
     for id in [1, 3] {

@@ -36,7 +36,8 @@ fn w1_a_witness_killed_and_started_again_keeps_its_promise_for_its_whole_time() 
     watched.site.start_edge();
     let link = watched.dial_as(&Watched::xivo(Side::Standby));
     wait_until("it answers", || watched.vote(&link, Side::Standby, Wants::Hello, 1).is_some());
-    assert_eq!(watched.vote(&link, Side::Standby, Wants::Want, 1).unwrap().ruling, VoteReply::Lost);
+    let first = watched.vote(&link, Side::Standby, Wants::Want, 1).unwrap().ruling;
+    assert!(first == VoteReply::Lost || killed.elapsed() >= Timing::DEFAULT.promise, "{first:?}");
     let granted = wait_ruling(&watched, Side::Standby, Wants::Want, 1, VoteReply::Grant);
     assert!(granted - killed >= Timing::DEFAULT.promise);
     wait_until("the journal tells whose it is", || {
@@ -44,8 +45,12 @@ fn w1_a_witness_killed_and_started_again_keeps_its_promise_for_its_whole_time() 
             entry["event"] == "vote" && entry["sentence"].as_str().unwrap().contains("promised to standby")
         })
     });
-    assert_eq!(watched.site.status()["witness"]["holder"], "standby");
-    assert!(watched.site.metric("bascule_witness_promised{side=\"standby\"}") > 0.5);
+    // Asked for again and again, as a promise ends by itself.
+    let renewed = || watched.vote(&link, Side::Standby, Wants::Want, 1).is_some();
+    wait_until("the status tells it", || renewed() && watched.site.status()["witness"]["holder"] == "standby");
+    wait_until("it is counted", || {
+        renewed() && watched.site.metric("bascule_witness_promised{side=\"standby\"}") > 0.5
+    });
 }
 
 #[test]
@@ -63,11 +68,12 @@ fn w1_a_witness_whose_vote_is_lost_denies_even_renewals_for_its_quiet_time() {
         watched.site.start_edge();
         let link = watched.dial_as(&Watched::xivo(Side::Main));
         wait_until("it answers", || watched.vote(&link, Side::Main, Wants::Hello, 1).is_some());
-        assert_eq!(watched.vote(&link, Side::Main, Wants::Renew, 1).unwrap().ruling, VoteReply::Deny, "{spoil}");
+        let first = watched.vote(&link, Side::Main, Wants::Renew, 1).unwrap().ruling;
+        assert!(first == VoteReply::Deny || before.elapsed() >= Timing::DEFAULT.quiet, "{spoil}: {first:?}");
         let granted = wait_ruling(&watched, Side::Main, Wants::Renew, 1, VoteReply::Grant);
         assert!(granted - before >= Timing::DEFAULT.quiet, "{spoil}");
     }
-    assert!(watched.site.log().contains("another version of bascule (format 99"), "{}", watched.site.log());
+    wait_until("the log says why", || watched.site.log().contains("another version of bascule (format 99"));
 }
 
 #[test]
@@ -92,11 +98,11 @@ fn w1_longer_times_than_the_edge_may_promise_get_no_vote_and_the_screen_and_chec
         checked.1.contains("the xivo node main-xivo needs a vote for 3.9 s, and this Edge promises its own for 2.5 s")
     });
     assert_eq!(checked.0, Some(1), "{}", checked.1);
-    let screen = watched.site.order(&["status"]);
-    assert!(
-        screen.contains("needs a vote for 3.9 s and promises its own for 4 s at most; this Edge needs"),
-        "{screen}"
-    );
+    let words = "needs a vote for 3.9 s and promises its own for 4 s at most; this Edge needs";
+    wait_until("the operator's screen says so", || {
+        watched.ask(&link, Ask::Report(Box::new(told.clone()))).unwrap();
+        watched.site.order(&["status"]).contains(words)
+    });
 }
 
 #[test]
@@ -180,9 +186,11 @@ fn two_actives_are_an_alarm_in_status_journal_and_metrics_until_one_ends() {
     assert!(!alarm());
     stage.set(Side::Standby, Status::Active);
     wait_until("the alarm is there", alarm);
-    assert!(watched.site.metric("bascule_two_actives") > 0.5);
+    wait_until("it is counted", || watched.site.metric("bascule_two_actives") > 0.5);
     let told = |entry: &serde_json::Value| entry["sentence"].as_str().unwrap().starts_with("TWO ACTIVES");
-    assert_eq!(watched.site.history().iter().filter(|entry| entry["event"] == "alarm" && told(entry)).count(), 1);
+    let noted = || watched.site.history().iter().filter(|entry| entry["event"] == "alarm" && told(entry)).count();
+    wait_until("it is noted", || noted() > 0);
+    assert_eq!(noted(), 1);
     stage.set(Side::Standby, Status::Inactive);
     wait_until("the alarm is over", || !alarm());
 }
@@ -203,14 +211,13 @@ fn a_planned_switch_walks_a_site_whose_nodes_follow_and_ends_verified() {
     }
     assert_eq!((stage.status(Side::Main), stage.status(Side::Standby)), (Status::Inactive, Status::Active));
     assert_eq!(watched.site.live().0, "standby");
-    assert!(watched.site.metric("bascule_site_switches_total{result=\"done\"}") > 0.5);
+    wait_until("it is counted", || watched.site.metric("bascule_site_switches_total{result=\"done\"}") > 0.5);
     assert_no_fault(&watched.site.metrics_text());
     let steps = watched.site.history().into_iter().filter(|entry| entry["event"] == "walk");
     assert!(steps.filter(|entry| entry["why"] == "kernel update").count() >= 8);
 
-    let status = watched.site.order(&["status"]);
     for words in ["standby-xivo", "mds1", "if Standby died now: Main would take over within 5.2 s"] {
-        assert!(status.contains(words), "{words}: {status}");
+        wait_until(&format!("the screen says {words}"), || watched.site.order(&["status"]).contains(words));
     }
     let back = watched.site.order(&["switch", "--to", "main", "--json"]);
     let back: serde_json::Value = serde_json::from_str(&back).unwrap();
@@ -294,7 +301,7 @@ fn a_planned_switch_that_a_node_refuses_is_undone_and_says_why() {
     assert!(shown.contains("start telephony: standby does not follow: the database is old; all was undone"), "{shown}");
     assert_eq!((stage.status(Side::Main), stage.status(Side::Standby)), (Status::Active, Status::Inactive));
     assert_eq!(watched.site.live().0, "main");
-    assert!(watched.site.metric("bascule_site_switches_total{result=\"undone\"}") > 0.5);
+    wait_until("it is counted", || watched.site.metric("bascule_site_switches_total{result=\"undone\"}") > 0.5);
 }
 
 #[test]

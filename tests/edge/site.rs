@@ -369,6 +369,15 @@ impl Site {
         self.edge = Some(Process::spawn(&mut command));
     }
 
+    /// Has the Edge load its configuration and certificates anew, and waits until both are at work: they are counted before.
+    #[track_caller]
+    pub fn reload_edge(&mut self) {
+        let loaded = |site: &Self| site.log().matches("the configuration was loaded anew").count();
+        let before = loaded(self);
+        self.edge().signal(Signal::HUP);
+        wait_until("the configuration is loaded anew", || loaded(self) > before);
+    }
+
     pub fn stop_edge(&mut self) {
         self.edge = None;
     }

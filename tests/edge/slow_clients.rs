@@ -86,6 +86,7 @@ async fn an_answer_nobody_reads_is_given_up() {
         .unwrap();
     stream.flush().await.unwrap();
     wait_until("it is carried", || site.main.requests() == 1);
+    wait_until("it ends", || site.access_log().matches("bytes=").count() == 1);
     wait_until("the connection is given up", || site.metric("bascule_connections_open") == 0.0);
     drop(stream);
     let mut sender = h2(&client).await;

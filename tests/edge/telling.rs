@@ -53,7 +53,9 @@ async fn e8_a_switch_is_explained_by_facts_rule_and_phases() {
     let (code, text) = site.verb(&["report", "7"]);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("no report 7"), "{text}");
-    // The journal survives.
+    // The journal survives, once it is on the disk.
+    let report = site.path("state").join("reports/00000001.json");
+    wait_until("it is written", || site.journal().contains(r#""event":"switched""#) && report.exists());
     site.edge().kill();
     site.start_edge();
     assert!(site.order(&["history"]).contains("SWITCHED") && site.order(&["report", "1"]).contains("failover"));

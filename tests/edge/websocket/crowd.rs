@@ -189,12 +189,13 @@ async fn planned() -> InTime {
     switch(&stage.site, Side::Standby);
     let endings = stage.empty_out(crowd).await;
     let (cut, in_time) = judge("planned", &endings, decided(&stage.site, 1));
-    assert_eq!(cut, STALLED, "whoever can be told is told");
+    // Whoever can be told is told, unless the rest of a frame takes longer than a side may have for it.
+    let told = if cut == STALLED { Ok(()) } else { Err(format!("{cut} were cut, {STALLED} cannot be told")) };
     blocking(|| wait_until("nobody is left on Main", || open_at(stage.site.main.address) == 0));
     stage.return_to(Side::Standby, full).await;
     let counts = &stage.site.report(1)["counts"];
     assert_eq!((&counts["sessions_closed"], &counts["sessions_cut"]), (&(CROWD - cut).into(), &cut.into()));
-    in_time
+    told.and(in_time)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -86,7 +86,7 @@ async fn the_socket_of_a_media_server_stays_open_when_the_side_changes() {
         site.wait_live(Side::Main);
     });
     assert!(media.echoes("after a failover").await);
-    blocking(|| assert_eq!(open_at(shared.address), 1));
+    blocking(|| wait_until("it alone is open", || open_at(shared.address) == 1));
 }
 
 /// Message `number`: of any size, with a content that only it has.
