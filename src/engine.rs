@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use failover::health::{self, CheckId, Health, State as HealthState};
-use failover::switch::{self, HoldReason, Switch};
+use failover::switch::{self, Switch};
 use failover::verdict::{self, Judge, Pace, ProbeId, Verdict};
 use failover::{Instant, PerSide, Side};
 use probe::FailureKind;
@@ -425,31 +425,8 @@ impl Engine {
         let policy = self.plan.site.config.probe.policy();
         let opening = policy.interval + policy.time_limit;
         self.judged |= state != HealthState::Unknown || now.since(Instant::ORIGIN) > opening;
-        let mode = match state {
-            HealthState::Working => Mode::Serving,
-            HealthState::Unknown if self.judged => Mode::Serving,
-            HealthState::Unknown => Mode::Deciding,
-            HealthState::NotWorking if self.awaits_walk() => Mode::Deciding,
-            HealthState::NotWorking => match self.switch.explain(now).standing {
-                HoldReason::Settling { .. }
-                | HoldReason::ConfirmingTarget(_)
-                | HoldReason::ConfirmingFault { .. }
-                | HoldReason::Doubting { .. }
-                | HoldReason::OtherUnknown(_)
-                | HoldReason::Moving { .. } => Mode::Deciding,
-                // We only watch: somebody else decides, and what does not work here may work there.
-                HoldReason::Observing { .. } => Mode::Serving,
-                // Traffic may not leave a side that is ill: what still works there is better than a page.
-                HoldReason::Frozen { .. } | HoldReason::Damped { .. } if !self.is_dead(live) => Mode::Serving,
-                HoldReason::NeitherWorks(_)
-                | HoldReason::Frozen { .. }
-                | HoldReason::Damped { .. }
-                | HoldReason::LiveWorks(_)
-                | HoldReason::LiveUnknown(_)
-                | HoldReason::HoldingDown { .. }
-                | HoldReason::OperatorChose => Mode::Waiting,
-            },
-        };
+        let known = switch::Known { judged: self.judged, switchover: self.awaits_walk() };
+        let mode = self.switch.mode(known, now);
         let mode = if made(Mistake::AlwaysServing) { Mode::Serving } else { mode };
         self.means.edge.live.publish(View { side: live, mode, epoch: self.switch.epoch() });
         #[cfg(test)]
@@ -462,10 +439,6 @@ impl Engine {
         metrics.connections_open.set(i64::try_from(open).unwrap_or(i64::MAX));
         let held = self.means.edge.admission.budget.used();
         metrics.request_memory.set(i64::try_from(held).unwrap_or(i64::MAX));
-    }
-
-    fn is_dead(&self, side: Side) -> bool {
-        self.health.side(side).diagnosis().is_some_and(health::Diagnosis::is_dead)
     }
 
     fn note_probe(&mut self, check: usize, report: &probe::Report) {

@@ -6,18 +6,8 @@ pub mod state;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use failover::Side;
+pub use failover::switch::Mode;
 use tokio::sync::watch;
-
-/// What the request path does with a request now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// A decision is near: requests wait for it.
-    Deciding,
-    /// Requests go to the live side.
-    Serving,
-    /// Neither side works: users get the waiting page.
-    Waiting,
-}
 
 /// A consistent view of the live side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

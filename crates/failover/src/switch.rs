@@ -10,6 +10,7 @@ mod explain;
 mod machine;
 mod output;
 mod policy;
+mod requests;
 
 pub use decide::{HoldReason, WhatIf};
 pub use doubt::{Doubt, DoubtReason};
@@ -17,6 +18,7 @@ pub use explain::{Budget, Explanation};
 pub use machine::{Act, Event, Guard, Switch};
 pub use output::{Cause, FreezeReason, Kind, Memory, Move, Output, Refusal, ReprobeReason};
 pub use policy::{Failback, Policy, Violation};
+pub use requests::{Known, Mode};
 
 #[cfg(test)]
 mod promises;

@@ -102,6 +102,8 @@ pub(crate) enum Trap {
     RegistrationLeft,
     /// A move of traffic that somebody wished for counts as the Edge's own.
     WishIgnored,
+    /// Users of a side that is ill, and that traffic may not leave, get the waiting page.
+    PageForTheIll,
 }
 
 /// Tells whether a test makes this mistake.

@@ -27,6 +27,7 @@ impl Step<'_> {
         self.an_operators_word_holds();
         self.a_move_that_completes_a_wish_is_planned_and_no_other_is();
         self.a_driver_is_never_kept_busy();
+        self.e3_nobody_is_shown_the_page_or_kept_waiting_without_need();
     }
 
     fn moves(&self) -> Vec<&Move> {
@@ -145,6 +146,33 @@ impl Step<'_> {
         }
         let spent = self.after.ledger.used() > self.before.ledger.used();
         assert!(!spent || self.automatic().is_some(), "a planned move was counted: {}", self.context());
+    }
+
+    /// What requests do hangs on the live side's health and on why traffic stays, whatever else is known.
+    fn e3_nobody_is_shown_the_page_or_kept_waiting_without_need(&self) {
+        let (switch, now) = (self.after, self.after.now);
+        let live = self.health(switch.live());
+        let dead = live.diagnosis().is_some_and(Diagnosis::is_dead);
+        let held = switch.explain(now).standing;
+        let may_not_leave = matches!(held, HoldReason::Frozen { .. } | HoldReason::Damped { .. });
+        for (judged, switchover) in [(false, false), (false, true), (true, false), (true, true)] {
+            let mode = switch.mode(Known { judged, switchover }, now);
+            let wrong = match mode {
+                Mode::Serving => live.state == State::Unknown && !judged,
+                // The page is for a live side that does not work, and nothing that is about to change it.
+                Mode::Waiting => live.state != State::NotWorking || switchover,
+                // Requests wait for a decision that time or the next probe brings, or for a switch under way.
+                Mode::Deciding => match live.state {
+                    State::Working => true,
+                    State::Unknown => judged,
+                    State::NotWorking => !switchover && (may_not_leave || matches!(held, HoldReason::NeitherWorks(_))),
+                },
+            };
+            assert!(!wrong, "E3: {mode:?} (judged {judged}, switchover {switchover}, {held:?}): {}", self.context());
+            if live.state == State::NotWorking && may_not_leave && !dead && !switchover {
+                assert_eq!(mode, Mode::Serving, "E3: what is ill still serves some: {}", self.context());
+            }
+        }
     }
 
     fn a_driver_is_never_kept_busy(&self) {

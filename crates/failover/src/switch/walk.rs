@@ -245,3 +245,9 @@ fn a_wished_move_that_is_booked_as_automatic_is_noticed() {
     let caught = making(Some(Trap::WishIgnored), || std::panic::catch_unwind(|| walk(SMALL))).is_err();
     walked::mistake("WishIgnored", caught, "whose move");
 }
+
+#[test]
+fn a_page_for_users_whom_an_ill_side_could_serve_is_noticed() {
+    let caught = making(Some(Trap::PageForTheIll), || std::panic::catch_unwind(|| walk(SMALL))).is_err();
+    walked::mistake("PageForTheIll", caught, "what is ill still serves some");
+}
