@@ -95,12 +95,6 @@ pub struct Engine {
     frozen: Option<Frozen>,
     past: Vec<PastSwitch>,
     last_switch: Option<SwitchSummary>,
-    /// Who asked for the act in hand, and why.
-    asker: Option<(String, String)>,
-    /// Why the act in hand was refused.
-    refusal: Option<String>,
-    /// To be written before anything else happens.
-    pending: Option<switch::Memory>,
     alarms: Vec<String>,
     configuration: ConfigurationStatus,
     persisted: Arc<AtomicBool>,
@@ -177,9 +171,6 @@ impl Engine {
             frozen: remembered.frozen,
             past: remembered.past.clone(),
             last_switch: record::last_switch(&means.state, &remembered.past),
-            asker: None,
-            refusal: None,
-            pending: None,
             alarms: remembered.alarms,
             configuration: ConfigurationStatus { loaded: Some(Time::now()), broken: None },
             persisted: Arc::new(AtomicBool::new(true)),
@@ -318,12 +309,7 @@ impl Engine {
                     }
                 }
                 Work::Switch(event) => {
-                    for output in self.switch.handle(event, now) {
-                        self.carry_out(output).await;
-                    }
-                    if !made(Mistake::LeavesPending) {
-                        self.persist().await;
-                    }
+                    let _ = self.decide(event, None).await;
                 }
             }
         }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use failover::switch::{Kind, Move, Output};
-use failover::{Explain as _, verdict};
+use failover::switch::{self, Kind, Move, Output};
+use failover::{Explain as _, Side, verdict};
 use tokio::time::timeout;
 
 use super::mistakes::{Mistake, made};
@@ -21,100 +21,120 @@ use crate::traffic::websocket::tunnel::Pacing;
 /// How long users wait for a disk: then traffic moves, and the disk follows.
 const DISK_PATIENCE: Duration = Duration::from_millis(100);
 
+/// Who asked for something, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asker {
+    pub(super) by: String,
+    pub(super) why: String,
+}
+
 impl Engine {
-    #[allow(clippy::too_many_lines, reason = "one arm for each output")]
-    pub(super) async fn carry_out(&mut self, output: Output) {
-        let sentence = output.named(self.plan.names()).to_string();
-        match output {
-            Output::Persist(memory) => {
-                // Written with what follows it: the move, or who froze it.
-                self.pending = Some(memory);
-            }
-            Output::SwitchTo(step) => {
-                // A planned move that nobody ordered in this instant completes a switch of the whole site.
-                let unasked = step.kind == Kind::Planned && self.asker.is_none();
-                // A move of the Edge's own is nobody's order, though it may come of one that allows it: a resume.
-                let own = step.kind != Kind::Planned && !made(Mistake::AskerStays);
-                let other = if own { self.asker.take() } else { None };
-                if unasked {
-                    self.asker = self.wisher();
+    /// Feeds the switch and carries out what it decides, in that order. Returns why it refused, if it did.
+    pub(super) async fn decide(&mut self, event: switch::Event, asker: Option<&Asker>) -> Option<String> {
+        // Written with what follows it: the move, or who froze it.
+        let (mut unwritten, mut refusal) = (None, None);
+        for output in self.switch.handle(event, self.clock.now()) {
+            let sentence = output.named(self.plan.names()).to_string();
+            match output {
+                Output::Persist(memory) => unwritten = Some(memory),
+                Output::SwitchTo(step) => {
+                    let asker = self.whose(step.kind, asker);
+                    self.switch_to(step, unwritten.take(), sentence, asker.as_ref()).await;
                 }
-                self.past.push(PastSwitch {
-                    epoch: step.epoch,
-                    at: self.clock.wall(step.at),
-                    kind: step.kind,
-                    to: step.to,
-                });
-                self.persist().await;
-                self.move_traffic(step, sentence);
-                if unasked {
-                    self.asker = None;
+                Output::Reprobe { side, .. } => self.reprobe(side),
+                Output::Refused { .. } => {
+                    tracing::info!("{sentence}");
+                    self.journal_of(Event::Refused, sentence.clone(), asker);
+                    refusal = Some(sentence);
                 }
-                self.asker = other.or(self.asker.take());
+                said => self.say(&said, sentence, asker),
             }
-            Output::WouldSwitch(_) => {
-                tracing::warn!("{sentence}");
-                self.journal(Event::WouldHaveSwitched, sentence);
-            }
-            Output::Reprobe { side, .. } => {
-                let checks: Vec<_> = self.plan.topology.required_checks(side).collect();
-                for check in checks {
-                    self.work.push_back(Work::Judge(check.index(), verdict::Event::Reprobe));
-                }
-            }
-            Output::Stands(_) => {
-                tracing::info!("{sentence}");
-                self.journal(Event::Held, sentence);
-            }
-            Output::SelfDoubt(_) => {
-                tracing::warn!("{sentence}");
-                self.means.metrics.doubt.set(1);
-                self.journal(Event::Doubted, sentence);
-            }
-            Output::DoubtOver(_) => {
-                tracing::info!("{sentence}");
-                self.means.metrics.doubt.set(0);
-                self.journal(Event::Trusted, sentence);
-            }
-            Output::Damped { .. } => {
-                tracing::error!("{sentence}");
-                self.means.metrics.damped.set(1);
-                self.journal(Event::Damped, sentence);
-            }
-            Output::Undamped => {
-                tracing::info!("{sentence}");
-                self.means.metrics.damped.set(0);
-                self.journal(Event::Undamped, sentence);
-            }
-            Output::Frozen(reason) => {
-                let (by, why) = self.asker.clone().unwrap_or_else(|| ("bascule".to_owned(), String::new()));
-                let why = if why.is_empty() { reason.to_string() } else { why };
-                self.frozen = Some(Frozen { by, why, since: Time::now() });
-                tracing::warn!("{sentence}");
-                self.means.metrics.frozen.set(1);
-                self.journal(Event::Frozen, sentence);
-            }
-            Output::Resumed => {
-                tracing::info!("{sentence}");
-                self.frozen = None;
-                self.means.metrics.frozen.set(0);
-                self.journal(Event::Resumed, sentence);
-            }
-            Output::BudgetReset => {
-                tracing::info!("{sentence}");
-                self.journal(Event::Other, sentence);
-            }
-            Output::Refused { .. } => {
-                tracing::info!("{sentence}");
-                self.refusal = Some(sentence.clone());
-                self.journal(Event::Refused, sentence);
-            }
+        }
+        if let Some(memory) = unwritten
+            && !made(Mistake::LeavesUnwritten)
+        {
+            self.persist(memory).await;
+        }
+        refusal
+    }
+
+    /// Whose a move is: a planned one that nobody ordered in this instant completes what somebody wished for; one of the
+    /// Edge's own is nobody's, though it may come of an order that allows it: a resume.
+    fn whose(&self, kind: Kind, asker: Option<&Asker>) -> Option<Asker> {
+        match (kind, asker) {
+            (Kind::Planned, None) => self.wisher(),
+            (Kind::Planned, Some(asker)) => Some(asker.clone()),
+            (Kind::Failover | Kind::Failback, asker) => asker.filter(|_| made(Mistake::AskerStays)).cloned(),
         }
     }
 
+    async fn switch_to(&mut self, step: Move, memory: Option<switch::Memory>, sentence: String, asker: Option<&Asker>) {
+        self.past.push(PastSwitch { epoch: step.epoch, at: self.clock.wall(step.at), kind: step.kind, to: step.to });
+        if let Some(memory) = memory {
+            self.persist(memory).await;
+        }
+        self.move_traffic(step, sentence, asker);
+    }
+
+    fn reprobe(&mut self, side: Side) {
+        let checks: Vec<_> = self.plan.topology.required_checks(side).collect();
+        for check in checks {
+            self.work.push_back(Work::Judge(check.index(), verdict::Event::Reprobe));
+        }
+    }
+
+    /// Tells what the switch says of itself, and keeps who froze it.
+    fn say(&mut self, output: &Output, sentence: String, asker: Option<&Asker>) {
+        let metrics = &self.means.metrics;
+        let event = match output {
+            Output::WouldSwitch(_) => Event::WouldHaveSwitched,
+            Output::Stands(_) => Event::Held,
+            Output::SelfDoubt(_) => {
+                metrics.doubt.set(1);
+                Event::Doubted
+            }
+            Output::DoubtOver(_) => {
+                metrics.doubt.set(0);
+                Event::Trusted
+            }
+            Output::Damped { .. } => {
+                metrics.damped.set(1);
+                Event::Damped
+            }
+            Output::Undamped => {
+                metrics.damped.set(0);
+                Event::Undamped
+            }
+            Output::Frozen(reason) => {
+                metrics.frozen.set(1);
+                let Asker { by, why } =
+                    asker.cloned().unwrap_or_else(|| Asker { by: "bascule".to_owned(), why: String::new() });
+                let why = if why.is_empty() { reason.to_string() } else { why };
+                self.frozen = Some(Frozen { by, why, since: Time::now() });
+                Event::Frozen
+            }
+            Output::Resumed => {
+                metrics.frozen.set(0);
+                self.frozen = None;
+                Event::Resumed
+            }
+            // Carried out in their order: `decide`.
+            Output::BudgetReset
+            | Output::Persist(_)
+            | Output::SwitchTo(_)
+            | Output::Reprobe { .. }
+            | Output::Refused { .. } => Event::Other,
+        };
+        match event {
+            Event::Damped => tracing::error!("{sentence}"),
+            Event::WouldHaveSwitched | Event::Doubted | Event::Frozen => tracing::warn!("{sentence}"),
+            _ => tracing::info!("{sentence}"),
+        }
+        self.journal_of(event, sentence, asker);
+    }
+
     /// Writes what the machine wants kept, waiting a little for the disk.
-    pub(super) async fn persist(&mut self) {
-        let Some(memory) = self.pending.take() else { return };
+    pub(super) async fn persist(&mut self, memory: switch::Memory) {
         let state = live_state(&memory, self.frozen.as_ref(), &self.past);
         let written = self.means.state.save(state);
         let persisted = Arc::new(AtomicBool::new(false));
@@ -134,10 +154,10 @@ impl Engine {
     }
 
     /// The switch itself: publish, cut, close, in this order.
-    fn move_traffic(&mut self, step: Move, sentence: String) {
+    fn move_traffic(&mut self, step: Move, sentence: String, asker: Option<&Asker>) {
         let edge = self.means.edge.clone();
         let site = self.plan.site.clone();
-        let report = SwitchReport::begin(&self.means, &self.clock, &step, self.asker.clone());
+        let report = SwitchReport::begin(&self.means, &self.clock, &step, asker);
         if !made(Mistake::Unpublished) {
             edge.live.publish(View { side: step.to, mode: Mode::Serving, epoch: step.epoch });
         }
@@ -171,7 +191,7 @@ impl Engine {
         });
         let explain = self.explanation(sentence.clone());
         if !made(Mistake::SwitchUnwritten) {
-            self.journal(Event::Switched, sentence);
+            self.journal_of(Event::Switched, sentence, asker);
         }
         report.follow(explain, leaving, self.persisted.load(Ordering::Acquire), switching);
     }
@@ -191,7 +211,6 @@ mod tests {
     use super::*;
     use crate::live::Live;
     use crate::traffic::upstream::connections::Connections;
-    use failover::Side;
 
     const PATIENCE: Duration = Duration::from_secs(30);
 

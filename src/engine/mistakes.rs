@@ -6,8 +6,8 @@
 pub(super) enum Mistake {
     /// The loop waits for the disk whatever it takes.
     WaitsForDisk,
-    /// What is to be kept is written with the next switch, and not before.
-    LeavesPending,
+    /// What is to be kept is written with a switch, and not without one.
+    LeavesUnwritten,
     /// Who ordered something is named for what the Edge does afterwards.
     AskerStays,
     /// All checks are probed with each turn.

@@ -11,10 +11,11 @@ use failover::{Explain as _, Instant};
 use protocol::wire::{NodeReport, Told};
 use tokio::sync::{mpsc, oneshot};
 
+use super::act::Asker;
 use super::clock::Clock;
 use super::mistakes::{Mistake, made};
 use super::plan::Plan;
-use super::{Engine, Means, Work};
+use super::{Engine, Means};
 use crate::admin::api::{
     BrokenConfiguration, ConfigurationStatus, Done, DrainRequest, Event, Explain, FreezeRequest, JournalEntry, Report,
     ResumeRequest, SessionRow, Status, SwitchAnswer, SwitchRequest, Time, WalkStatus,
@@ -240,11 +241,11 @@ impl Engine {
                 drop(answer.send(done.map(|()| Done { sentence: "Automatic switches are allowed again.".into() })));
             }
             Order::Drain(request, answer) => {
-                self.asker = Some((request.by, request.reason));
+                let asker = Asker { by: request.by, why: request.reason };
                 self.draining = true;
                 self.means.metrics.draining.set(1);
-                self.journal(Event::Drained, "The Edge takes no new connections and ends.".to_owned());
-                self.asker = None;
+                let sentence = "The Edge takes no new connections and ends.".to_owned();
+                self.journal_of(Event::Drained, sentence, Some(&asker));
                 drop(answer.send(Done {
                     sentence: "Draining: no new connections; the Edge ends when the old ones have.".into(),
                 }));
@@ -317,14 +318,9 @@ impl Engine {
     }
 
     pub(super) async fn order_act(&mut self, act: Act, by: String, why: String) -> Result<(), EngineError> {
-        self.asker = Some((by, why));
-        self.refusal = None;
-        self.work.push_front(Work::Switch(switch::Event::Act(act)));
+        let refusal = self.decide(switch::Event::Act(act), Some(&Asker { by, why })).await;
         self.turn().await;
-        if !made(Mistake::AskerStays) {
-            self.asker = None;
-        }
-        match self.refusal.take() {
+        match refusal {
             Some(_) if made(Mistake::RefusalUntold) => Ok(()),
             Some(sentence) => Err(EngineError::Refused(sentence)),
             None => Ok(()),

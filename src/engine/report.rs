@@ -8,6 +8,7 @@ use failover::switch::{Cause, Move};
 use tokio::time::{Instant, timeout};
 
 use super::Means;
+use super::act::Asker;
 use super::clock::Clock;
 use crate::admin::api::{Counts, Event, Explain, JournalEntry, Moment, Phases, Report, Time};
 use crate::config::Switching;
@@ -49,7 +50,7 @@ fn snapshot(edge: &Edge) -> Snapshot {
 
 impl SwitchReport {
     /// Begins one. Requests parked since the first bad sign are not told apart from those of the minute before.
-    pub(super) fn begin(means: &Means, clock: &Clock, step: &Move, asker: Option<(String, String)>) -> Self {
+    pub(super) fn begin(means: &Means, clock: &Clock, step: &Move, asker: Option<&Asker>) -> Self {
         let began = match step.cause {
             Cause::LiveDoesNotWork { left, .. } => clock.wall(left.trouble_since),
             Cause::MainPreferred { .. } | Cause::Operator { .. } => clock.wall(step.at),
@@ -61,7 +62,7 @@ impl SwitchReport {
             began,
             decision: clock.wall(step.at),
             step: *step,
-            by: asker.map(|(by, _)| by),
+            by: asker.map(|asker| asker.by.clone()),
         }
     }
 

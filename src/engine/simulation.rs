@@ -57,7 +57,7 @@ fn e1_to_e9_hold_and_every_alarm_is_true_whatever_sides_disks_operators_and_relo
 fn the_simulation_shows_each_mistake_of_the_engine() {
     let mistakes = [
         Mistake::WaitsForDisk,
-        Mistake::LeavesPending,
+        Mistake::LeavesUnwritten,
         Mistake::AskerStays,
         Mistake::ProbesEachTurn,
         Mistake::RefusalUntold,

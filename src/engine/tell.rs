@@ -9,6 +9,7 @@ use failover::verdict::Verdict;
 use failover::{Explain as _, Side};
 
 use super::Engine;
+use super::act::Asker;
 use crate::admin::api::{
     BackendStatus, BrokenConfiguration, CheckStatus, Event, Explain, JournalEntry, Next, Outcome, ServiceStatus,
     SessionCounts, SideStatus, Sides, Status, Time,
@@ -31,13 +32,17 @@ impl Engine {
         metrics.frozen.set(i64::from(self.frozen.is_some()));
         metrics.observe.set(i64::from(self.plan.site.config.switch.observe));
         metrics.live(live, epoch);
-        self.pending = Some(self.switch.memory(self.clock.now()));
-        self.persist().await;
+        self.persist(self.switch.memory(self.clock.now())).await;
     }
 
-    /// Writes an entry about the present state.
-    pub(super) fn journal(&mut self, event: Event, sentence: String) {
-        let (by, why) = self.asker.clone().unzip();
+    /// Writes an entry about the present state, of what nobody asked for.
+    pub(super) fn journal(&self, event: Event, sentence: String) {
+        self.journal_of(event, sentence, None);
+    }
+
+    /// Writes an entry about the present state, with who asked for what came of it.
+    pub(super) fn journal_of(&self, event: Event, sentence: String, asker: Option<&Asker>) {
+        let (by, why) = asker.cloned().map(|Asker { by, why }| (by, why)).unzip();
         let entry = JournalEntry {
             at: Time::now(),
             epoch: self.switch.epoch(),

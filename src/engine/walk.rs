@@ -8,6 +8,7 @@ use failover::verdict::{self, Verdict};
 use failover::{Explain as _, PerSide, Side};
 use protocol::wire::{Chosen, Role, Wish};
 
+use super::act::Asker;
 use super::mistakes::{Mistake, made};
 use super::{Engine, Work};
 use crate::admin::EngineError;
@@ -46,6 +47,13 @@ pub(super) struct Walking {
     limits: Limits,
 }
 
+impl Walking {
+    /// Who ordered it, and why.
+    fn asker(&self) -> Asker {
+        Asker { by: self.status.by.clone(), why: self.reason.clone() }
+    }
+}
+
 impl Engine {
     /// Whether a planned switch is one of the whole site: XiVO nodes report.
     pub(super) fn walks(&self) -> bool {
@@ -67,9 +75,7 @@ impl Engine {
         let SwitchRequest { to, dry_run, reason, by, .. } = request;
         if self.is_walking() {
             let sentence = "A switch of the whole site is under way; see bascule status.".to_owned();
-            self.asker = Some((by, reason));
-            self.journal(Event::Refused, sentence.clone());
-            self.asker = None;
+            self.journal_of(Event::Refused, sentence.clone(), Some(&Asker { by, why: reason }));
             return Err(EngineError::Refused(sentence));
         }
         let facts = self.facts();
@@ -107,11 +113,9 @@ impl Engine {
         walking.show(walk.records());
         let status = walking.status.clone();
         if !dry_run {
-            self.asker = Some((by, reason));
             let event = if state == WalkState::Running { Event::Walk } else { Event::Refused };
             tracing::warn!("{sentence}");
-            self.journal(event, sentence.clone());
-            self.asker = None;
+            self.journal_of(event, sentence.clone(), Some(&Asker { by, why: reason }));
             if state == WalkState::Refused
                 && let Some(nodes) = &self.nodes
             {
@@ -170,10 +174,10 @@ impl Engine {
     }
 
     /// Who wished for the move that [`Self::tell_wish`] told of, and why.
-    pub(super) fn wisher(&self) -> Option<(String, String)> {
+    pub(super) fn wisher(&self) -> Option<Asker> {
         match self.walking.as_ref().filter(|walking| walking.walk.is_some()) {
-            Some(walking) => Some((walking.status.by.clone(), walking.reason.clone())),
-            None => self.chosen().map(|chosen| (chosen.who.clone(), chosen.reason.clone())),
+            Some(walking) => Some(walking.asker()),
+            None => self.chosen().map(|chosen| Asker { by: chosen.who.clone(), why: chosen.reason.clone() }),
         }
     }
 
@@ -226,10 +230,8 @@ impl Engine {
     }
 
     fn walk_journal(&mut self, sentence: String) {
-        let asker = self.walking.as_ref().map(|walking| (walking.status.by.clone(), walking.reason.clone()));
-        self.asker = asker;
-        self.journal(Event::Walk, format!("planned switch: {sentence}"));
-        self.asker = None;
+        let asker = self.walking.as_ref().map(Walking::asker);
+        self.journal_of(Event::Walk, format!("planned switch: {sentence}"), asker.as_ref());
     }
 
     fn end_walk(&mut self, end: End) {
