@@ -6,6 +6,7 @@ mod act;
 mod certificates;
 mod clock;
 mod mistakes;
+mod monitor;
 mod nodes;
 mod order;
 mod plan;
@@ -14,21 +15,20 @@ mod record;
 mod report;
 #[cfg(test)]
 mod simulation;
+mod switcher;
 mod tell;
 mod walk;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use failover::health::{self, CheckId, Health, State as HealthState};
-use failover::switch::{self, Switch};
-use failover::verdict::{self, Judge, Pace, ProbeId, Verdict};
+use failover::health;
+use failover::switch;
+use failover::verdict::{self, ProbeId, Verdict};
 use failover::{Instant, PerSide, Side};
-use probe::FailureKind;
-use probe::tls::Term;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
 pub use self::nodes::NodesMeans;
@@ -38,11 +38,13 @@ pub use self::probes::{CheckError, probe as probe_of};
 
 use self::clock::Clock;
 use self::mistakes::{Mistake, made};
+use self::monitor::{Finished, Known, Monitor, id_of};
 use self::nodes::Nodes;
 use self::order::Order;
+use self::switcher::Switcher;
 use self::walk::Walking;
-use crate::admin::api::{ConfigurationStatus, Frozen, SwitchSummary, Time};
-use crate::live::state::{Beginning, PastSwitch, State};
+use crate::admin::api::{ConfigurationStatus, Time};
+use crate::live::state::{Beginning, State};
 use crate::live::{Mode, View};
 use crate::site::nodes::{Rate, STALE};
 use crate::telemetry::metrics::{self, Metrics};
@@ -75,52 +77,18 @@ pub struct Engine {
     means: Means,
     clock: Clock,
     plan: Plan,
-    /// Tells one configuration's probes from the next one's.
-    generation: u64,
-    jitter: Duration,
-    judges: Vec<Judge>,
-    /// Added to the next calm probe's start, by check.
-    offsets: Vec<Duration>,
-    last: Vec<Option<LastProbe>>,
-    health: Health,
-    switch: Switch,
-    /// A verdict or the end of the opening has been seen: from then on not knowing is no reason to wait.
-    judged: bool,
+    monitor: Monitor,
+    switcher: Switcher,
     work: VecDeque<Work>,
-    results: mpsc::Receiver<Finished>,
-    report: mpsc::Sender<Finished>,
-    probes: Arc<Semaphore>,
     orders: mpsc::Receiver<Order>,
     pulse: Arc<AtomicU64>,
-    frozen: Option<Frozen>,
-    past: Vec<PastSwitch>,
-    last_switch: Option<SwitchSummary>,
     alarms: Vec<String>,
     configuration: ConfigurationStatus,
-    persisted: Arc<AtomicBool>,
     draining: bool,
     health_sentences: PerSide<Rate>,
     /// None: an Edge alone.
     nodes: Option<Nodes>,
     walking: Option<Walking>,
-}
-
-/// What a probe last came to.
-#[derive(Debug, Clone)]
-struct LastProbe {
-    at: Time,
-    detail: String,
-    took: Duration,
-    certificate: Option<Term>,
-    /// The handshake failed, or the certificate is not trusted.
-    failed_tls: bool,
-}
-
-struct Finished {
-    check: usize,
-    generation: u64,
-    id: ProbeId,
-    report: probe::Report,
 }
 
 /// What wakes the loop.
@@ -147,33 +115,20 @@ impl Engine {
         let clock = Clock::start();
         let plan = Plan::new(means.edge.site(), clock)?;
         let now = clock.now();
-        let remembered = record::remember(beginning);
-        let (report, results) = mpsc::channel(RESULTS);
+        let mut remembered = record::remember(beginning);
+        let alarms = std::mem::take(&mut remembered.alarms);
         let (sender, orders) = mpsc::channel(ORDERS);
         let pulse = Arc::new(AtomicU64::new(0));
         let handle = Handle::new(sender, pulse.clone(), clock, &means);
         let policy = plan.site.config.switch_policy();
         let mut engine = Self {
-            generation: 0,
-            jitter: plan.site.config.probe.policy().jitter,
-            judges: Vec::new(),
-            offsets: Vec::new(),
-            last: Vec::new(),
-            health: Health::new(plan.topology.clone(), STALE, now),
-            switch: Switch::new(policy, remembered.memory.as_ref(), now),
-            judged: false,
+            monitor: Monitor::new(plan.topology.clone(), now),
+            switcher: Switcher::new(policy, remembered, means.state.clone(), now),
             work: VecDeque::new(),
-            results,
-            report,
-            probes: Arc::new(Semaphore::new(PROBES)),
             orders,
             pulse,
-            frozen: remembered.frozen,
-            past: remembered.past.clone(),
-            last_switch: record::last_switch(&means.state, &remembered.past),
-            alarms: remembered.alarms,
+            alarms,
             configuration: ConfigurationStatus { loaded: Some(Time::now()), broken: None },
-            persisted: Arc::new(AtomicBool::new(true)),
             draining: false,
             health_sentences: PerSide { main: HEALTH_SENTENCES, standby: HEALTH_SENTENCES },
             nodes: None,
@@ -205,7 +160,7 @@ impl Engine {
                     Some(order) => Woken::Order(order),
                     None => return,
                 },
-                Some(finished) = self.results.recv() => Woken::Result(finished),
+                Some(finished) = self.monitor.finished() => Woken::Result(finished),
                 () = site.upstreams.signs.raised() => Woken::Signs,
                 () = sleep_until(self.clock.wake(due)) => Woken::Time,
             };
@@ -223,20 +178,12 @@ impl Engine {
     }
 
     fn deadline(&self) -> Instant {
-        let judges = self.judges.iter().zip(&self.offsets).filter_map(|(judge, offset)| {
-            let at = judge.deadline()?;
-            Some(if judge.pace() == Pace::Calm { at + *offset } else { at })
-        });
         let registry = self.nodes.as_ref().and_then(|nodes| nodes.registry.deadline());
-        let machines = [self.health.deadline(), self.switch.deadline(), registry, self.walk_deadline()];
+        let machines = [self.monitor.deadline(), self.switcher.switch.deadline(), registry, self.walk_deadline()];
         let site = &self.plan.site;
         let suspicion = site.config.probe.suspicion;
         let longest = if site.upstreams.await_answers() { suspicion / 3 } else { LONGEST_SLEEP.min(suspicion) };
-        judges
-            .chain(machines.into_iter().flatten())
-            .min()
-            .unwrap_or(Instant::ORIGIN + Duration::MAX)
-            .min(self.clock.now() + longest)
+        machines.into_iter().flatten().min().unwrap_or(Instant::ORIGIN + Duration::MAX).min(self.clock.now() + longest)
     }
 
     /// Doubts the Edge if its loop slept, before anything else is looked at: what came meanwhile waits in the channels, and
@@ -253,16 +200,12 @@ impl Engine {
         let now = self.clock.now();
         self.means.metrics.loop_lag.set(now.since(due).as_secs_f64());
         if made(Mistake::ProbesEachTurn) {
-            let all = 0..self.judges.len();
+            let all = 0..self.monitor.checks();
             self.work.extend(all.map(|check| Work::Judge(check, verdict::Event::Reprobe)));
         }
         self.plan.site.upstreams.suspect_the_quiet(self.plan.site.config.probe.suspicion);
-        for (check, judge) in self.judges.iter().enumerate() {
-            let offset = if judge.pace() == Pace::Calm { self.offsets[check] } else { Duration::ZERO };
-            if judge.deadline().is_some_and(|at| at + offset <= now) {
-                self.work.push_back(Work::Judge(check, verdict::Event::Timer));
-            }
-        }
+        let due = self.monitor.due(now);
+        self.work.extend(due.into_iter().map(|check| Work::Judge(check, verdict::Event::Timer)));
         self.tick_nodes();
         self.work.push_back(Work::Health(health::Event::Timer));
         self.work.push_back(Work::Switch(switch::Event::Timer));
@@ -278,12 +221,12 @@ impl Engine {
     }
 
     fn take_result(&mut self, finished: Finished) {
-        if finished.generation != self.generation {
+        if !self.monitor.is_current(&finished) {
             return;
         }
         let Finished { mut check, id, report, .. } = finished;
         if made(Mistake::ChecksMixedUp) {
-            check = (check + 1) % self.judges.len();
+            check = (check + 1) % self.monitor.checks();
         }
         self.note_probe(check, &report);
         let event = match report.outcome() {
@@ -299,12 +242,12 @@ impl Engine {
             let now = self.clock.now();
             match work {
                 Work::Judge(check, event) => {
-                    for output in self.judges[check].handle(event, now) {
+                    for output in self.monitor.judge(check, event, now) {
                         self.on_verdict(check, output);
                     }
                 }
                 Work::Health(event) => {
-                    for output in self.health.handle(event, now) {
+                    for output in self.monitor.health.handle(event, now) {
                         self.on_health(output);
                     }
                 }
@@ -326,8 +269,7 @@ impl Engine {
             verdict::Output::Confirmed { report } => report,
             verdict::Output::Suspected { .. } => return self.on_suspicion(check),
         };
-        let check = CheckId(u16::try_from(check).unwrap_or(u16::MAX));
-        self.work.push_back(Work::Health(health::Event::Verdict { check, report }));
+        self.work.push_back(Work::Health(health::Event::Verdict { check: id_of(check), report }));
     }
 
     /// Has the other side probed before it is needed.
@@ -354,47 +296,22 @@ impl Engine {
     }
 
     fn start_probe(&mut self, check: usize, id: ProbeId) {
-        self.offsets[check] = self.jitter.mul_f64(fastrand::f64());
-        let Ok(permit) = self.probes.clone().try_acquire_owned() else {
-            // Our own trouble: nothing is held against the backend.
-            self.work.push_back(Work::Judge(check, verdict::Event::Abandoned { id }));
-            return;
-        };
         let probe = self.plan.checks[check].probe.clone();
-        let (report, generation) = (self.report.clone(), self.generation);
-        tokio::spawn(async move {
-            let finished = Finished { check, generation, id, report: probes::run(&probe).await };
-            drop(permit);
-            // The engine is gone when nobody listens.
-            let _ = report.send(finished).await;
-        });
+        if !self.monitor.start(check, id, probe) {
+            self.work.push_back(Work::Judge(check, verdict::Event::Abandoned { id }));
+        }
     }
 
-    /// Makes the judges of the present plan; those that were there before keep what they know.
-    fn judge_anew(&mut self, mut known: HashMap<plan::CheckKey, (Judge, Option<LastProbe>)>) {
+    /// Watches the present plan; checks that were there before keep what is known of them.
+    fn judge_anew(&mut self, known: Known) {
         let now = self.clock.now();
-        let policy = self.plan.site.config.probe.policy();
-        self.jitter = policy.jitter;
-        self.judges.clear();
-        self.last.clear();
-        self.health = Health::new(self.plan.topology.clone(), STALE, now);
+        self.monitor.forget_health(self.plan.topology.clone(), now);
         // Before any verdict: a side that says it does not serve must not seem to for a moment.
         self.hear(|_, _| true);
-        for check in 0..self.plan.checks.len() {
-            let (judge, last) = match known.remove(&self.plan.key(check)) {
-                Some((judge, last)) if *judge.policy() == policy => (judge, last),
-                _ => (Judge::new(policy, now), None),
-            };
-            let report = judge.report();
-            if report.verdict != Verdict::Unknown {
-                let check = CheckId(u16::try_from(check).unwrap_or(u16::MAX));
-                self.work.push_back(Work::Health(health::Event::Verdict { check, report }));
-            }
-            self.judges.push(judge);
-            self.last.push(last);
-        }
-        self.offsets = self.judges.iter().map(|_| self.jitter.mul_f64(fastrand::f64())).collect();
-        for check in 0..self.judges.len() {
+        self.monitor.adopt(&self.plan, known, now);
+        let verdicts = self.monitor.verdicts().into_iter();
+        self.work.extend(verdicts.map(|(check, report)| Work::Health(health::Event::Verdict { check, report })));
+        for check in 0..self.monitor.checks() {
             // A new site's balancers and gauges know nothing of what was judged before.
             self.show_verdict(check);
             self.work.push_back(Work::Judge(check, verdict::Event::Timer));
@@ -403,22 +320,20 @@ impl Engine {
 
     /// Tells the request path where to send requests.
     fn publish(&mut self) {
-        let (now, live) = (self.clock.now(), self.switch.live());
-        if made(Mistake::Unpublished) && self.switch.epoch() > 0 {
+        let (now, live) = (self.clock.now(), self.switcher.switch.live());
+        if made(Mistake::Unpublished) && self.switcher.switch.epoch() > 0 {
             return;
         }
-        let state = self.health.side(live).state;
-        let policy = self.plan.site.config.probe.policy();
-        let opening = policy.interval + policy.time_limit;
-        self.judged |= state != HealthState::Unknown || now.since(Instant::ORIGIN) > opening;
-        let known = switch::Known { judged: self.judged, switchover: self.awaits_walk() };
-        let mode = self.switch.mode(known, now);
+        let state = self.monitor.health.side(live).state;
+        let judged = self.monitor.has_judged(state, &self.plan.site.config.probe.policy(), now);
+        let known = switch::Known { judged, switchover: self.awaits_walk() };
+        let mode = self.switcher.switch.mode(known, now);
         let mode = if made(Mistake::AlwaysServing) { Mode::Serving } else { mode };
-        self.means.edge.live.publish(View { side: live, mode, epoch: self.switch.epoch() });
+        self.means.edge.live.publish(View { side: live, mode, epoch: self.switcher.switch.epoch() });
         #[cfg(test)]
         simulation::turned();
         let metrics = &self.means.metrics;
-        metrics.live(live, self.switch.epoch());
+        metrics.live(live, self.switcher.switch.epoch());
         self.count_walk();
         metrics.parked.set(i64::try_from(self.means.edge.parking.parked()).unwrap_or(i64::MAX));
         let open = self.means.edge.admission.open() + self.means.edge.drain.late.open();
@@ -428,13 +343,7 @@ impl Engine {
     }
 
     fn note_probe(&mut self, check: usize, report: &probe::Report) {
-        self.last[check] = Some(LastProbe {
-            at: Time::now(),
-            detail: report.detail().to_owned(),
-            took: report.timings.total,
-            certificate: report.certificate.as_ref().map(|certificate| certificate.term),
-            failed_tls: report.result.as_ref().is_err_and(|failure| failure.kind == FailureKind::Tls),
-        });
+        self.monitor.note(check, report);
         self.check_metrics(check, |counted| {
             counted.probed(probes::label(report), report.timings.total.as_secs_f64());
             if let Some(certificate) = &report.certificate {
@@ -445,11 +354,11 @@ impl Engine {
 
     /// Tells balancers and gauges what a check is judged to be.
     fn show_verdict(&self, check: usize) {
-        let verdict = self.judges[check].report().verdict;
+        let verdict = self.monitor.report(check).verdict;
         self.check_metrics(check, |counted| counted.verdict(verdict));
         let backend = self.plan.checks[check].backend;
         let checks = &self.plan.backends[backend].checks;
-        let up = checks.iter().all(|check| self.judges[check.index()].report().verdict != Verdict::Down);
+        let up = checks.iter().all(|check| self.monitor.report(check.index()).verdict != Verdict::Down);
         self.plan.site.upstreams.set_up(backend, up);
     }
 

@@ -1,15 +1,11 @@
 //! Carries out what the switch decides: persist, move the traffic, say so.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use failover::switch::{self, Kind, Move, Output};
 use failover::{Explain as _, Side, verdict};
-use tokio::time::timeout;
 
 use super::mistakes::{Mistake, made};
-use super::record::live_state;
 use super::report::SwitchReport;
 use super::{Engine, Work};
 use crate::admin::api::{Event, Frozen, SwitchSummary, Time};
@@ -17,9 +13,6 @@ use crate::live::state::PastSwitch;
 use crate::live::{Mode, View};
 use crate::traffic::upstream::connections::Present;
 use crate::traffic::websocket::tunnel::Pacing;
-
-/// How long users wait for a disk: then traffic moves, and the disk follows.
-const DISK_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Who asked for something, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +26,7 @@ impl Engine {
     pub(super) async fn decide(&mut self, event: switch::Event, asker: Option<&Asker>) -> Option<String> {
         // Written with what follows it: the move, or who froze it.
         let (mut unwritten, mut refusal) = (None, None);
-        for output in self.switch.handle(event, self.clock.now()) {
+        for output in self.switcher.switch.handle(event, self.clock.now()) {
             let sentence = output.named(self.plan.names()).to_string();
             match output {
                 Output::Persist(memory) => unwritten = Some(memory),
@@ -53,7 +46,7 @@ impl Engine {
         if let Some(memory) = unwritten
             && !made(Mistake::LeavesUnwritten)
         {
-            self.persist(memory).await;
+            self.switcher.persist(memory).await;
         }
         refusal
     }
@@ -69,9 +62,14 @@ impl Engine {
     }
 
     async fn switch_to(&mut self, step: Move, memory: Option<switch::Memory>, sentence: String, asker: Option<&Asker>) {
-        self.past.push(PastSwitch { epoch: step.epoch, at: self.clock.wall(step.at), kind: step.kind, to: step.to });
+        self.switcher.past.push(PastSwitch {
+            epoch: step.epoch,
+            at: self.clock.wall(step.at),
+            kind: step.kind,
+            to: step.to,
+        });
         if let Some(memory) = memory {
-            self.persist(memory).await;
+            self.switcher.persist(memory).await;
         }
         self.move_traffic(step, sentence, asker);
     }
@@ -110,12 +108,12 @@ impl Engine {
                 let Asker { by, why } =
                     asker.cloned().unwrap_or_else(|| Asker { by: "bascule".to_owned(), why: String::new() });
                 let why = if why.is_empty() { reason.to_string() } else { why };
-                self.frozen = Some(Frozen { by, why, since: Time::now() });
+                self.switcher.frozen = Some(Frozen { by, why, since: Time::now() });
                 Event::Frozen
             }
             Output::Resumed => {
                 metrics.frozen.set(0);
-                self.frozen = None;
+                self.switcher.frozen = None;
                 Event::Resumed
             }
             // Carried out in their order: `decide`.
@@ -133,26 +131,6 @@ impl Engine {
         self.journal_of(event, sentence, asker);
     }
 
-    /// Writes what the machine wants kept, waiting a little for the disk.
-    pub(super) async fn persist(&mut self, memory: switch::Memory) {
-        let state = live_state(&memory, self.frozen.as_ref(), &self.past);
-        let written = self.means.state.save(state);
-        let persisted = Arc::new(AtomicBool::new(false));
-        self.persisted = persisted.clone();
-        let writing = tokio::spawn(async move {
-            persisted.store(written.await.is_ok(), Ordering::Release);
-        });
-        let patience = if made(Mistake::WaitsForDisk) { Duration::MAX } else { DISK_PATIENCE };
-        // It goes on when we do not wait any longer.
-        let _ = timeout(patience, writing).await;
-        if !self.persisted.load(Ordering::Acquire) {
-            tracing::error!(
-                epoch = memory.epoch,
-                "the live side is not on the disk yet; traffic moves all the same, and a restart now would forget it"
-            );
-        }
-    }
-
     /// The switch itself: publish, cut, close, in this order.
     fn move_traffic(&mut self, step: Move, sentence: String, asker: Option<&Asker>) {
         let edge = self.means.edge.clone();
@@ -165,7 +143,7 @@ impl Engine {
         let present = edge.registers.of(Some(step.from)).present();
         let cut = match step.kind {
             // Nothing is wrong with the side that is left: what it was asked before it may still answer.
-            Kind::Planned if self.health.side(step.from).works() => {
+            Kind::Planned if self.monitor.health.side(step.from).works() => {
                 let (edge, epoch) = (edge.clone(), step.epoch);
                 tokio::spawn(cut_later(present, switching.drain_limit, move || edge.live.view().epoch == epoch));
                 0
@@ -181,7 +159,7 @@ impl Engine {
             from = %step.from, to = %step.to, epoch = step.epoch, kind = %step.kind, connections = cut,
             sessions = leaving.sessions(), "{sentence}"
         );
-        self.last_switch = Some(SwitchSummary {
+        self.switcher.last = Some(SwitchSummary {
             epoch: step.epoch,
             at: self.clock.wall(step.at),
             kind: step.kind,
@@ -193,7 +171,7 @@ impl Engine {
         if !made(Mistake::SwitchUnwritten) {
             self.journal_of(Event::Switched, sentence, asker);
         }
-        report.follow(explain, leaving, self.persisted.load(Ordering::Acquire), switching);
+        report.follow(explain, leaving, self.switcher.is_persisted(), switching);
     }
 }
 
@@ -211,6 +189,7 @@ mod tests {
     use super::*;
     use crate::live::Live;
     use crate::traffic::upstream::connections::Connections;
+    use std::sync::Arc;
 
     const PATIENCE: Duration = Duration::from_secs(30);
 

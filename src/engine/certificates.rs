@@ -33,7 +33,7 @@ impl Engine {
         let mut alarms = of_browsers(self.means.edge.certificates.terms(), now, |end| matches!(end, End::Soon(_)));
         // Services that share a backend see one certificate, and each of their checks does.
         let mut seen: BTreeMap<SocketAddr, String> = BTreeMap::new();
-        for (planned, last) in self.plan.checks.iter().zip(&self.last) {
+        for (planned, last) in self.plan.checks.iter().zip(self.monitor.last()) {
             let Some(term) = last.as_ref().and_then(|last| last.certificate) else { continue };
             if let (true, End::Soon(days)) = (planned.heeds_dates, term.end(now)) {
                 let place = &self.plan.backends[planned.backend];

@@ -1,6 +1,5 @@
 //! Orders and questions from outside, answered between two turns of the loop.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -281,8 +280,8 @@ impl Engine {
         Ok(SwitchAnswer {
             switched: true,
             dry_run: false,
-            live: self.switch.live(),
-            epoch: self.switch.epoch(),
+            live: self.switcher.switch.live(),
+            epoch: self.switcher.switch.epoch(),
             explain: self.explain_now(),
             walk: None,
             refused: None,
@@ -291,7 +290,7 @@ impl Engine {
 
     /// Lets a copy of the machine answer.
     fn dry_run(&self, act: Act) -> SwitchAnswer {
-        let mut copy: Switch = self.switch.clone();
+        let mut copy: Switch = self.switcher.switch.clone();
         let outputs = copy.handle(switch::Event::Act(act), self.clock.now());
         let refused = outputs.iter().find(|output| matches!(output, switch::Output::Refused { .. }));
         let refused = refused.map(|output| output.named(self.plan.names()).to_string());
@@ -309,8 +308,8 @@ impl Engine {
         SwitchAnswer {
             switched: false,
             dry_run: true,
-            live: self.switch.live(),
-            epoch: self.switch.epoch(),
+            live: self.switcher.switch.live(),
+            epoch: self.switcher.switch.epoch(),
             explain,
             walk: None,
             refused,
@@ -338,23 +337,10 @@ impl Engine {
     /// Watches another site, keeping what is known of checks that stay.
     fn reload(&mut self, site: Arc<Site>) -> Result<(), String> {
         let plan = Plan::new(site, self.clock).map_err(|error| error.to_string())?;
-        let keys: Vec<_> = (0..self.plan.checks.len()).map(|check| self.plan.key(check)).collect();
-        let judges = std::mem::take(&mut self.judges);
-        let last = std::mem::take(&mut self.last);
-        let known: HashMap<_, _> = keys.into_iter().zip(judges.into_iter().zip(last)).collect();
-        let now = self.clock.now();
-        let mut memory = self.switch.memory(now);
-        if made(Mistake::ReloadForgetsBudget) {
-            memory.switches.clear();
-        }
+        let known = self.monitor.leave(&self.plan);
         self.plan = plan;
-        self.generation += 1;
         self.work.clear();
-        self.switch = Switch::new(
-            self.plan.site.config.switch_policy(),
-            Some(&memory).filter(|_| !made(Mistake::ReloadForgets)),
-            now,
-        );
+        self.switcher.adopt(self.plan.site.config.switch_policy(), self.clock.now());
         self.means.metrics.observe.set(i64::from(self.plan.site.config.switch.observe));
         self.judge_anew(known);
         self.tell_wish();

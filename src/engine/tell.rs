@@ -24,15 +24,15 @@ impl Engine {
             tracing::error!("{alarm}");
             self.journal(Event::Alarm, alarm);
         }
-        let (live, epoch) = (self.switch.live(), self.switch.epoch());
+        let (live, epoch) = (self.switcher.switch.live(), self.switcher.switch.epoch());
         let sentence = format!("bascule {} started; {live} is live in epoch {epoch}", env!("CARGO_PKG_VERSION"));
         tracing::info!("{sentence}");
         self.journal(Event::Started, sentence);
         let metrics = &self.means.metrics;
-        metrics.frozen.set(i64::from(self.frozen.is_some()));
+        metrics.frozen.set(i64::from(self.switcher.frozen.is_some()));
         metrics.observe.set(i64::from(self.plan.site.config.switch.observe));
         metrics.live(live, epoch);
-        self.persist(self.switch.memory(self.clock.now())).await;
+        self.switcher.persist(self.switcher.switch.memory(self.clock.now())).await;
     }
 
     /// Writes an entry about the present state, of what nobody asked for.
@@ -45,9 +45,9 @@ impl Engine {
         let (by, why) = asker.cloned().map(|Asker { by, why }| (by, why)).unzip();
         let entry = JournalEntry {
             at: Time::now(),
-            epoch: self.switch.epoch(),
+            epoch: self.switcher.switch.epoch(),
             event,
-            live: self.switch.live(),
+            live: self.switcher.switch.live(),
             by,
             why: why.filter(|why| !why.is_empty()),
             explain: self.explanation(sentence),
@@ -57,7 +57,7 @@ impl Engine {
 
     /// Facts, rule and outcome of the present state, under this sentence.
     pub(super) fn explanation(&self, sentence: String) -> Explain {
-        let told = self.switch.explain(self.clock.now());
+        let told = self.switcher.switch.explain(self.clock.now());
         let names = self.plan.names();
         let mut facts: Vec<String> =
             Side::BOTH.into_iter().map(|side| format!("{side} {}", told.sides[side].named(names))).collect();
@@ -66,7 +66,7 @@ impl Engine {
         if let Some(doubt) = told.doubt {
             facts.push(doubt.to_string());
         }
-        if let Some(frozen) = &self.frozen {
+        if let Some(frozen) = &self.switcher.frozen {
             facts.push(format!("frozen by {} since {}: {}", frozen.by, frozen.since, frozen.why));
         }
         if told.observe {
@@ -82,8 +82,8 @@ impl Engine {
 
     /// Why the live side is live, now.
     pub(super) fn explain_now(&self) -> Explain {
-        let told = self.switch.explain(self.clock.now());
-        let reason = match &self.last_switch {
+        let told = self.switcher.switch.explain(self.clock.now());
+        let reason = match &self.switcher.last {
             Some(last) => format!("; the last switch: {}", last.reason),
             None => String::new(),
         };
@@ -96,7 +96,7 @@ impl Engine {
 
     pub(super) fn note_side(&mut self, side: Side, output: &health::Output) {
         let sentence = output.named(self.plan.names()).to_string();
-        let state = self.health.side(side).state;
+        let state = self.monitor.health.side(side).state;
         self.means.metrics.health(side, state);
         if state == HealthState::NotWorking {
             tracing::warn!("{sentence}");
@@ -115,7 +115,7 @@ impl Engine {
 
     /// Everything on one screen.
     pub(super) fn status(&self) -> Status {
-        let told = self.switch.explain(self.clock.now());
+        let told = self.switcher.switch.explain(self.clock.now());
         let names = self.plan.names();
         let to = match told.if_live_died {
             WhatIf::Moves { to, .. } => Some(to),
@@ -129,8 +129,8 @@ impl Engine {
             now: Time::now(),
             live: told.live,
             epoch: told.epoch,
-            persisted: self.persisted.load(Ordering::Acquire),
-            frozen: self.frozen.clone(),
+            persisted: self.switcher.is_persisted(),
+            frozen: self.switcher.frozen.clone(),
             damped: told.budget.is_spent(),
             observe: told.observe,
             doubt: told.doubt.map(|doubt| doubt.to_string()),
@@ -140,7 +140,7 @@ impl Engine {
             sessions: self.session_counts(),
             parked: u64::try_from(self.means.edge.parking.parked()).unwrap_or(u64::MAX),
             next: Next { sentence: format!("If {} died now: {}", told.live, told.if_live_died.named(names)), to },
-            last_switch: self.last_switch.clone(),
+            last_switch: self.switcher.last.clone(),
             certificates: self.certificates(),
             configuration: self.configuration.clone(),
             alarms: self
@@ -172,7 +172,7 @@ impl Engine {
     /// What live requests meet and no check looks at. A backend that is down is told of by its checks.
     fn carriage_alarms(&self) -> Vec<String> {
         let now = std::time::Instant::now();
-        let live = self.switch.live();
+        let live = self.switcher.switch.live();
         let serving = |upstream: &&Arc<Upstream>| {
             upstream.side.is_none_or(|side| side == live) && !upstream.down.load(Ordering::Acquire)
         };
@@ -208,7 +208,7 @@ impl Engine {
         let each = |(index, (service, side)): (usize, &(crate::config::ServiceIndex, Option<Side>))| {
             let config = &self.plan.site.config.services[service.0];
             let id = health::ServiceId(u16::try_from(index).unwrap_or(u16::MAX));
-            let (health, reason) = told(self.health.service(id));
+            let (health, reason) = told(self.monitor.health.service(id));
             let backends = self.plan.backends.iter().filter(|b| (b.service, b.side) == (*service, *side));
             ServiceStatus {
                 name: config.name.clone(),
@@ -238,8 +238,8 @@ impl Engine {
     }
 
     fn check(&self, check: usize) -> CheckStatus {
-        let report = self.judges[check].report();
-        let last = self.last[check].as_ref();
+        let report = self.monitor.report(check);
+        let last = self.monitor.last()[check].as_ref();
         CheckStatus {
             name: self.plan.checks[check].name.clone(),
             port: self.plan.checks[check].port,
@@ -273,6 +273,6 @@ impl Engine {
 
     /// The health machine, for orders that look before they act.
     pub(super) fn health(&self) -> &Health {
-        &self.health
+        &self.monitor.health
     }
 }

@@ -128,8 +128,8 @@ impl Engine {
         Ok(SwitchAnswer {
             switched: false,
             dry_run,
-            live: self.switch.live(),
-            epoch: self.switch.epoch(),
+            live: self.switcher.switch.live(),
+            epoch: self.switcher.switch.epoch(),
             refused: (state == WalkState::Refused).then(|| sentence.clone()),
             explain: self.explanation(sentence),
             walk: Some(status),
@@ -168,7 +168,7 @@ impl Engine {
             Some(walk) => walk.wished(),
             None => self.chosen().map(|chosen| chosen.serves),
         };
-        if wished != self.switch.wished() && !made(Mistake::WishUntold) {
+        if wished != self.switcher.switch.wished() && !made(Mistake::WishUntold) {
             self.work.push_front(Work::Switch(switch::Event::Wished(wished)));
         }
     }
@@ -322,14 +322,14 @@ impl Engine {
                 .as_ref()
                 .is_some_and(|nodes| nodes.registry.all().any(|(node, _)| node.role == Role::Cc)),
             conflicts: self.nodes.as_ref().map(conflicts).unwrap_or_default(),
-            live: self.switch.live(),
+            live: self.switcher.switch.live(),
             observe: self.plan.site.config.switch.observe,
         }
     }
 
     fn half(&self, side: Side) -> Half {
         let now = self.clock.now();
-        let health = self.health.side(side);
+        let health = self.monitor.health.side(side);
         let mut half = Half {
             works: health.state == HealthState::Working,
             health: health.named(self.plan.names()).to_string(),
@@ -358,7 +358,7 @@ impl Engine {
     /// Whether anything of a side answers, if only to refuse.
     fn answers(&self, side: Side) -> bool {
         self.plan.topology.required_checks(side).any(|check| {
-            let report = self.judges[check.index()].report();
+            let report = self.monitor.report(check.index());
             match (report.verdict, report.reason) {
                 (Verdict::Up, _) => true,
                 (Verdict::Down, verdict::Reason::Failed { last, .. }) => !last.is_silence(),
@@ -370,7 +370,7 @@ impl Engine {
     /// Whether the live side was stopped on purpose and the other is about to start: requests wait for it, as long as one
     /// may wait. Then they see the page at once, until it does.
     pub(super) fn awaits_walk(&self) -> bool {
-        let live = self.health.side(self.switch.live());
+        let live = self.monitor.health.side(self.switcher.switch.live());
         let patience = self.plan.site.config.switch.park_limit;
         let stopped = matches!(live.reason, Reason::NodeSays { .. });
         self.is_walking() && stopped && self.clock.now().since(live.since) < patience
