@@ -9,10 +9,12 @@
 
 mod faults;
 mod record;
+mod scripts;
 mod seeds;
 mod site;
 mod world;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use self::record::{Told, judge};
@@ -24,6 +26,14 @@ pub(super) use self::world::{prober, turned};
 
 /// Plays a seed, and judges it.
 fn run(seed: u64) -> Result<Told, String> {
+    play(seed, async |world| {
+        site::begin(&world);
+        faults::play(&world).await;
+    })
+}
+
+/// Plays what is to happen in a world whose chance is that of the seed, and judges it.
+fn play(seed: u64, happens: impl AsyncFnOnce(Arc<World>)) -> Result<Told, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     // The engine draws from the thread's chance, and so does what makes files: those are made before.
     drop(world::config(false, false));
@@ -31,8 +41,7 @@ fn run(seed: u64) -> Result<Told, String> {
     let (events, end) = runtime.block_on(async {
         let world = World::new(seed);
         world::play(Some(world.clone()));
-        site::begin(&world);
-        faults::play(&world).await;
+        happens(world.clone()).await;
         (world.end(), world.began.elapsed())
     });
     drop(runtime);

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use failover::Side;
 use failover::verdict::Sign;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::record::{Event, Order};
 use super::site::{BOOT, Mind, PLACES, Truth};
 use super::world::{Condition, Plate, World, config};
-use crate::admin::EngineApi as _;
 use crate::admin::api::{FreezeRequest, ResumeRequest, SwitchRequest, WalkState};
+use crate::admin::{EngineApi as _, EngineError};
 
 /// Plays until everything is well again, and some.
 pub(super) async fn play(world: &Arc<World>) {
@@ -27,7 +28,7 @@ pub(super) async fn play(world: &Arc<World>) {
                     0 | 1 if with_nodes => strike_nodes(world),
                     2 if with_nodes => {
                         let side = world.pick(&[Side::Main, Side::Standby, Side::Standby]);
-                        order(world, Order::Switch(side, false));
+                        drop(order(world, Order::Switch(side, false)));
                     }
                     _ => strike(world),
                 }
@@ -124,9 +125,9 @@ fn strike(world: &Arc<World>) {
                 world.note(Event::Disk(Plate::Well));
             });
         }
-        11..14 => order(world, Order::Switch(Side::BOTH[side], world.below(6) == 0)),
-        14 => order(world, Order::Freeze),
-        15 => order(world, Order::Resume),
+        11..14 => drop(order(world, Order::Switch(Side::BOTH[side], world.below(6) == 0))),
+        14 => drop(order(world, Order::Freeze)),
+        15 => drop(order(world, Order::Resume)),
         16 | 17 => reload(world),
         18 => {
             if let Some(handle) = world.handle() {
@@ -200,8 +201,9 @@ fn with(world: &Arc<World>, place: usize, time: Duration, begin: fn(&mut Truth),
     then(world, time, move |world| world.change(|site, _| end(&mut site.nodes[place].truth)));
 }
 
-fn order(world: &Arc<World>, order: Order) {
-    let Some(handle) = world.handle() else { return };
+/// An operator's order; what comes of it may be waited for.
+pub(super) fn order(world: &Arc<World>, order: Order) -> Option<JoinHandle<Result<(), EngineError>>> {
+    let handle = world.handle()?;
     let number = {
         let inner = world.inner();
         inner.events.len()
@@ -209,7 +211,7 @@ fn order(world: &Arc<World>, order: Order) {
     let (by, why) = (world.pick(&["ann", "bob"]).to_owned(), format!("number {number}"));
     world.note(Event::Ordered { number, order, by: by.clone() });
     let world = Arc::clone(world);
-    tokio::spawn(async move {
+    Some(tokio::spawn(async move {
         let mut walk = None;
         let done = match order {
             Order::Switch(to, force) => {
@@ -221,14 +223,15 @@ fn order(world: &Arc<World>, order: Order) {
             Order::Freeze => handle.freeze(FreezeRequest { reason: why, by }).await.map(drop),
             Order::Resume => handle.resume(ResumeRequest { reason: why, by }).await.map(drop),
         };
-        let refused = matches!(done, Err(crate::admin::EngineError::Refused(_)));
+        let refused = matches!(done, Err(EngineError::Refused(_)));
         let refused = refused || walk == Some(WalkState::Refused);
         world.note(Event::Answered { number, done: done.is_ok() && !refused, refused, walk });
-    });
+        done
+    }))
 }
 
 /// The file is read anew, with one service more or less.
-fn reload(world: &Arc<World>) {
+pub(super) fn reload(world: &Arc<World>) {
     let (Some(handle), Some(edge)) = (world.handle(), world.edge()) else { return };
     let (archive, nodes) = {
         let mut inner = world.inner();
@@ -262,5 +265,5 @@ fn heal(world: &Arc<World>) {
     world.note(Event::Disk(Plate::Well));
     world.boot();
     world.change(|site, _| site.heal());
-    order(world, Order::Resume);
+    drop(order(world, Order::Resume));
 }
