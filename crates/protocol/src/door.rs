@@ -110,6 +110,10 @@ impl Door {
 
     /// Answers calls for ever; drop it to close the door and every connection.
     pub async fn serve<H: Handler>(self, handler: Arc<H>) {
+        #[cfg_attr(
+            not(feature = "played"),
+            expect(clippy::infallible_destructuring_match, reason = "played has another")
+        )]
         let listener = match self.listener {
             Listener::Tcp(listener) => listener,
             #[cfg(feature = "played")]
