@@ -24,7 +24,7 @@ pub use labels::{
 pub use nodes::{NodeLabels, NodesMetrics, WitnessMetrics};
 
 use self::configured::Families;
-use self::make::MakePer;
+use self::make::{counter_per, histogram_per};
 use self::process::ProcessCollector;
 use crate::admin::api::Sides;
 use crate::config::{Config, TlsVersion};
@@ -120,15 +120,11 @@ impl Metrics {
             doubt: make.gauge("bascule_doubt", "1: the Edge doubts its own evidence.")?,
             draining: make.gauge("bascule_draining", "1: the Edge goes away; new clients get the waiting page.")?,
             loop_lag: make.real("bascule_loop_lag_seconds", "How late the engine's loop turned the last time.")?,
-            request_duration: make.histogram_per(
-                "bascule_request_duration_seconds",
-                "From a request's head to the end of its answer without the time parked, by who answered or should have.",
-                "side",
-                REQUEST_SECONDS,
-            )?,
+            request_duration: request_duration(&make)?,
             replayed: make.counter("bascule_replayed_total", "Requests sent to an upstream a second time.")?,
             parked: make.gauge("bascule_parked", "Requests that wait for a switch now.")?,
-            parked_total: make.counter_per(
+            parked_total: counter_per(
+                &make,
                 "bascule_parked_total",
                 "Requests that waited, by what became of them.",
                 "outcome",
@@ -138,25 +134,26 @@ impl Metrics {
                 "How long the requests that waited for a switch did.",
                 PARKED_SECONDS,
             )?,
-            refused: make.counter_per("bascule_refused_requests_total", "Requests refused by the Edge.", "reason")?,
-            relayed_bytes: make.counter_per(
+            refused: counter_per(&make, "bascule_refused_requests_total", "Requests refused by the Edge.", "reason")?,
+            relayed_bytes: counter_per(
+                &make,
                 "bascule_relayed_bytes_total",
                 "Bytes of sessions and relayed connections, as clients see them.",
                 "direction",
             )?,
             connections_open: make.gauge("bascule_connections_open", "Client connections open now.")?,
-            request_memory: make.gauge(
-                "bascule_request_memory_bytes",
-                "What requests under way hold in memory, of limits.memory.",
-            )?,
+            request_memory: make
+                .gauge("bascule_request_memory_bytes", "What requests under way hold in memory, of limits.memory.")?,
             connections_accepted: make.counter("bascule_connections_accepted_total", "Client connections accepted.")?,
-            connections_refused: make.counter_per(
+            connections_refused: counter_per(
+                &make,
                 "bascule_connections_refused_total",
                 "Client connections refused.",
                 "reason",
             )?,
             handshakes: handshakes(&make)?,
-            handshake_failures: make.counter_per(
+            handshake_failures: counter_per(
+                &make,
                 "bascule_tls_handshake_failures_total",
                 "TLS handshakes with clients that failed.",
                 "reason",
@@ -167,7 +164,7 @@ impl Metrics {
             )?,
             access_lines_dropped: make
                 .counter("bascule_access_log_lines_dropped_total", "Access log lines for which there was no room.")?,
-            reloads: make.counter_per("bascule_config_reloads_total", "Loads of the configuration.", "result")?,
+            reloads: counter_per(&make, "bascule_config_reloads_total", "Loads of the configuration.", "result")?,
             last_reload: make
                 .gauge("bascule_config_last_reload_timestamp_seconds", "When the running configuration was loaded.")?,
             config_broken: make.gauge(
@@ -246,6 +243,16 @@ fn health(make: &Maker<'_>) -> Result<Sides<Per<State, IntGauge>>> {
         states.only(State::Unknown);
         states
     }))
+}
+
+fn request_duration(make: &Maker<'_>) -> Result<Per<By, Histogram>> {
+    histogram_per(
+        make,
+        "bascule_request_duration_seconds",
+        "From a request's head to the end of its answer without the time parked, by who answered or should have.",
+        "side",
+        REQUEST_SECONDS,
+    )
 }
 
 fn handshakes(make: &Maker<'_>) -> Result<Handshakes> {

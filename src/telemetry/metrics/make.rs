@@ -9,37 +9,28 @@ use prometheus::{Histogram, IntCounter, Result};
 
 use super::labels::{Label, Per};
 
-/// Makes metrics whose label is a member of a closed set, a child for each beforehand.
-pub(crate) trait MakePer {
-    /// A counter for each member.
-    fn counter_per<L: Label>(&self, name: &str, help: &str, label: &str) -> Result<Per<L, IntCounter>>;
-
-    /// A histogram for each member.
-    fn histogram_per<L: Label>(
-        &self,
-        name: &str,
-        help: &str,
-        label: &str,
-        buckets: &[f64],
-    ) -> Result<Per<L, Histogram>>;
+/// A counter for each member of a closed set, made beforehand: counting looks nothing up by its words, and Prometheus sees
+/// those that are 0.
+pub(crate) fn counter_per<L: Label>(
+    make: &Maker<'_>,
+    name: &str,
+    help: &str,
+    label: &str,
+) -> Result<Per<L, IntCounter>> {
+    let family = make.counters(name, help, &[label])?;
+    Ok(Per::new(|member: L| family.with_label_values(&[member.label()])))
 }
 
-impl MakePer for Maker<'_> {
-    fn counter_per<L: Label>(&self, name: &str, help: &str, label: &str) -> Result<Per<L, IntCounter>> {
-        let family = self.counters(name, help, &[label])?;
-        Ok(Per::new(|member: L| family.with_label_values(&[member.label()])))
-    }
-
-    fn histogram_per<L: Label>(
-        &self,
-        name: &str,
-        help: &str,
-        label: &str,
-        buckets: &[f64],
-    ) -> Result<Per<L, Histogram>> {
-        let family = self.histograms(name, help, &[label], buckets)?;
-        Ok(Per::new(|member: L| family.with_label_values(&[member.label()])))
-    }
+/// A histogram for each member of a closed set, as [`counter_per`] makes counters.
+pub(crate) fn histogram_per<L: Label>(
+    make: &Maker<'_>,
+    name: &str,
+    help: &str,
+    label: &str,
+    buckets: &[f64],
+) -> Result<Per<L, Histogram>> {
+    let family = make.histograms(name, help, &[label], buckets)?;
+    Ok(Per::new(|member: L| family.with_label_values(&[member.label()])))
 }
 
 /// A family whose label values come from the configuration: what a new one no longer names is taken away.

@@ -7,7 +7,7 @@ use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec, Registry, Result}
 use protocol::wire::Guard;
 
 use super::labels::{NodeState, Per, Ruled, TurnedAway, Walked};
-use super::make::MakePer;
+use super::make::counter_per;
 use crate::admin::api::Sides;
 
 /// From a ruling that needs no disk to a node's own limit.
@@ -141,9 +141,9 @@ impl NodesMetrics {
             )?,
             two_actives: make.gauge("bascule_two_actives", "1: both XiVO nodes say that they serve.")?,
             reports: make.counter("bascule_node_reports_total", "Reports of nodes taken in.")?,
-            turned_away: make.counter_per(turned_away, "Who was turned away at the nodes' door.", "reason")?,
+            turned_away: counter_per(&make, turned_away, "Who was turned away at the nodes' door.", "reason")?,
             walking: make.gauge("bascule_site_switching", "1: a switch of the whole site is under way.")?,
-            walks: make.counter_per(walks, "Planned switches of the whole site.", "result")?,
+            walks: counter_per(&make, walks, "Planned switches of the whole site.", "result")?,
             own_certificate: make.gauge(own, "Until the Edge's own certificate for nodes expires, in whole days.")?,
         })
     }
