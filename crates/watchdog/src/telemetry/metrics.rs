@@ -277,28 +277,35 @@ mod tests {
         TextEncoder::new().encode_to_string(&metrics.registry().gather()).unwrap()
     }
 
+    fn has(text: &str, lines: &[&str]) {
+        for line in lines {
+            assert!(text.lines().any(|found| found == *line), "{line}\n{text}");
+        }
+    }
+
     #[test]
     fn a_status_is_shown_as_state_sets() {
         let metrics = Metrics::new().unwrap();
         metrics.show(&view());
         let text = text(&metrics);
-        for line in [
-            "bascule_watchdog_status{status=\"active\"} 1",
-            "bascule_watchdog_status{status=\"inactive\"} 0",
-            "bascule_watchdog_guard{guard=\"exposed\"} 1",
-            "bascule_watchdog_guard{guard=\"none\"} 0",
-            "bascule_watchdog_fence{state=\"open\"} 1",
-            "bascule_watchdog_duty_epoch 7",
-            "bascule_watchdog_lease_seconds 1.5",
-            "bascule_watchdog_connected{to=\"witness\"} 1",
-            "bascule_watchdog_registered{mds=\"mds1\"} 1",
-            "bascule_watchdog_alarms 1",
-            "bascule_watchdog_failed_activations 2",
-            "bascule_watchdog_hold_down_seconds 240",
-            "bascule_watchdog_disk_slow 1",
-        ] {
-            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
-        }
+        has(
+            &text,
+            &[
+                "bascule_watchdog_status{status=\"active\"} 1",
+                "bascule_watchdog_status{status=\"inactive\"} 0",
+                "bascule_watchdog_guard{guard=\"exposed\"} 1",
+                "bascule_watchdog_guard{guard=\"none\"} 0",
+                "bascule_watchdog_fence{state=\"open\"} 1",
+                "bascule_watchdog_duty_epoch 7",
+                "bascule_watchdog_lease_seconds 1.5",
+                "bascule_watchdog_connected{to=\"witness\"} 1",
+                "bascule_watchdog_registered{mds=\"mds1\"} 1",
+                "bascule_watchdog_alarms 1",
+                "bascule_watchdog_failed_activations 2",
+                "bascule_watchdog_hold_down_seconds 240",
+                "bascule_watchdog_disk_slow 1",
+            ],
+        );
     }
 
     #[test]
@@ -312,17 +319,18 @@ mod tests {
         metrics.two_actives();
         metrics.certificate(SystemTime::UNIX_EPOCH + Duration::from_secs(99));
         let text = text(&metrics);
-        for line in [
-            "bascule_watchdog_requests_total{ruling=\"grant\",voter=\"peer\"} 1",
-            "bascule_watchdog_requests_total{ruling=\"failed\",voter=\"witness\"} 1",
-            "bascule_watchdog_persist_errors_total 1",
-            "bascule_watchdog_commands_total{command=\"start\",outcome=\"done\"} 1",
-            "bascule_watchdog_activations_total 1",
-            "bascule_watchdog_two_actives_total 1",
-            "bascule_watchdog_certificate_expiry_timestamp_seconds 99",
-        ] {
-            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
-        }
+        has(
+            &text,
+            &[
+                "bascule_watchdog_requests_total{ruling=\"grant\",voter=\"peer\"} 1",
+                "bascule_watchdog_requests_total{ruling=\"failed\",voter=\"witness\"} 1",
+                "bascule_watchdog_persist_errors_total 1",
+                "bascule_watchdog_commands_total{command=\"start\",outcome=\"done\"} 1",
+                "bascule_watchdog_activations_total 1",
+                "bascule_watchdog_two_actives_total 1",
+                "bascule_watchdog_certificate_expiry_timestamp_seconds 99",
+            ],
+        );
     }
 
     // Alerts and dashboards of the site's own go by these words.
