@@ -91,7 +91,7 @@ pub struct Engine {
     walking: Option<Walking>,
 }
 
-/// What wakes the loop.
+/// What wakes the loop. Only one is taken with each turn, orders first: an operator is not kept waiting by probes.
 enum Woken {
     Order(Order),
     Result(Finished),

@@ -103,13 +103,13 @@ impl Monitor {
         self.health = Health::new(topology, STALE, now);
     }
 
-    /// The verdicts that there are.
+    /// The verdicts that there are, to be told to a health that knows of none.
     pub(super) fn verdicts(&self) -> Vec<(CheckId, verdict::Report)> {
         let reports = self.judges.iter().enumerate().map(|(check, judge)| (id_of(check), judge.report()));
         reports.filter(|(_, report)| report.verdict != Verdict::Unknown).collect()
     }
 
-    /// How many checks there are.
+    /// How many checks are judged; they are numbered from 0.
     pub(super) const fn checks(&self) -> usize {
         self.judges.len()
     }
@@ -138,7 +138,7 @@ impl Monitor {
         finished.generation == self.generation
     }
 
-    /// Feeds a check's judge.
+    /// Feeds a check's judge what happened, and returns what it makes of that.
     pub(super) fn judge(&mut self, check: usize, event: verdict::Event, now: Instant) -> Vec<verdict::Output> {
         self.judges[check].handle(event, now)
     }
@@ -174,7 +174,7 @@ impl Monitor {
         &self.last
     }
 
-    /// The verdict of a check.
+    /// The verdict of a check, and what it rests on.
     pub(super) fn report(&self, check: usize) -> verdict::Report {
         self.judges[check].report()
     }

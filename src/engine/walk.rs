@@ -48,7 +48,7 @@ pub(super) struct Walking {
 }
 
 impl Walking {
-    /// Who ordered it, and why.
+    /// Who ordered it, and why: all that it does is booked to them.
     fn asker(&self) -> Asker {
         Asker { by: self.status.by.clone(), why: self.reason.clone() }
     }

@@ -114,7 +114,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// A program, there.
+    /// A program that runs in this place: here, or in a network namespace of its own.
     fn command(&self, program: impl AsRef<OsStr>) -> Command {
         match self {
             Self::Here => command(program),

@@ -1,4 +1,4 @@
-//! How a verb ends.
+//! How a verb ends, in the exit codes that scripts and the service manager go by.
 
 use std::process::ExitCode;
 

@@ -17,13 +17,13 @@ const WATCH: Duration = Duration::from_secs(1);
 /// Asks a running program and prints what it says.
 #[derive(Debug)]
 pub struct Inquiry<W> {
-    /// Whom to ask.
+    /// The way to the running program, over its socket.
     pub client: Client,
     /// Whether answers are printed as JSON.
     pub json: bool,
     /// Whether `out` is a terminal, which can be painted over.
     pub terminal: bool,
-    /// Takes what is printed.
+    /// Standard output, or what a test reads.
     pub out: W,
 }
 

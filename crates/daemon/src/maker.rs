@@ -12,7 +12,7 @@ pub struct Maker<'r>(pub &'r Registry);
 
 #[expect(clippy::missing_errors_doc, reason = "they fail of one thing, which the type's documentation says")]
 impl Maker<'_> {
-    /// Registers a metric.
+    /// Registers a metric, and keeps a handle to count with.
     pub fn keep<M: Collector + Clone + 'static>(&self, metric: M) -> Result<M> {
         self.0.register(Box::new(metric.clone()))?;
         Ok(metric)

@@ -67,7 +67,7 @@ impl MetricsEndpoint {
     }
 }
 
-/// Answers scrapers.
+/// Answers scrapers, and who asks whether the program is alive and ready: nobody who could change anything.
 struct RequestHandler<H: ?Sized> {
     registry: Registry,
     health: Arc<H>,

@@ -1,4 +1,4 @@
-//! The demo's command line.
+//! The command line: of the demo, for people; of its processes, hidden.
 
 use clap::{Parser, Subcommand};
 
@@ -7,7 +7,7 @@ use crate::remains::RemainsArgs;
 use crate::side::SideArgs;
 use crate::site::DemoArgs;
 
-/// The command line.
+/// What `bascule-demo` is told; see `--help`.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
 #[command(
     name = "bascule-demo",
@@ -20,7 +20,7 @@ pub struct Cli {
     /// What a process of the demo does; without it, the demo itself.
     #[command(subcommand)]
     pub verb: Option<Verb>,
-    /// The demo.
+    /// How the demo is to be, and what to do in the one that runs.
     #[command(flatten)]
     pub demo: DemoArgs,
     /// Answer in JSON, one object a line.

@@ -19,13 +19,13 @@ use crate::site::socket;
 const ATTEMPTS: usize = 100;
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Whose remains they are.
+/// Whose end is waited for, and what is removed then.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct RemainsArgs {
     /// The demo, which started this process.
     #[arg(long, value_name = "PID")]
     pub parent: i32,
-    /// The demo's directory.
+    /// Removed whole: certificates, sockets and logs of the demo.
     #[arg(long, value_name = "DIRECTORY")]
     pub directory: PathBuf,
 }

@@ -17,7 +17,7 @@ use super::record::Event;
 use super::world::{Condition, World};
 use crate::site::nodes::fake;
 
-/// A node reports so often.
+/// A node reports so often when nothing changes: the watchdog's default heartbeat.
 pub(super) const BEAT: Duration = Duration::from_millis(500);
 const TICK: Duration = Duration::from_millis(100);
 /// A node gives up a report that is not answered within so long.
@@ -255,7 +255,7 @@ impl Site {
         self.nodes[place].wished = Some(Wished { id: wish.id, outcome });
     }
 
-    /// Lets time pass.
+    /// Carries out what is due by now: boots, starts, stops, reports that a cut held up.
     fn tick(&mut self, now: Instant, chance: &mut fastrand::Rng) {
         for place in 0..PLACES {
             if self.healed && self.nodes[place].off_since.is_some_and(|since| since + BOOT <= now) {

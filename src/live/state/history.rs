@@ -150,7 +150,7 @@ pub struct Counts {
     pub sessions_cut: u64,
 }
 
-/// What was, made up.
+/// Entries for tests that read a history and do not make one.
 #[cfg(test)]
 pub(crate) mod fake {
     use super::*;

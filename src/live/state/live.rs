@@ -51,9 +51,9 @@ pub struct PastSwitch {
 /// An operator forbids automatic switches.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frozen {
-    /// Who.
+    /// Who forbade it; `bascule` where a forced switch did.
     pub by: String,
-    /// Why, in their words.
+    /// Why, in the operator's words; shown on every screen as long as it holds.
     pub why: String,
     /// Since when.
     pub since: Time,

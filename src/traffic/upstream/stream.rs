@@ -28,7 +28,7 @@ pub struct UpstreamStream {
     pause: Pause,
 }
 
-/// What carries it.
+/// What carries the bytes; both kinds are one type to Pingora.
 #[derive(Debug)]
 pub(super) enum Transport {
     Plain(TcpStream),

@@ -60,7 +60,7 @@ pub enum Output {
     ServiceChanged {
         /// By its number in the topology: a shared one once, another once for each side.
         service: ServiceId,
-        /// Before this evidence.
+        /// What it was before this evidence.
         from: State,
         /// What it is now, with the reason.
         health: ServiceHealth,

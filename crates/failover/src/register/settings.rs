@@ -82,7 +82,7 @@ pub enum Violation {
     TooShort {
         /// The setting that is too short.
         field: &'static str,
-        /// As it is written.
+        /// What the configuration gives it.
         value: Duration,
         /// The shortest value that makes sense.
         least: Duration,

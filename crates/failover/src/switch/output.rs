@@ -86,7 +86,7 @@ crate::closed_set! {
 }
 crate::spelled!(Kind);
 
-/// In a sentence.
+/// As a word within a sentence: journals and reports are read by people.
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

@@ -182,7 +182,7 @@ pub enum Violation {
     },
     /// `stale_after` would pass between the outcomes of a healthy prober.
     StaleTooSoon {
-        /// `stale_after` as written.
+        /// What the configuration gives `stale_after`.
         stale_after: Duration,
         /// The longest silence of a healthy prober: `interval + jitter + time_limit`.
         silence: Duration,

@@ -176,7 +176,7 @@ pub struct MediaServer {
 pub struct Presence {
     /// By the media server's own list, not by what Main believes.
     pub main: bool,
-    /// As `main`.
+    /// By the same list: both may be there while one takes over from the other.
     pub standby: bool,
     /// Both have been for longer than a hand-over takes.
     pub conflict: bool,

@@ -26,7 +26,7 @@ pub fn ask(options: &Options, question: &Question) -> Exit {
     }
 }
 
-/// Asks, and prints what comes.
+/// Asks, and prints the answer as people or programs want it; an act is sent with who orders it.
 pub(super) async fn answer<W: Write>(inquiry: &mut Inquiry<W>, question: &Question) -> Result<(), Trouble> {
     if let Some((act, reason)) = question.act() {
         let order = ActRequest { act, reason: reason.reason.clone(), by: behind_sudo() };

@@ -100,7 +100,7 @@ pub enum Permit {
 pub enum Partners {
     /// Yes, for so long, to unregister.
     For(Duration),
-    /// No, as phones are not.
+    /// Media servers are kept out as phones are: the other node may be registering with them.
     Closed,
 }
 

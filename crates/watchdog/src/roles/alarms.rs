@@ -42,7 +42,7 @@ pub(super) enum Alarm {
     Unfenced,
     /// The disk is too slow for a start.
     SlowDisk,
-    /// Activations that failed.
+    /// Activations that failed one after the other, or by the node's own fault.
     Relapses,
     /// The command of the replication failed.
     Replication,
@@ -97,7 +97,7 @@ impl Alarms {
         shown.is_some() && *shown != before
     }
 
-    /// Whether it is shown.
+    /// Whether an alarm is shown now, which outlasts its telling.
     pub(super) const fn has(&self, alarm: Alarm) -> bool {
         self.sentences[alarm as usize].is_some()
     }

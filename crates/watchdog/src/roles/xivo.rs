@@ -49,7 +49,7 @@ use tokio::sync::watch;
 /// The loop turns at least so often, whatever the duty wants: the service manager is told that it does.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 
-/// A XiVO node at work.
+/// The machine of a XiVO node, and the parts that it hears and acts through.
 struct Xivo {
     settings: Settings,
     /// The start command's time limit: of the bound that is shown.
@@ -97,7 +97,7 @@ impl Xivo {
         }
     }
 
-    /// Runs until told to end.
+    /// Turns until told to end: each turn decides all that is queued, shows it, and waits for what comes next.
     async fn run(mut self, mut end: watch::Receiver<bool>) {
         self.look_around();
         loop {

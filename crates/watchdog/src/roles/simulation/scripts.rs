@@ -91,7 +91,7 @@ impl Script {
         self.until(&format!("{} says: {words}", name(side)), |script| script.alarms(side, words)).await;
     }
 
-    /// How often something happened.
+    /// How often something happened since the world began.
     fn times(&self, of: impl Fn(&Event) -> bool) -> usize {
         self.0.inner().events.iter().filter(|(_, event)| of(event)).count()
     }

@@ -24,12 +24,12 @@ const ACT_LIMIT: Duration = Duration::from_secs(2);
 /// Who waits for what comes of one event.
 #[derive(Default)]
 pub(super) enum Waits {
-    /// Nobody does.
+    /// The event came by itself: of a timer, a command, a look.
     #[default]
     Nobody,
     /// The peer, for the answer to its request.
     Peer(oneshot::Sender<Answer>),
-    /// Whoever gave an order.
+    /// Whoever gave an order, at the socket or at the Edge.
     Operator(Operator),
 }
 

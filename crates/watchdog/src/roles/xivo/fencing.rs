@@ -29,7 +29,7 @@ pub(super) struct Fencing {
 /// What a node does while its fence is looked at.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Serving {
-    /// It serves, or starts to.
+    /// It serves, or starts to: then an open fence is as it should be.
     pub(super) serves: bool,
     /// It serves without votes, so that its permit has no end and is given once.
     pub(super) unguarded: bool,
@@ -117,7 +117,7 @@ impl Fencing {
     pub(super) async fn looked(&mut self) -> Option<Result<Kept, FenceError>> {
         let ended = self.look.as_mut()?.await;
         self.look = None;
-        // One that panicked saw nothing.
+        // One that panicked saw nothing: the next look comes within a second.
         Some(ended.unwrap_or(Ok(Kept::Overtaken)))
     }
 

@@ -29,7 +29,7 @@ impl LeftLease {
         }
     }
 
-    /// A lease lies there.
+    /// A lease lies there: the next watchdog goes on with it, and telephony notices nothing.
     pub(super) const fn is_left(&self) -> bool {
         self.left.is_some()
     }

@@ -23,7 +23,7 @@ pub(super) struct Others {
     began: Instant,
     pub(super) voters: Voters,
     pub(super) answers: mpsc::Receiver<Answered>,
-    /// The peer's requests.
+    /// The peer's requests, as the endpoint passes them on; each waits for its answer.
     pub(super) asked: mpsc::Receiver<Asked>,
     /// What the peer said of itself last.
     report: Option<Report>,
