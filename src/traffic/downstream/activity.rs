@@ -30,7 +30,7 @@ pub struct Activity {
     still: AtomicU32,
     late: AtomicBool,
     given_up: AtomicBool,
-    /// Whoever serves the connection.
+    /// Wakes the one task that serves the connection.
     server: AtomicWaker,
     /// Tasks that carry its requests over h2.
     streams: Notify,
@@ -96,6 +96,8 @@ impl Activity {
     /// How many looks in a row, this one included, have found nothing moved though it was for the client to move.
     pub fn still_looks(&self) -> u32 {
         let moved = self.moved.load(Ordering::Relaxed);
+        // While a request waits for its answer it is not the client who holds things up: its upstream has a limit of
+        // its own.
         if self.seen.swap(moved, Ordering::Relaxed) != moved || self.awaiting.load(Ordering::Relaxed) > 0 {
             self.still.store(0, Ordering::Relaxed);
             return 0;
@@ -120,6 +122,7 @@ impl Activity {
     /// Waits until it is given up; for the one task that serves it.
     pub async fn given_up(&self) {
         poll_fn(|cx| {
+            // Before the look: a give-up in between would wake nobody.
             self.server.register(cx.waker());
             if self.is_given_up() { Poll::Ready(()) } else { Poll::Pending }
         })
@@ -128,6 +131,7 @@ impl Activity {
 
     /// Waits until it is given up; for tasks that carry its requests.
     pub async fn streams_given_up(&self) {
+        // Before the look, too.
         let notified = self.streams.notified();
         if !self.is_given_up() {
             notified.await;
@@ -140,7 +144,7 @@ impl Activity {
         let _ = self.last_words.set(answer);
     }
 
-    /// What is told then.
+    /// That answer; none before the connection is given up.
     pub fn last_words(&self) -> Option<&[u8]> {
         self.last_words.get().map(Vec::as_slice)
     }

@@ -13,7 +13,7 @@ use crate::traffic::budget::{Account, Budget, Share};
 /// Shards of the per-client counts: enough that two workers seldom meet.
 const SHARDS: usize = 16;
 
-/// Open connections.
+/// The open connections of one kind of listener, and what caps them.
 #[derive(Debug)]
 pub struct Admission {
     open: AtomicUsize,
@@ -24,13 +24,13 @@ pub struct Admission {
     emptied: Notify,
 }
 
-/// Each client.
+/// The clients of one shard: an entry lives as long as its client has a connection.
 type Clients = HashMap<IpAddr, Client>;
 
-/// One client.
+/// What one client has open.
 #[derive(Debug, Default)]
 struct Client {
-    /// By number.
+    /// Its connections, by the number each got when it was admitted.
     connections: HashMap<u64, Arc<Activity>>,
     /// What the requests on them hold.
     share: Arc<Share>,
@@ -75,6 +75,8 @@ impl Admission {
         late: bool,
     ) -> Result<Admitted, TurnedAway> {
         let client = network(client);
+        // Counted first and compared then: of two workers that look before they count, both would take the last place.
+        // No lock is taken for those whom a full Edge turns away.
         if self.open.fetch_add(1, Ordering::AcqRel) >= most {
             self.open.fetch_sub(1, Ordering::AcqRel);
             return Err(TurnedAway::Full);
@@ -86,6 +88,7 @@ impl Admission {
             self.left();
             return Err(TurnedAway::Greedy);
         }
+        // Memory is counted by address as well: a client does not get more of it by opening more connections.
         let account = Arc::new(Account::new(self.budget.clone(), its.share.clone()));
         let (number, activity) = (self.next.fetch_add(1, Ordering::Relaxed), Arc::new(Activity::new(late, account)));
         its.connections.insert(number, activity.clone());
@@ -103,12 +106,13 @@ impl Admission {
     }
 
     fn left(&self) {
+        // Only the last one to leave wakes: a drain waits for nobody to be left.
         if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.emptied.notify_waiters();
         }
     }
 
-    /// Open connections.
+    /// How many connections are open, on all shards together.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Acquire)
     }
@@ -116,6 +120,8 @@ impl Admission {
     /// Waits until no connection is open.
     pub async fn emptied(&self) {
         loop {
+            // Asked for before the count is read: whoever leaves in between would wake nobody, and the drain would wait
+            // for its whole limit.
             let emptied = self.emptied.notified();
             if self.open() == 0 {
                 return;
@@ -125,6 +131,7 @@ impl Admission {
     }
 
     fn shard(&self, client: IpAddr) -> MutexGuard<'_, Clients> {
+        // The byte in which neighbours differ; `network` has cut an IPv6 address down to the first eight.
         let last = match client {
             IpAddr::V4(address) => address.octets()[3],
             IpAddr::V6(address) => address.octets()[7],
@@ -150,6 +157,7 @@ impl Drop for Admitted {
         let mut clients = self.admission.shard(self.client);
         if let Some(its) = clients.get_mut(&self.client) {
             its.connections.remove(&self.number);
+            // An address that has left keeps no entry: else the map would grow by each address that was ever seen.
             if its.connections.is_empty() {
                 clients.remove(&self.client);
             }

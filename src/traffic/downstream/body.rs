@@ -166,6 +166,7 @@ impl Chunk {
         match (self, byte) {
             (Self::Line { part, size, length }, _) if length < LONGEST_LINE => line(part, size, length + 1, byte),
             (Self::Trailers { part, length }, _) if length < MOST_TRAILERS => trailer(part, length + 1, byte),
+            // CR and LF, both: a bare LF ends a line to some servers and is data to others.
             (Self::DataEnd { cr: false }, b'\r') => Rest::Chunks(Self::DataEnd { cr: true }),
             (Self::DataEnd { cr: true }, b'\n') => Rest::Chunks(CHUNK),
             _ => Rest::Broken,
@@ -183,6 +184,7 @@ fn line(part: Part, size: u64, length: u16, byte: u8) -> Rest {
                 _ => return Rest::Broken,
             }
         }
+        // No digit is a size of zero to some, and a sign or `0x` a number to those that use their language's parser.
         (Part::Start, _) => return Rest::Broken,
         // A space behind the size is forgiven: old clients pad with it, and everybody reads it in one way.
         (Part::Size | Part::Space, b' ' | b'\t') => (Part::Space, size),
@@ -203,6 +205,7 @@ fn trailer(part: Trailer, length: u16, byte: u8) -> Rest {
         (Trailer::LastCr, b'\n') => return Rest::Length(0),
         (Trailer::Name(name, seen @ 1..), b':') => {
             let name = &name[..usize::from(seen).min(NAME)];
+            // Longer names are cut to one byte more than the longest of these, so that none of them is taken for it.
             match FRAMING.contains(&name) {
                 true => return Rest::Broken,
                 false => Trailer::Value,
@@ -212,6 +215,8 @@ fn trailer(part: Trailer, length: u16, byte: u8) -> Rest {
             if let Some(place) = name.get_mut(usize::from(seen)) {
                 *place = byte.to_ascii_lowercase();
             }
+            // Saturates: a count that went round to 0 would take the middle of a name for the start of a line, where a
+            // CR ends the body.
             Trailer::Name(name, seen.saturating_add(1))
         }
         (Trailer::Value, b'\r') => Trailer::Cr,

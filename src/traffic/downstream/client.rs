@@ -82,7 +82,7 @@ impl ClientStream {
         let activity = admitted.activity().clone();
         let (tcp, session) = tls.get_ref();
         let socket = SocketDigest::from_raw_fd(tcp.as_raw_fd());
-        // A fresh cell is empty.
+        // A fresh cell is empty. Known from `accept`: Pingora would ask the kernel for it again.
         let _ = socket.peer_addr.set(Some(PingoraAddr::Inet(peer)));
         let version = match session.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
@@ -139,6 +139,7 @@ impl ClientStream {
             Some(frames) => match read {
                 Poll::Ready(Ok(())) => Poll::Ready(frames.see(&buf.filled()[before..])),
                 Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                // Only where nothing more is there: what has come came in time, however late it is read.
                 Poll::Pending => frames.poll_deadline(cx),
             },
         }
@@ -209,6 +210,7 @@ impl Outgoing {
         let activity = self.admitted.activity();
         match done {
             Poll::Ready(Ok(_)) => activity.note_moved(),
+            // A client that takes nothing would hold the task, and with it the drain, until `write_stall`.
             Poll::Pending if activity.is_given_up() => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             _ => {}
         }
@@ -238,6 +240,7 @@ impl Outgoing {
             }
             let count = Pin::new(&mut self.tls).poll_write_vectored(cx, parts);
             let count = ready!(self.unless_given_up(count))?;
+            // Else this would go round for ever.
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -247,6 +250,7 @@ impl Outgoing {
             data.advance(of_data);
             *tail = &tail[count - of_data..];
         }
+        // Given back, not cleared: a connection that is idle holds no buffer, and most are idle.
         self.held = Vec::new();
         self.written = 0;
         Poll::Ready(Ok(()))
@@ -277,6 +281,7 @@ impl Outgoing {
 impl Drop for ClientStream {
     fn drop(&mut self) {
         let Some(mut outgoing) = self.outgoing.take() else { return };
+        // Only where nothing of an answer was written: behind a part of one, the page would be taken for more of it.
         if let (true, false, Some(words)) = (self.carrying, self.answering, self.activity.last_words()) {
             outgoing.held = words.to_vec();
         }
@@ -317,6 +322,7 @@ impl AsyncRead for ClientStream {
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let count = ready!(self.poll_hold(cx, buf))?;
+        // Only what was taken: the rest is offered again, and would be counted twice.
         if let Some((refusals, on_refused)) = &mut self.refusals {
             (0..refusals.advance(&buf[..count])).for_each(|_| on_refused());
         }

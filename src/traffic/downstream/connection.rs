@@ -43,11 +43,11 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// An h2 connection without a stream is kept so much longer than an idle HTTP/1 one: it costs less and is worth more.
 const H2_IDLE: u32 = 4;
 
-/// What serves connections.
+/// What serves the connections of the public listeners.
 pub struct Door {
-    /// What all share.
+    /// The site in force, metrics, limits: what all connections share.
     pub edge: Arc<Edge>,
-    /// TLS of the listener.
+    /// Certificates, versions and tickets of the public listeners.
     pub tls: Arc<rustls::ServerConfig>,
     /// What an h2 connection may use up.
     pub h2: ::h2::server::Builder,
@@ -83,6 +83,7 @@ async fn read_preface(stream: &mut ClientStream, limit: Duration) -> Result<(), 
             Ok(Ok(count)) => came += count,
         }
         if preface[..came] != PREFACE[..came] {
+            // None of it is shown in a log: what comes in another protocol may hold anything.
             return Err((NoHead::Malformed("not HTTP/2"), 0));
         }
     }
@@ -101,6 +102,8 @@ pub(super) fn refusal(
     let (page, why) = match why {
         // An idle connection that ends is no request.
         NoHead::Gone if head.iter().all(u8::is_ascii_whitespace) => return None,
+        // Nobody is there to read a page; a head that broke off is counted all the same, as it may be a fault of the
+        // network.
         NoHead::Gone => (None, Refusal::HeadIncomplete),
         NoHead::TooLate => (Some(ErrorPage::RequestTimeout), Refusal::HeadTimeout),
         NoHead::TooLarge => (Some(ErrorPage::HeadTooLarge), Refusal::HeadTooLarge),
@@ -120,11 +123,16 @@ impl Door {
         let metrics = &self.edge.metrics;
         metrics.connections_accepted.inc();
         let activity = admitted.activity().clone();
+        // Pinned here and not awaited at once: a connection that is given up is polled on, so that its requests can be
+        // answered.
         let mut serving = pin!(self.serve(tcp, peer, admitted));
         let served = tokio::select! {
             biased;
+            // First: a connection that has just ended needs no last words.
             served = &mut serving => served,
             () = activity.given_up() => {
+                // As if in answer to a POST, which gets the page without a script: whoever gets this may be any kind of
+                // program.
                 let page = self.edge.pages.waiting.for_request(&Method::POST, &HeaderMap::new());
                 activity.set_last_words(raw::page(&page));
                 // Whoever carries its requests ends them and answers.
@@ -168,6 +176,8 @@ impl Door {
     ) -> Result<Box<ClientStream>, NoTls> {
         let limits = self.edge.site();
         let limits = &limits.config.limits;
+        // In two steps, each with a limit of its own: whoever says nothing, or no TLS, is told apart from a handshake that
+        // fails.
         let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp);
         let hello = match timeout(limits.client_hello, hello).await {
             Err(_) => return Err(NoTls::HelloTooLate),
@@ -208,6 +218,7 @@ impl Door {
         let limit = limits.request_head;
         let idle = limits.keepalive * H2_IDLE;
         let limits = h2::Limits { idle: limits.keepalive, head: limit, streams: limits.h2_streams.get() };
+        // The connection may last for hours: it must not keep a configuration alive that a reload has replaced.
         drop(site);
         let began = Instant::now();
         // Pingora waits for it without end.
@@ -220,6 +231,7 @@ impl Door {
             let unread = Unread { client, protocol: Protocol::H2, head: &[], began: Instant::now(), status: None };
             record::refused(&edge, Refusal::Framing, unread);
         }));
+        // The library wants to read it, too. The watch over the frames begins behind it.
         stream.unread(bytes::Bytes::from_static(PREFACE));
         let frames = h2::Frames::new(limits);
         let ended = frames.ended();
@@ -230,6 +242,8 @@ impl Door {
         if *self.shutdown.borrow() {
             activity.set_late();
         }
+        // A late connection gets its GOAWAY from `Streams`, behind its first answer; all others get it with the
+        // shutdown.
         let (answered, late_end) = watch::channel(false);
         let shutdown = if activity.is_late() { late_end } else { self.shutdown.clone() };
         let (options, proxy) = (self.h2.clone(), self.proxy.clone());
@@ -250,6 +264,7 @@ impl Door {
         loop {
             let site = self.edge.site();
             let limits = &site.config.limits;
+            // Taken anew for each request: a kept connection goes by the limits of the last reload.
             let head_limits = HeadLimits {
                 idle: limits.keepalive,
                 whole: limits.request_head,
@@ -259,13 +274,17 @@ impl Door {
             drop(site);
             let mut began = Instant::now();
             let read = async {
+                // The time that a kept connection was idle is not the request's: its log line and its limit begin with
+                // the first byte.
                 head::begin(&mut stream, &mut buf, head_limits.idle).await?;
                 began = Instant::now();
                 head::read(&mut stream, &mut buf, head_limits).await
             };
             let going = tokio::select! {
                 biased;
+                // First: a request that is here already is served, though the Edge goes away.
                 head = read => Ok(head),
+                // A late client came to be told that the Edge goes away, so its request is waited for.
                 _ = shutdown.wait_for(|going| *going), if !activity.is_late() => Err(()),
             };
             let head = match going {
@@ -275,6 +294,7 @@ impl Door {
                     let limit = self.edge.site().config.limits.write_stall;
                     return raw::finish(&mut stream, b"", limit).await;
                 }
+                // Its client has begun to ask: cut off here, it could not tell whether the request was done.
                 Err(()) => head::read(&mut stream, &mut buf, head_limits).await,
             };
             let head = match head {
@@ -284,6 +304,8 @@ impl Door {
             let (length, body) = match head.kind {
                 Kind::Request { length, body } => (length, body),
                 Kind::Upgrade(length) => {
+                    // Nothing comes back of an upgrade: whether it opens or is refused, it is the last thing on its
+                    // connection.
                     let serving = upgrade::serve(self.edge.clone(), stream, buf, length, peer);
                     return Box::pin(serving).await;
                 }
@@ -298,10 +320,14 @@ impl Door {
             };
             let session = H1Session::new(stream, peer, request, keeps_alive, body, behind);
             if *self.shutdown.borrow() {
+                // Behind `H1Session::new`, which forgets what was said of the request before. The answer then says
+                // `close`: told to go on, the client would send its next request into a connection that ends.
                 activity.set_last();
             }
             let session = ServerSession::new_custom(Box::new(session));
             carried(&activity, self.proxy.process_new_http(session, &self.shutdown)).await;
+            // Pingora owns the session and drops it, so its stream comes back by this way, and only behind a whole
+            // answer that said that the connection goes on.
             let Some((same, came)) = activity.take_back() else { return };
             (stream, buf) = (same, came);
         }

@@ -61,8 +61,9 @@ impl Drain {
         self.now.load(Ordering::Acquire) >= Stage::Over as u8
     }
 
-    /// Goes on to `stage`.
+    /// Goes on to `stage`, and wakes whoever waits for it; never back.
     pub fn enter(&self, stage: Stage) {
+        // Never back: a late word must not have a draining Edge take on connections as if it served.
         self.now.fetch_max(stage as u8, Ordering::AcqRel);
         self.changed.send_if_modified(|present| std::mem::replace(present, stage.max(*present)) < stage);
     }
@@ -76,6 +77,8 @@ impl Drain {
 
 /// Waits until no connection is open, giving up those on which nothing moves. Counts whom it gave up.
 pub async fn emptied(admission: &Admission, given_up: &mut usize) {
+    // Looked at while it waits, not once at the end: a single stalled upload would hold up each restart for the whole
+    // limit.
     while timeout(LOOK, admission.emptied()).await.is_err() {
         admission.each(|activity| {
             if activity.still_looks() * LOOK >= STILL && activity.give_up() {

@@ -30,11 +30,11 @@ pub fn resets_at_once(streams: u32) -> u32 {
 /// What a connection may use up.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Until the first stream.
+    /// From the preface to the first stream.
     pub idle: Duration,
     /// From the first byte of a head to its end; of any other frame but DATA, too.
     pub head: Duration,
-    /// Concurrent streams.
+    /// How many streams may be open at once; sets how many may be given up, too.
     pub streams: u32,
 }
 
@@ -96,6 +96,7 @@ impl Watch {
                 self.left -= skipped;
                 bytes = &bytes[skipped..];
             } else {
+                // From its first byte on, whatever kind of frame it is: nine bytes may be dripped as well as a head.
                 self.since.get_or_insert(now);
                 let taken = (FRAME_HEADER - self.have).min(bytes.len());
                 self.header[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
@@ -107,6 +108,8 @@ impl Watch {
             }
             if self.have == FRAME_HEADER && self.left == 0 {
                 self.have = 0;
+                // Between the frames of one head its time runs on: else a client sends one CONTINUATION after the
+                // other.
                 if !self.head_open {
                     self.since = None;
                 }
@@ -135,6 +138,8 @@ impl Watch {
     fn count_reset(&mut self, now: Instant) -> Result<(), Broken> {
         let most = resets_at_once(self.limits.streams);
         let passed = now.duration_since(self.refilled);
+        // What has passed is forgotten only when it is worth a stream: else resets in quick succession would have each
+        // fraction rounded away.
         let back = u128::from(most) * passed.as_millis() / 1000;
         if back > 0 {
             self.refilled = now;
@@ -147,11 +152,12 @@ impl Watch {
         Ok(())
     }
 
-    /// Until when more has to come, and what it means when it does not.
+    /// Until when more has to come, and what it means when it does not. It changes with [`Self::see`] alone.
     pub fn deadline(&self) -> Option<(Instant, Broken)> {
         match self.since {
             Some(since) => Some((since + self.limits.head, Broken::HeadTooLate)),
             None if !self.asked => Some((self.began + self.limits.idle, Broken::Idle)),
+            // Whoever has asked is bounded by `Streams`, which knows how many streams are open.
             None => None,
         }
     }

@@ -31,6 +31,7 @@ fn has_one_authority(head: &Parts) -> bool {
     let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
     let one = match (host, authority) {
         (None, None) => return false,
+        // Byte by byte, in case too: whoever writes one name in two ways leaves it to the reader which of them counts.
         (Some(host), Some(authority)) if host.as_bytes() != authority => return false,
         (Some(host), _) => host.as_bytes(),
         (None, Some(authority)) => authority,

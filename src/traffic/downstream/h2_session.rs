@@ -75,6 +75,7 @@ impl H2Session {
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        // What is there is looked at before the clock: a part that has come came in time, however late it is asked for.
         let Poll::Ready(part) = self.body.poll_data(cx) else {
             ready!(self.reading.poll_over(cx));
             return Poll::Ready(Error::e_explain(ErrorType::ReadTimedout, "the request's body stopped coming"));
@@ -84,6 +85,7 @@ impl H2Session {
             return Poll::Ready(Ok(None));
         };
         self.received += part.len();
+        // Nothing is kept of a body that will not be sent again: it would only hold memory.
         let keeps = HOLDING.try_with(|holding| holding.keeps_body()).unwrap_or(true);
         if let (true, Some(kept)) = (keeps, &mut self.kept) {
             kept.write_to_buffer(&part);
@@ -131,6 +133,7 @@ impl H2Session {
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
+        // RFC 9110 section 8.6: an interim answer has none.
         head.remove_header(&CONTENT_LENGTH);
         // The library does not look whether anybody is there to take it.
         if let Poll::Ready(gone) = poll_fn(|cx| Poll::Ready(self.poll_given_up(cx))).await {
@@ -295,6 +298,8 @@ impl Session for H2Session {
         let mut end = false;
         for task in tasks {
             end |= self.write(task).await.map_err(|error| match error.esource() {
+                // By whose fault an answer fails decides whose it is in the metrics, and whether a backend is
+                // suspected.
                 // Said by whoever read the answer.
                 pingora::ErrorSource::Upstream => error,
                 _ => error.into_down(),
@@ -312,6 +317,7 @@ impl Session for H2Session {
 
     async fn shutdown(&mut self, code: u32, _: &str) {
         if !self.ended {
+            // A reset, not an end: the client must not take half an answer for a whole one.
             self.respond.send_reset(Reason::from(code));
         }
     }
@@ -389,6 +395,7 @@ impl Session for H2Session {
     }
 
     fn get_retry_buffer(&self) -> Option<Bytes> {
+        // The beginning of a body must not be sent again as all of it.
         self.kept.as_ref().filter(|kept| !kept.is_truncated())?.get_buffer()
     }
 

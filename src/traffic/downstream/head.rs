@@ -114,6 +114,7 @@ pub enum NoHead {
 /// The client left, or said nothing for `idle`.
 pub async fn begin<R: AsyncRead + Unpin>(stream: &mut R, buf: &mut BytesMut, idle: Duration) -> Result<(), NoHead> {
     if buf.is_empty() {
+        // One byte: a kept connection that waits for its next request holds no buffer for it.
         let mut first = [0; 1];
         match timeout(idle, stream.read(&mut first)).await {
             Ok(Ok(1)) => {}
@@ -138,6 +139,8 @@ pub async fn read<R: AsyncRead + Unpin>(
 ) -> Result<Head, NoHead> {
     begin(stream, buf, limits.idle).await?;
     let mut has_line = false;
+    // For the whole head. A limit for each read is what slow clients live on: one byte at a time, a head lasts for ever
+    // (Slowloris).
     let deadline = Instant::now() + limits.whole;
     let mut fresh = 0;
     loop {
@@ -148,11 +151,15 @@ pub async fn read<R: AsyncRead + Unpin>(
         // A head ends with a line: bytes without one need no look.
         if buf[fresh..].contains(&b'\n') {
             if !has_line {
+                // Once, when the first line is whole, and before the parser sees it, which refuses what is encoded
+                // here.
                 has_line = target::encode(buf);
             }
             match inspect(buf, limits.fields)? {
                 Some(Inspected::Head(head)) => return Ok(head),
                 Some(Inspected::Rewritten { length, instead }) => {
+                    // Judged again in the new form, so that there is no rule for absolute form that the other lacks. It
+                    // is in origin form then, so this happens once.
                     let rest = buf.split_off(length);
                     buf.clear();
                     buf.extend_from_slice(&instead);
@@ -163,6 +170,7 @@ pub async fn read<R: AsyncRead + Unpin>(
                 None => {}
             }
         }
+        // Behind the look: a head that is whole passes, however much of its body came with it.
         if buf.len() >= limits.bytes {
             return Err(NoHead::TooLarge);
         }
@@ -196,6 +204,7 @@ fn inspect(buf: &[u8], most_fields: usize) -> Result<Option<Inspected>, NoHead> 
         Err(httparse::Error::TooManyHeaders) => return Err(NoHead::TooLarge),
         Err(_) => return Err(NoHead::Malformed("not an HTTP/1 request")),
     };
+    // Before the target's form: CONNECT has a form of its own, and is to be told as what it is.
     let (kind, keeps_alive) = judge(&request, length)?;
     let target = request.path.unwrap_or_default();
     match target::form(target) {
@@ -260,6 +269,8 @@ fn judge(request: &httparse::Request<'_, '_>, length: usize) -> Result<(Kind, bo
         let name = field.name;
         if name.eq_ignore_ascii_case("host") {
             hosts += 1;
+            // Some read a user name in front of the host as part of it, others skip it: the two would route
+            // differently.
             if field.value.contains(&b'@') {
                 return Err(NoHead::Malformed("Host with a user name"));
             }
@@ -268,10 +279,13 @@ fn judge(request: &httparse::Request<'_, '_>, length: usize) -> Result<(Kind, bo
             announced = length_of(field.value)?;
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
             codings += 1;
+            // Whoever skips a coding that they do not know guesses where the body ends (RFC 9112 section 6.1).
             if !field.value.eq_ignore_ascii_case(b"chunked") {
                 return Err(NoHead::UnknownCoding);
             }
         } else if name.eq_ignore_ascii_case("upgrade") {
+            // Any other protocol is ignored (RFC 9110 section 7.8 lets a server do so), and the request carried without
+            // it.
             upgrade |= has_token(field.value, "websocket");
         } else if name.eq_ignore_ascii_case("connection") {
             connection |= has_token(field.value, "upgrade");
@@ -280,15 +294,21 @@ fn judge(request: &httparse::Request<'_, '_>, length: usize) -> Result<(Kind, bo
         }
     }
     let modern = request.version == Some(1);
+    // RFC 9112 section 3.2 asks for 400 in both cases. With two, the route would be one server's and the answer
+    // another's.
     if hosts > 1 || (hosts == 0 && modern) {
         return Err(NoHead::Malformed("not exactly one Host"));
     }
+    // Equal ones, too: RFC 9110 section 8.6 leaves it to each recipient to refuse or to fold them.
     if lengths > 1 {
         return Err(NoHead::Malformed("more than one Content-Length"));
     }
+    // A message of HTTP/1.0 with chunks counts as faulty, since those before us may not have read them (RFC 9112
+    // section 6.1).
     if codings > 1 || (codings == 1 && !modern) {
         return Err(NoHead::Malformed("Transfer-Encoding is ambiguous"));
     }
+    // What one takes for the body is the next request to another: request smuggling (RFC 9112 section 11.2).
     if codings == 1 && lengths == 1 {
         return Err(NoHead::Malformed("Content-Length with Transfer-Encoding"));
     }
@@ -301,6 +321,7 @@ fn judge(request: &httparse::Request<'_, '_>, length: usize) -> Result<(Kind, bo
         (false, _) => Kind::Request { length, body },
         // RFC 6455 section 4.1: all of it, or it is no WebSocket.
         (true, false) => return Err(NoHead::Malformed("half an upgrade")),
+        // What follows the head is frames to one reader and a body to the other.
         (true, true) if body != Body::None => return Err(NoHead::Malformed("an upgrade with a body")),
         (true, true) => Kind::Upgrade(length),
     };
@@ -309,6 +330,7 @@ fn judge(request: &httparse::Request<'_, '_>, length: usize) -> Result<(Kind, bo
 
 /// A `Content-Length`: digits alone, and no more than anybody behind can count.
 fn length_of(value: &[u8]) -> Result<u64, NoHead> {
+    // Rust's own parser takes a sign; and servers that count in 63 bits are met behind the Edge.
     let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let length = digits.and_then(|digits| digits.parse().ok()).filter(|length| i64::try_from(*length).is_ok());
     length.ok_or(NoHead::Malformed("Content-Length is not a number"))

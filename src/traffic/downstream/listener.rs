@@ -34,8 +34,11 @@ const UNSENT: u32 = 128 * 1024;
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
+        // Linux has `[::]` take IPv4, too, and 0.0.0.0 beside it would be refused. So an address means what is written,
+        // and the configuration warns of `[::]` alone.
         socket.set_only_v6(true)?;
     }
+    // Connections of the last process stay in TIME_WAIT for a minute, and would keep the address from the next one.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -59,12 +62,14 @@ where
                 continue;
             }
         };
+        // Read anew for each connection: a reload's limits hold from the next one on.
         let site = edge.site();
         let limits = &site.config.limits;
         let (most, each) = (limits.connections.get(), limits.connections_per_client.get());
         // Late ones are counted apart: who was there before is waited for, and they are not.
         let admitted = match edge.drain.has_begun() {
             false => edge.admission.admit(peer.ip(), most, each, false),
+            // Both kinds together are no more than `connections` allows, which is what the machine was sized for.
             true => edge.drain.late.admit(peer.ip(), most.saturating_sub(edge.admission.open()), each, true),
         };
         match admitted {
@@ -84,11 +89,14 @@ fn prepare(tcp: &TcpStream) {
     // All are comforts: a connection without them still works.
     let _ = socket.set_tcp_keepalive(&keepalive);
     let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
+    // Small writes are gathered by `ClientStream`; Nagle's algorithm would hold the last part of an answer until the
+    // client has acknowledged the one before.
     let _ = tcp.set_nodelay(true);
     let _ = socket.set_tcp_notsent_lowat(UNSENT);
 }
 
 fn turn_away(edge: &Edge, tcp: &TcpStream, turned_away: TurnedAway) {
+    // No page is sent: it would take a TLS handshake, which is what an Edge that is full can afford least.
     edge.note_turned_away(turned_away);
     // A reset: no TIME_WAIT for somebody we cannot serve.
     let _ = SockRef::from(tcp).set_linger(Some(Duration::ZERO));

@@ -82,6 +82,8 @@ fn redirect(edge: &Edge, head: &[u8]) -> Result<(u16, Vec<u8>), ErrorPage> {
         // HTTP/1.0 knows no Host; a later version without one was refused.
         None => site.router.default_name(),
     };
+    // Names of the site alone: with whatever `Host` says in `Location`, the Edge would send browsers anywhere (an open
+    // redirect).
     let host = site.router.canonical(host).ok_or(ErrorPage::Misdirected)?;
     let target = request.path.filter(|path| path.starts_with('/')).ok_or(ErrorPage::BadRequest)?;
     // A method other than GET must not become one (RFC 9110 section 15.4.9).

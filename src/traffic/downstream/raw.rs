@@ -9,7 +9,7 @@ use crate::traffic::pages::Answer;
 
 /// What a refused client may still send before the connection is closed on it, so that it gets to read the answer.
 const LINGER_BYTES: usize = 64 * 1024;
-/// And for how long.
+/// How long it may take for that: whoever reads an answer has done so by then.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// A page as an HTTP/1.1 message after which the connection closes.
@@ -43,6 +43,7 @@ pub async fn linger<S: AsyncRead + Unpin>(stream: &mut S) {
     let _ = timeout(LINGER, async {
         let mut sink = [0; 1024];
         let mut left = LINGER_BYTES;
+        // Bounded by bytes as well: a client that floods is reset, as it would be without this.
         while let Ok(count @ 1..) = stream.read(&mut sink).await {
             left = left.saturating_sub(count);
             if left == 0 {

@@ -55,6 +55,8 @@ impl Refusals {
         match (self.head[3], self.length()) {
             // Ours are CANCEL, INTERNAL_ERROR and NO_ERROR.
             (RST_STREAM, 4) => number(0) == PROTOCOL_ERROR,
+            // Nobody of ours ends a connection with an error, so each other reason is the library's, and the request it
+            // was about is told by nobody.
             (GOAWAY, 8..) => number(4) != NO_ERROR,
             _ => false,
         }

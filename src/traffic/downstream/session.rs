@@ -104,6 +104,8 @@ enum Left {
 impl Left {
     /// Of an answer to a request, whose fields say it once (`http::answer`).
     fn of(response: &ResponseHeader, method: &Method) -> Self {
+        // A length in such a head is that of another answer (RFC 9110 section 8.6): to wait for it would hang the
+        // connection.
         let bodiless = matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         if bodiless || method == Method::HEAD {
             return Self::Length(0);
@@ -191,6 +193,7 @@ impl H1Session {
             if self.rest.is_over() {
                 return Poll::Ready(Ok(None));
             }
+            // On the stack and not cleared: a session that waits keeps no buffer, and one that reads pays for no zeros.
             let mut chunk = [const { MaybeUninit::uninit() }; READ];
             let mut read = ReadBuf::uninit(&mut chunk);
             ready!(self.poll_read(cx, &mut read))?;
@@ -211,7 +214,9 @@ impl H1Session {
     }
 
     fn keep(&mut self, data: &Bytes) {
+        // Once a part is missing, nothing is kept any more: half a body must not be sent again as a whole one.
         let Replay::Kept(kept) = &mut self.replay else { return };
+        // A task that carries no request, as in tests, counts nothing.
         let may = HOLDING.try_with(|holding| holding.keeps_body()).unwrap_or(true);
         if may && kept.len() + data.len() <= KEPT_FOR_REPLAY {
             kept.extend_from_slice(data);
@@ -223,6 +228,7 @@ impl H1Session {
     /// Puts an answer's head with what is held.
     fn put_head(&mut self, mut response: Box<ResponseHeader>) {
         let interim = response.status.is_informational();
+        // A second final head would be the answer to the next request in the client's eyes.
         // RFC 9110 section 15.2: HTTP/1.0 knows no interim answers.
         if self.answer != Answer::Unsaid || (interim && self.request.version == Version::HTTP_10) {
             return;
@@ -230,10 +236,12 @@ impl H1Session {
         let left = Left::of(&response, &self.request.method);
         // Where a body is not read to its end, nobody could tell where the next request begins.
         let goes_on = self.keeps_alive && !self.activity.is_last() && self.rest.is_over() && left != Left::UntilClosed;
+        // What becomes of the connection is decided here alone, and said once below.
         response.remove_header(&CONNECTION);
         self.unflushed = true;
         let held = self.stream().held();
         held.reserve(HEAD);
+        // The version is the Edge's own, whatever the upstream or the client speaks (RFC 9110 section 6.2).
         held.extend_from_slice(b"HTTP/1.1 ");
         held.extend_from_slice(response.status.as_str().as_bytes());
         held.push(b' ');
@@ -247,6 +255,7 @@ impl H1Session {
                 held.extend_from_slice(get_cached_date().as_bytes());
                 held.extend_from_slice(b"\r\n");
             }
+            // Said in both cases, as 1.0 and 1.1 take silence for opposite things (RFC 9112 section 9.3).
             held.extend_from_slice(match goes_on {
                 true => b"Connection: keep-alive\r\n",
                 false => b"Connection: close\r\n",
@@ -273,6 +282,7 @@ impl H1Session {
             Answer::HeadWritten(_) => {}
             Answer::Unsaid | Answer::Ended | Answer::Written => return Ok(()),
         }
+        // An empty chunk would be the last one (RFC 9112 section 7.1).
         if data.is_empty() {
             return Ok(());
         }
@@ -313,6 +323,8 @@ impl H1Session {
         match self.answer {
             Answer::HeadWritten(Left::Length(0) | Left::UntilClosed) => self.answer = Answer::Ended,
             Answer::HeadWritten(Left::Length(_)) => {
+                // The upstream's failure, not the client's. The connection ends by it, since nothing else tells the
+                // client that the answer is not whole (RFC 9112 section 8).
                 return Err(Error::explain(ErrorType::ConnectionClosed, "an answer shorter than it says").into_up());
             }
             Answer::HeadWritten(Left::Chunks) => {
@@ -347,6 +359,7 @@ impl H1Session {
                     end
                 }
                 // Trailers are dropped: hardly anybody reads them, and some read them as fields.
+                // No rule for heads has looked at them, either.
                 HttpTask::Trailer(_) | HttpTask::Done => true,
                 // What is held leaves when the session is dropped.
                 HttpTask::Failed(error) => return Err(error),
@@ -355,6 +368,7 @@ impl H1Session {
         // While a body is read, nobody may look for the client again until there is room for more of it upstream.
         if ended {
             self.end().await?;
+        // An interim answer is of use only before the rest: a client that expects 100 sends nothing until it has it.
         } else if interim || !self.rest.is_over() {
             self.flush().await?;
         }
@@ -386,6 +400,7 @@ impl Drop for H1Session {
     fn drop(&mut self) {
         let Some(mut stream) = self.stream.take() else { return };
         let whole = self.answer == Answer::Written;
+        // Anything less than a whole answer leaves the client in doubt where the next one begins.
         if whole && self.goes_on {
             stream.end_request();
             return self.activity.hand_back(stream, std::mem::take(&mut self.came));
@@ -458,6 +473,7 @@ impl Session for H1Session {
     }
 
     fn request_summary(&self) -> String {
+        // Without the query, which may hold a token: Pingora makes its log lines of this.
         format!("{} {}", self.request.method, self.request.uri.path())
     }
 
@@ -466,6 +482,7 @@ impl Session for H1Session {
     }
 
     async fn shutdown(&mut self, _: u32, _: &str) {
+        // Pingora asks for this when it gives a request up.
         self.goes_on = false;
     }
 

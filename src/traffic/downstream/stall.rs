@@ -42,6 +42,7 @@ impl Stall {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         loop {
             ready!(timer.as_mut().poll(cx));
+            // The timer may still be one of an earlier step: it is set to the present deadline only when it fires.
             if timer.deadline() >= deadline {
                 return Poll::Ready(());
             }

@@ -62,6 +62,8 @@ struct One(Arc<Carried>);
 
 impl Drop for One {
     fn drop(&mut self) {
+        // `notify_one` leaves a permit where nobody waits yet, so that an end between a look at the count and the wait
+        // is not lost.
         if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.none.notify_one();
         }
@@ -79,6 +81,7 @@ impl Carried {
         while self.count.load(Ordering::Acquire) > 0 {
             self.none.notified().await;
         }
+        // A stream that begins meanwhile has `accept` ready first, and the whole wait begins anew.
         tokio::time::sleep(idle).await;
     }
 }
@@ -97,6 +100,7 @@ impl Streams {
         loop {
             let next = tokio::select! {
                 biased;
+                // First of all: a busy connection must not put off the word that it may ask no more.
                 _ = shutdown.changed(), if !told => {
                     connection.graceful_shutdown();
                     told = true;
@@ -105,7 +109,10 @@ impl Streams {
                 () = account.bodies_went_on(widen_at), if window < WIDEST_WINDOW => {
                     let wider = WIDEST_WINDOW.min(window * WIDER);
                     // Refused while the client has not acknowledged the last one.
+                    // Only what there is memory for, as a client may send all that it was allowed at once.
                     if account.open_window(wider as usize) && connection.set_initial_window_size(wider).is_ok() {
+                        // The connection's own window as well: it bounds all streams together, and one upload alone
+                        // would stop at it.
                         connection.set_target_window_size(wider);
                         window = wider;
                     }
@@ -124,11 +131,13 @@ impl Streams {
             let Some(Ok((request, respond))) = next else { return };
             let (mut head, body) = request.into_parts();
             if !h2_head::is_well_formed(&head) {
+                // Answered with a page, not reset: so it has a line and a count like any other refusal.
                 head.extensions.insert(Malformed);
                 malformed += 1;
             }
             let session = Box::new(H2Session::new(head, body, respond, digest.clone()));
             let (streams, one, shutdown) = (self.clone(), carried.begin(), shutdown.clone());
+            // Each in a task of its own: a request that is parked or slow holds up none of its neighbours.
             tokio::spawn(async move {
                 streams.carry(session, &shutdown).await;
                 drop(one);

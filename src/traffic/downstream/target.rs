@@ -53,6 +53,7 @@ pub(super) fn form(target: &str) -> Result<Form<'_>, NoTarget> {
     if authority.is_empty() || authority.contains('@') {
         return Err(NoTarget::NotHttp);
     }
+    // The scheme's own port says nothing, and the router's names have none.
     Ok(Form::Absolute { authority: authority.strip_suffix(own_port).unwrap_or(authority), rest })
 }
 

@@ -88,6 +88,7 @@ impl Set {
         let mut names = HashMap::new();
         for (position, served) in all.iter().enumerate() {
             for name in &served.names {
+                // The first that names it: `check` warns that a later one is never shown.
                 names.entry(name.clone()).or_insert(position);
             }
         }
@@ -96,6 +97,8 @@ impl Set {
 
     fn choose(&self, sni: Option<&str>) -> Option<Arc<CertifiedKey>> {
         let by_name = |name: &str| self.names.get(name).copied();
+        // A star stands for the first label alone (RFC 9525 section 6.3). A name that no certificate has gets the
+        // default one: the request behind it is answered with 421, which says more than an alert of TLS.
         // rustls hands SNI over in lower case.
         let position = sni
             .and_then(|sni| by_name(sni).or_else(|| by_name(&format!("*.{}", sni.split_once('.')?.1))))
@@ -118,6 +121,7 @@ fn load(files: &CertificateFiles) -> Result<Served, CertificateError> {
     let key = certified(&read(&files.chain)?, &read(&files.key)?).map_err(refused)?;
     let parsed = key.end_entity_cert().ok().and_then(|leaf| x509_parser::parse_x509_certificate(leaf).ok());
     let (_, parsed) = parsed.expect("certified() has parsed the leaf");
+    // The subject's common name is not looked at, since no browser looks at it (RFC 9525 section 2).
     let names = parsed
         .subject_alternative_name()
         .ok()
@@ -151,9 +155,11 @@ pub fn server_config(
         .with_no_client_auth()
         .with_cert_resolver(certificates);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // Clients keep their sessions themselves: a store of them here would have to be as large as there are clients.
     config.ticketer = ring::Ticketer::new()?;
     // One ticket is what a browser uses; each costs a write in the handshake.
     config.send_tls13_tickets = 1;
+    // Early data can be sent again by anybody who saw it (RFC 8446 section 8): a request would be done twice.
     config.max_early_data_size = 0;
     Ok(config)
 }
