@@ -96,6 +96,7 @@ impl Follower {
     pub const fn new(settings: Settings, found: Found, now: Instant) -> Self {
         let running = !matches!(found, Found::Stopped);
         let phase = if running { Phase::Active } else { Phase::Inactive };
+        // Heard as of the start: its XiVO gets the whole time before it is called out of sight.
         Self { settings, now, phase, wanted: running, heard: Some(now), blind: false, failed: 0, again: None }
     }
 
@@ -106,14 +107,19 @@ impl Follower {
         match event {
             Event::Timer => {}
             Event::Xivo(status) => self.hear(status, &mut outputs),
+            // Outcomes count only in the phase that asked for them: one that was given up says nothing of what runs by
+            // now.
             Event::Started(outcome) if self.phase == Phase::Starting => match outcome {
                 Outcome::Done => (self.phase, self.failed) = (Phase::Active, 0),
+                // A start that failed may have left half of the services running: they are stopped before it is tried
+                // again (W4).
                 Outcome::Failed => {
                     self.fail();
                     self.stop(&mut outputs);
                 }
             },
             Event::Stopped(outcome) if self.phase == Phase::Stopping => match outcome {
+                // A stop that works is no proof that the next start will: the pause between starts goes on growing.
                 Outcome::Done => self.phase = Phase::Inactive,
                 Outcome::Failed => {
                     self.fail();
@@ -142,6 +148,7 @@ impl Follower {
     /// Returns when to call [`Event::Timer`]; may change with each call of [`Follower::handle`].
     pub fn deadline(&self) -> Option<Instant> {
         let stale = self.heard.filter(|_| !self.blind).map(|heard| heard + self.settings.stale_after);
+        // While a stop runs nothing waits for the pause: its end is what happens next.
         let again = self.again.filter(|_| self.phase != Phase::Stopping);
         [stale, again].into_iter().flatten().min()
     }
@@ -182,6 +189,7 @@ impl Follower {
                 outputs.push(Output::Start);
             }
             (Phase::Active, false) => self.stop(outputs),
+            // Whatever its XiVO says meanwhile: what half runs is stopped before anything is started (W4).
             (Phase::StopPaused, _) => self.stop(outputs),
             _ => {}
         }

@@ -101,6 +101,8 @@ impl Duty {
             Act::Freeze => self.wishes.frozen = true,
             Act::Resume => {
                 self.wishes.frozen = false;
+                // The operator's word is that the cause is mended: Standby need not wait out a hold-down that was
+                // doubled by it.
                 self.relapse.forget();
                 self.wishes.choice = Choice::None;
             }
@@ -112,8 +114,12 @@ impl Duty {
                 self.wishes.mode = mode;
             }
             Act::Failback(failback) => self.wishes.failback = failback,
+            // The Edge stands in the DMZ: whoever takes it must not be able to stop telephony, unless the site allowed
+            // it.
             Act::HandOver { .. } if self.settings.requests == Requests::Refuse => return Err(Refusal::NotAccepted),
             Act::HandOver { to } if to == self.settings.side => self.activate()?,
+            // Who asks at the Edge may not see that nobody would serve. An operator at the node does, and `deactivate`
+            // does not ask.
             Act::HandOver { .. } if self.peer_is_silent() || !self.peer.is_some_and(|peer| peer.fit) => {
                 return Err(Refusal::PeerNotReady);
             }
@@ -125,9 +131,12 @@ impl Duty {
     fn activate(&mut self) -> Result<(), Refusal> {
         let peer_serves = !self.peer_is_silent() && self.peer.is_some_and(|peer| peer.status == Status::Active);
         match self.phase {
+            // A node that serves by itself takes the choice: from then on a Standby does not stop for Main.
             Phase::Starting { .. } | Phase::Active { .. } if self.wishes.choice == Choice::Serve => {
                 return Err(Refusal::ServesAlready);
             }
+            // Its votes are the peer's: the order would wait without an end, and take effect at a moment that nobody
+            // chose.
             Phase::Inactive if peer_serves => return Err(Refusal::PeerServes),
             Phase::Inactive if self.fit_since.is_none() => return Err(Refusal::Unfit),
             _ => self.wishes.choice = Choice::Serve,
@@ -140,9 +149,12 @@ impl Duty {
     fn force(&mut self, outputs: &mut Vec<Output>) -> Result<(), Refusal> {
         match self.phase {
             Phase::Starting { .. } | Phase::Active { .. } => Err(Refusal::ServesAlready),
+            // A start would run into the stop that is under way (W4).
             Phase::Stopping(_) => Err(Refusal::Stopping),
             Phase::Inactive => {
                 self.wishes.choice = Choice::Serve;
+                // Neither fit nor votes are asked for: force is for whoever knows better than this machine. The node
+                // shows `unguarded` for it.
                 let epoch = self.epoch().saturating_add(1);
                 self.start(epoch, StartReason::Unguarded(Unguarded::Forced), outputs);
                 Ok(())
@@ -154,6 +166,8 @@ impl Duty {
         match self.phase {
             Phase::Starting { .. } | Phase::Active { .. } => self.step_down(why, outputs),
             Phase::Inactive if self.wishes.choice == Choice::StepBack => return Err(Refusal::DoesNotServe),
+            // A node that does not serve may be told to leave the serving to its peer, too: it would else start when
+            // its turn comes.
             Phase::Inactive | Phase::Stopping(_) => {}
         }
         self.wishes.choice = Choice::StepBack;

@@ -128,11 +128,13 @@ impl Duty {
             Some(Waiting::Frozen)
         } else if self.wishes.mode == Mode::Manual && self.wishes.choice != Choice::Serve {
             Some(Waiting::Manual)
+        // A node that cannot serve would keep the votes from one that can (W2).
         } else if self.fit_since.is_none() {
             Some(Waiting::Unfit)
         } else if self.wishes.choice == Choice::StepBack && self.peer_takes_over() {
             Some(Waiting::SteppedBack)
         } else if let Some(took) = self.slow_disk()
+            // Whom an operator chose tries all the same.
             && self.wishes.choice != Choice::Serve
             && self.peer_takes_over()
         {
@@ -140,6 +142,8 @@ impl Duty {
             Some(Waiting::SlowDisk { took })
         } else if self.now < self.rest_until {
             Some(Waiting::Resting { until: self.rest_until })
+        // With the own vote promised away the other one makes no majority, and the peer counts on it
+        // (`OwnVoteIgnored`).
         } else if !self.vote.is_free() && !made(Trap::OwnVoteIgnored) {
             Some(Waiting::VoteTaken(self.vote.record()))
         } else {
@@ -153,10 +157,14 @@ impl Duty {
         match self.phase {
             Phase::Starting { .. } | Phase::Active { .. } => Ask::Renew,
             Phase::Stopping(_) if made(Trap::EarlyRelease) && self.owed[voter].is_some() => Ask::Release,
+            // Its services may still run, so its votes stay with it unasked: it gives them back when the stop is
+            // verified (`EarlyRelease`, W1).
             Phase::Stopping(_) => Ask::Hello,
+            // Before any new want, of each voter by itself: a peer waits for exactly this.
             Phase::Inactive if self.owed[voter].is_some() => Ask::Release,
             Phase::Inactive => match self.waiting() {
                 None => Ask::Want,
+                // Standby stops for Main by this want alone: it is how Main says that it is back.
                 Some(Waiting::VoteTaken(Record::Promised(_)))
                     if voter == RemoteVoter::Peer && self.settings.side == Side::Main =>
                 {
@@ -174,11 +182,13 @@ impl Duty {
                 continue;
             }
             let ask = self.ask_of(voter);
+            // Something new is asked at once: a release that waited for its heartbeat would have the peer wait as long.
             if self.now < self.next_ask[voter] && self.last_ask[voter] == ask {
                 continue;
             }
             self.next_ask[voter] = self.now + self.settings.timing.heartbeat;
             self.last_ask[voter] = ask;
+            // A release names the campaign that ended, which the voter's record bears; the present one is newer.
             let campaign = match (ask, self.owed[voter]) {
                 (Ask::Release, Some(ended)) => ended,
                 _ => self.campaign,

@@ -43,6 +43,8 @@ impl Duty {
         if disk.in_time >= RISE {
             disk.slow = None;
         }
+        // The hold-down counts from the first write in time, though after a slow one it takes `RISE` of them to be
+        // well.
         disk.well_since = disk.well_since.or(Some(self.now));
         disk.proven_at = Some(self.now);
     }
@@ -67,6 +69,7 @@ impl Duty {
         if made(Trap::SlowDiskIsWell) {
             return Some(Instant::ORIGIN);
         }
+        // Twice the pause between looks: one write that is under way must not unsettle a Main whose disk is well.
         let lately = self.settings.disk_watch.saturating_mul(2);
         let proven = self.slow_disk().is_none() && self.disk.proven_at.is_some_and(|at| self.now.since(at) <= lately);
         self.disk.well_since.filter(|_| proven)

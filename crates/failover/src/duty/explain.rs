@@ -47,6 +47,7 @@ impl Duty {
             side: self.settings.side,
             status: self.status(),
             guard: self.guard(),
+            // A node that serves, starts or stops waits for nothing, though what would keep it from wanting may hold.
             waiting: if self.status() == Status::Inactive { self.waiting() } else { None },
             relapses: self.relapses(),
             lease: self.lease_until().map(|until| until.since(self.now)),

@@ -101,13 +101,18 @@ impl Duty {
 
     /// The reason for which this node may serve without a majority.
     pub(super) fn may_be_unguarded(&self) -> Option<Unguarded> {
+        // The lease is over or there was none: without a witness that means that the peer grants nothing, and no third
+        // one could.
         if self.settings.witness == Witness::None {
             Some(Unguarded::NoWitness)
         } else if !self.witness_is_out() {
             None
+        // One alone cannot tell an outage of the witness from a cut of its own line (`OneSidedSilence`, W1b).
         } else if self.agreed || made(Trap::OneSidedSilence) {
             Some(Unguarded::WitnessOut)
         } else {
+            // Anchors that answer are all that tells this node from one that is cut off; the peer may think the same of
+            // itself, so it is the site's choice (`alone: serve`).
             let alone = self.settings.alone == Alone::Serve && self.peer_is_silent() && self.surroundings.anchors;
             alone.then_some(Unguarded::Alone)
         }
@@ -117,12 +122,14 @@ impl Duty {
     /// other way round: Main serves unless it knows better, as it does without a watchdog.
     pub(super) fn may_start_unguarded(&self) -> Option<Unguarded> {
         let host = self.surroundings.peer_host && self.settings.side == crate::side::Side::Standby;
+        // Without an anchor it is as likely to be this node that is cut off.
         let alone = self.peer_is_silent() && !host && self.surroundings.anchors;
         if alone { self.may_be_unguarded() } else { None }
     }
 
     /// Returns the end of the lease: the younger of the two grants rules.
     pub fn lease_until(&self) -> Option<Instant> {
+        // One vote beside the own is a majority: so the younger of the two carries the lease.
         self.grants.peer.max(self.grants.witness).map(|sent| sent + self.settings.timing.lease)
     }
 

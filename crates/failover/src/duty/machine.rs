@@ -228,8 +228,11 @@ impl Duty {
         found: Found,
         now: Instant,
     ) -> (Self, Vec<Output>) {
+        // The voter's own outputs are dropped: each way to begin below writes the whole memory, "unknown" of a lost
+        // disk with it.
         let (vote, _) = Voter::new(&settings.timing, memory.map(|memory| &memory.vote), now);
-        // Standby lets Main speak first.
+        // Standby lets Main speak first: when both begin at once, after a power cut, the witness's vote is that of
+        // whoever asks first.
         let rest_until = match settings.side {
             Side::Main => now,
             Side::Standby => now + settings.timing.promise,
@@ -260,6 +263,7 @@ impl Duty {
             witness_at: now,
             agreed: false,
             unguarded: None,
+            // Until the driver has looked: nothing that would let this node serve without a majority.
             surroundings: Surroundings { peer_host: true, anchors: false },
             window: Window::Closed,
             rest_until,
@@ -278,9 +282,13 @@ impl Duty {
         let mut outputs = Vec::new();
         match found {
             Found::Stopped => outputs.push(Output::Persist(duty.memory())),
+            // Another campaign than the disk's is a file of another time, or a disk that was lost or put back: nothing
+            // shows that the votes are still promised to it.
             Found::HandedOver(from) if memory.is_some_and(|memory| memory.campaign == from.campaign) => {
                 duty.take_over(&from, &mut outputs);
             }
+            // Nobody vouches for services that run, and the other node may have taken over meanwhile: they are fenced
+            // and stopped before the node wants anything (W1).
             Found::HandedOver(_) | Found::Running => duty.step_down(Why::FoundRunning, &mut outputs),
         }
         duty.settle(&mut outputs);
@@ -289,6 +297,7 @@ impl Duty {
 
     /// Returns what the next watchdog needs to go on within the lease; nothing unless this one is active.
     pub fn hand_over(&self) -> Option<Handover> {
+        // A start under way is handed over to nobody: whether its services work was not verified yet (W4).
         let Phase::Active { epoch } = self.phase else { return None };
         let held = self.settings.timing.fence_bound();
         Some(Handover { epoch, campaign: self.campaign, grants: self.grants, held, unguarded: self.unguarded })
@@ -299,6 +308,7 @@ impl Duty {
         self.phase = Phase::Active { epoch: from.epoch };
         (self.serves_since, self.active_since) = (self.now, self.now);
         self.vote.epoch = self.vote.epoch.max(from.epoch);
+        // The voters' promises name this campaign: renewals and the release at its end must do so, too.
         (self.campaign, self.grants, self.unguarded) = (from.campaign, from.grants, from.unguarded);
         // The votes were promised to the times of the watchdog before: by longer ones it would outlive them.
         let longer = self.settings.timing.fence_bound().saturating_sub(from.held);
@@ -310,9 +320,11 @@ impl Duty {
         // So long as a permit of the watchdog before may last. Whether one did is seen by giving it again at once.
         let until = if self.unguarded.is_none() { self.permitted_until() } else { None };
         self.let_in_until = until.or(Some(self.now + self.settings.timing.lease));
+        // The services ran a moment ago. That they do not any more is for the driver's own look at them to say, soon.
         self.fit_since = Some(self.now);
         self.relapse.goes_on(self.now, self.settings.hold_down_limit);
         outputs.push(Output::Persist(self.memory()));
+        // The lease may have run out while no watchdog was there: that is seen before a permit lets phones in again.
         self.advance(outputs);
         if self.serves() {
             outputs.push(Output::Permit { until });
@@ -322,10 +334,12 @@ impl Duty {
     /// Takes in what happened and says what to do.
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Output> {
         let mut outputs = Vec::new();
+        // Each heartbeat wakes the machine, twice in a lease at least: a gap of a lease is a sleep of its own.
         if now.since(self.now) >= self.settings.timing.lease && !made(Trap::SleepIsSilence) {
             self.awake_since = now;
         }
         self.now = self.now.max(now);
+        // Before time passes below: a promise that lapses with this turn held the vote until this turn.
         self.note_whose_vote();
         // In time is in time: before the deadline is looked at.
         if event == Event::Fenced {
@@ -336,7 +350,9 @@ impl Duty {
             Event::Timer | Event::Fenced => {}
             Event::Written { took } => self.wrote(took),
             Event::Asked(request) => self.answer(&request, &mut outputs),
+            // No question was asked in the future: a lease would begin there, and outlive its promise.
             Event::Answered { by, sent, answer } => self.learn(by, sent.min(self.now), &answer, &mut outputs),
+            // Fit for the second time is fit since the first: the hold-down counts from there.
             Event::Fit => self.fit_since = self.fit_since.or(Some(self.now)),
             Event::Unfit => {
                 self.fit_since = None;
@@ -405,17 +421,24 @@ impl Duty {
             outputs.push(Output::Persist(self.memory()));
         }
         self.acquit(outputs);
+        // By then the promises have lapsed by themselves: a voter that is gone is not asked for ever.
         if self.now >= self.owed_until {
             self.owed = PerVoter::both(None);
         }
+        // An agreement is about a silence that lasts. A witness that was heard again falls silent anew, and both must
+        // say so anew (W1b).
         if !self.witness_is_out() {
             self.agreed = false;
         }
         match self.phase {
             Phase::Stopping(stopping) => self.advance_stop(stopping, outputs),
+            // Only when the lease ends is it asked whether the node may go on without a majority: until then it has
+            // one.
             _ if self.serves() && self.unguarded.is_none() && self.lease_until().is_none_or(|end| end <= self.now) => {
                 self.unguarded = self.may_be_unguarded();
                 if self.unguarded.is_some() {
+                    // A lease's time for the first permit without an end: where none is carried out the kernel keeps
+                    // phones out, and the node must not go on as if it served.
                     self.let_in_until = Some(self.now + self.settings.timing.lease);
                     outputs.push(Output::Permit { until: None });
                 } else if !made(Trap::NoStepDown) {
@@ -435,6 +458,8 @@ impl Duty {
         self.note_whose_vote();
         if self.phase == Phase::Inactive && self.waiting().is_none() {
             if let Some(why) = self.may_start_unguarded() {
+                // No voter assigns one to a start without a majority: the node counts on from the highest that it
+                // knows.
                 let epoch = self.epoch().saturating_add(1);
                 self.start(epoch, StartReason::Unguarded(why), outputs);
             } else if made(Trap::ActivateAlone) {
@@ -442,14 +467,17 @@ impl Duty {
                 self.start(self.epoch() + 1, StartReason::Granted { by: RemoteVoter::Witness }, outputs);
             }
         }
+        // After the phase is settled: each request tells what the node does from here on.
         self.ask(outputs);
         self.watch_fence(outputs);
         self.prove_disk(outputs);
         let two = self.two_actives();
+        // Told when it begins, once; while it lasts it is shown.
         if two && !self.told_two {
             outputs.push(Output::TwoActives);
         }
         self.told_two = two;
+        // Compared last, so that an event which leads through two phases is told as one change.
         let (from, now) = (self.told.0, (self.status(), self.guard()));
         if now != self.told {
             self.told = now;
@@ -497,10 +525,13 @@ impl Duty {
 
     /// Takes in what a peer tells of itself, the highest epoch it knew then, and when it was asked, if it was.
     fn meet(&mut self, report: Report, epoch: u64, asked: Option<Instant>, outputs: &mut Vec<Output>) {
+        // It compares with the word before this one: so it comes before that is replaced.
         self.yield_to(report, epoch, outputs);
         self.compare(report, asked);
         self.peer_at = self.now;
         self.peer = Some(report);
+        // Both at once, by the peer's newest word: one that hears the witness again ends the agreement
+        // (`OneSidedSilence`, W1b).
         self.agreed = report.witness_out && self.witness_is_out();
     }
 
@@ -516,8 +547,10 @@ impl Duty {
         let known = request.epoch;
         let request = &request.with_believed_epoch(self.epoch());
         self.meet(request.report, request.epoch, None, outputs);
+        // The report comes after the ruling: an answer that begins a stop says `stopping` already.
         let running = self.serving_answer(request, outputs);
         let report = self.report();
+        // A node that serves holds its own vote itself; it is no voter to ask, and its record is left alone.
         let answer = if let Some(ruling) = running {
             self.vote.epoch = self.vote.epoch.max(request.epoch);
             let (epoch, promises) = (lease::tellable(self.epoch(), known), self.vote.longest());
@@ -527,9 +560,11 @@ impl Duty {
             let mut changes = Vec::new();
             let answer = self.vote.rule(request, Some(report), &mut changes);
             if !changes.is_empty() {
+                // The vote is on the disk with all else that is remembered: it is one file, replaced as a whole.
                 outputs.push(Output::Persist(self.memory()));
             }
             // The peer has let go: there is nothing to wait for.
+            // But after a failed start of its own it keeps its pause: the services need it, whoever has the votes.
             if request.ask == Ask::Release && !was.eq(&self.vote.record()) && self.failed_starts == 0 {
                 self.rest_until = self.now;
             }
@@ -549,6 +584,7 @@ impl Duty {
             self.touch();
         }
         if by == RemoteVoter::Witness {
+            // Counted from the question: an answer that was long on its way says nothing of the time since.
             self.witness_at = self.witness_at.max(sent);
             self.agreed &= self.witness_is_out();
         }
@@ -558,6 +594,7 @@ impl Duty {
         if made(Trap::HearingIsAGrant) && self.serves() {
             self.grants[by] = Some(sent);
         }
+        // An answer to an older campaign is of promises that ended with that (`OldAnswers`).
         if answer.campaign == self.campaign || made(Trap::OldAnswers) {
             self.heard[by] = self.heard[by].max(Some(sent));
             match (answer.ruling, epoch) {
@@ -565,9 +602,12 @@ impl Duty {
                     self.granted(by, sent, epoch, outputs);
                 }
                 (VoteReply::Lost, _) => self.lost(by, outputs),
+                // A denial takes nothing back: what was granted before holds for its lease.
                 (VoteReply::Grant | VoteReply::Deny | VoteReply::TooLong, _) => {}
             }
         }
+        // A grant's own epoch is taken in by the start that it leads to. A node that noted it without starting would be
+        // assigned a new one with each want.
         if let Some(epoch) = epoch.filter(|_| answer.ruling != VoteReply::Grant) {
             self.vote.epoch = self.vote.epoch.max(epoch);
         }

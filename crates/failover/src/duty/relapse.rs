@@ -55,6 +55,7 @@ impl fmt::Display for Relapses {
 
 impl Relapse {
     pub(super) const fn new(failed: u8, now: Instant) -> Self {
+        // The disk tells how many failed and not when: the hold-down counts from here, on the safe side.
         let ended_at = if failed > 0 { Some(now) } else { None };
         Self { failed, on_trial: false, good_at: None, ended_at, why: None }
     }
@@ -78,6 +79,8 @@ impl Relapse {
     /// An activation goes on that began under another watchdog.
     pub(super) fn goes_on(&mut self, now: Instant, long: Duration) {
         if self.failed > 0 {
+            // The disk has it among the failed ones, as it was on trial when it was written: it is so again, and not
+            // twice.
             *self = Self { failed: self.failed - 1, on_trial: true, ended_at: None, ..*self };
             self.serves(now, long);
         }
@@ -133,6 +136,7 @@ impl Duty {
         // Without a hold-down there is nothing to double.
         let least = hold_down.max(self.settings.timing.promise);
         let factor = 1u32.checked_shl(u32::from(failed)).unwrap_or(u32::MAX);
+        // The limit may be shorter than what is doubled, but never takes away from the hold-down that is configured.
         least.saturating_mul(factor).min(hold_down_limit).max(hold_down)
     }
 

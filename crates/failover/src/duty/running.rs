@@ -96,21 +96,29 @@ impl Duty {
         self.vote.epoch = self.vote.epoch.max(epoch);
         self.phase = Phase::Starting { epoch };
         self.serves_since = self.now;
+        // Before the write below, so that the disk counts it: a host that dies with this start could not write that
+        // down (`UncountedStart`).
         self.relapse.begins();
         self.rival = self.rival.filter(|_| made(Trap::StaleWord));
         // Its turn has come again.
         if self.wishes.choice == Choice::StepBack {
             self.wishes.choice = Choice::None;
         }
+        // What was still to be given back is wanted again: the next renewals ask for it in the new campaign.
         self.owed = PerVoter::both(None);
         let until = match reason {
             StartReason::Granted { .. } => self.permitted_until(),
+            // Nobody promises anything to a node without a majority, so there is no instant at which its permit would
+            // have to end.
             StartReason::Unguarded(why) => {
                 self.unguarded = Some(why);
                 None
             }
         };
+        // A start has as long for its first permit as that would last; for one without an end, a lease's time. A kernel
+        // that takes none would else keep both votes with a node that no phone reaches (`LapsedServes`, W2).
         self.let_in_until = until.or(Some(self.now + self.settings.timing.lease));
+        // The disk first: a restart must find the vote taken, the epoch used and the activation on trial.
         outputs.extend([Output::Persist(self.memory()), Output::Permit { until }, Output::Start { epoch, reason }]);
     }
 
@@ -126,13 +134,16 @@ impl Duty {
 
     pub(super) fn granted(&mut self, by: RemoteVoter, sent: Instant, epoch: u64, outputs: &mut Vec<Output>) {
         let from = if made(Trap::LeaseFromReceipt) { self.now } else { sent };
+        // An answer that was on its way for as long as a lease grants nothing that is not over.
         if !self.is_fresh(Some(from)) {
             return;
         }
         match self.phase {
+            // The stop goes on: its campaign is over, and its votes go back when it is verified.
             Phase::Stopping(_) => {}
             Phase::Inactive => {
                 let current = self.is_current(sent, epoch) || made(Trap::EpochForgotten) || made(Trap::OldAnswers);
+                // What keeps the node from serving may have come up since it asked.
                 if self.waiting().is_none() && current {
                     self.grants[by] = Some(from);
                     self.start(epoch, StartReason::Granted { by }, outputs);
@@ -140,11 +151,13 @@ impl Duty {
             }
             Phase::Starting { .. } | Phase::Active { .. } => {
                 let before = self.lease_until();
+                // Answers may overtake each other; the request that was sent last counts.
                 self.grants[by] = self.grants[by].max(Some(from));
                 // A forced node's own vote may be promised: then a grant makes no majority.
                 if self.unguarded.is_some() && !self.vote.is_free() {
                     return;
                 }
+                // A grant beside the own vote is a majority again: from here on the permit has an end.
                 if self.unguarded.take().is_some() || self.lease_until() > before {
                     outputs.push(Output::Permit { until: self.permitted_until() });
                 }
@@ -194,10 +207,13 @@ impl Duty {
                 self.step_down(Why::Failback, outputs);
                 Some(VoteReply::Deny)
             }
+            // A renewal says that Main serves, and without a majority Standby cannot know that it alone should: of two
+            // that serve it is Standby that yields (W3). Who forced it has decided otherwise, and stops it himself.
             Ask::Renew if standby && self.serves() && self.unguarded.is_some_and(|why| why != Unguarded::Forced) => {
                 self.step_down(Why::MainServes, outputs);
                 Some(VoteReply::Deny)
             }
+            // This node has a majority, so the asker can have none: `lost` spares it the wait for its lease to end.
             Ask::Want | Ask::Renew if active && self.unguarded.is_none() => Some(VoteReply::Lost),
             _ => Some(VoteReply::Deny),
         }
@@ -210,6 +226,8 @@ impl Duty {
             Failback::Manual => false,
         };
         let by_itself = self.wishes.mode == Mode::Automatic && self.wishes.choice != Choice::Serve;
+        // A Main that hears no answer never learns of the vote it would get: Standby would stop, start again when the
+        // promise lapses, and stop, for ever (`OneWayFailback`).
         let proven = want.hears || made(Trap::OneWayFailback);
         // A Main that came back while Standby was still starting has been fit for its hold-down when that is done: users who
         // have just been moved would be moved again at once.
@@ -237,6 +255,7 @@ impl Duty {
         let work = if aborting { Work::Aborting } else { Work::Stopping };
         self.phase =
             Phase::Stopping(Stopping { why, campaign: ended, since: self.now, fence: Fence::Awaited, work, failed: 0 });
+        // A new number at once: grants of the old one that are still on their way count no longer.
         self.campaign = self.campaign.saturating_add(1);
         self.relapse.ends(why);
         self.grants = PerVoter::both(None);
@@ -244,14 +263,19 @@ impl Duty {
         if made(Trap::EarlyRelease) {
             self.owe(ended);
         }
+        // A start under way is killed first, and stopped when it has ended: the two must not overlap (W4).
         let end = if aborting { Output::Kill } else { Output::Stop };
         // This write holds all that an earlier one would.
         outputs.retain(|output| !matches!(output, Output::Persist(_)));
+        // Fence first: the votes lapse by the clock, whatever the stop takes; without it two would serve for as long as
+        // a stop is slow (W1).
         outputs.extend([Output::Fence(why), end, Output::Persist(self.memory())]);
     }
 
     pub(super) fn advance_stop(&mut self, mut stopping: Stopping, outputs: &mut Vec<Output>) {
         let fence = self.settings.timing.fence;
+        // The promises allow for `fence` and no more. After it phones may have got in at any time: the services are
+        // killed, the last resort closes what it can, and no vote is given back (W1).
         if stopping.fence == Fence::Awaited && self.now >= stopping.since + fence {
             stopping.fence = Fence::Overdue;
             outputs.extend([Output::Kill, Output::HardFence { waited: self.now.since(stopping.since) }]);
@@ -272,6 +296,7 @@ impl Duty {
     }
 
     pub(super) fn fenced(&mut self) {
+        // Too late stays too late: a fence that closes after its time does not undo that phones got in until then.
         if let Phase::Stopping(stopping) = &mut self.phase
             && stopping.fence == Fence::Awaited
             && self.now <= stopping.since + self.settings.timing.fence
@@ -295,6 +320,7 @@ impl Duty {
                 self.phase = Phase::Active { epoch };
                 self.step_down(Why::StartFailed, outputs);
             }
+            // The start that was killed has ended, however it did: only from here on may the stop run (W4).
             (Phase::Stopping(stopping), _) if stopping.work == Work::Aborting => {
                 self.phase = Phase::Stopping(Stopping { work: Work::Stopping, ..stopping });
                 outputs.push(Output::Stop);
@@ -312,6 +338,7 @@ impl Duty {
             let failed = stopping.failed.saturating_add(1);
             let until = self.now + self.settings.pause_after(failed);
             self.phase = Phase::Stopping(Stopping { work: Work::Pausing { until }, failed, ..stopping });
+            // What the failed command left running must not run into the next attempt (W4).
             outputs.push(Output::Kill);
             return;
         }
@@ -319,17 +346,20 @@ impl Duty {
         self.relapse.is_over(self.now);
         self.yielded_at = self.now;
         self.unguarded = None;
+        // Nobody knows until when phones got into a node that was not fenced in time: its votes lapse, instead (W1).
         if stopping.fence != Fence::Overdue {
             self.owe(stopping.campaign);
         }
         match stopping.why {
             // It stopped for Main, and lets Main speak first.
             Why::Failback | Why::MainServes => self.rest_until = self.now + self.settings.timing.promise,
+            // Else it would want again at once, get both votes, and fail, and its peer would never have its turn.
             why if self.failed_starts > 0 && !why.is_wished() => {
                 self.rest_until = self.now + self.settings.pause_after(self.failed_starts);
             }
             _ => {}
         }
+        // In automatic mode a choice is for one activation; a manual node starts again as its operator chose (W7).
         if self.wishes.mode == Mode::Automatic && self.wishes.choice == Choice::Serve {
             self.wishes.choice = Choice::None;
             outputs.push(Output::Persist(self.memory()));
@@ -338,6 +368,8 @@ impl Duty {
 
     fn owe(&mut self, ended: Campaign) {
         self.owed = PerVoter::both(Some(ended));
+        // A voter keeps a promise at most this long after its last answer, if its times are these: until then a release
+        // helps.
         self.owed_until = self.now + self.settings.timing.promise;
     }
 }

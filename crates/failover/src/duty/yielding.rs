@@ -14,6 +14,7 @@ impl Duty {
     /// is frozen, would else wait for each other for ever.
     pub(super) fn peer_takes_over(&self) -> bool {
         let fit = self.peer.is_none_or(|report| report.fit);
+        // Each of these ends the wait: a peer that cannot serve, that is gone, or that does not begin though it could.
         fit && !self.peer_is_silent()
             && (self.now.since(self.yielded_at) < self.patience() || made(Trap::EndlessPatience))
     }
@@ -27,6 +28,7 @@ impl Duty {
     /// than the peer's start, known by its epoch, does not mean that it stopped.
     pub(super) fn yield_to(&mut self, report: Report, epoch: u64, outputs: &mut Vec<Output>) {
         let serves = |report: &Report| matches!(report.status, Status::Starting | Status::Active);
+        // A peer that starts, serves or stops is at it: patience counts from its newest word of that.
         if report.status != Status::Inactive {
             self.yielded_at = self.now;
         }

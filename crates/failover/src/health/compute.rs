@@ -40,6 +40,8 @@ impl Facts {
 
     pub(super) fn report(&mut self, node: NodeId, status: Status, now: Instant) {
         if let Some(known) = self.nodes.get_mut(node.index()) {
+            // `stopping`, `inactive` and `faulty` are one trouble: a node that goes from one to the next does not begin
+            // a new one.
             let before = known.filter(|word| refuses(word.status) == refuses(status));
             *known = Some(Word { status, at: now, since: before.map_or(now, |word| word.since) });
         }
@@ -64,6 +66,7 @@ impl Facts {
     }
 }
 
+// Of a fixed age: with that of the moment, a side of which nothing is required would be told anew at each event.
 const NOTHING: Finding = Finding { state: State::Unknown, as_of: Instant::ORIGIN, trouble_since: Instant::ORIGIN };
 
 /// A state with how fresh its evidence is and when its trouble began.
@@ -87,6 +90,7 @@ pub(super) fn service(topology: &Topology, facts: &Facts, id: ServiceId) -> Serv
 }
 
 pub(super) fn side(topology: &Topology, facts: &Facts, side: Side, now: Instant) -> SideHealth {
+    // Before all checks: nginx and more still answer on a XiVO that is inactive, so that its answers prove nothing.
     if let Some((node, Word { status, at, since })) = spoken(topology, facts, side, refuses) {
         let reason = Reason::NodeSays { node, status };
         return SideHealth { state: State::NotWorking, reason, since: now, as_of: at, trouble_since: since };
@@ -103,6 +107,8 @@ pub(super) fn side(topology: &Topology, facts: &Facts, side: Side, now: Instant)
     match finding.state {
         State::NotWorking => health.reason = down(topology, facts, &services),
         State::Unknown => health.reason = first_unknown(topology, facts, &services),
+        // A node's word only takes away: `starting` makes a side that answers unknown, and never lifts one that does
+        // not work.
         State::Working => {
             if let Some((node, Word { status, .. })) =
                 spoken(topology, facts, side, |status| status == Status::Starting)
@@ -208,6 +214,8 @@ fn diagnose(topology: &Topology, facts: &Facts, services: &[ServiceId], down: &[
             .flat_map(|id| checks_of(topology, *id))
             .any(|(_, id)| facts.checks[id.index()].verdict != Verdict::Down)
     };
+    // The milder names come first: a damped switch leaves a side that is dead, and no other (E9), so that name needs
+    // every required check to have failed without a word of the service.
     if failures().all(|failure| failure == verdict::Failure::Overloaded) {
         Diagnosis::Overloaded
     } else if failures().all(|failure| !failure.is_refusal() && !failure.is_silence()) {

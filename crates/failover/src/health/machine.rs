@@ -143,6 +143,7 @@ impl Health {
             Event::Verdict { check, report } => self.facts.verdict(check, report),
             Event::Node { node, status } => self.facts.report(node, status, self.now),
         }
+        // After the event, so that the word that has just come is never the one that goes stale.
         self.facts.forget_reports(self.now, self.report_stale_after);
         let mut outputs = Vec::new();
         self.update_services(&mut outputs);
@@ -152,7 +153,8 @@ impl Health {
         outputs
     }
 
-    /// Returns when the oldest node report goes stale.
+    /// Returns when to call [`Event::Timer`]: when the oldest node report goes stale. May change with each call of
+    /// [`Health::handle`].
     pub fn deadline(&self) -> Option<Instant> {
         self.facts.oldest_report().map(|at| at + self.report_stale_after)
     }

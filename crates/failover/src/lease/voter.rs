@@ -118,15 +118,22 @@ impl Voter {
             Some(memory) => *memory,
         };
         let Memory { record, epoch } = memory;
+        // A restart forgets these: a node that hears nothing is granted one want more in its campaign, and no harm
+        // beyond that.
         let unproven = PerSide { main: 0, standby: 0 };
         let mut voter = Self { promise: timing.promise, quiet: timing.quiet, now, record, until: now, epoch, unproven };
         let mut outputs = Vec::new();
         match record {
+            // A grant is on the disk before its answer leaves, so a vote that is free on the disk is promised to
+            // nobody.
             Record::Free => {}
+            // The whole length again: a renewal writes nothing, so the disk does not know when the newest one was.
             // It may have been promised to a node of longer times, or by longer ones of this voter's.
             Record::Promised(_) if made(Trap::LengthForgotten) => voter.until = now + timing.promise,
             Record::Promised(promise) => voter.until = now + timing.promise.max(promise.length),
             Record::Unknown => {
+                // "Unknown" is written before anything is answered. A second restart within the quiet time would else
+                // find a clean disk, and grant a vote that a node may still serve on (`SecondRestartIsClean`, W1).
                 voter.until = now + timing.quiet;
                 let written = if made(Trap::SecondRestartIsClean) { Record::Free } else { record };
                 outputs.push(Output::Persist(Memory { record: written, epoch }));
@@ -138,9 +145,13 @@ impl Voter {
 
     /// Takes in what happened and says what to do.
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Output> {
+        // A promise that has lapsed is free before the request is ruled over: else the asker would hear `lost` of a
+        // vote that nobody has.
         let mut outputs = self.advance(now);
         if let Event::Asked(request) = event {
             let answer = self.rule(&request, None, &mut outputs);
+            // The answer comes behind the write in the batch. A promise that was told and is not on the disk is
+            // forgotten by a restart, and the vote given away under a node that serves on it (W1).
             outputs.push(Output::Answer(answer));
         }
         outputs
@@ -174,6 +185,7 @@ impl Voter {
     /// Lets time pass. That the quiet time is over is written down; that a promise lapsed is not: after a restart it is
     /// kept once more, which costs time and risks nothing.
     pub(crate) fn advance(&mut self, now: Instant) -> Vec<Output> {
+        // Time that steps back is held: a renewal would else be promised from an instant that is over, and end early.
         self.now = self.now.max(now);
         let mut outputs = Vec::new();
         if self.record == Record::Free || self.now < self.until {
@@ -193,14 +205,21 @@ impl Voter {
         let request = &request.with_believed_epoch(self.epoch);
         let before = self.record;
         let ruling = match request.ask {
+            // A hello asks for nothing. Its answer is a sign of life, and bears what the voter knows and tells of
+            // itself.
             Ask::Hello => VoteReply::Deny,
+            // The answer is the same whether the release freed anything or came twice: its sender repeats it until one
+            // comes.
             Ask::Release => {
                 self.release(request);
                 VoteReply::Deny
             }
             Ask::Want | Ask::Renew => self.consider(request),
         };
+        // What is only told is not worth a write: the voter that grants an epoch writes that one down.
         self.epoch = self.epoch.max(request.epoch);
+        // A renewal leaves the record as it is and waits for no disk: a slow one must not end the lease of a node that
+        // serves.
         if self.record != before {
             outputs.push(Output::Persist(self.memory()));
             outputs.push(Output::Changed(self.record));
@@ -209,6 +228,8 @@ impl Voter {
             (VoteReply::Grant, Record::Promised(promise)) => (promise.epoch, promise.length),
             _ => (self.epoch, self.quiet),
         };
+        // Measured by what the asker said, not by what was believed of it: it is the asker that must believe the
+        // answer.
         let epoch = tellable(epoch, known);
         Answer { to: request.ask, campaign: request.campaign, ruling, epoch, promises, report }
     }
@@ -225,6 +246,8 @@ impl Voter {
     }
 
     fn release(&mut self, request: &Request) {
+        // Only of the campaign that it names: a release of an older one that was late on its way would free the vote
+        // under a node that serves on it again (`AnyRelease`).
         if let Record::Promised(promise) = self.record
             && promise.is_of(request)
             && (promise.campaign == request.campaign || made(Trap::AnyRelease))
@@ -236,7 +259,9 @@ impl Voter {
     fn consider(&mut self, request: &Request) -> VoteReply {
         let held = match self.record {
             Record::Unknown if request.ask == Ask::Renew && made(Trap::QuietRenewals) => None,
+            // Renewals too: nothing shows that the vote was the asker's before the disk was lost (`QuietRenewals`).
             Record::Unknown => return VoteReply::Deny,
+            // `Lost` and not `Deny`: an asker that still counts on this vote must learn that it is another's.
             Record::Promised(promise) if !promise.is_of(request) => return VoteReply::Lost,
             // Late, and of a campaign that is over: to follow it would let a late release of the same free the newer one.
             Record::Promised(promise) if request.campaign < promise.campaign && !made(Trap::OldWants) => {
@@ -245,6 +270,8 @@ impl Voter {
             Record::Promised(promise) => Some(promise),
             Record::Free => None,
         };
+        // A disk that is lost is waited for as long as `quiet`. A longer promise would outlive the wait, and the vote
+        // be given away within it (`AnyLength`).
         if !self.can_promise(request.needs) {
             return VoteReply::TooLong;
         }
@@ -255,7 +282,11 @@ impl Voter {
         // The epoch is assigned by the voter that grants it. Any two majorities share a voter, which has noted the one before
         // it assigns the next.
         let epoch = match (request.ask, kept) {
+            // A renewal begins nothing: it goes on in the epoch in which its node serves, even if the promise lapsed
+            // meanwhile.
             (Ask::Renew, kept) => kept.map_or(request.epoch, |promise| promise.epoch.max(request.epoch)),
+            // Asked again because the answer was lost. If the asker knows that epoch already it may be the other
+            // node's, which served in it: then only a new one tells the two apart.
             (_, Some(promise)) if promise.epoch > request.epoch => promise.epoch,
             _ => self.epoch.max(request.epoch).saturating_add(1),
         };
@@ -266,6 +297,8 @@ impl Voter {
         let length = held.map_or(self.promise, |promise| promise.length.max(self.promise)).max(request.needs);
         let (holder, campaign, instance) = (request.from, request.campaign, Some(request.instance));
         self.record = Record::Promised(Promise { holder, campaign, epoch, length, instance });
+        // From the answer on, as the asker counts from its question: so the promise outlives the lease however long
+        // either was on its way.
         self.until = self.now + if made(Trap::OwnLength) { self.promise } else { length };
         VoteReply::Grant
     }
@@ -275,6 +308,7 @@ impl Voter {
     /// Tells whether a want may be granted without proof of a round trip: once in a campaign. A node that is heard and hears
     /// nothing would else keep the vote for ever, and nobody would serve; to one that hears, the denial is the proof.
     fn trusts(&mut self, want: &Request) -> bool {
+        // Numbers only grow, so one number for each side is enough to know which campaigns were granted once.
         let newest = &mut self.unproven[want.from];
         let first = want.campaign > *newest;
         *newest = want.campaign.max(*newest);

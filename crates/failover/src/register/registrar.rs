@@ -135,6 +135,8 @@ impl Registrar {
         let limit = self.settings.answer_limit;
         self.lines
             .iter()
+            // line| line.work.map | What is under way is waited for first: nothing else begins at that MDS before it
+            // ends.
             .filter_map(|line| line.work.map(|work| work.since + limit).or(line.next.map(|next| next.1)))
             .min()
     }
@@ -211,6 +213,8 @@ impl Line {
             // Of the time before it turned: what is next is known.
             (State::Unregistering, _, _) | (_, Act::Unregister, _) => {}
             (_, Act::Register, Outcome::Registered) if !made(Trap::AnswerIsProof) => {
+                // The answer to the request is no proof: the registration counts when it is seen to stand
+                // (`AnswerIsProof`, W6).
                 self.made = work.since;
                 self.next = Some((Act::Verify, now));
             }
@@ -221,6 +225,8 @@ impl Line {
                 let again = if refresh.1 <= verify.1 && !made(Trap::NeverRefreshed) { refresh } else { verify };
                 self.next = (!made(Trap::VerifiedOnce)).then_some(again);
             }
+            // Certainly gone, and no sign that the MDS would refuse another: made again without a pause, as calls reach
+            // nobody meanwhile.
             (State::Registered { .. }, Act::Verify, Outcome::NotRegistered) => {
                 self.state = State::Registering;
                 self.next = Some((Act::Register, now));
@@ -236,6 +242,7 @@ impl Line {
         };
         let attempts = before.saturating_add(1);
         self.state = State::Failing { since, attempts };
+        // A registration, and no look: whatever of it is there, making it again does no harm and mends the rest.
         self.next = Some((Act::Register, now + settings.pause_after(attempts)));
     }
 }

@@ -53,7 +53,9 @@ impl Settings {
             ("retry", self.retry, moment, "1 ms"),
             ("retry_limit", self.retry_limit, self.retry, "retry"),
             ("answer_limit", self.answer_limit, moment, "1 ms"),
+            // The attempt before must have ended: two at one MDS do not overlap.
             ("verify_every", self.verify_every, self.answer_limit, "answer_limit"),
+            // A registration that is made again takes the place of a look at it, so it cannot be due more often.
             ("refresh_every", self.refresh_every, self.verify_every, "verify_every"),
         ] {
             if value < least {

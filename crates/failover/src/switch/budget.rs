@@ -19,6 +19,7 @@ impl Ledger {
     pub(super) fn new(limit: u32, ages: &[Duration], now: Instant) -> Self {
         let recent = ages.iter().filter(|age| **age < WINDOW);
         let mut until: Vec<Instant> = recent.map(|age| now + WINDOW.saturating_sub(*age)).collect();
+        // The rest of this type counts on the oldest being first; a file may say otherwise.
         until.sort_unstable();
         let mut ledger = Self { limit: usize::try_from(limit).unwrap_or(usize::MAX), until };
         ledger.keep_newest();
@@ -66,6 +67,7 @@ impl Ledger {
     }
 
     fn keep_newest(&mut self) {
+        // What is older than the newest `limit` cannot decide anything: so the ledger never grows beyond it.
         let surplus = self.until.len().saturating_sub(self.limit);
         self.until.drain(..surplus);
     }

@@ -161,6 +161,8 @@ impl Switch {
     pub(super) fn decide(&self) -> Result<Candidate, HoldReason> {
         let live = &self.sides[self.live];
         let candidate = match live.state {
+            // Not to know is mostly the Edge's own trouble, a start or a prober that fell silent: to leave a side for
+            // it would end every session for nothing (E3).
             State::Unknown => Err(HoldReason::LiveUnknown(self.live)),
             State::NotWorking => self.rescue(live),
             State::Working => self.prefer_main(),
@@ -210,6 +212,7 @@ impl Switch {
         let (live, other) = (&self.sides[self.live], &self.sides[to]);
         let rescue = matches!(cause, Cause::LiveDoesNotWork { .. });
         let planned = kind == Kind::Planned;
+        // What a person ordered comes before every rule of the machine's own.
         if self.frozen {
             return Err(HoldReason::Frozen { to });
         }
@@ -219,12 +222,17 @@ impl Switch {
         if let Some(doubt) = self.doubt.filter(|doubt| !doubt.is_answered(live, other)) {
             return Err(HoldReason::Doubting { to, doubt });
         }
+        // | planned | Where Main is merely preferred both sides work: there is no trouble that could be our own
+        // network's.
         if rescue || planned {
             self.require_bracket(to, live)?;
         }
+        // A side that is ill serves some; one that is dead serves nobody, and staying there for the sake of calm would
+        // be an outage of the Edge's own making (E9).
         if !planned && self.ledger.is_spent() && !(rescue && live.diagnosis().is_some_and(Diagnosis::is_dead)) {
             return Err(HoldReason::Damped { to, until: self.ledger.back_at() });
         }
+        // Last: who observes is told of those moves alone that all other rules let through.
         if self.policy.observe {
             return Err(HoldReason::Observing { to, kind });
         }

@@ -44,16 +44,19 @@ impl fmt::Display for Doubt {
 impl Doubt {
     /// Tells whether the evidence for leaving `live` is newer than the doubt.
     pub(super) fn is_answered(&self, live: &SideHealth, other: &SideHealth) -> bool {
+        // Both of them: a move rests on the failure of the one and on the answer of the other.
         live.as_of >= self.since && other.as_of >= self.since
     }
 
     /// Returns when the doubt ends whatever happens; none while nothing is held back by it.
     pub(super) fn ends_at(&self, live: &SideHealth, other: &SideHealth, limit: Duration) -> Option<Instant> {
         match self.reason {
+            // A loop that lags for ever must still leave a dead side (E2).
             DoubtReason::Lagged { .. } => Some(self.since + limit),
             DoubtReason::BothAtOnce { .. } if live.works() || other.works() => {
                 Some(self.since.max(live.since).max(other.since) + limit)
             }
+            // Neither side works, so there is nowhere to go: the doubt holds nothing back, and is in nobody's way.
             DoubtReason::BothAtOnce { .. } => None,
         }
     }
@@ -63,6 +66,8 @@ impl Doubt {
         let fresh = |health: &SideHealth| health.state != State::Unknown && health.as_of >= self.since;
         match self.reason {
             DoubtReason::Lagged { .. } => fresh(live) && fresh(other),
+            // That the other side is the first to answer as our own network comes back is chance (E7). Only the answer
+            // of the live one settles it.
             DoubtReason::BothAtOnce { .. } => live.works() && fresh(live),
         }
     }

@@ -123,6 +123,7 @@ impl Switch {
     pub fn new(policy: Policy, memory: Option<&Memory>, now: Instant) -> Self {
         let live = memory.map_or(Side::Main, |memory| memory.live);
         let ages = memory.map_or(&[][..], |memory| &memory.switches);
+        // What was known before the restart is too old to move anybody by: both sides are judged anew (E4).
         let unknown = SideHealth::unknown(now);
         Self {
             policy,
@@ -146,6 +147,7 @@ impl Switch {
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Output> {
         let mut outputs = Vec::new();
         self.now = self.now.max(now);
+        // Looked at before old switches leave the budget, so that the end of the damping is told.
         let was_spent = self.ledger.is_spent();
         self.ledger.forget_old(self.now);
         match event {
@@ -159,6 +161,7 @@ impl Switch {
             Event::Act(act) => self.act(act, &mut outputs),
             Event::Wished(to) => self.wished = to,
         }
+        // A doubt that what just came has settled must not hold back the decision on it.
         self.end_doubt(&mut outputs);
         match self.decide() {
             Ok(candidate) => self.switch(candidate, &mut outputs),
@@ -202,6 +205,8 @@ impl Switch {
     }
 
     fn learn(&mut self, side: Side, health: SideHealth, outputs: &mut Vec<Output>) {
+        // Only that both fail at one instant makes the Edge doubt itself, once: that both go on being down is no sign
+        // of it.
         let before = doubt::both_at_once(&self.sides, self.policy.same_instant);
         self.sides[side] = health;
         self.note_answer();
@@ -229,6 +234,8 @@ impl Switch {
         if cleared || live.state == State::NotWorking {
             self.suspected = None;
         }
+        // The first answer since the trouble began is kept, not the newest: the live side must have failed after it,
+        // and each newer answer would ask for one failure more.
         self.answered = trouble.filter(|_| other.works()).and_then(|trouble| {
             let newest = Some(other.as_of).filter(|as_of| *as_of >= trouble);
             self.answered.filter(|answered| *answered >= trouble).or(newest)
@@ -284,6 +291,7 @@ impl Switch {
         let health = self.sides[to];
         if to == self.live {
             Some(Refusal::AlreadyLive(to))
+        // Who only observes moves nothing, whoever asks for it.
         } else if self.policy.observe {
             Some(Refusal::Observing)
         } else if guard == Guard::Checked && !health.works() {
@@ -296,6 +304,8 @@ impl Switch {
     fn switch_as_planned(&mut self, to: Side, outputs: &mut Vec<Output>) {
         let chosen = self.sides[to];
         let forced = !chosen.works();
+        // = forced | Before the move, so that the memory that is written with it is frozen already: an Edge that
+        // restarts in between would undo it.
         self.frozen |= forced;
         self.switch(Candidate { to, kind: Kind::Planned, cause: Cause::Operator { chosen } }, outputs);
         if forced {
@@ -309,9 +319,11 @@ impl Switch {
         self.live = to;
         self.epoch = self.epoch.saturating_add(1);
         self.last = Some(kind);
+        // Both were about the side that is left.
         self.suspected = None;
         self.answered = None;
         self.note_answer();
+        // What people ask for is no flapping, and must not damp the night's failover (E9).
         if kind != Kind::Planned {
             self.ledger.spend(self.now);
         }
@@ -335,6 +347,7 @@ impl Switch {
             HoldReason::ConfirmingFault { to } => {
                 outputs.push(Output::Reprobe { side: to.other(), reason: ReprobeReason::ConfirmFault });
             }
+            // Once, when the doubt begins to hold a move back: not again with each change of what it holds back.
             HoldReason::Doubting { .. } if !same_rule => {
                 outputs.extend(Side::BOTH.map(|side| Output::Reprobe { side, reason: ReprobeReason::Doubt }));
             }

@@ -74,9 +74,12 @@ impl Policy {
         if self.lag_limit.is_zero() {
             found.push(at_least("lag_limit", self.lag_limit, Duration::from_millis(1), "1 ms"));
         }
+        // One fault of our own network is seen by each side's next probe: up to this far apart. A shorter time would
+        // take it for two faults, and move traffic (E7).
         if self.same_instant < seen {
             found.push(at_least("same_instant", self.same_instant, seen, "interval + jitter + time_limit"));
         }
+        // The doubt would end while evidence from before it still counts.
         if self.doubt_limit < prober.stale_after {
             found.push(at_least("doubt_limit", self.doubt_limit, prober.stale_after, "stale_after"));
         }

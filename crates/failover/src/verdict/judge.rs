@@ -193,6 +193,7 @@ impl Judge {
             next: ProbeId(1),
             last_start: None,
             last_outcome: now,
+            // No probe has this number: the first outcome of each kind is newer.
             newest_ok: ProbeId(0),
             newest_failed: ProbeId(0),
             asked: None,
@@ -204,6 +205,8 @@ impl Judge {
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Output> {
         let mut outputs = Vec::new();
         self.now = self.now.max(now);
+        // What time brought comes first: an outcome that ends too long a silence finds the verdict unknown already,
+        // however late the driver's timer is.
         self.forget_lost_probes();
         self.go_stale(&mut outputs);
         match event {
@@ -215,6 +218,8 @@ impl Judge {
             }
             Event::Abandoned { id } => {
                 if self.land(id).is_some() {
+                    // In an alert a prober that could not run this one would else be pressed for the next at once,
+                    // again and again.
                     self.held_until = self.now + self.policy.reprobe_silent;
                 }
             }
@@ -228,6 +233,7 @@ impl Judge {
     /// Returns when to call [`Event::Timer`]; may change with each call of [`Judge::handle`].
     pub fn deadline(&self) -> Option<Instant> {
         let probe = match self.flights.first() {
+            // With every slot taken nothing starts before the oldest probe has ended or is given up for lost.
             Some(oldest) if self.flights_are_full() => self.due().max(self.lost_at(oldest)),
             _ => self.due(),
         };
@@ -264,6 +270,7 @@ impl Judge {
         }
         self.against = 0;
         if self.report.verdict != Verdict::Unknown {
+            // A few quick probes, as at the start: more would flood a prober that is silent.
             self.schedule = Schedule::Opening(self.policy.fall());
             self.report.first_sign = self.now;
             self.change(Verdict::Unknown, Reason::Stale { after: self.policy.stale_after }, outputs);
@@ -279,6 +286,7 @@ impl Judge {
         self.last_outcome = self.now;
         match outcome {
             Outcome::Ok => {
+                // Also when it comes too late to count: it still outdates what was asked before it.
                 self.newest_ok = self.newest_ok.max(flight.id);
                 if flight.id > self.newest_failed {
                     self.succeed(flight, outputs);
@@ -297,6 +305,7 @@ impl Judge {
         match self.report.verdict {
             Verdict::Up => {
                 self.against = 0;
+                // An answer that was asked for before the trouble began says nothing of it: the alert goes on.
                 if matches!(self.schedule, Schedule::Alert { since, .. } if flight.id >= since) {
                     self.schedule = Schedule::Calm;
                 }
@@ -324,6 +333,7 @@ impl Judge {
                 };
                 self.report.reason = self.failed(failure, times);
                 self.against = 0;
+                // It is down already: quick probes would tell nothing new.
                 self.schedule = Schedule::Calm;
                 self.confirm(flight, outputs);
             }
@@ -332,6 +342,7 @@ impl Judge {
                 self.alert(ProbeReason::AfterFailure(failure), outputs);
             }
             Verdict::Up | Verdict::Unknown => {
+                // With a `fall` of 1 no alert came before: this failure is the first sign.
                 if !matches!(self.schedule, Schedule::Alert { .. }) {
                     self.report.first_sign = self.now;
                 }
@@ -358,6 +369,7 @@ impl Judge {
             Schedule::Calm | Schedule::Opening(_) | Schedule::Rising => {
                 self.report.first_sign = self.now;
                 outputs.push(Output::Suspected { reason: cause });
+                // Only a probe that starts from here on can clear the alert.
                 self.next
             }
         };
@@ -365,6 +377,7 @@ impl Judge {
     }
 
     fn ask(&mut self) {
+        // Who asks in every turn must not have probes follow each other without a pause.
         let earliest = self.last_start.map_or(self.now, |start| start + self.policy.reprobe_refused);
         let wanted = earliest.max(self.now);
         self.asked = Some(self.asked.map_or(wanted, |asked| asked.min(wanted)));
@@ -417,6 +430,7 @@ impl Judge {
         let Some(last_start) = self.last_start else {
             return self.held_until;
         };
+        // Never twice at one instant: a deadline that has passed already would turn the driver without end.
         let scheduled = last_start + self.gap().max(Duration::from_micros(1));
         self.asked.map_or(scheduled, |asked| asked.min(scheduled)).max(self.held_until)
     }
@@ -424,6 +438,8 @@ impl Judge {
     fn gap(&self) -> Duration {
         match self.schedule {
             Schedule::Calm | Schedule::Opening(0) => self.policy.interval,
+            // A refusal is an answer of the host, and costs it nothing: it may be asked again at once. Who is silent
+            // may be overloaded.
             Schedule::Alert { cause: ProbeReason::AfterFailure(failure), .. } if failure.is_refusal() => {
                 self.policy.reprobe_refused
             }
@@ -441,6 +457,7 @@ impl Judge {
     }
 
     fn can_go_stale(&self) -> bool {
+        // Unknown without a failure counted is all that silence could make of it.
         self.report.verdict != Verdict::Unknown || self.against > 0
     }
 

@@ -58,11 +58,14 @@ impl Policy {
     /// Returns the longest time from a first sign in live traffic to `down` for a backend that refuses or resets, not
     /// counting the round trips of the `fall` refusals.
     pub fn detection_bound_refused(&self) -> Duration {
+        // The first probe keeps its distance of `reprobe_silent` from the one before it; after a refusal, which is
+        // fast, the next follow at once.
         self.reprobe_silent.saturating_add(self.reprobe_refused.saturating_mul(self.fall().saturating_sub(1)))
     }
 
     /// Returns the longest time from a first sign in live traffic to `down` for a backend that does not answer at all.
     pub fn detection_bound_silent(&self) -> Duration {
+        // Probes that wait overlap, so the time limit counts once: that of the last one.
         self.reprobe_silent.saturating_mul(self.fall()).saturating_add(self.time_limit)
     }
 
@@ -76,6 +79,7 @@ impl Policy {
     /// Returns the longest time from the fault itself to `down` for a backend that does not answer at all when no live
     /// traffic gives a sign: a calm probe times out, then the rest overlap.
     pub fn fault_bound_silent(&self) -> Duration {
+        // The calm probe that meets the fault must time out before anything is known to be wrong.
         let first = self.interval.saturating_add(self.jitter).saturating_add(self.time_limit);
         match self.fall() {
             1 => first,
@@ -128,6 +132,8 @@ impl Policy {
                 .filter(|(_, value, least, _)| value < least)
                 .map(|(field, value, least, least_field)| Violation::TooFew { field, value, least, least_field }),
         );
+        // A healthy prober must not be taken for a silent one: its verdicts would become unknown between two of its
+        // probes.
         let silence = self.interval.saturating_add(self.jitter).saturating_add(self.time_limit);
         if self.stale_after <= silence {
             found.push(Violation::StaleTooSoon { stale_after: self.stale_after, silence });
@@ -136,6 +142,7 @@ impl Policy {
     }
 
     pub(crate) fn fall(&self) -> u32 {
+        // No outcome at all would else be enough for a verdict, in a policy that nobody validated.
         self.fall.max(1)
     }
 
