@@ -114,6 +114,8 @@ impl Account {
 
     /// How much more it may hold.
     fn room(&self) -> usize {
+        // Both by what is free at the moment, not by fixed shares: one client alone may have much, and many leave room
+        // for one more.
         let free = self.budget.free();
         let address = (free / ADDRESS).saturating_sub(self.address.0.load(Ordering::Relaxed));
         let own = (free / CONNECTION).saturating_sub(self.used.load(Ordering::Relaxed));
@@ -140,6 +142,7 @@ impl Account {
         if more == 0 {
             return true;
         }
+        // Streams of one connection are admitted in several tasks: only one of them pays for a window.
         let opened = more <= self.room()
             && self.window.compare_exchange(open, bytes, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if opened {
@@ -150,6 +153,7 @@ impl Account {
 
     /// Waits until `bytes` of bodies have gone on to upstreams, in all.
     pub async fn bodies_went_on(&self, bytes: usize) {
+        // Said before the count is looked at, and `notify_one` keeps a permit: bytes that go on in between wake this.
         self.awaited.store(bytes, Ordering::Relaxed);
         while self.went_on.load(Ordering::Acquire) < bytes {
             self.went_on_far.notified().await;
@@ -185,9 +189,9 @@ pub struct Holding {
     kept: AtomicUsize,
     /// Its body will not be sent again.
     once: AtomicBool,
-    /// To the client.
+    /// From the upstream to the client.
     pub answer: Way,
-    /// To the upstream.
+    /// From the client to the upstream.
     pub body: Way,
 }
 
@@ -227,6 +231,7 @@ impl Holding {
     /// Admits the request, whose head has so many bytes, and of whose body so many may come before it is read; or not.
     pub fn admit(&self, head: usize, ahead: usize) -> bool {
         let bytes = REQUEST + 2 * head;
+        // The whole of it at the beginning: a request that is refused later has cost an upstream's work.
         let admitted = bytes <= self.account.room() && self.account.open_window(ahead);
         if admitted {
             self.charge(bytes);
@@ -261,6 +266,8 @@ impl Holding {
             return Turn::Wait;
         }
         let crowd = CROWD.saturating_sub(self.account.on_way.load(Ordering::Relaxed));
+        // Never nothing: reads of the least go on until Pingora's queues are full, so that its time limits tell who is
+        // slow.
         Turn::Read(window.min(crowd / PART).min(self.account.room() / PART).max(LEAST))
     }
 
@@ -333,6 +340,7 @@ impl Pause {
                 // It may have been written in between.
                 if way.held.load(Ordering::Acquire) > 0 {
                     ready!(self.0.get_or_insert_with(|| Box::pin(sleep(PAUSE))).as_mut().poll(cx));
+                    // It waited in vain, so this client does not take all that comes: small parts again.
                     way.flowed.store(0, Ordering::Relaxed);
                 }
                 LEAST

@@ -28,13 +28,13 @@ const DECISION: Duration = Duration::from_millis(500);
 
 /// Everything made of one configuration; replaced as a whole on a reload.
 pub struct Site {
-    /// The configuration.
+    /// What it is all made of; the rest of this holds what is looked up per request.
     pub config: Arc<Config>,
     /// Its routes.
     pub router: Router,
     /// Its upstreams.
     pub upstreams: Upstreams,
-    /// Names that must not leak.
+    /// Names of upstreams that no answer may show to a browser.
     pub insiders: UpstreamNames,
     /// By position of the route in [`Router::routes`].
     pub manners: Vec<Manner>,
@@ -60,21 +60,21 @@ pub struct Pages {
     pub errors: ErrorPages,
 }
 
-/// A running Edge.
+/// A running Edge: lives as long as the process, whatever configurations come and go.
 pub struct Edge {
     site: ArcSwap<Site>,
     generation: AtomicU32,
     /// The live side.
     pub live: Arc<Live>,
-    /// Open connections to backends.
+    /// Open connections to backends: of every configuration, so that a switch cuts those of the last one, too.
     pub registers: Registers,
-    /// Open WebSockets.
+    /// Open WebSockets; they outlive the configuration they were opened under.
     pub sessions: Arc<Sessions>,
-    /// Requests that wait.
+    /// Counts the requests that wait for a decision.
     pub parking: Parking,
-    /// Open client connections.
+    /// Open connections of clients that came before the drain; the later ones are in `drain.late`.
     pub admission: Arc<Admission>,
-    /// How it goes away.
+    /// How far the Edge has gone away, if it does.
     pub drain: Drain,
     /// Certificates of the public listener.
     pub certificates: Arc<Certificates>,
@@ -108,6 +108,7 @@ impl Tally {
     #[inline]
     pub fn served(&self, epoch: u64) {
         let mark = epoch.saturating_add(1);
+        // Read first: nearly each request finds the mark set, and a write by each would have all cores fight for it.
         if self.first_served.load(Ordering::Relaxed) < mark
             && self.first_served.fetch_max(mark, Ordering::AcqRel) < mark
         {
@@ -193,6 +194,8 @@ impl Edge {
     /// # Errors
     /// A certificate, or what an upstream's is verified by, is of no use; the old configuration goes on.
     pub fn prepare(&self, config: Arc<Config>) -> Result<Prepared, SiteError> {
+        // Pooled connections are told apart by it: one that was verified by the old rules must not carry what the new
+        // ones would refuse.
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
         let certificates = Certificates::load(&config.certificates)?;
         let site = Site::new(config, generation, &self.live, &self.registers, &self.metrics)?;
@@ -201,6 +204,7 @@ impl Edge {
 
     /// Puts a prepared configuration to work; requests under way end under the old one.
     pub fn adopt(&self, prepared: Prepared) {
+        // Nothing here can fail: all that may has been tried by `prepare`, so no reload is ever half done.
         self.certificates.replace(prepared.certificates);
         self.admission.budget.set_most(prepared.site.config.limits.memory.get());
         self.site.store(prepared.site);
@@ -241,7 +245,7 @@ impl Site {
 }
 
 impl Edge {
-    /// Notes a failed accept.
+    /// Notes an accept that failed, as a rule for want of descriptors.
     pub fn note_accept_error(&self, error: &std::io::Error) {
         self.metrics.connections_refused.of(ConnectionRefusal::Descriptors).inc();
         tracing::warn!(%error, "accepting a connection failed");

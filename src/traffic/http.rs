@@ -55,6 +55,7 @@ impl Proxy {
     fn decide(&self, session: &Session, ctx: &mut Context) -> std::result::Result<(), Refusal> {
         let header = session.req_header();
         let host = match header.version {
+            // HTTP/1.0 knows no `Host`: whoever speaks it means the site.
             http::Version::HTTP_10 if !header.headers.contains_key(HOST) => Some(ctx.site.router.default_name()),
             _ => host(header),
         };
@@ -63,6 +64,7 @@ impl Proxy {
             host,
             path: header.uri.path(),
             query: header.uri.query(),
+            // Upgrades have a path of their own and never come here (`downstream::head`).
             upgrade: None,
         };
         let carried = ctx.site.router.decide(&asked)?;
@@ -72,6 +74,7 @@ impl Proxy {
             Some(query) => format!("{}?{query}", carried.path),
             None => carried.path.into_owned(),
         });
+        // As configured, not as the client wrote it: upstreams compare it and build links of it.
         let host = host.and_then(|host| ctx.site.router.canonical(host)).unwrap_or_default();
         ctx.route = Some(ctx.site.router.routes()[carried.route].clone());
         ctx.route_index = Some(carried.route);
@@ -89,6 +92,8 @@ fn may_hold(session: &mut Session, ctx: &Context) -> bool {
     let field = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
     let head = header.raw_path().len() + header.headers.iter().map(field).sum::<usize>();
     let ahead = header.version == Version::HTTP_2 && !bodiless;
+    // Over h2 a client may send a window's worth before anybody reads any of it; over HTTP/1 what is not read stays in
+    // the kernels.
     let ahead = if ahead { FIRST_WINDOW as usize } else { 0 };
     ctx.holding.as_ref().is_none_or(|holding| holding.admit(head, ahead))
 }
@@ -125,6 +130,7 @@ impl ProxyHttp for Proxy {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Box<Context>) -> Result<bool> {
         session.set_read_timeout(Some(ctx.site.config.limits.request_body));
         session.set_write_timeout(Some(ctx.site.config.limits.write_stall));
+        // First of all: what can be read in two ways is not judged by one of them.
         if session.req_header().extensions.get::<Malformed>().is_some() {
             ctx.ending = Ending::Malformed;
             respond::error(&self.edge, session, ctx, crate::traffic::pages::ErrorPage::BadRequest).await?;
@@ -135,6 +141,7 @@ impl ProxyHttp for Proxy {
             respond::error(&self.edge, session, ctx, crate::traffic::pages::ErrorPage::HeadTooLarge).await?;
             return Ok(true);
         }
+        // Before the drain and the memory are looked at: what would never be carried is told so, and not to come again.
         if let Err(refusal) = self.decide(session, ctx) {
             ctx.ending = Ending::Refused(refusal);
             respond::error(&self.edge, session, ctx, respond::page_of(refusal)).await?;
@@ -153,6 +160,8 @@ impl ProxyHttp for Proxy {
             respond::ending(&self.edge, session, ctx).await;
             return Ok(true);
         }
+        // A body that says that it is too large ends here, unread; others are counted as they come
+        // (`request_body_filter`).
         let announced = session.get_header(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
         let limit = ctx.route.as_ref().map_or(0, |route| route.body_limit);
         if announced.is_some_and(|length| length > limit) {
@@ -166,6 +175,7 @@ impl ProxyHttp for Proxy {
             ctx.note_whole();
         }
         if let (Some(holding), false) = (&ctx.holding, is_repeatable(session, ctx)) {
+            // What may not be sent again is not kept: an upload would hold 64 KiB in vain.
             holding.keep_no_body();
         }
         Ok(false)
@@ -176,6 +186,7 @@ impl ProxyHttp for Proxy {
             ctx.ending = Ending::Internal;
             return Error::e_explain(ErrorType::Custom(ENDED), "no route");
         };
+        // A client that has still to send a body is not watched: its body is read when there is somebody to take it.
         let watched = session.downstream_session.is_body_empty();
         let chosen = tokio::select! {
             biased;
@@ -208,6 +219,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Box<Context>,
     ) -> Result<()> {
         ctx.connected_after = Some(ctx.attempt_began.elapsed());
+        // A pooled connection may be closed for its age alone, so that what happens on it accuses nobody by itself.
         ctx.pooled = reused;
         Ok(())
     }
@@ -223,6 +235,8 @@ impl ProxyHttp for Proxy {
         };
         let target = ctx.target.as_deref().or_else(|| request.uri.path_and_query().map(|pq| pq.as_str()));
         if request.uri.authority().is_some() || ctx.target.is_some() {
+            // Origin form (RFC 9112 section 3.2.1): over h2 the URI has an authority, by which it would be written as a
+            // whole URL.
             let target = target.unwrap_or("/").parse().or_err(ErrorType::InternalError, "a normalised path")?;
             request.set_uri(target);
         }
@@ -252,6 +266,7 @@ impl ProxyHttp for Proxy {
             ctx.awaiting = ctx.upstream.as_ref().map(|upstream| upstream.traffic.sent());
             ctx.note_whole();
         }
+        // Counted here, as a chunked body or one over h2 need not say how long it is.
         ctx.body += body.as_ref().map_or(0, |bytes| bytes.len() as u64);
         if ctx.route.as_ref().is_some_and(|route| ctx.body > route.body_limit) {
             ctx.ending = Ending::BodyTooLarge;
@@ -282,12 +297,14 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         ctx: &mut Box<Context>,
     ) -> Result<()> {
+        // Interim answers, too: a 101 that nobody asked for would end HTTP on this connection.
         answer::normalise(response, session.req_header()).map_err(bad_answer)?;
         if response.status.is_informational() {
             ctx.interim += 1;
             ctx.interim_size += answer::size(&response.headers);
             // A client that does not read has all of them waiting for it.
             let many = ctx.interim > MOST_INTERIM || ctx.interim_size > MOST_HEAD;
+            // An interim answer ends no wait: a backend that says 103 and then hangs is suspected all the same.
             return if many { Err(bad_answer(Faulty::Interim)) } else { Ok(()) };
         }
         ctx.awaiting = None;
@@ -298,9 +315,12 @@ impl ProxyHttp for Proxy {
         }
         ctx.answered_after = Some(ctx.attempt_began.elapsed());
         if let (Some(view), true) = (ctx.view, ctx.upstream.as_ref().is_some_and(|upstream| upstream.side.is_some())) {
+            // Only those of a side: a shared service answers before, during and after a switch, and would hide when the
+            // new side did.
             self.edge.tally.served(view.epoch);
         }
         if let Some(forwarded) = &ctx.forwarded {
+            // What a user reports can be found in the log by it.
             response.insert_header(forward::X_REQUEST_ID, forwarded.id.clone())?;
         }
         let host = ctx.forwarded.as_ref().and_then(|forwarded| forwarded.host.to_str().ok()).unwrap_or_default();
@@ -337,6 +357,8 @@ impl ProxyHttp for Proxy {
         ctx: &mut Box<Context>,
         _: bool,
     ) -> Box<Error> {
+        // Pingora's default would send again what failed on a pooled connection, whatever its method. Here nothing is
+        // sent again but by the rules below (E5).
         error.set_retry(false);
         if matches!(error.etype(), ErrorType::Custom(ENDED)) {
             return error;
@@ -390,10 +412,12 @@ impl ProxyHttp for Proxy {
             };
             record::answer_failed(&self.edge, ctx, how);
         }
+        // A part of the answer is with the client: a second one cannot take its place.
         if begun {
             ctx.ending = Ending::Truncated;
         } else if (!bad || ctx.pooled) && self.may_replay(session, ctx, slow) {
             ctx.replays += 1;
+            // The next attempt reads the body again, from what was kept of it.
             (ctx.interim, ctx.interim_size) = (0, 0);
             ctx.body = 0;
             ctx.body_ended = false;
@@ -412,12 +436,15 @@ impl ProxyHttp for Proxy {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Box<Context>) -> FailToProxy {
         if ctx.ending == Ending::Served {
             ctx.ending = match error.esource() {
+                // No rule has said yet how it ends: whoever Pingora blames is taken.
                 ErrorSource::Downstream => Ending::ClientGone,
                 ErrorSource::Upstream => Ending::Lost,
                 ErrorSource::Internal | ErrorSource::Unset => Ending::Internal,
             };
         }
         let error_code = respond::ending(&self.edge, session, ctx).await;
+        // Pingora lets go of the session in any case. Whether its connection goes on is for the session to say, by what
+        // the answer's head said.
         FailToProxy { error_code, can_reuse_downstream: false }
     }
 
@@ -445,6 +472,7 @@ impl Proxy {
     fn note_failure(&self, ctx: &mut Context, error: &Error) {
         ctx.awaiting = None;
         let Some(upstream) = &ctx.upstream else { return };
+        // Whatever it was: the next attempt goes to another backend, if there is one.
         ctx.tried.push(upstream.index);
         let sign = match error.etype() {
             ErrorType::ConnectRefused => Sign::Refused,

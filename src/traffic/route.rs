@@ -14,7 +14,7 @@ use path::BadPath;
 pub enum Refusal {
     /// `Host` is missing or given twice.
     NoHost,
-    /// `Host` names somebody else.
+    /// `Host` names somebody else (421, RFC 9110 section 7.4).
     WrongHost,
     /// The path is not in a form that can be routed.
     BadPath(BadPath),
@@ -79,12 +79,15 @@ impl Router {
     /// Why the request is not carried, and which page it gets.
     pub fn decide<'a>(&self, asked: &Asked<'a>) -> Result<Carried<'a>, Refusal> {
         let host = asked.host.ok_or(Refusal::NoHost)?;
+        // The name first: a path says nothing as long as it may be another site's.
         if !self.is_ours(host) {
             return Err(Refusal::WrongHost);
         }
         if matches!(asked.method, "TRACE" | "CONNECT") {
             return Err(Refusal::Method);
         }
+        // Matched in the form that is sent: a path that the upstream reads otherwise than the router did could leave
+        // its route.
         let path = path::normalise(asked.path).map_err(Refusal::BadPath)?;
         let index = self.routes.iter().position(|route| reaches(route, &path)).ok_or(Refusal::NoRoute)?;
         let route = &self.routes[index];
@@ -117,6 +120,7 @@ impl Router {
             "" => Some(Cow::Borrowed(name)),
             port => match port.parse::<u16>().ok()? {
                 443 => Some(Cow::Borrowed(name)),
+                // Behind a port forward browsers see another port, and links must lead back to it.
                 port => Some(Cow::Owned(format!("{name}:{port}"))),
             },
         }
@@ -141,6 +145,7 @@ fn reaches(route: &Route, path: &str) -> bool {
         Matching::Exact => path == route.path,
         Matching::Prefix => path
             .strip_prefix(&route.path)
+            // At a slash alone: `/xuc` must not reach `/xucmgt`.
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || route.path.ends_with('/')),
     }
 }
@@ -152,6 +157,7 @@ fn allows(websocket: &WebSocket, offered: Option<&str>) -> bool {
         WebSocket::Allowed { subprotocols } => offered.is_some_and(|offered| {
             // RFC 9110 section 5.6.1: an empty item is none.
             let mut offers = offered.split(',').map(str::trim).filter(|offer| !offer.is_empty()).peekable();
+            // All of them: the upstream chooses one, and it may be any.
             offers.peek().is_some() && offers.all(|o| subprotocols.iter().any(|s| s == o))
         }),
     }

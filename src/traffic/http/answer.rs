@@ -21,6 +21,7 @@ pub fn normalise(response: &mut ResponseHeader, request: &RequestHeader) -> Resu
     if size(&response.headers) > MOST_HEAD {
         return Err(Faulty::HeadTooLarge);
     }
+    // Read before the fields of the connection are removed, `Transfer-Encoding` among them.
     let framing = answer::framing(response.status, &response.headers, request.method == Method::HEAD)?;
     let offers_websockets = response.headers.get_all(UPGRADE).iter().any(names_websocket);
     for name in hop::not_for_clients(&response.headers) {

@@ -16,7 +16,7 @@ use crate::traffic::route::Refusal;
 use crate::traffic::upstream::traffic::Awaiting;
 use crate::traffic::upstream::{BackendIndex, Upstream};
 
-/// One request.
+/// What becomes known of one request, from its head to its line in the log.
 pub struct Context {
     /// The connection it came on, where Pingora carries it.
     pub client: Option<Arc<Activity>>,
@@ -24,7 +24,7 @@ pub struct Context {
     pub holding: Option<Arc<Holding>>,
     /// When its head was read.
     pub began: Instant,
-    /// Its identity.
+    /// Its number in each log it passes, and in the answer.
     pub id: RequestId,
     /// The site it is carried by: one configuration from beginning to end.
     pub site: Arc<Site>,
@@ -95,7 +95,7 @@ pub enum Ending {
     ClientSlow,
     /// Neither side works: the waiting page.
     Waiting,
-    /// The Edge goes away.
+    /// The Edge goes away: the waiting page.
     Draining,
     /// No decision came while it was parked.
     ParkedTooLong,
@@ -111,7 +111,7 @@ pub enum Ending {
     Truncated,
     /// The upstream did not answer in time.
     TimedOut,
-    /// The client left.
+    /// The client left before it had an answer.
     ClientGone,
     /// A fault of our own.
     Internal,
@@ -150,6 +150,7 @@ impl Context {
     pub fn new(site: Arc<Site>) -> Self {
         let now = Instant::now();
         Self {
+            // Upgrades are carried outside of these, and have neither.
             client: CURRENT.try_with(Arc::clone).ok(),
             holding: HOLDING.try_with(Arc::clone).ok(),
             began: now,

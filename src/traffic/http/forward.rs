@@ -85,6 +85,8 @@ impl ForwardedHeaders {
 /// A field's value cannot be sent.
 pub fn apply(request: &mut RequestHeader, forwarded: &ForwardedHeaders, host: &HostHeader) -> pingora::Result<()> {
     let hostile: Vec<HeaderName> = request.headers.keys().filter(|name| !may_pass(name.as_str())).cloned().collect();
+    // Removed first, then said: what is ours is not appended to what a client claimed. The Edge is the first proxy, so
+    // nothing that stands there can be true.
     for name in &hostile {
         request.remove_header(name);
     }

@@ -40,6 +40,7 @@ pub struct BadConnection;
 /// # Errors
 /// It names what is no field, or what upstreams rely on.
 pub fn nominated<'a>(values: impl Iterator<Item = &'a [u8]>) -> Result<Vec<&'a [u8]>, BadConnection> {
+    // No more is collected than is allowed, and one, however long the field is.
     let options: Vec<&[u8]> = values.flat_map(items).take(MOST_OPTIONS + 1).collect();
     let sound = |option: &&[u8]| HeaderName::from_bytes(option).is_ok_and(|name| !is_relied_on(name.as_str()));
     match options.len() <= MOST_OPTIONS && options.iter().all(sound) {
@@ -49,6 +50,8 @@ pub fn nominated<'a>(values: impl Iterator<Item = &'a [u8]>) -> Result<Vec<&'a [
 }
 
 fn is_relied_on(name: &str) -> bool {
+    // Whoever is asked drops what `Connection` names (RFC 9110 section 7.6.1): a client could take away what the Edge
+    // says about it.
     matches!(name, "host" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto") || is_handshake(name)
 }
 

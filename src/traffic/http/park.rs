@@ -11,7 +11,7 @@ use crate::live::{Live, View};
 const RETRY: [Duration; 4] =
     [Duration::from_millis(25), Duration::from_millis(50), Duration::from_millis(100), Duration::from_millis(250)];
 
-/// Counts parked requests.
+/// Counts parked requests, of all sides and routes together.
 #[derive(Debug, Default)]
 pub struct Parking {
     parked: AtomicUsize,
@@ -52,9 +52,12 @@ impl Parking {
         deadline: Instant,
         most: usize,
     ) -> Released {
+        // The limit is for all waits of a request together: one that comes back with nothing left is not let wait
+        // again.
         if Instant::now() >= deadline {
             return Released::TimedOut;
         }
+        // Bounded, as all of a site's users may wait at once: each holds a connection, a task and its head.
         if self.parked.fetch_add(1, Ordering::AcqRel) >= most {
             self.parked.fetch_sub(1, Ordering::AcqRel);
             return Released::Full;
@@ -63,6 +66,7 @@ impl Parking {
         let retry = attempt.map_or(deadline, |attempt| Instant::now() + RETRY[attempt.min(RETRY.len() - 1)]);
         tokio::select! {
             biased;
+            // First: a decision that comes in the last instant still saves the request.
             _ = live.changed_from(seen) => Released::Again,
             () = sleep_until(retry.min(deadline)) => if retry < deadline { Released::Again } else { Released::TimedOut },
         }

@@ -103,7 +103,10 @@ impl Unread<'_> {
         let (method, path) = glimpse(self.head);
         let duration = self.began.elapsed();
         AccessRecord {
+            // The line bears the time of the beginning, reckoned back from the end: durations are by the clock that
+            // nobody sets.
             time: SystemTime::now().checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH),
+            // An id of ours, as each line has one: a client's own `X-Request-Id` is never believed.
             request: RequestId::random(),
             client: self.client,
             protocol: self.protocol,
@@ -136,6 +139,7 @@ pub fn connect_failed(ctx: &Context, how: ConnectFailure) {
 /// Counts a request that its upstream had got and failed, unless a switch of ours took it away.
 pub fn answer_failed(edge: &Edge, ctx: &Context, how: AnswerFailure) {
     let (Some(route), Some(view), Some(upstream)) = (&ctx.route, ctx.view, &ctx.upstream) else { return };
+    // What a switch cut is no failure of its upstream: it would show a sound side as ill, in each planned switch.
     if upstream.side.is_none_or(|side| side == edge.live.view().side) {
         ctx.site.counted.services[route.service.0].answer_failed(view.side, how);
     }
@@ -167,6 +171,8 @@ fn count(edge: &Edge, ctx: &Context, status: Option<u16>) {
     }
     let metrics = &edge.metrics;
     let parked = ctx.parked();
+    // Without the time it was parked, which is the Edge's own (`bascule_parked_seconds`): else a switch would look like
+    // a slow upstream.
     metrics.request_duration.of(by).observe(ctx.began.elapsed().saturating_sub(parked).as_secs_f64());
     if ctx.replays > 0 {
         metrics.replayed.inc_by(u64::from(ctx.replays));
@@ -190,6 +196,8 @@ fn count(edge: &Edge, ctx: &Context, status: Option<u16>) {
             | Ending::ParkedTooLong
             | Ending::ParkingFull
     ) {
+        // What the report of a switch is about: requests that an upstream, or the lack of one, let fail; not what
+        // clients got wrong.
         edge.tally.failed.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -264,6 +272,7 @@ fn line(ctx: &Context, seen: Seen<'_>, ended: Ended) -> AccessRecord {
         client: seen.client,
         protocol: seen.protocol,
         method: seen.method,
+        // One of the site's own names would stand in each line; a foreign one is what a 421 was for.
         host: seen.host.filter(|_| foreign).map(Into::into),
         path: SafePath::new(seen.target),
         status: seen.status,

@@ -56,6 +56,7 @@ pub async fn error(edge: &Edge, session: &mut Session, ctx: &Context, page: Erro
 
 /// Answers a request that failed, as far as it still can be answered. Returns the status, 0 for none.
 pub async fn ending(edge: &Edge, session: &mut Session, ctx: &Context) -> u16 {
+    // A page behind a head would be read as more of that answer.
     if final_response(session).is_some() || matches!(ctx.ending, Ending::ClientGone | Ending::Truncated) {
         return 0;
     }
@@ -79,6 +80,7 @@ async fn send(edge: &Edge, session: &mut Session, ctx: &Context, answer: Answer<
     for (name, value) in answer.headers {
         header.append_header(name.clone(), value.clone())?;
     }
+    // The head must say `close` then: no request is read behind this one.
     if edge.drain.has_begun() {
         ctx.take_no_more();
     }

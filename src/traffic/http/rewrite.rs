@@ -27,6 +27,7 @@ impl UpstreamNames {
         for placed in crate::traffic::upstream::placed(config) {
             upstreams.push(placed.backend.address.ip().to_canonical().to_string());
             let name = &*placed.backend.name;
+            // The file may name a backend by a URL; what redirects name is its authority.
             let name = name.split_once("://").map_or(name, |(_, rest)| rest).trim_end_matches('/');
             upstreams.push(normal_host(name));
         }
@@ -71,6 +72,7 @@ impl UpstreamNames {
         let named = normal_host(std::str::from_utf8(authority).ok()?);
         // An upstream that believes it is spoken to over http says so; the front door has no http.
         let ours = self.own.contains(&named) || named == normal_host(host);
+        // Any other place is left alone: it may be an identity provider's.
         if !(self.is_upstream(&named) || ours && secure == Some(false)) {
             return None;
         }
@@ -120,6 +122,7 @@ impl UpstreamNames {
             Some(name.eq_ignore_ascii_case(b"domain") && self.is_upstream(&normal_host(domain)))
         };
         let attributes = value.split(|byte| *byte == b';').enumerate();
+        // The first part is the cookie itself, whose value may look like an attribute.
         let is_dropped = |position: usize, part: &[u8]| position > 0 && names_upstream(part) == Some(true);
         let kept: Vec<&[u8]> =
             attributes.filter(|(position, part)| !is_dropped(*position, part)).map(|(_, part)| part).collect();
@@ -141,6 +144,7 @@ fn split(value: &[u8]) -> Option<(Option<bool>, &[u8], &[u8])> {
         () if starts(b"http:") => (Some(false), &value[5..]),
         () => (None, value),
     };
+    // Browsers take a backslash for a slash (WHATWG URL), so that `\\host` is another host to them.
     let [b'/' | b'\\', b'/' | b'\\', rest @ ..] = rest else { return None };
     let end = rest.iter().position(|byte| matches!(byte, b'/' | b'\\' | b'?' | b'#')).unwrap_or(rest.len());
     Some((secure, &rest[..end], &rest[end..]))
@@ -148,6 +152,7 @@ fn split(value: &[u8]) -> Option<(Option<bool>, &[u8], &[u8])> {
 
 /// A host in one form: without user, port and final dot, in lower case; an address as it is written canonically.
 fn normal_host(authority: &str) -> String {
+    // The last one: a user name may hold others, and what follows the last is where a browser goes.
     let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     // An address of IPv6 without brackets has no port.
     let host = if authority.parse::<IpAddr>().is_ok() { authority } else { host_of(authority) };

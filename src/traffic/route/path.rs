@@ -69,6 +69,7 @@ fn decode_unreserved(path: &[u8]) -> Result<String, BadPath> {
         if byte != b'%' {
             // Browsers send a few bytes RFC 3986 forbids ({ } | ^ ` " < >) as they are: encode those, refuse the rest.
             match byte {
+                // Some take it for a slash, and see other segments than the router.
                 b'\\' => return Err(BadPath::Separator),
                 _ if is_path_byte(byte) => out.push(char::from(byte)),
                 b'{' | b'}' | b'|' | b'^' | b'`' | b'"' | b'<' | b'>' | b'[' | b']' | 0x80.. => encode(byte, &mut out),
@@ -82,6 +83,8 @@ fn decode_unreserved(path: &[u8]) -> Result<String, BadPath> {
         match value {
             b'/' | b'\\' => return Err(BadPath::Separator),
             0..0x20 | 0x7f => return Err(BadPath::Character),
+            // Unreserved ones alone are decoded, so once: `%252e` stays what it is, and no second decoding makes a dot
+            // of it.
             _ if value.is_ascii_alphanumeric() || b"-._~".contains(&value) => out.push(char::from(value)),
             _ => encode(value, &mut out),
         }
@@ -154,6 +157,7 @@ fn resolve(path: &str) -> Result<String, BadPath> {
             "" | "." => {}
             // `..;x` is a dot segment to some servlet containers.
             _ if segment == ".." || segment.starts_with("..;") => {
+                // Refused, where RFC 3986 would stay at the root: whoever climbs above it wants to escape.
                 let parent = out.rfind('/').ok_or(BadPath::Escape)?;
                 out.truncate(parent);
                 if last {
