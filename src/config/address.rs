@@ -36,6 +36,7 @@ pub(super) fn upstream(text: &str) -> Result<Written, Refusal> {
         }
     };
     let rest = if scheme.is_some() { rest.strip_suffix('/').unwrap_or(rest) } else { rest };
+    // Requests keep their own path, so that one written here would be dropped without a word.
     if rest.parse::<IpAddr>().is_err() && rest.contains(['/', '?', '#', '@']) {
         return Err((
             format!("{} is more than an address", quoted(text)),
@@ -44,12 +45,14 @@ pub(super) fn upstream(text: &str) -> Result<Written, Refusal> {
     }
     let (ip, port) =
         ip_and_port(rest).ok_or_else(|| (format!("{} is not an address", quoted(text)), WRITE_AN_ADDRESS))?;
+    // Linux takes a connection to 0.0.0.0 for one to itself: the Edge would ask whoever listens on its own machine.
     if ip.is_unspecified() || ip.is_multicast() {
         return Err((format!("{} is no address of a host", quoted(text)), "write the address the service listens on"));
     }
     if port == Some(0) {
         return Err((format!("{} has the port 0", quoted(text)), "write a port from 1 to 65535, or leave it out"));
     }
+    // An authority has brackets around IPv6 (RFC 3986 section 3.2.2): redirects are compared with it.
     let authority = if rest.parse::<Ipv6Addr>().is_ok() { format!("[{rest}]") } else { rest.to_owned() };
     Ok(Written { scheme, ip, port, authority })
 }
@@ -62,6 +65,7 @@ fn ip_and_port(text: &str) -> Option<(IpAddr, Option<u16>)> {
         return bracketed.parse::<Ipv6Addr>().ok().map(|ip| (ip.into(), None));
     }
     let (host, port) = text.rsplit_once(':')?;
+    // `u16` reads `+80`, too.
     let port = port.parse().ok().filter(|_| port.bytes().all(|b| b.is_ascii_digit()))?;
     let ip = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(v6) => v6.parse::<Ipv6Addr>().ok()?.into(),

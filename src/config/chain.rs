@@ -68,6 +68,8 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Flaw> {
                 let problem = format!("is not PEM from certificate number {number} on: {error}");
                 return flaw(problem, "put the leaf and its intermediates there, in PEM");
             }
+            // Each is parsed here, and with nothing behind it: a broken intermediate would be shown to browsers as it
+            // is.
             Ok(certificate) if X509Certificate::from_der(&certificate).is_ok_and(|(rest, _)| rest.is_empty()) => {
                 chain.push(certificate);
             }
@@ -86,6 +88,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Flaw> {
     if !chain.is_empty() {
         return Ok(chain);
     }
+    // Told apart from nonsense, so that the remedy can name the command.
     if X509Certificate::from_der(pem).is_ok() {
         return flaw("is DER, not PEM".to_owned(), "convert it: openssl x509 -inform der -in FILE -out chain.pem");
     }
@@ -93,6 +96,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Flaw> {
 }
 
 fn no_key(pem: &[u8], error: &rustls::pki_types::pem::Error) -> Flaw {
+    // Nobody is there to type a passphrase when systemd starts the Edge.
     let encrypted = pem.windows(9).any(|word| word == b"ENCRYPTED");
     let problem = match encrypted {
         true => "holds no private key that can be read: it is encrypted".to_owned(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::file::ProfileFile;
 
 pub(super) const HTTPS: [&str; 1] = ["0.0.0.0:443"];
+// Whoever reaches it may read it, as it asks nobody who they are: so from this machine alone.
 pub(super) const METRICS: &str = "127.0.0.1:9600";
 pub(super) const ADMIN_SOCKET: &str = "/run/bascule/admin.sock";
 pub(super) const STATE: &str = "/var/lib/bascule";
@@ -15,11 +16,14 @@ pub(super) const OBSERVE: bool = false;
 
 pub(super) const SIP_PORT: u16 = 5060;
 pub(super) const WEIGHT: u16 = 1;
+// A redirect, to a login page for instance, is an answer of an application that works.
 pub(super) const HTTP_STATUS: (u16, u16) = (200, 399);
+// A refusal (401, 404) is an answer of a telephony that works; 5xx and 6xx say themselves that it does not.
 pub(super) const SIP_STATUS: (u16, u16) = (200, 499);
 pub(super) const CHECK_METHOD: &str = "GET";
 pub(super) const CHECK_PATH: &str = "/";
 
+// Service restart, in IANA's registry of close codes: the client is meant to come back.
 pub(super) const CLOSE_CODE: u16 = 1012;
 pub(super) const CLOSE_REASON: &str = "switched to the other side";
 pub(super) const RESPONSE_LIMIT: Duration = Duration::from_secs(60);
@@ -68,8 +72,12 @@ pub(super) mod switch {
     use std::time::Duration;
 
     pub(in crate::config) const PER_HOUR: u32 = 4;
+    // Longer than a silent side takes to be found and left (2.85 s without traffic): else those who wait get the page
+    // just before the switch that would have served them.
     pub(in crate::config) const PARK_LIMIT: Duration = Duration::from_secs(5);
     pub(in crate::config) const PARK_REQUESTS: usize = 1000;
+    // Everybody who is closed logs on again. With `DRAIN_LIMIT`, 6000 users leave at this rate: more than an Edge of
+    // 20,000 connections has.
     pub(in crate::config) const RECONNECT_RATE: u32 = 200;
     pub(in crate::config) const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 }
@@ -84,8 +92,12 @@ pub(super) mod limits {
     pub(in crate::config) const REQUEST_BODY: Duration = Duration::from_secs(30);
     pub(in crate::config) const HEAD_BYTES: u64 = 64 << 10;
     pub(in crate::config) const HEAD_FIELDS: usize = 100;
+    // As many as a worker of the web proxy had that a XiVO Edge runs otherwise: about 5000 users with two WebSockets
+    // each.
     pub(in crate::config) const CONNECTIONS: usize = 20_000;
+    // Whole offices, and the phones behind a carrier's NAT, share one address.
     pub(in crate::config) const CONNECTIONS_PER_CLIENT: usize = 4096;
+    // RFC 9113 section 6.5.2 advises 100 at least.
     pub(in crate::config) const H2_STREAMS: u32 = 128;
     pub(in crate::config) const MEMORY: u64 = 512 << 20;
     pub(in crate::config) const CONNECT: Duration = Duration::from_secs(2);

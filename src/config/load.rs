@@ -36,6 +36,8 @@ impl Config {
         let (file, mut findings) = settings::parse::<file::File>(text, file_name, &typed::KIND)?;
         let config = file.and_then(|file| resolve::resolve(file, files, now, &mut findings));
         let warnings = findings.finish()?;
+        // Not to be reached: whatever gives no configuration has noted why. If it has not, the file is refused all the
+        // same.
         config.map(|config| (config, warnings)).ok_or_else(|| {
             Errors::about_file(file_name, "could not be understood".to_owned(), "compare it with conf/edge.yaml")
         })
@@ -60,6 +62,7 @@ impl Files for Disk {
     }
 
     fn is_open_to_all(&self, path: &Path) -> bool {
+        // The last digit alone: a group that may read the key is how the Edge gets at it.
         std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
     }
 }

@@ -18,8 +18,11 @@ impl Probing {
             rise: u32::from(self.rise.get()),
             reprobe_refused: self.reprobe_refused,
             reprobe_silent: self.reprobe_silent,
+            // Never slower than calm probes are: a short `interval` is the site's wish to know early.
             reprobe_rising: default.reprobe_rising.min(self.interval),
             stale_after: self.stale_after,
+            // Silent probes overlap, `fall` of them, and with fewer at once a black hole would be found later than the
+            // bound says.
             in_flight: default.in_flight.max(usize::from(self.fall.get())),
             jitter: self.interval / JITTER_SHARE,
         }
@@ -34,7 +37,9 @@ impl Config {
             failback: self.failback,
             observe: self.switch.observe,
             switches_per_hour: self.switch.per_hour.get(),
+            // One fault of our own network is seen by the two sides' probes that far apart (E7).
             same_instant: default.same_instant.max(prober.interval + prober.jitter + prober.time_limit),
+            // Until then evidence from before the doubt may still count.
             doubt_limit: default.doubt_limit.max(prober.stale_after),
             ..default
         }

@@ -23,6 +23,7 @@ pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findin
     let aliases = aliases(user.aliases.take(), fqdn.as_deref(), findings);
     let names: Vec<&str> = fqdn.iter().chain(&aliases).map(String::as_str).collect();
     let certificates = certificates::resolve(user.certificate.take(), &names, files, now, findings);
+    // Both versions that are still thought sound; 1.0 and 1.1 are deprecated by RFC 8996.
     let tls_min = user.tls.take().and_then(|tls| tls.min).unwrap_or(TlsVersion::V1_2);
     let listen = endpoints::listen(user.listen.take(), findings);
     let metrics = endpoints::metrics(user.metrics.take(), &listen, findings);
@@ -38,6 +39,7 @@ pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findin
     let services = services::resolve(&user, beneath, fqdn.as_deref(), files, findings);
     endpoints::nobody_calls_the_edge(&services, &listen, findings);
     let (routes, left_out) = routes::resolve(&user, beneath, &services, findings);
+    // Only here: each part resolves what it can, so that all mistakes are told at once.
     if findings.has_errors() {
         return None;
     }
@@ -88,6 +90,7 @@ fn aliases(written: Option<OneOrMany<String>>, fqdn: Option<&str>, findings: &mu
 
 fn hostname(name: String, at: &KeyPath, findings: &mut Findings) -> Option<String> {
     if address::is_hostname(&name) {
+        // Compared with SNI and `Host`, which come in any case.
         return Some(name.to_ascii_lowercase());
     }
     findings.error(

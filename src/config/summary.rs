@@ -59,6 +59,7 @@ fn service_line(f: &mut fmt::Formatter<'_>, service: &Service, backends: &[Backe
             Verify::System => "the system's roots".to_owned(),
             Verify::Ca(path) => path.display().to_string(),
             Verify::Pin(pins) => format!("{} pinned", if pins.len() == 1 { "a key" } else { "keys" }),
+            // In capitals, as it is the one kind of trust that is none.
             Verify::Off => "NOT VERIFIED".to_owned(),
         };
         write!(f, ", trust: {trust}")?;
@@ -102,6 +103,7 @@ fn bounds(f: &mut fmt::Formatter<'_>, config: &Config) -> fmt::Result {
     let drain = Span(config.switch.drain_limit);
     match config.switch.reconnect_rate {
         Some(rate) => {
+            // Rate and limit bound each other, and nobody multiplies them in their head.
             let paced = u64::from(rate.get()) * config.switch.drain_limit.as_secs();
             writeln!(
                 f,
@@ -137,6 +139,8 @@ impl Config {
     /// What all clients together can make the Edge hold in memory, in bytes.
     pub fn memory_bound(&self) -> u64 {
         let bytes = |size: std::num::NonZeroUsize| u64::try_from(size.get()).unwrap_or(u64::MAX);
+        // A head is read before its request is admitted, so `limits.memory` does not count it: each connection may be
+        // reading one.
         let each = CONNECTION + bytes(self.limits.head_bytes);
         ALONE + bytes(self.limits.memory) + each * bytes(self.limits.connections)
     }

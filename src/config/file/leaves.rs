@@ -13,6 +13,7 @@ impl StatusRange {
     fn parse(text: &str) -> Option<Self> {
         let (low, high) = text.split_once('-').unwrap_or((text, text));
         let (low, high) = (low.trim().parse().ok()?, high.trim().parse().ok()?);
+        // SIP has statuses of 6xx (RFC 3261 section 21.6), and one form serves both.
         (100 <= low && low <= high && high <= 699).then_some(Self(low, high))
     }
 }

@@ -37,10 +37,12 @@ pub(super) fn resolve(
     for (index, pair) in written.into_iter().enumerate() {
         let at = item(&at, index, findings);
         let Some(Pair { paths, chain }) = pair_of_files(pair, &at, files, findings) else {
+            // A pair that could not be read may cover what seems to be missing: nothing more is said of names.
             covered = None;
             continue;
         };
         if let (Some(found), Some(covered)) = (inspect(&chain, &at.key("chain"), now, findings), &mut covered) {
+            // A warning: an RSA and an ECDSA certificate for one name are a habit of other servers.
             if let Some(name) = found.iter().find(|name| covered.contains(name)) {
                 findings.warn(
                     &at,
@@ -70,6 +72,7 @@ fn pair_of_files(written: CertificateFile, at: &KeyPath, files: &dyn Files, find
     let chain_at = at.key("chain");
     let key_at = at.key("key");
     let chain_file = read(written.chain, &chain_at, files, findings);
+    // Both are read before either is given up: two mistakes, two messages.
     let key_file = read(written.key, &key_at, files, findings);
     let ((chain_path, chain), (key_path, key)) = (chain_file?, key_file?);
     let certified = match certified(&chain, &key) {
@@ -154,6 +157,7 @@ fn order(leaf: &X509Certificate<'_>, issuers: &[X509Certificate<'_>], at: &KeyPa
     let mut below = leaf;
     for (index, certificate) in issuers.iter().enumerate() {
         let number = index + 2;
+        // By names, not by signatures: it is to find files that were put together wrongly, not forgeries.
         if below.issuer() != certificate.subject() {
             let elsewhere = issuers.iter().any(|other| below.issuer() == other.subject());
             let (message, remedy) = match elsewhere {
@@ -194,6 +198,7 @@ fn dates(chain: &[X509Certificate<'_>], at: &KeyPath, now: SystemTime, findings:
                 findings.warn(at, format!("{which}expired on {}", validity.not_after), format!("renew it: {refuse}"));
             }
         }
+        // A certificate from the future is as a rule a clock that is wrong, and the remedy says so.
         let not_before = UNIX_EPOCH + Duration::from_secs(u64::try_from(term.not_before).unwrap_or(0));
         if not_before > now {
             let message = format!("{which}is valid from {} only", validity.not_before);

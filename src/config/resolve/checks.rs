@@ -22,6 +22,7 @@ pub(super) fn resolve(
         let at = item(at, index, findings);
         let Some((name, check)) = one(check, spoken, &at, findings) else { continue };
         let taken = |name: &str, checks: &[Check]| checks.iter().any(|other| other.name == name);
+        // Reasons and metrics tell checks apart by name: two of one name would be one series.
         let name = match name {
             Some(name) if taken(&name, &checks) => {
                 findings.error(
@@ -68,6 +69,7 @@ fn one(check: CheckFile, spoken: &Spoken, at: &KeyPath, findings: &mut Findings)
             )
         }
         CheckFile { tcp: None, tls: None, http: None, websocket: None, sip: Some(Short(sip)) } => {
+            // The backend's own port is its web server's: SIP is asked where SIP is.
             let port = sip.port.or(Some(defaults::SIP_PORT));
             ("sip", sip.name.clone(), port, Some(CheckKind::Sip(sip_check(sip))))
         }
@@ -179,6 +181,7 @@ fn headers(written: Named<String>, at: &KeyPath, findings: &mut Findings) -> Vec
     for (name, value) in written.0 {
         let at = at.key(&name);
         match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value)) {
+            // A second `Host` would make the check a request that no server takes (RFC 9112 section 3.2).
             (Ok(field), _) if field == http::header::HOST => {
                 findings.error(&at, "is set by host", "write host: beside headers")
             }

@@ -39,6 +39,7 @@ pub(super) fn listen(written: Option<ListenFile>, findings: &mut Findings) -> Li
     let https = addresses(https, &at.key("https"), findings);
     let http = addresses(http, &at.key("http"), findings);
     let all = https.iter().chain(&http);
+    // Listeners take one family each: `[::]` alone leaves out everybody without IPv6.
     for alone in all.clone().filter(|one| one.is_ipv6() && one.ip().is_unspecified()) {
         let port = alone.port();
         if !all.clone().any(|other| other.is_ipv4() && other.port() == port) {
@@ -61,6 +62,7 @@ pub(super) fn nobody_calls_the_edge(services: &[Service], listen: &Listen, findi
     for (service, backend) in backends {
         let address = backend.address;
         let own = |listener: &SocketAddr| {
+            // A listener on all addresses is reached by each address of this host.
             let every = listener.ip().is_unspecified() && listener.is_ipv4() == address.is_ipv4();
             listener.port() == address.port()
                 && (listener.ip() == address.ip() || every && is_of_this_host(address.ip()))
@@ -95,6 +97,7 @@ pub(super) fn metrics(written: Option<String>, listen: &Listen, findings: &mut F
     let address = address::listener(text)
         .map_err(|(message, _)| findings.error(&at, message, "write an address such as 127.0.0.1:9600, or off"));
     let address = address.ok()?;
+    // One port cannot be both, and metrics ask nobody who they are.
     if let Some(public) = listen.https.iter().chain(&listen.http).find(|public| overlap(public, &address)) {
         findings.error(&at, format!("{address} is the public address {public}"), "give metrics a port of their own");
     } else if address.ip().is_unspecified() {
@@ -118,6 +121,7 @@ pub(super) fn admin(written: Option<Short<AdminFile>>, findings: &mut Findings) 
     let socket_at = if findings.tree().has(&at.key("socket")) { at.key("socket") } else { at.clone() };
     let socket = PathBuf::from(socket.unwrap_or_else(|| defaults::ADMIN_SOCKET.to_owned()));
     absolute(&socket, &socket_at, findings);
+    // `sun_path` has 108 bytes on Linux, the last of which is a zero.
     if socket.as_os_str().len() > 107 {
         findings.error(
             &socket_at,
@@ -174,6 +178,7 @@ fn level_flaw(level: &str) -> Option<String> {
         let meant = nearest(word, LEVELS).map(|near| format!(", did you mean {near}")).unwrap_or_default();
         return Some(format!("{} is not a level{meant}", quoted(word)));
     }
+    // Parsed as it is at the start (`telemetry::logging`), where it could be refused without its line only.
     let error = EnvFilter::builder().parse(level).err()?;
     Some(format!("{} is not a filter: {error}", quoted(level)))
 }

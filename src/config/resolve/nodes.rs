@@ -19,6 +19,7 @@ pub(super) fn nodes(
     metrics: Option<SocketAddr>,
     findings: &mut Findings,
 ) -> Option<Nodes> {
+    // One port cannot be two doors, and the nodes' speaks TLS of another authority.
     let taken: Vec<SocketAddr> = listen.https.iter().chain(&listen.http).chain(&metrics).copied().collect();
     let NodesFile { listen, identity, timing } = written?;
     let at = KeyPath::top("nodes");
@@ -79,6 +80,8 @@ fn resolve_timing(written: TimingFile, at: &KeyPath, findings: &mut Findings) ->
         witness_out: witness_out?,
         witness_restart: witness_restart?,
     };
+    // Of all times, though the Edge keeps two: the block is copied between the three voters, and one that breaks a
+    // relation could make two nodes serve.
     let violations = timing.validate().err().unwrap_or_default();
     for violation in &violations {
         let remedy = "make them agree, and the same as in watchdog.yaml of both XiVO nodes";

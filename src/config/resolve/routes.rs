@@ -19,10 +19,13 @@ pub(super) fn resolve(
 ) -> (Vec<Route>, Vec<LeftOut>) {
     let media_servers: Vec<&str> = known.iter().filter_map(|service| service.name.strip_prefix("mds.")).collect();
     let mut left_out = Vec::new();
+    // The preset first, then the user's laid over it: what is left open in a file is the preset's.
     let mut drafts = preset_drafts(beneath, &media_servers, &mut left_out);
     overlay(&mut drafts, user_drafts(user, &media_servers, findings), findings);
     let mut routes = Vec::new();
     for draft in drafts {
+        // Only the preset's own may be left out: a site without meeting rooms lacks their routes by intention, while a
+        // route that somebody wrote is meant.
         if draft.at.is_none() && draft.route.service.as_deref().is_some_and(|name| !is_known(name, known)) {
             let service = draft.route.service.unwrap_or_default();
             left_out.push(LeftOut { path: draft.path, service });
@@ -31,10 +34,13 @@ pub(super) fn resolve(
         }
     }
     let at = KeyPath::top("routes");
+    // Said only where it is the first mistake: routes that were refused are none, either.
     if routes.is_empty() && !findings.is_reported(&at) && !findings.has_errors() {
         findings.error(&at, "nothing would be carried", "list the paths to carry, or write `preset: xivo`");
     }
     routes.sort_by(|a, b| {
+        // The longest path first, so that `/xuc/api/2.0/cti` is not taken by `/xuc`; an exact one before a prefix of
+        // the same length.
         let order = |route: &Route| (std::cmp::Reverse(route.path.len()), route.matching == Matching::Prefix);
         order(a).cmp(&order(b)).then_with(|| a.path.cmp(&b.path))
     });
@@ -100,6 +106,7 @@ fn user_drafts(user: &File, media_servers: &[&str], findings: &mut Findings) -> 
             }
             let draft = Draft { path: normal(&path, matching), matching, route, at: Some(at.clone()), template };
             match drafts.iter().position(|other| other.path == draft.path && other.matching == draft.matching) {
+                // A route written out for one media server is an exception from the one that is written for all.
                 Some(first) if drafts[first].template && !draft.template => drafts[first] = draft,
                 Some(first) if !drafts[first].template && draft.template => {}
                 Some(_) => findings.error(
@@ -136,6 +143,7 @@ fn overlay(drafts: &mut Vec<Draft>, user: Vec<Draft>, findings: &mut Findings) {
     for above in user {
         let same = |below: &Draft| {
             let reach = above.route.matching;
+            // Brought into the form of the route beneath: `/video/` means the preset's `/video`.
             let path = normal(&above.path, below.matching);
             below.at.is_none() && below.path == path && reach.is_none_or(|reach| reach == below.matching)
         };
@@ -184,6 +192,7 @@ fn path_flaw(path: &str) -> Option<(&'static str, &'static str)> {
     if path.contains("//") {
         return Some(("holds //", "write one /"));
     }
+    // Paths are normalised before they are compared: one with dots would never match.
     if path.split('/').any(|segment| segment == "." || segment == "..") {
         return Some(("is not normalised", "write it without . and .."));
     }

@@ -51,6 +51,7 @@ pub(super) fn resolve(
     files: &dyn Files,
     findings: &mut Findings,
 ) -> Vec<Service> {
+    // Before anything is resolved: a file of 65,536 backends is refused, not worked through.
     if refuse_crowds(user, findings) {
         return Vec::new();
     }
@@ -115,6 +116,7 @@ fn written<'a>(user: &'a File, findings: &mut Findings) -> Vec<Written<'a>> {
     for (name, backends) in user.shared.iter().flat_map(|shared| &shared.services.0) {
         let at = at.key(name);
         refuse_odd_name(name, &at, findings);
+        // One name is one service: routes, checks and metrics could not tell the two apart.
         if services.iter().any(|known| known.name == *name) {
             findings.error(&at, "is a service of the sides, too", "keep one of the two");
         } else {
@@ -196,6 +198,8 @@ fn required(user: &File, beneath: &File, services: &[Written<'_>], findings: &mu
     let of_sides = || services.iter().filter(|service| service.shared.is_none());
     let required = match (&user.required, &beneath.required) {
         (Some(list), _) | (None, Some(list)) => list.0.clone(),
+        // Without a list all of them count: a side that lacks one of its services does not work, as far as anybody
+        // knows.
         (None, None) => of_sides().map(|service| service.name.clone()).collect(),
     };
     if user.required.is_some() && required.is_empty() {
@@ -261,6 +265,7 @@ impl Site<'_> {
         let preset = settings(self.beneath, name);
         let at = self.settings_at(name);
         let scheme = scheme(written, &own, &preset, &at, findings);
+        // The preset's port belongs to the preset's scheme: 443 must not stay with a service that was made plain.
         let ports = Ports { own: own.port, preset: preset.port.filter(|_| preset.scheme == Some(scheme)) };
         if own.port == Some(0) {
             findings.error(&at.key("port"), "0 is no port", "write a port from 1 to 65535");
@@ -281,6 +286,7 @@ impl Site<'_> {
             name: written.name.clone(),
             place: place(written, scheme, &ports, findings),
             required,
+            // Kept until here, as a check may use TLS though the service does not.
             tls: spoken.tls.filter(|_| scheme == Scheme::Https),
             host: spoken.host.unwrap_or(HostHeader::Fqdn),
             checks,
@@ -297,6 +303,7 @@ impl Site<'_> {
 
 fn settings(file: &File, name: &str) -> ServiceFile {
     let of = |name: &str| file.services.as_ref().and_then(|services| services.named(name)).cloned().unwrap_or_default();
+    // A media server's own settings first, then those of all of them.
     if name.starts_with("mds.") { of(name).over(of(MDS)) } else { of(name) }
 }
 
@@ -318,6 +325,8 @@ fn scheme(
                 .and_then(|address| address.scheme);
             match (here, &said) {
                 (Some(here), None) => said = Some((here, item(at, index, findings).to_string())),
+                // Pool, checks and trust are of a service: a backend that speaks otherwise could never be up beside its
+                // siblings.
                 (Some(here), Some((first, place))) if here != *first => {
                     let at = item(at, index, findings);
                     findings.error(
@@ -404,6 +413,7 @@ fn backends(list: &BackendsFile, at: &KeyPath, scheme: Scheme, ports: &Ports, fi
             continue;
         }
         let socket = SocketAddr::new(address.ip, ports.of(&address, scheme));
+        // Twice the same address is one host with twice the share, and `weight` says that better.
         if seen.insert(socket, index).is_some() {
             findings.error(
                 &address_at,

@@ -33,6 +33,7 @@ fn verify(written: &UpstreamTlsFile, at: &KeyPath, files: &dyn Files, findings: 
         (None, None, Some(VerifyFile::Off)) => {
             let message =
                 "is off: WHOEVER ANSWERS AT AN UPSTREAM'S ADDRESS IS BELIEVED, and can read passwords and tokens";
+            // Loud at each start, and not refused: a site whose certificates nobody can mend must work.
             findings.warn(&at.key("verify"), message, "write ca: or pin: as soon as you can");
             Some(Verify::Off)
         }
@@ -62,6 +63,7 @@ fn ca_file(text: &str, at: &KeyPath, files: &dyn Files, findings: &mut Findings)
     let mut roots = rustls::RootCertStore::empty();
     let flaw = match certificates {
         Ok(list) if list.is_empty() => "holds no certificate".to_owned(),
+        // Added to a store, not only parsed: what cannot be an anchor is refused here, and not with the first request.
         Ok(list) => match list.into_iter().try_for_each(|certificate| roots.add(certificate)) {
             Ok(()) => return Some(path),
             Err(error) => format!("holds a certificate that cannot be trusted: {}", probe::tls::explain(&error)),
@@ -91,6 +93,7 @@ fn pin_list(pins: &OneOrMany<String>, at: &KeyPath, findings: &mut Findings) -> 
         }
         pin
     };
+    // Collected before it is judged, so that each wrong pin has its message.
     let all: Vec<_> = pins.0.iter().enumerate().map(read).collect();
     all.into_iter().collect()
 }

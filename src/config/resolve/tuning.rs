@@ -63,6 +63,7 @@ pub(super) fn probing(written: ProbeFile, findings: &mut Findings) -> Option<Pro
 fn probe_relations(probing: &Probing, at: &KeyPath, findings: &mut Findings) {
     let interval = probing.interval;
     if probing.suspicion > interval {
+        // A probe comes once in `interval` anyway: a longer suspicion would never be the first to ask.
         let message = format!("{} is longer than the interval, {}", Span(probing.suspicion), Span(interval));
         findings.error(&at.key("suspicion"), message, "make it shorter: a probe would come sooner by itself");
     }
@@ -85,6 +86,7 @@ pub(super) fn switching(
     let park_limit = span(written.park_limit, default::PARK_LIMIT, &at.key("park_limit"), findings);
     let park_requests = count(written.park_requests, default::PARK_REQUESTS, &at.key("park_requests"), findings)
         .and_then(NonZeroUsize::new);
+    // Two kinds of absence: no line is the default, `all` is no pace at all.
     let rate = match written.reconnect_rate {
         Some(Short(rate)) => rate.0,
         None => Some(default::RECONNECT_RATE),
@@ -102,6 +104,7 @@ pub(super) fn switching(
         reconnect_rate: reconnect_rate?,
         drain_limit: drain_limit?,
     };
+    // A warning, as nothing breaks by it: requests are answered with the page, which comes back by itself.
     if let Some(bound) =
         probe.map(|probe| probe.policy().detection_bound_silent()).filter(|bound| switching.park_limit <= *bound)
     {
@@ -147,8 +150,10 @@ pub(super) fn limits(written: LimitsFile, findings: &mut Findings) -> Option<Lim
         count(written.connections, default::CONNECTIONS, &at.key("connections"), findings).and_then(NonZeroUsize::new);
     at_most(all, MOST_CONNECTIONS, &at.key("connections"), findings);
     let each_at = at.key("connections_per_client");
+    // Whoever lowers `connections` alone should not have to lower this, too.
     let each_default = default::CONNECTIONS_PER_CLIENT.min(written.connections.unwrap_or(usize::MAX));
     let each = count(written.connections_per_client, each_default, &each_at, findings).and_then(NonZeroUsize::new);
+    // Not said of a number that was refused itself: one mistake, one message.
     if each > all && all.is_some_and(|all| all.get() <= MOST_CONNECTIONS) {
         findings.error(&each_at, "is more than limits.connections", "make it smaller: one client is part of all");
     }
@@ -210,6 +215,7 @@ pub(super) fn span(
     findings: &mut Findings,
 ) -> Option<Duration> {
     let span = written.map_or(default, |span| span.0);
+    // A limit of nothing would fail everything, and an interval of nothing never rest.
     if span.is_zero() {
         findings.error(at, "0s is no time", "write at least 1ms");
         return None;
