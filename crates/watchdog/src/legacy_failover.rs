@@ -174,7 +174,9 @@ pub fn release(path: &Path, state: &Path) -> Result<Outcome, LegacyFailoverError
         return Ok(Outcome::NothingThere);
     }
     let note: Option<Note> = NOTE.load(&beside)?;
+    // The note knows where it stood: the configuration may name another path by now.
     let target = note.map_or_else(|| path.to_owned(), |note| note.path);
+    // A table that an upgrade of XiVO put there is newer: to write over it would bring back the old one.
     let outcome = if exists(&target)? {
         fs::remove_file(&kept).map_err(failed("remove", &kept))?;
         Outcome::Superseded
@@ -221,6 +223,7 @@ fn relocate(from: &Path, to: &Path) -> Result<(), LegacyFailoverError> {
         }
         Err(error) => return Err(failed("move", from)(error)),
     }
+    // The new name first: a power cut between the two leaves two tables, and never none.
     store::sync_directory(to).map_err(failed("sync the directory of", to))?;
     store::sync_directory(from).map_err(failed("sync the directory of", from))
 }

@@ -80,6 +80,7 @@ impl State {
     /// # Errors
     /// Names the file, and says what to do.
     pub fn open(directory: &Path) -> Result<(Self, Option<duty::Memory>), StateError> {
+        // Two watchdogs on one state would promise one vote twice.
         let lock = store::lock(directory, "watchdog.lock").map_err(|error| match error {
             LockError::Taken(directory) => StateError::Taken(directory),
             LockError::Io { act, path, source } => StateError::Io { act, path, source },

@@ -141,6 +141,7 @@ impl Run<'_> {
         let mut killed = pin!(killed);
         let status = tokio::select! {
             biased;
+            // First, so that a command that ends in the same moment is told as killed.
             () = &mut killed => Err(Ending::Killed),
             status = group.ended() => Ok(status),
             () = limit::passed(self.time_limit) => Err(Ending::TimedOut),
@@ -150,6 +151,8 @@ impl Run<'_> {
             Ok(Ok(status)) => of_status(status),
             Ok(Err(_)) => Ending::NotStarted,
             Err(ending) => {
+                // Nobody waits for an orderly end of what nobody wants: a fence that is overdue, or a start that must
+                // not go on.
                 let grace = if ending == Ending::Killed { Duration::ZERO } else { self.grace };
                 tokio::select! {
                     biased;
@@ -165,10 +168,12 @@ impl Run<'_> {
 
     fn start(&self) -> io::Result<(Group, Captured)> {
         let (program, arguments) = self.argv.split_first().ok_or(io::ErrorKind::NotFound)?;
+        // One pipe for both, so that what it said stands in the order in which it said it.
         let (said, writer) = io::pipe()?;
         let mut command = tokio::process::Command::new(program);
         command
             .args(arguments)
+            // What the watchdog was started with must not change what commands do.
             .env_clear()
             .envs([("PATH", PATH), ("LANG", "C")])
             .current_dir("/")
@@ -193,6 +198,7 @@ async fn end(group: &mut Group, grace: Duration, killed: impl Future<Output = ()
             () = killed => {}
         }
     }
+    // In any case: a leader that ended in order may have left children that did not.
     group.kill();
     let _ = timeout(LAST_BREATH, group.ended()).await;
 }

@@ -73,6 +73,8 @@ impl Renewals {
         /// Far more than a grant takes in a site's own network.
         const AT_ONCE: Duration = Duration::from_millis(100);
         let most = lease + pause;
+        // The rule in the kernel has one length for all renewals: shorter than the lease allows by what a grant may
+        // take on its way, so that none of them lasts longer than it may.
         Self { least: most - AT_ONCE.min(pause / 2), most }
     }
 }
@@ -253,6 +255,7 @@ impl Fence {
             (Mechanism::Kernel(nft), how) => nft.lock().await.install(how).await,
             (Mechanism::Commands { .. }, Install::Closed) => self.close(Partners::Closed).await.map(|_| ()),
             (Mechanism::Commands { state, .. }, Install::Keeping) => {
+                // What commands did before is not seen: a node that was handed over had phones let in.
                 *state.lock().await = State::Open;
                 Ok(())
             }
@@ -271,11 +274,13 @@ impl Fence {
         let closing = Closing::of(&self.closings);
         match &self.kind {
             Mechanism::Kernel(nft) => nft.lock().await.permit(permit, &closing).await?,
+            // No time left is no permit: a command that opens would let phones in after the lease.
             Mechanism::Commands { .. } if permit == Permit::For(Duration::ZERO) => {
                 self.close(Partners::Closed).await?;
             }
             Mechanism::Commands { permit, state, .. } => {
                 let mut state = state.lock().await;
+                // Commands know no time, so a renewal has nothing to do.
                 if *state != State::Open {
                     if let Some(permit) = permit {
                         done("let phones in", permit, permit.run_until(closing.came()).await)?;
@@ -295,11 +300,13 @@ impl Fence {
     pub async fn close(&self, partners: Partners) -> Result<Closed, FenceError> {
         let began = Instant::now();
         self.order();
+        // Before the lock is waited for: whoever holds it, a permit above all, ends by this.
         self.closings.send_modify(|closings| *closings += 1);
         match &self.kind {
             Mechanism::Kernel(nft) => nft.lock().await.close(partners).await?,
             Mechanism::Commands { close, state, .. } => {
                 let mut state = state.lock().await;
+                // Until it has succeeded: a command that fails half-way leaves neither open nor closed.
                 *state = State::Unknown;
                 done("close the fence", close, close.run().await)?;
                 *state = State::Closed;
@@ -318,6 +325,7 @@ impl Fence {
         let began = Instant::now();
         self.order();
         self.closings.send_modify(|closings| *closings += 1);
+        // Beside each other, as the time in which phones get in is what counts by now.
         let table = async {
             match &self.kind {
                 Mechanism::Kernel(nft) => nft.lock().await.harden().await,
@@ -362,6 +370,7 @@ impl Fence {
                 (Mechanism::Kernel(nft), Phones::KeptOut) => {
                     let mut nft = nft.lock().await;
                     let kept = nft.keep_closed(&ordered).await;
+                    // A failure that somebody else's order caused is none of the fence's.
                     if ordered.has_come() && kept.is_err() { Ok(Kept::Overtaken) } else { kept }
                 }
                 // What a command did is known by its own word alone.

@@ -78,6 +78,7 @@ pub struct Liveness {
 impl Liveness {
     /// Starts the task, not watching yet. Needs a tokio runtime.
     pub fn start(mut spec: LivenessSpec) -> Self {
+        // One limit for both: the judge reckons with probes that end within its own.
         let time_limit = spec.policy.time_limit;
         spec.probe = spec.probe.map(|probe| Arc::new(probe::Check { time_limit, ..probe::Check::clone(&probe) }));
         let (watching, told) = watch::channel(Watching::Off);
@@ -107,6 +108,7 @@ impl Observed {
 async fn monitor(spec: LivenessSpec, mut told: watch::Receiver<Watching>, tell: watch::Sender<Observed>) {
     // An error says that nobody wants to know any more.
     while told.wait_for(|watching| *watching == Watching::On).await.is_ok() {
+        // To watch anew begins with nothing known: what was seen before a stop says nothing of the next start.
         let goes_on = tokio::select! {
             biased;
             never = Monitoring::new(&spec, clock::now()).run(&tell) => match never {},

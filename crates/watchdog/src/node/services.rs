@@ -168,6 +168,7 @@ impl Worker {
             Order::Start { before } => (What::Start, before),
             Order::Stop { before } => (What::Stop, before),
         };
+        // Numbered as of now: a kill that came before the order is none of its.
         let kills = *self.kills.borrow();
         self.orders.try_send(Job { what, before, kills }).map_err(|_| Busy)
     }
@@ -189,10 +190,13 @@ async fn work(
         let event = match job.what {
             What::Start => {
                 doing.send_replace(Doing::Starting);
+                // A start that waited is killed by what came since it was ordered: nobody wants it any more.
                 Event::Started(services.start(&job.before, Kills { kills: kills.clone(), before: job.kills }).await)
             }
             What::Stop => {
                 doing.send_replace(Doing::Stopping);
+                // A stop that waited is killed only by what comes while it runs: the kill before it was meant for the
+                // start, and the node is to stop all the same.
                 let before = *kills.borrow();
                 Event::Stopped(services.stop(&job.before, Kills { kills: kills.clone(), before }).await)
             }
@@ -230,6 +234,7 @@ impl Services {
         }
         let ran = self.spec.start.run_recorded(self.spec.running.as_deref(), kills.killed()).await;
         if !ran.is_done() {
+            // A start that was killed has not failed: nobody wanted it any more, and an alarm would say otherwise.
             let why = (ran.ending != Ending::Killed).then(|| one_line(&format!("the start command: {}", ran.cause())));
             return Report { why, ..failed(began, format!("the start command: {ran}"), notes) };
         }
@@ -238,6 +243,8 @@ impl Services {
         let verified = tokio::select! {
             biased;
             () = kills.killed() => return failed(began, "killed while its start was verified".into(), notes),
+            // Whatever the command said: a start command that says yes and starts nothing would leave a node `active`
+            // that serves nobody (W4).
             verified = timeout(self.spec.verify_limit, self.running(&seen)) => verified.is_ok(),
         };
         let text = if verified {
@@ -264,6 +271,8 @@ impl Services {
         }
         let verifying = Instant::now();
         let seen = Notes::default();
+        // A command that never ran has stopped nothing: one look shows whether they were stopped before, and nobody
+        // waits for more.
         let limit = if ran_at_all(&ran) { self.spec.verify_limit } else { Duration::ZERO };
         let verified = tokio::select! {
             biased;
@@ -282,6 +291,7 @@ impl Services {
 
     async fn stopped_within(&self, limit: Duration, ran: &Ran, seen: &Notes) -> bool {
         if !self.can_be_looked_at() {
+            // With nothing to look by, its own word is all there is.
             return ran.is_done();
         }
         if limit.is_zero() {
@@ -298,6 +308,8 @@ fn ran_at_all(ran: &Ran) -> bool {
 /// Runs what must come before, all at once; returns what failed.
 async fn run_before(before: &[CommandSpec], kills: &Kills) -> Vec<String> {
     let all =
+        // All at once, and what fails is told: a media server that does not answer must hold up neither the stop nor
+        // the others.
         join_all(before.iter().map(|command| async move { (command, command.run_until(kills.killed()).await) })).await;
     let failed = all.into_iter().filter(|(_, ran)| !ran.is_done());
     failed.map(|(command, ran)| format!("before it, `{command}`: {ran}")).collect()

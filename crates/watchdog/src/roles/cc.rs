@@ -116,6 +116,7 @@ impl Cc {
                 Some(done) = self.done.recv() => queue.push_back(self.worked(done)),
                 Ok(()) = self.observed.changed() => {
                     let observed = self.observed.borrow_and_update().clone();
+                    // While they start or stop they come and go; that is for the worker to judge.
                     let died = observed.works == health::State::NotWorking && self.follower.status() == Status::Active;
                     if died && !made(Mistake::DeathUnnoticed) {
                         note(&self.journal, Kind::Alarm, &format!("the services do not work: {}", observed.detail));
@@ -155,6 +156,7 @@ impl Cc {
             Output::Changed(status) => {
                 self.doings = Doings { status, since: clock::wall(), because: text.clone() };
                 self.liveness.watch(if status == Status::Active { Watching::On } else { Watching::Off });
+                // The order that came before in this turn is only queued: the worker finds the permission when it runs.
                 self.permit(status);
                 note(&self.journal, Kind::Changed, &text);
                 crate::telemetry::systemd::status(&text);

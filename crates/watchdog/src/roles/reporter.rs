@@ -32,6 +32,7 @@ pub(super) async fn report(
             Ok(Ok(Told::Refused { reason })) => tracing::debug!("the Edge refuses the report: {reason}"),
             _ => {}
         }
+        // A status that changes with each turn must not have the Edge read nothing else.
         sleep(PACE).await;
         tokio::select! {
             biased;

@@ -118,6 +118,7 @@ pub(super) fn fence(xivo: &XivoConfig) -> FenceSpec {
 
 /// Hosts that show that it is not this node that is cut off: the configured ones, else the media servers.
 pub(super) fn anchors(xivo: &XivoConfig) -> Vec<IpAddr> {
+    // A node that reaches its media servers is not the one that is cut off from telephony.
     if xivo.anchors.is_empty() {
         xivo.media_servers.iter().map(|server| server.address.ip()).collect()
     } else {

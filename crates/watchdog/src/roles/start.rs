@@ -109,6 +109,7 @@ pub(super) struct Base {
 pub async fn run(config: &Config, config_path: &Path, log_lines_dropped: &IntCounter) -> Result<(), RunError> {
     let keyring = Arc::new(Keyring::open(&config.identity)?);
     let identity = keyring.current();
+    // A node that asks with another's certificate would be given, and refused, the other's votes.
     if !identity.who().is_node(config.kind(), config.side()) {
         let side = config.side().map(|side| format!(" of {side}")).unwrap_or_default();
         let wanted = format!("a {} node{side}", config.kind());
@@ -117,6 +118,7 @@ pub async fn run(config: &Config, config_path: &Path, log_lines_dropped: &IntCou
     let name = specs::name(config, identity.who().name());
     let instance = state::instance::of(&config.runtime("instance.json"))?;
     let who = Who { role: config.kind(), side: config.side(), name, instance };
+    // Its lock keeps out a second watchdog, which would hold the same vote twice.
     let (kept, memory) = State::open(&config.state)?;
     let journal = Journal::open(&config.state)?;
     let metrics = Arc::new(Metrics::new().map_err(io::Error::other)?);
@@ -188,11 +190,13 @@ impl Base {
     pub(super) async fn cc(self, config: &Config, cc: &CcConfig, control: impl Operators) -> Result<(), RunError> {
         let probe = cc.ready.as_ref().map(specs::ready).transpose()?;
         let services = Services::new(specs::services(&cc.services, probe.clone(), config.runtime(RUNNING)));
+        // What is not clear is taken to run: a CC's services go on until its XiVO says that it is inactive (W5).
         let found = if services.look().await == Looked::Stopped { Found::Stopped } else { Found::Running };
         let follower = Follower::new(cc.follow, found, clock::now());
         let (worker, done) = services.work();
         let liveness = Liveness::start(specs::liveness(&cc.services, probe, POLICY));
         let observed = liveness.observed();
+        // Its XiVO holds a watch for `WATCH_HOLD` before it answers: a connection is silent only after that.
         let limits = Limits {
             dial: cc.heartbeat,
             patience: WATCH_HOLD + cc.heartbeat,

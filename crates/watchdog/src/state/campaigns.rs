@@ -44,6 +44,7 @@ pub fn base(path: &Path, wall: u64, now: Instant) -> u64 {
     });
     let kept = kept.filter(|kept| kept.boot == boot).map_or(0, |kept| {
         let since = now.as_micros().saturating_sub(kept.at_us) / 1000;
+        // One campaign a millisecond is more than anybody begins, so this is above whatever the last watchdog counted.
         kept.base.saturating_add(since).saturating_add(1)
     });
     let base = wall.max(kept);

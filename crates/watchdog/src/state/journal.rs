@@ -177,6 +177,7 @@ impl Journal {
             queue.recent.pop_front();
         }
         if queue.waiting.len() >= MOST_WAITING {
+            // The oldest goes: what happens now is what whoever reads it after an outage needs.
             queue.waiting.pop_front();
             queue.lost += 1;
         }
@@ -233,6 +234,7 @@ fn write(shared: &Shared, mut file: Option<store::Journal>, directory: &Path) {
             Ok(()) => queue.trouble = None,
             Err(error) => {
                 queue.trouble = Some(format!("the journal cannot be written: {error}"));
+                // Back to the front, in their order: a disk that is well again gets what it missed.
                 for entry in entries.into_iter().rev() {
                     if queue.waiting.len() >= MOST_WAITING {
                         queue.lost += 1;
@@ -260,6 +262,7 @@ fn append(file: &mut Option<store::Journal>, directory: &Path, entries: &VecDequ
     if entries.is_empty() {
         return Ok(());
     }
+    // A directory that could not be read at the start may be there by now.
     if file.is_none() {
         *file = Some(store::Journal::open::<Entry>(directory, "watchdog.journal", 1, FILE_BYTES)?.0);
     }

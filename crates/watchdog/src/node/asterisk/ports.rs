@@ -73,6 +73,7 @@ pub(super) fn transports(text: &str) -> Vec<Port> {
 
 /// Reads `Server Enabled and Bound to 0.0.0.0:5039`, if phones find a WebSocket there.
 pub(super) fn websocket(text: &str) -> Vec<Port> {
+    // A web server without it serves no phones.
     if !text.contains("HTTP WebSocket") {
         return Vec::new();
     }

@@ -46,6 +46,7 @@ impl<'a> Table<'a> {
         let rest: Vec<_> = lines.collect();
         let end = rest.iter().position(|line| line.starts_with("Objects found:"));
         let count = end.and_then(|end| rest[end].rsplit(' ').next()?.parse().ok());
+        // Nothing below a rule is no table: an error message must not read as "nobody is registered".
         if rest.is_empty() {
             return Err(format!("no table: {}", one_line(header.last().copied().unwrap_or("nothing at all"))));
         }
@@ -56,6 +57,7 @@ impl<'a> Table<'a> {
         // A table of addresses of record counts those, not their contacts.
         let of_aors = self.rows.iter().any(|row| row.starts_with("Aor:"));
         match self.count {
+            // A row that could not be read, or a table that was cut off, would make a registration look lost.
             Some(count) if !of_aors && count != rows.len() => Err(format!("{} rows, but {count} objects", rows.len())),
             _ => Ok(rows),
         }
@@ -95,6 +97,7 @@ fn address(uri: &str, whole: bool) -> Option<IpAddr> {
     if let Some(v6) = rest.strip_prefix('[') {
         return v6.split_once(']')?.0.parse().ok();
     }
+    // Without an end behind it the address may be cut at the column's width, and be another one.
     match rest.find([':', ';', '?', '>']) {
         Some(end) => rest[..end].parse().ok(),
         None if whole => rest.parse().ok(),

@@ -26,6 +26,7 @@ impl Record {
             // It has ended already.
             return record;
         };
+        // With the time at which it began: the number alone may be another process's by the time it is read.
         let text = format!("{} {began} {}\n", leader.as_raw_pid(), one_line(&argv.join(" ")));
         if let Err(error) = store::replace_until_boot(path, text.as_bytes()) {
             tracing::warn!(path = %path.display(), %error, "the running command cannot be recorded");
@@ -81,6 +82,7 @@ pub async fn reap(path: &Path) -> Option<String> {
         return Some(format!("`{command}` was left running when the watchdog was killed, and has been killed"));
     }
     let why = killed.err().map_or_else(|| "it hangs in the kernel".to_owned(), |error| error.to_string());
+    // The record stays: the next watchdog tries again.
     Some(format!("`{command}` was left running when the watchdog was killed, and cannot be killed: {why}"))
 }
 

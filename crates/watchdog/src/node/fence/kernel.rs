@@ -79,6 +79,7 @@ impl Element {
     }
 
     fn millis(&self) -> Option<u64> {
+        // No time at all would mean for ever: what is shorter than a millisecond is one.
         self.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1))
     }
 }
@@ -170,6 +171,7 @@ impl Kernel {
         if let Some(stage) = crate::node::played::stage() {
             return stage.change(&changes.script(), &changes.sets());
         }
+        // Put back only when all went well: the next call must not read the answers that this one left.
         let socket = match self.socket.take() {
             Some(socket) => socket,
             None => self.open()?,
@@ -263,6 +265,8 @@ impl Batch {
                 Change::Add(set, elements) => elements.chunks(ELEMENTS).for_each(|some| batch.add(set, some)),
                 Change::Without(table) => {
                     let named = |body: &mut Vec<u8>| attribute(body, TABLE_NAME, |value| text(value, table));
+                    // To delete what is not there is an error, and would undo the whole transaction: so it is made
+                    // first.
                     batch.change(NEW_TABLE, CREATE, named);
                     batch.change(DELETE_TABLE, 0, named);
                 }
@@ -283,6 +287,7 @@ impl Batch {
         send(socket, &self.bytes, SendFlags::DONTWAIT)?;
         // The kernel has done, and answered, when the call returns.
         let (mut answers, mut room) = (0, vec![0; ANSWER_ROOM]);
+        // Each change is acknowledged by itself: all of them must be read, or the next call takes them for its own.
         while answers < self.changes {
             let length = received(socket, &mut room)?;
             answers += answers_in(room.get(..length).unwrap_or_default())?;
@@ -350,6 +355,7 @@ fn attribute(bytes: &mut Vec<u8>, kind: u16, value: impl FnOnce(&mut Vec<u8>)) {
 fn received(socket: &OwnedFd, room: &mut [u8]) -> io::Result<usize> {
     match recv(socket, room, RecvFlags::DONTWAIT) {
         Ok((length, _)) => Ok(length),
+        // The kernel answers within the call: what has not come by now never will.
         Err(Errno::AGAIN) => Err(io::Error::other("the kernel leaves messages unanswered")),
         Err(error) => Err(error.into()),
     }

@@ -62,6 +62,7 @@ impl Nft {
             kernel,
             refresher: Refresher::default(),
             permitted: false,
+            // What a run before this one left is not known: the first permit lifts it.
             hardened: true,
             written: None,
             changed: false,
@@ -79,6 +80,7 @@ impl Nft {
             Install::Closed => format!("{}{}", self.table(), flushed("permitted")),
             Install::Keeping => self.table(),
         };
+        // From the first write on, so that whoever removes it later can be named.
         self.writers.get_or_insert_with(|| Writers::listen(self.kernel.port()));
         self.run_anyhow(ACT, &script).await?;
         let permitted = self.read_written(ACT, pending()).await?;
@@ -93,6 +95,7 @@ impl Nft {
         if self.prolonged(permit) {
             return Ok(());
         }
+        // Until it has succeeded: a permit that is interrupted leaves something that nobody saw.
         (self.distrusted, self.permitted) = (true, false);
         let renewal = self.letting_in(permit);
         let renewed = match self.changed {
@@ -101,6 +104,7 @@ impl Nft {
         };
         match renewed {
             Some(Ok(())) => {}
+            // To write the whole table would let phones in behind a closing.
             Some(Err(error)) if closing.has_come() => return Err(error),
             // Somebody flushed the rule set, or changed the table: write the whole of it, in one transaction.
             None | Some(Err(_)) => {
@@ -122,6 +126,7 @@ impl Nft {
     fn prolonged(&mut self, permit: Permit) -> bool {
         let Renewals { least, most } = self.spec.renewals;
         let usual = matches!(permit, Permit::For(left) if (least..=most).contains(&left));
+        // | | A hard fence is lifted by a transaction alone; a table that somebody changed is to be written whole.
         if !usual || !self.permitted || self.changed || self.hardened {
             return false;
         }
@@ -139,6 +144,7 @@ impl Nft {
 
     /// What lets phones in for so long, without a gap, of a table that is there.
     fn letting_in(&self, permit: Permit) -> Changes {
+        // Emptied and filled in one transaction: to add what stands there already would not change its time.
         let changes = Changes::default().flush("permitted");
         let timeout = match permit {
             Permit::For(left) if left < Duration::from_millis(1) => return changes,
@@ -159,6 +165,7 @@ impl Nft {
         let closing = self.keeping_out(partners);
         // Before anything that may take its time; and what was written stands, as far as can be seen: then no more is needed.
         let made = self.made(&closing).is_ok();
+        // The emptying took; whether the rules around the sets are still there is for reading back to say.
         if made && !self.changed && self.written.is_some() {
             let seen = self.program.read(ACT, TABLE).await;
             match seen.map(|seen| self.verify(&seen)) {
@@ -187,6 +194,7 @@ impl Nft {
     /// Tells whether phones would be let in if that were asked: it is, and to keep them out again, in one transaction.
     async fn rehearse(&mut self, ordered: &Closing) -> bool {
         self.permitted = false;
+        // Both in one transaction: no packet passes between the two.
         let both = Changes::default().flush("permitted").add("permitted", self.elements(None)).flush("permitted");
         let works = self.change("let phones in again", &both, || ordered.came()).await.is_ok();
         self.distrusted &= !works;
@@ -261,6 +269,7 @@ impl Nft {
             Ok(State::Missing(was)) => was,
             Ok(state) => return self.found_as(state),
             // A program that hangs says nothing of the table, which is renewed without it.
+            // An addition of nothing: it succeeds if the table and its set are there.
             Err(error) if self.kernel.make(&Changes::default().add("permitted", Vec::new())).is_ok() => {
                 return Kept::Unread(error.to_string());
             }
@@ -273,6 +282,7 @@ impl Nft {
 
     pub(super) async fn harden(&mut self) -> Result<(), FenceError> {
         const ACT: &str = "close the hard fence";
+        // Before it is tried: a table that half stands must be lifted by the next permit, too.
         (self.hardened, self.permitted) = (true, false);
         self.program.run(ACT, &format!("{}{}", removed(HARD_TABLE), self.hard_table())).await?;
         match self.program.read(ACT, HARD_TABLE).await?.verify(&[], HARD_TABLE) {
@@ -337,6 +347,7 @@ impl Nft {
             // Writing to a string cannot fail.
             let _ = writeln!(script, "add set inet {TABLE} {set} {{ {of} }}");
         }
+        // Of a table of other ports none must stay.
         script += &flushed("sip");
         script += &added("sip", self.spec.ports.iter().map(ToString::to_string));
         for (chain, interface, address) in CHAINS {
@@ -408,6 +419,7 @@ impl Nft {
     ) -> Result<(), FenceError> {
         let Err(cause) = self.made(changes) else { return Ok(()) };
         let refused = FenceError::Kernel { act, cause: cause.to_string() };
+        // The program would find as little; what is missing is the whole table, which is written elsewhere.
         if cause.kind() == ErrorKind::NotFound {
             return Err(refused);
         }
@@ -418,6 +430,7 @@ impl Nft {
 /// Reads a table back that lets phones in, beside whatever renews it: nothing waits for the reading but a closing, which
 /// ends it.
 pub(super) async fn keep_permitting(nft: &Mutex<Nft>, closing: &Closing, ordered: &Closing) -> Kept {
+    // The lock is let go while the program reads: a renewal that waited for a slow `nft` would end the lease.
     let (program, hardened, rewritten) = {
         let nft = nft.lock().await;
         (nft.program.clone(), nft.hardened, nft.rewritten)
@@ -427,6 +440,7 @@ pub(super) async fn keep_permitting(nft: &Mutex<Nft>, closing: &Closing, ordered
     }
     let looked = program.look(hardened, || closing.came()).await;
     let mut nft = nft.lock().await;
+    // | nft.rewritten | What was read is older than what was written meanwhile.
     if closing.has_come() || nft.rewritten != rewritten {
         return Kept::Overtaken;
     }

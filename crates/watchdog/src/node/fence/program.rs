@@ -61,6 +61,7 @@ impl Program {
         interrupted: impl Fn() -> I,
     ) -> Result<Looked, FenceError> {
         const ACT: &str = "read the fence";
+        // The hard fence keeps phones out whatever the other table says: so it is looked at first.
         let hard = if hardened { self.read_until(ACT, HARD_TABLE, interrupted()).await.ok() } else { None };
         if hard.is_some_and(|seen| seen.verify(&[], HARD_TABLE).is_ok()) {
             return Ok(Looked::Hard);
@@ -76,6 +77,7 @@ impl Program {
         interrupted: impl Future<Output = ()>,
     ) -> Result<Ran, FenceError> {
         let argv: Vec<_> = self.argv.iter().cloned().chain(arguments.iter().map(ToString::to_string)).collect();
+        // No grace: while a program that hangs is waited for, phones may get in.
         let (time_limit, grace) = (self.time_limit, Duration::ZERO);
         let run = Run { argv: &argv, time_limit, input, grace, keep: READ_BACK, record: None };
         let ran = run.until(interrupted).await;

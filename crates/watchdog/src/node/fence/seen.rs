@@ -74,11 +74,13 @@ impl Seen {
             return Err("it is dormant, or another's".into());
         }
         for name in ["input", "output"] {
+            // By hook and by number of rules; what they do is compared with what was read after writing.
             let ours = |chain: &Chain| chain.is_hooked_at(name) && chain.rules.len() == rules(table, name);
             if !self.chains.get(name).is_some_and(ours) {
                 return Err(format!("its chain `{name}` is not the one installed"));
             }
         }
+        // A port that was taken out of the set lets its phones in, with every rule in its place.
         if let Some(port) = ports.iter().find(|port| table == TABLE && !self.sip.contains(&u64::from(**port))) {
             return Err(format!("port {port} is not fenced"));
         }

@@ -98,6 +98,7 @@ impl Writer {
     fn describe(&self) -> Option<String> {
         let Self { process, name, .. } = self;
         let of = |file| fs::read_to_string(format!("/proc/{process}/{file}")).unwrap_or_default();
+        // `nft` is run by this process: its writes are the watchdog's own.
         if parent(&of("stat")) == Some(process::id()) {
             return None;
         }

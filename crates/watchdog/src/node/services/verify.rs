@@ -57,6 +57,7 @@ impl Services {
         let check = async { Some(spec.check.as_ref()?.run().await) };
         let stopped = async { Some(spec.stopped.as_ref()?.run().await) };
         let probe = async { Some(ask(spec.probe.as_ref()?).await) };
+        // Beside each other: a check command that hangs would else hide what SIP shows.
         let ((check, stopped), probe) = join(join(check, stopped), probe).await;
         if let Some(ran) = check.as_ref().or(stopped.as_ref()) {
             notes.check(ran);
@@ -64,6 +65,7 @@ impl Services {
         if let Some(report) = &probe {
             notes.probe(report.detail());
         }
+        // `stopped` alone shows that they are stopped, never that they work.
         let asked = spec.check.is_some() || spec.probe.is_some();
         let runs = asked && check.as_ref().is_none_or(Ran::is_done) && probe.as_ref().is_none_or(probe::Report::is_up);
         let stopped = match stopped {
@@ -76,6 +78,7 @@ impl Services {
         match (runs, stopped) {
             (true, false) => Found::Running,
             (false, true) => Found::Stopped,
+            // Whoever must be safe takes them for running: half stopped is not stopped (W1).
             _ => Found::Unclear(format!("neither surely running nor surely stopped{notes}")),
         }
     }
@@ -147,6 +150,7 @@ async fn until(command: &CommandSpec, notes: &Notes, content: impl Fn(&Ran) -> b
 async fn until_answered(probe: &probe::Check, notes: &Notes) {
     let mut flights = FuturesUnordered::new();
     let mut pace = interval(PROBE_PACE);
+    // A machine that stood still must not make up for the probes it missed all at once.
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut newest = Instant::now();
     loop {

@@ -72,16 +72,19 @@ impl Condition {
     pub(super) fn saw(&mut self, seen: Seen, status: Status, telling: &mut Telling) {
         match seen {
             Seen::Death { outside, detail } => {
+                // The look took its time: by now the node may have been stopped by order.
                 if status == Status::Active {
                     self.died(outside, &detail, telling);
                 }
             }
             Seen::Idle { running, upgrade, unready } => {
                 let running = running && status == Status::Inactive;
+                // The fence keeps phones out of them; a stop would fight a person who may be at work on the node.
                 if telling.alarms.outside(running) && running {
                     let sentence = "somebody else started the services of this inactive node; they are left alone";
                     self.acted(sentence, telling);
                 }
+                // Whoever has them run again is done with what they were stopped for.
                 if running {
                     self.fitness.by_hand(None);
                 }

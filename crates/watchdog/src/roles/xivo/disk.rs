@@ -57,6 +57,7 @@ fn promised(memory: &Memory) -> Option<Campaign> {
 impl Done {
     /// Whether it is decided what became of a state.
     fn is_decided(&self, number: u64) -> bool {
+        // A state that was overtaken is never written: what became of a newer one decides of it, too.
         self.number >= number || self.failed.as_ref().is_some_and(|(failed, _)| *failed >= number)
     }
 }
@@ -162,6 +163,7 @@ async fn keep<W>(
         loop {
             let Some(wanted) = *told.borrow_and_update() else { break };
             let began = clock::now();
+            // In a thread of its own: a disk that hangs must not hold up the loop, and with it the lease.
             let written = host::blocking(write(wanted.memory)).await;
             let took = clock::now().since(began);
             metrics.persisted(&written, took);

@@ -37,10 +37,12 @@ pub(in crate::roles) struct RequestHandler {
 impl RequestHandler {
     async fn vote(&self, who: &Who, request: Request) -> Told {
         let peer = self.side.other();
+        // By the certificate: the request alone could name any side, and take the vote of the node that serves.
         if !who.is_node(Role::Xivo, Some(peer)) || request.from != peer {
             return refused(format!("{who} has no vote here: only the XiVO node of {peer} asks for this one"));
         }
         let (answer, told) = oneshot::channel();
+        // A full queue is a driver that stands still: to wait would only make the answers older.
         if self.asked.try_send(Asked { request, answer }).is_err() {
             return refused("too many requests wait".into());
         }

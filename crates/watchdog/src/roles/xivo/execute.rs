@@ -64,6 +64,8 @@ impl Xivo {
             tracing::debug!("{output}");
             match output {
                 Output::Persist(memory) => {
+                    // Nothing that is told to the kernel or asked of the voters waits here: a slow disk would end the
+                    // lease (`WaitsForDisk`).
                     self.disk.write(memory);
                     if made(Mistake::WaitsForDisk) {
                         self.disk.written(ACT_LIMIT).await;
@@ -80,9 +82,12 @@ impl Xivo {
                 Output::Fence(why) => self.fence(why).await,
                 Output::Stop => {
                     if !self.telephony.stop(&self.telling) {
+                        // A worker that is gone reports nothing: the duty would wait for the end of a stop that never
+                        // began.
                         self.queue.push_back(Event::Stopped(Outcome::Failed).into());
                     }
                 }
+                // The command that is killed reports its own end: a kill that cannot be given has nothing to add.
                 Output::Kill => self.order(Order::Kill, Event::Timer),
                 Output::HardFence { waited } => {
                     let fenced = self.fencing.harden(waited, &mut self.telling).await;
@@ -131,17 +136,20 @@ impl Xivo {
     async fn start(&mut self, epoch: u64, reason: StartReason) {
         let written = self.disk.written(self.settings.timing.lease).await;
         let guarded = matches!(reason, StartReason::Granted { .. });
+        // A start without a majority has no lease that could have ended meanwhile.
         let late = guarded && self.duty.lease_until().is_none_or(|until| until <= clock::now());
         if !written || late {
             let why = if written { "the lease ended before it could" } else { "the state is not on the disk" };
             self.telling.tell(Kind::Decided, &format!("does not start: {why}"));
             note_failed_start(&self.telling.journal, &mut self.telling.alarms, why);
+            // Reported as failed: the duty would else serve, and keep both votes, with nothing that runs (`LostStart`).
             if !made(Mistake::LostStart) {
                 self.queue.push_back(Event::Started(Outcome::Failed).into());
             }
             return;
         }
         self.telling.tell(Kind::Decided, &format!("starts in epoch {epoch}: {reason}"));
+        // Before the command: units that are held back ask for this file the moment it starts them.
         self.telling.warn(self.telephony.serving.allow());
         self.order(Order::Start { before: Vec::new() }, Event::Started(Outcome::Failed));
     }
@@ -151,12 +159,14 @@ impl Xivo {
         let permitted = self.fencing.permit(until, &mut self.telling).await;
         self.condition.fitness.fence(permitted.as_ref().err().cloned());
         if let Ok(event) = permitted {
+            // Ahead of the queue: a timer in it would take the permit before this one for the last.
             self.queue.push_front(event.into());
         }
     }
 
     async fn fence(&mut self, why: Why) {
         self.telling.tell(Kind::Decided, &format!("fences and stops: {why}"));
+        // What dies or is not registered from here on is so by order, and no news.
         self.telephony.leave();
         // Who lost the lease may not speak to media servers either: the other node may be registering.
         let partners = match why {
@@ -167,6 +177,8 @@ impl Xivo {
         self.left.leave(self.duty.hand_over());
         let fenced = self.fencing.close(partners, &mut self.telling).await;
         self.fenced(fenced);
+        // Behind the fence, which is what phones are kept out by: this keeps others from starting services, and a file
+        // may take its time.
         self.telling.warn(self.telephony.serving.forbid());
     }
 

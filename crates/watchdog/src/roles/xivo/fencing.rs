@@ -51,6 +51,7 @@ impl Fencing {
         let permit = until.map_or(Permit::Unlimited, |until| Permit::For(until.since(clock::now())));
         let failed = self.fence.permit(permit).await.err().map(|error| error.to_string());
         match &failed {
+            // A fence that stops no packet is shown as absent, whatever it was told.
             None if self.state != FenceState::Absent => self.saw(FenceState::Open, "phones are let in"),
             None => {}
             Some(why) => self.saw(FenceState::Failed, why),
@@ -59,6 +60,7 @@ impl Fencing {
         self.permit_again = failed.is_some() && until.is_none();
         telling.raise(Alarm::Fence, failed.clone());
         match failed {
+            // A fence that nothing ends by itself cannot lapse under a node that serves.
             None => Ok(Event::Permitted { until: until.filter(|_| self.fence.ends_by_itself()) }),
             Some(why) => Err(why),
         }
@@ -72,6 +74,7 @@ impl Fencing {
     /// Keeps phones out. Returns since when that is verified; nothing: it failed, or the stop of the services is the fence.
     pub(super) async fn close(&mut self, partners: Partners, telling: &mut Telling) -> Option<Instant> {
         self.when_stopped = false;
+        // A permit that is still to be given again must not follow the closing.
         self.permit_again = false;
         let closed = self.fence.close(partners).await;
         if let Ok(Closed::Verified { took }) = &closed {
@@ -93,6 +96,7 @@ impl Fencing {
         match closed {
             Ok(Closed::Verified { .. }) => {
                 self.saw(FenceState::Closed, detail);
+                // As of when it was read back: the duty must not take a fence for late because it hears of it late.
                 return Some(clock::now());
             }
             Ok(Closed::WhenStopped) => self.when_stopped = true,
@@ -108,6 +112,7 @@ impl Fencing {
 
     /// Looks at the fence beside the loop: a slow kernel delays no answer to the peer.
     pub(super) fn look(&mut self, phones: Phones) {
+        // One at a time: with a program that hangs they would else pile up, one each second.
         if self.look.is_none() && !made(Mistake::FenceTrusted) {
             self.look = Some(host::spawn(Arc::clone(&self.fence).keep(phones)));
         }
@@ -135,6 +140,7 @@ impl Fencing {
                 self.saw(FenceState::Failed, &why);
                 let text = format!("the fence takes permits, but cannot be read back: {why}");
                 telling.raise(Alarm::Unread, Some(text));
+                // It takes permits, so an inactive node could let phones in: not to be able to read it stops nothing.
                 (!node.serves).then_some(Ok(()))
             }
             Ok(Kept::AsItShould(state)) => {
@@ -153,6 +159,7 @@ impl Fencing {
                 telling.alarms.set(Alarm::Unread, None);
                 let (state, detail) = told(&state);
                 self.saw(state, &detail);
+                // = | The table that was written anew lets nobody in, and nothing renews a permit without an end.
                 self.permit_again |= node.serves && node.unguarded;
                 mended(&was, by, telling);
                 (state == FenceState::Closed).then_some(Ok(()))

@@ -25,6 +25,7 @@ impl LeftLease {
         };
         match written {
             Ok(()) => self.left = handover,
+            // Without it the next watchdog stops and starts the services in order: no promise hangs on the file.
             Err(error) => tracing::debug!(%error, "the hand-over cannot be written"),
         }
     }

@@ -29,6 +29,8 @@ impl Xivo {
                 self.telephony.stopped(&report, &mut self.telling);
                 if report.outcome == Outcome::Done {
                     self.condition.fitness.stopped(clock::now());
+                    // With `fence: none` the stop is the fence: the duty hears of that first, while it still waits for
+                    // it.
                     if self.fencing.services_stopped() {
                         self.queue.push_back(Event::Fenced.into());
                     }
@@ -47,6 +49,7 @@ impl Xivo {
     /// An operator at the socket acts.
     pub(super) fn ordered(&mut self, order: Order) {
         let Order { act, who, reason, reply } = order;
+        // Before the act is fed: it would be refused by a node that is unfit for what the operator has just mended.
         if matches!(act, Act::Activate | Act::ForceActivate | Act::Resume) {
             self.condition.mended_by_hand(&mut self.telling);
             self.judge_fitness();
@@ -63,6 +66,7 @@ impl Xivo {
     /// Telephony began or ceased to work.
     pub(super) fn liveness_changed(&mut self) {
         let observed = self.telephony.observed.borrow_and_update().clone();
+        // While the services start or stop they come and go; that is for the worker to judge.
         if observed.works == health::State::NotWorking && self.duty.status() == Status::Active {
             self.condition.outside.look_into(observed.detail);
         }

@@ -65,6 +65,7 @@ impl Operators {
             self.wished = Some(Wished { id, outcome: WishOutcome::Refused { reason } });
             return None;
         }
+        // The words come out of the DMZ, and are read on terminals.
         let (who, reason) = (format!("{}, at the Edge", clean(&who)), clean(&reason));
         Some((Act::HandOver { to }, Operator { who, reason, reply: Reply::Edge(id) }))
     }
@@ -86,6 +87,7 @@ impl Operators {
         let act = act.to_string();
         telling.journal.append(Entry::new(Kind::Act, &*act).by(&operator.who, &operator.reason));
         match operator.reply {
+            // Beside the loop: an operator may wait for the disk, the lease may not.
             Reply::Here(reply) => {
                 host::spawn(async move {
                     let kept = written.await;

@@ -53,6 +53,7 @@ impl Others {
             Err(_) => telling.metrics.unanswered(answered.by),
         }
         let (by, sent, answer) = self.voters.note(answered)?;
+        // The witness tells nothing of itself: its answers leave the peer's word alone.
         self.report = answer.report.or(self.report);
         Some(Event::Answered { by, sent, answer })
     }
@@ -88,6 +89,7 @@ impl Others {
         let long = self.settings.timing.promise * 2;
         let silent = |by| self.voters.seen[by].answered.unwrap_or(self.began) + long <= now;
         let witness = self.witness();
+        // A node that serves has votes, or is an alarm of its own without them.
         let alone =
             status == Status::Inactive && silent(RemoteVoter::Peer) && (!witness || silent(RemoteVoter::Witness));
         let who = if witness { "neither the peer nor the witness answers" } else { "the peer does not answer" };

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 /// How often it looks. XiVO's status command takes a second of a processor.
 const EVERY: Duration = Duration::from_secs(10);
-/// The services of a node that was just stopped may take a moment to be gone.
+/// A look into a death takes so long at most: the node steps down when it has ended.
 const LOOK_LIMIT: Duration = Duration::from_millis(500);
 
 /// The way to the task that watches.
@@ -65,6 +65,7 @@ impl Watch {
     pub(super) fn look_into(&self, detail: String) {
         let (spec, sender) = (self.spec.clone(), self.sender.clone());
         host::spawn(async move {
+            // A look that takes longer has seen nobody: who did it is good to know, the death must not wait for it.
             let outside = timeout(LOOK_LIMIT, spec.look()).await.unwrap_or_default();
             let _ = sender.send(Seen::Death { outside, detail }).await;
         });

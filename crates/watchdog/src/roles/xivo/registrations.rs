@@ -70,6 +70,7 @@ struct Task {
 impl Task {
     async fn run(self, settings: Settings, mut told: watch::Receiver<Option<Service>>) {
         let mut registrar = Registrar::new(settings, clock::now());
+        // Room for each attempt under way, and for one before it that was given up and ends all the same.
         let (ended, mut endings) = mpsc::channel::<(Attempt, Outcome)>(usize::from(Settings::MOST) * 2);
         self.publish(&registrar);
         loop {
@@ -150,6 +151,8 @@ async fn carry_out(asterisk: &Asterisk, object: &str, act: Act) -> Outcome {
         tracing::debug!(object, %error, "Asterisk was not told");
         return Outcome::Failed;
     }
+    // Asterisk answers the order at once and registers later: its table is looked at until it shows what came of that.
+    // The attempt's limit ends the loop.
     loop {
         let state = match asterisk.registrations().await {
             Ok(all) => all.into_iter().find(|one| one.name == object).map(|one| one.state),
@@ -159,6 +162,7 @@ async fn carry_out(asterisk: &Asterisk, object: &str, act: Act) -> Outcome {
             }
         };
         match (act, state) {
+            // Asterisk has no registration of this name, so nothing shows what the media server has.
             (_, None) => return Outcome::Failed,
             (Act::Register | Act::Verify, Some(RegistrationState::Registered)) => return Outcome::Registered,
             (Act::Register, Some(_)) => tokio::time::sleep(LOOK).await,

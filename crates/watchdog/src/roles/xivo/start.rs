@@ -46,6 +46,7 @@ use tokio::task::JoinHandle;
 /// The pause between two echo requests to a host.
 const ECHO: Duration = Duration::from_millis(500);
 /// Connections to each of the other voters.
+// On a wire that loses packets one connection stands still for seconds, and with it the lease: three take turns.
 const LANES: NonZeroU8 = NonZeroU8::MIN.saturating_add(2);
 /// Wishes that may wait for the driver.
 const WISHES: usize = 4;
@@ -67,6 +68,7 @@ impl Base {
         let left = config.runtime("handover.json");
         let handover = taken(&left);
         // Before anything else: nobody reaches a node that may not serve.
+        // A closing would cut off the phones of a node that goes on serving.
         let install = if handover.is_some() { Install::Keeping } else { Install::Closed };
         let fencing = fence(xivo, install).await?;
         let probe = specs::sip(xivo);
@@ -121,6 +123,7 @@ impl Base {
             },
         };
         node.begin(first).await;
+        // Ready is a watchdog that has carried out what the duty said first: the fence stands as it should by then.
         crate::telemetry::systemd::ready("watching");
         node.run(self.end).await;
         endpoint.abort();
@@ -131,6 +134,7 @@ impl Base {
         match services.look().await {
             Looked::Stopped => Found::Stopped,
             Looked::Running => Found::Running,
+            // What may run could serve beside the other node: it is taken to run, and stopped (W1).
             Looked::Unclear(why) => {
                 let text = format!("whether the services run is not clear, so they are stopped: {why}");
                 note(&self.journal, Kind::Outside, &text);
@@ -154,6 +158,7 @@ impl Base {
         let address = xivo.listen;
         let endpoint = Door::open(address, Arc::clone(&self.keyring)).await;
         let endpoint = endpoint.map_err(|source| RunError::Listen { address, source })?;
+        // The peer's address has places of its own, so that strangers who connect cannot keep its votes out.
         let serving = host::spawn(endpoint.with_places_for([xivo.peer.ip()]).serve(Arc::new(handler)));
         Ok((Others::new(settings, voters, answers, requests), serving))
     }
@@ -195,6 +200,7 @@ fn telephony(config: &Config, xivo: &XivoConfig, services: &Services, liveness: 
 
 fn condition(config: &Config, xivo: &XivoConfig, services: Services) -> Condition {
     let outside = Watch::start(specs::outside(&xivo.services), services, xivo.services.fit.clone());
+    // Of another fence nobody knows which ports it holds.
     let unfenced = (xivo.fence == config::Fence::Nft)
         .then(|| unfenced::watch(specs::asterisk(&xivo.asterisk), xivo.sip.ports.clone()));
     Condition::new(Fitness::new(xivo.services.recover), outside, unfenced, config.legacy_failover.clone())
