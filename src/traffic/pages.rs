@@ -35,6 +35,7 @@ impl WaitingPage {
     /// told to wait.
     pub fn new(retry_after: Duration) -> Self {
         let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+        // `Retry-After: 0` would have programs come back in a loop.
         let seconds = seconds.max(1);
         Self {
             page: Bilingual::new(|language| waiting(language, seconds)),
@@ -62,6 +63,7 @@ impl WaitingPage {
 /// Whether a browser is about to show the answer as a page. `Sec-Fetch-Mode` (W3C Fetch Metadata) says so; browsers
 /// that do not send it ask for `text/html` by name when they navigate.
 fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
+    // A page that returns by itself would load the address with GET: a form that was sent would be lost without a word.
     if method != Method::GET && method != Method::HEAD {
         return false;
     }
@@ -71,6 +73,7 @@ fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
             .get_all(ACCEPT)
             .iter()
             .filter_map(|accept| accept.to_str().ok())
+            // By name: `*/*` is what scripts and images ask for, too.
             .any(|accept| accept.to_ascii_lowercase().contains("text/html")),
     }
 }

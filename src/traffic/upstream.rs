@@ -132,6 +132,7 @@ pub fn trust(tls: &UpstreamTls) -> Result<TlsTrust, TrustError> {
 pub fn server_name(tls: &UpstreamTls, backend: &Backend) -> Result<ServerName<'static>, TrustError> {
     match &tls.name {
         Some(name) => ServerName::try_from(name.clone()).map_err(|_| TrustError::Name(name.clone())),
+        // The address is what is checked then. No SNI is sent with it: RFC 6066 section 3 allows none.
         None => Ok(ServerName::from(backend.address.ip())),
     }
 }
@@ -158,6 +159,7 @@ impl Upstream {
     /// What Pingora needs to send a request there.
     pub fn peer(&self, response_limit: Duration) -> HttpPeer {
         let mut peer = self.peer.clone();
+        // Both ways: an upstream that takes nothing of a request holds it as long as one that answers nothing.
         peer.options.read_timeout = Some(response_limit);
         peer.options.write_timeout = Some(response_limit);
         peer
@@ -191,6 +193,7 @@ impl Pool {
                     weight: *weight,
                     ext: Default::default(),
                 };
+                // By it the candidate that is chosen leads back to its upstream.
                 candidate.ext.insert(Slot(slot));
                 candidate
             })
@@ -209,6 +212,7 @@ impl Pool {
         let slot = |candidate: &Candidate| candidate.ext.get::<Slot>().and_then(|slot| self.backends.get(slot.0));
         let fresh = |candidate: &Candidate| slot(candidate).is_some_and(|u| !tried.contains(&u.index));
         balancer
+            // What is down is tried last, not never: a check may be wrong, and a request has nothing to lose.
             .select_with(b"", most, |candidate, up| up && fresh(candidate))
             .or_else(|| balancer.select_with(b"", most, |candidate, _| fresh(candidate)))
             .or_else(|| balancer.select_with(b"", most, |_, _| true))
@@ -228,6 +232,7 @@ impl Pool {
     /// Tells whether a backend is up.
     fn set_up(&self, index: BackendIndex, up: bool) {
         for upstream in self.backends.iter().filter(|upstream| upstream.index == index) {
+            // Kept beside the balancer's own flag, which a pool of one backend does not have.
             upstream.down.store(!up, Ordering::Release);
         }
         let Some(balancer) = &self.balancer else { return };
@@ -283,6 +288,7 @@ impl Upstreams {
         for service in &config.services {
             let failed = |cause| SetUpError::Trust { service: service.name.clone(), cause };
             let config = service.tls.as_ref().map(trust).transpose().map_err(failed)?;
+            // One client configuration for each service, made once: Pingora would make one for each connection.
             trusts.push(config.map(|trust| trust.client_config(ALPN_HTTP1)));
         }
         let all = placed(config);
@@ -301,6 +307,8 @@ impl Upstreams {
                 trouble: Trouble::default(),
             });
             let mut peer = HttpPeer::new(at.backend.address, service.tls.is_some(), String::new());
+            // Pooled connections are found by it: two sides with the same address, or two configurations, must not
+            // share any.
             peer.group_key = u64::from(generation) << 32 | index as u64;
             registers.dialer.enlist(&mut peer, &connector);
             peer.options.connection_timeout = Some(config.limits.connect);
@@ -344,6 +352,7 @@ impl Upstreams {
     /// Raises a sign for each backend that has answered none of its open requests for `suspicion`.
     pub fn suspect_the_quiet(&self, suspicion: Duration) {
         for upstream in self.all().filter(|upstream| upstream.traffic.quiet_for() >= Some(suspicion)) {
+            // Counted anew from here: one silence is one sign, not one for each look.
             upstream.traffic.told();
             self.signs.raise(upstream.index, Sign::TimedOut);
         }
@@ -356,6 +365,7 @@ impl Upstreams {
 
     /// Raises a sign for `upstream`, which may come from an older configuration: nobody, if it is in this one no more.
     pub fn raise(&self, upstream: &Upstream, sign: Sign) {
+        // By side and address, which a reload leaves as they are, while positions may move.
         let place = |upstream: &Upstream| (upstream.side, upstream.connector.address);
         for backend in self.all() {
             if place(backend) == place(upstream) {

@@ -58,7 +58,9 @@ impl Rendered {
             (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
             (CONTENT_LENGTH, HeaderValue::from(body.len())),
             (CONTENT_LANGUAGE, HeaderValue::from_static(language.tag())),
+            // A page of ours must not come out of a cache once the site is back.
             (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+            // Taken for nothing but HTML, whatever asked for it.
             (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
             (CONTENT_SECURITY_POLICY, page.content_security_policy()),
         ];
@@ -96,6 +98,7 @@ impl Page<'_> {
 
     /// Allows the page its own style and script, by their hashes, and to ask its own origin; nothing else.
     fn content_security_policy(&self) -> HeaderValue {
+        // Hashes, no `unsafe-inline`: what somebody brings into the page from outside does not run.
         let mut policy = format!("default-src 'none'; img-src data:; style-src {}", source_hash(self.style));
         if let Some(script) = self.script {
             policy += &format!("; script-src {}; connect-src 'self'", source_hash(script));

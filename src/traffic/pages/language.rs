@@ -18,6 +18,7 @@ impl Language {
         };
         let ranges: Vec<Range<'_>> = field.split(',').take(RANGES_READ).filter_map(Range::parse).collect();
         let (french, english) = (Wish::of("fr", &ranges), Wish::of("en", &ranges));
+        // A quality of 0 is a refusal (RFC 9110 section 12.4.2), however little English is liked.
         let wanted = french.quality > 0;
         if wanted && (french.quality, english.place) > (english.quality, french.place) {
             Self::French

@@ -117,6 +117,7 @@ impl Connector {
         registered: &Registered,
         opening: impl Future<Output = Result<T, ConnectError>>,
     ) -> Result<T, ConnectError> {
+        // Cut even before it is open: a demotion does not wait for a handshake with a dead side.
         let mut opening = pin!(opening);
         let unless_cut = poll_fn(|cx| {
             if registered.cut().poll(Half::Read, cx) {
@@ -131,6 +132,7 @@ impl Connector {
 
     async fn tcp(&self) -> Result<TcpStream, ConnectError> {
         let stream = TcpStream::connect(self.address).await.map_err(|e| self.classify(e))?;
+        // A request's head and body are written as they come: Nagle's algorithm would hold the last part of each.
         stream.set_nodelay(true).map_err(|e| ConnectError::Local(self.address, e))?;
         Ok(stream)
     }
@@ -142,6 +144,8 @@ impl Connector {
         let tls = TlsConnector::from(config.clone());
         match tls.connect(name.clone(), stream).await {
             Ok(stream) => Ok(Transport::Tls(Box::new(stream))),
+            // A backend that dies in the middle of a handshake has not failed at TLS: the sign, and the alarm, would be
+            // another.
             Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof) => {
                 Err(ConnectError::Reset(self.address))
             }
@@ -155,6 +159,7 @@ impl Connector {
             ConnectionRefused => ConnectError::Refused(self.address),
             ConnectionReset | ConnectionAborted => ConnectError::Reset(self.address),
             TimedOut => ConnectError::TimedOut(self.address, self.limit),
+            // Said by a router or by our own kernel; a host that refuses has been reached.
             HostUnreachable | NetworkUnreachable | NetworkDown => ConnectError::Unreachable(self.address, error),
             _ => ConnectError::Local(self.address, error),
         }
@@ -221,6 +226,8 @@ impl Trouble {
             *said = Some(LoggedFailure { sentence, at: now, began, failed: now });
             return true;
         };
+        // Trouble that begins again is news even with the same words; a backend that fails every other time says so no
+        // faster.
         let silence = if said.sentence == sentence && !began { SAID_AGAIN } else { NEWS };
         let news = now.saturating_duration_since(said.at) >= silence;
         if began {

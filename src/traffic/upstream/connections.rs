@@ -36,6 +36,8 @@ impl Cut {
     #[inline]
     pub fn poll(&self, half: Half, cx: &mut Context<'_>) -> bool {
         match half {
+            // Before the look: a cut in between would wake nobody. One waker for each half, since reader and writer may
+            // be two tasks.
             Half::Read => self.reader.register(cx.waker()),
             Half::Write => self.writer.register(cx.waker()),
         }

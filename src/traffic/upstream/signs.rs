@@ -32,6 +32,8 @@ impl Signs {
     /// Notes that `backend` showed `sign`.
     pub fn raise(&self, backend: usize, sign: Sign) {
         if let Some(cell) = self.cells.get(backend)
+            // Only the first wakes the engine: a side that dies under load fails thousands of requests in the same
+            // instant.
             && cell.fetch_or(bit(sign), Ordering::AcqRel) & bit(sign) == 0
         {
             self.raised.notify_one();

@@ -55,6 +55,8 @@ impl UpstreamStream {
 
 impl AsyncRead for UpstreamStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // Before the transport is asked: a side that was left may go on sending, and its answer must not count any
+        // more.
         self.cut(Half::Read, cx)?;
         let Self { transport, pause, .. } = &mut *self;
         pause.read_for(

@@ -48,6 +48,7 @@ impl Traffic {
 
 impl Drop for Awaiting {
     fn drop(&mut self) {
+        // Before the count goes down: between the two, an answer must not look like a silence.
         self.0.quiet_since.store(now(), Ordering::Release);
         self.0.open.fetch_sub(1, Ordering::AcqRel);
     }
