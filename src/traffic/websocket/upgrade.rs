@@ -69,6 +69,7 @@ pub async fn serve(edge: Arc<Edge>, mut client: Stream, mut buf: BytesMut, lengt
             ctx.ending = ending;
             let answer = match page_of_ending(ending) {
                 Some(page) => edge.pages.errors.answer(page, asked.language),
+                // The short form of the page: no browser shows the answer to an upgrade.
                 None => edge.pages.waiting.for_request(&Method::POST, &HeaderMap::new()),
             };
             let seen = asked.seen(peer, answer.status.as_u16());
@@ -91,6 +92,7 @@ pub async fn serve(edge: Arc<Edge>, mut client: Stream, mut buf: BytesMut, lengt
     };
     let (write_stall, orphan_limit) = (ctx.site.config.limits.write_stall, ctx.site.orphan_limit);
     let limits = Limits { write_stall, orphan_limit, ..Limits::default() };
+    // A client that does not take its 101 would hold a session that never opens.
     let told = timeout(limits.write_stall, write(&mut client, &exchange::reply(&answer))).await;
     if !matches!(told, Ok(Ok(()))) {
         ctx.ending = Ending::ClientGone;
@@ -100,6 +102,7 @@ pub async fn serve(edge: Arc<Edge>, mut client: Stream, mut buf: BytesMut, lengt
     record::opened(&edge, &ctx);
     // From here on the session's own orders end it, at a frame boundary.
     upstream.release();
+    // The session may last for days, and needs its head no more.
     drop(buf);
     let early = Early { from_client: early.to_vec(), from_upstream: answer.rest.to_vec() };
     let relay = Relay::new(session, client, *upstream, early, limits)
@@ -199,6 +202,8 @@ async fn open(
             backend: upstream.name.clone(),
             close: manner.close.clone(),
         };
+        // Entered before anything is sent, under the epoch its side was chosen with: a switch from here on either finds
+        // it or refuses it, so that none is left behind (E6).
         let session = match edge.sessions.open(opening) {
             Ok(session) => session,
             // Chosen a moment too early: choose again.
@@ -263,6 +268,7 @@ fn after(failure: Failure, edge: &Arc<Edge>, ctx: &mut Context, upstream: &Upstr
             note_failure(edge, ctx, sign_of(&error));
             Ok(())
         }
+        // No sign against the side: its checks read answers in the same way, and judge.
         Failure::Answer(NoAnswer::NotOpened(_) | NoAnswer::Head(NoHead::Faulty(_))) => {
             record::answer_failed(edge, ctx, AnswerFailure::Wrong);
             Err(Ending::BadAnswer)
@@ -281,6 +287,7 @@ fn after(failure: Failure, edge: &Arc<Edge>, ctx: &mut Context, upstream: &Upstr
         }
         Failure::Silent => {
             record::answer_failed(edge, ctx, AnswerFailure::Silent);
+            // Told, and not tried elsewhere: what a time limit ended is not sent again, as with requests.
             note_failure(edge, ctx, Some(Sign::TimedOut));
             Err(Ending::TimedOut)
         }
@@ -308,6 +315,7 @@ async fn shake_hands(
         write(&mut stream, head).await.map_err(NoHead::from)?;
         exchange::answer(&mut stream, offer).await
     });
+    // For as long as the handshake lasts: a session that is open owes no answer, however quiet it is.
     let awaiting = upstream.traffic.sent();
     let exchanged = exchanged.await;
     drop(awaiting);
@@ -337,6 +345,7 @@ fn sign_of(error: &ConnectError) -> Option<Sign> {
         ConnectError::Reset(_) => Some(Sign::Reset),
         ConnectError::TimedOut(..) | ConnectError::Unreachable(..) => Some(Sign::TimedOut),
         ConnectError::Tls(..) => Some(Sign::Tls),
+        // Our own want of descriptors or ports says nothing of the backend.
         ConnectError::Local(..) | ConnectError::Demoted(_) => None,
     }
 }

@@ -106,6 +106,7 @@ impl Flow {
         W: AsyncWrite + Unpin,
     {
         for _ in 0..READS_PER_TURN {
+            // What waits goes out before more is read: one chunk is all that a slow sink may cost.
             if self.poll_write_backlog(cx, sink).map_err(|_| Broken::Sink)?.is_pending() {
                 return Ok(Stopped::Waiting);
             }
@@ -212,6 +213,7 @@ impl Flow {
             match self.poll_write(cx, sink, bytes).map_err(|_| Broken::Sink)? {
                 Poll::Ready(taken) => bytes = &bytes[taken..],
                 Poll::Pending => {
+                    // Copied only now, and in its own size: a tunnel that flows holds nothing.
                     self.backlog = bytes.to_vec();
                     break;
                 }
@@ -240,6 +242,7 @@ impl Flow {
         W: AsyncWrite + Unpin,
     {
         match Pin::new(sink).poll_write(cx, bytes) {
+            // A sink that takes nothing and does not wait would be asked for ever.
             Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             Poll::Ready(Ok(taken)) => {
                 self.unflushed = true;

@@ -157,6 +157,7 @@ impl FrameTracker {
         self.at = At::First;
         self.frames += 1;
         match self.first & OPCODE {
+            // At its end, not at its beginning: half a Close tells nobody anything.
             CLOSE => self.close_seen = true,
             data if data < FIRST_CONTROL => self.inside_message = self.first & FIN == 0,
             _ => {}

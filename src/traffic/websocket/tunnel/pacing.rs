@@ -53,6 +53,7 @@ impl Queue {
     /// Dismisses every user whose turn has come and returns when the next comes, if anybody is left. `dismiss` tells
     /// how many sessions it closed; a user who had none does not use up a turn.
     pub(super) fn run(&mut self, now: Instant, mut dismiss: impl FnMut(&User) -> usize) -> Option<Instant> {
+        // Whose limit is over goes first, whatever the rate says: nobody stays behind (E6).
         self.batches.retain(|batch| {
             let waits = batch.deadline > now;
             if !waits {
@@ -66,6 +67,8 @@ impl Queue {
                 return self.batches.iter().map(|batch| batch.deadline).min().map(|deadline| deadline.min(turn));
             }
             match batch.users.pop() {
+                // From the turn and not from now: a timer that is late is caught up with, and the rate holds on the
+                // whole.
                 Some(user) if dismiss(&user) > 0 => self.next_turn = Some(turn + batch.interval),
                 Some(_) => {}
                 None => drop(self.batches.pop_front()),

@@ -181,6 +181,7 @@ where
 
     /// The open tunnel.
     fn carry(&mut self, cx: &mut Context<'_>, chunk: &mut Chunk) -> Turn {
+        // First: a tunnel under full load must hear an order between two turns, not when it has nothing more to do.
         if let Poll::Ready(command) = self.session.poll_told(cx) {
             return self.obey(command);
         }
@@ -199,6 +200,8 @@ where
             Err(Broken::Sink) => return self.client_lost(cx),
             Err(Broken::Malformed) => {
                 self.leave_upstream(cx);
+                // No Close of ours: the client may be inside the frame that makes no sense, and would take it for
+                // payload.
                 return self.shut(Outcome::ProtocolError(Party::Upstream));
             }
             Ok(_) => {}
@@ -209,6 +212,8 @@ where
             }
             Err(Broken::Malformed) => return self.end(Why::ProtocolError(Party::Client), Close::protocol_error()),
             Err(Broken::Sink) => {
+                // It may have said why before it closed: what it sent, its Close above all, is still read for as long
+                // as a frame may take.
                 self.upstream_deaf = true;
                 self.to_upstream.discard();
                 self.deadline = Some(Instant::now() + self.limits.frame_limit);
@@ -237,6 +242,7 @@ where
         let swallowed = self.to_upstream.swallow(cx, &mut self.client, chunk);
         self.note_close(Party::Client);
         match swallowed {
+            // Its upstream cannot answer any more: the client gets the answer that ends its own Close.
             _ if self.first_close.is_some() => self.end(Why::ClientClosed, Close::normal()),
             Err(Broken::Malformed) => self.end(Why::ProtocolError(Party::Client), Close::protocol_error()),
             Ok(Stopped::Ended) | Err(_) => self.client_lost(cx),
@@ -254,6 +260,7 @@ where
                 self.cut(cx, why)
             };
         };
+        // Both directions stop at a frame's end: only there may a Close of ours stand (RFC 6455 section 5.4).
         let down = self.to_client.pump(cx, upstream, &mut self.client, chunk, Until::Boundary);
         let up = if self.upstream_deaf {
             Ok(Stopped::Waiting)
@@ -261,6 +268,7 @@ where
             self.to_upstream.pump(cx, &mut self.client, upstream, chunk, Until::Boundary)
         };
         match &up {
+            // No Close can follow there any more; the client's own frame goes on to its end.
             Err(Broken::Sink | Broken::Malformed) => self.upstream_deaf = true,
             Ok(Stopped::Ended) | Err(Broken::Source) if !self.to_upstream.tracker.close_seen() => {
                 return self.client_lost(cx);
@@ -286,6 +294,7 @@ where
                 Poll::Ready(Ok(())) => {
                     told = true;
                     self.phase = Phase::Parting { why, told };
+                    // From when the client has the Close, not from when it was written for it.
                     self.deadline = Some(Instant::now() + self.limits.goodbye_limit);
                 }
                 Poll::Ready(Err(_)) => return Turn::Done(Outcome::ClientLost),
@@ -310,6 +319,8 @@ where
                 return Poll::Pending;
             };
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+            // Only ever earlier: a limit that has moved on is found when the timer runs out. To set it for each write
+            // would cost.
             if due < timer.deadline() {
                 timer.as_mut().reset(due);
             }
@@ -353,6 +364,7 @@ where
             }
             Phase::Open => match self.first_close {
                 None => self.upstream_lost(),
+                // The upstream owes the answer to the client's Close; it is given in its place.
                 Some(Party::Client) => self.end(Why::ClientClosed, Close::normal()),
                 Some(Party::Upstream) => {
                     self.leave_upstream(cx);
@@ -391,6 +403,7 @@ where
 
     /// At a frame boundary: our Close follows what is written, unless the upstream's own went before.
     fn say_close(&mut self, cx: &mut Context<'_>, why: Why, close: &Close) -> Turn {
+        // A second Close would be a fault: nothing follows the first (RFC 6455 section 5.5.1).
         if !self.to_client.tracker.close_seen() {
             self.to_client.append(&close.to_client());
         }
@@ -418,6 +431,7 @@ where
 
     /// No Close has passed, and the upstream will take none. Who is inside a frame has nothing to wait for.
     fn upstream_lost(&mut self) -> Turn {
+        // At once, before anybody waits: the decision that orphans wait for begins with this sign.
         if let Some(Hook(hook)) = self.on_upstream_lost.take() {
             hook();
         }
@@ -444,6 +458,7 @@ where
         let tracker = &self.to_upstream.tracker;
         if !self.upstream_deaf && self.to_upstream.is_written() && tracker.at_boundary() && !tracker.close_seen() {
             let close = Close::going_away().to_upstream(fastrand::u32(..).to_ne_bytes());
+            // Tried once: the upstream is dropped in any case, and the client does not wait for its buffers.
             let _ = upstream.as_mut().poll_write(cx, &close);
         }
         let _ = upstream.poll_shutdown(cx);
@@ -462,6 +477,7 @@ where
         };
         if self.first_close.is_none() && flow.tracker.close_seen() {
             self.first_close = Some(party);
+            // A limit that runs already, that of an upstream that takes nothing, is the shorter one.
             self.deadline.get_or_insert_with(|| Instant::now() + self.limits.answer_limit);
         }
     }
@@ -488,6 +504,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Report> {
         let relay = self.get_mut();
         let outcome = relay.poll_outcome(cx, &mut Chunk::take());
+        // With each turn, so that the list of sessions is true without asking the tunnel.
         relay.session.record(relay.to_client.bytes(), relay.to_upstream.bytes());
         outcome.map(|outcome| Report {
             outcome,

@@ -143,6 +143,7 @@ impl Default for Sessions {
     fn default() -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
+            // Keyed by chance: logins are the clients' to choose, and one shard could be filled with them.
             hasher: RandomState::new(),
             next_id: AtomicU64::new(0),
             open: AtomicUsize::new(0),
@@ -164,6 +165,8 @@ impl Sessions {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let entry = Arc::new(Entry::new(id, opening));
         let mut shard = self.shard(&entry.user);
+        // Both looks are made under the lock that the walks of `demote` and `close_all` take: a session is seen by
+        // them, or refused here.
         if self.draining.load(Ordering::Acquire) {
             return Err(Refused::Draining);
         }
@@ -181,6 +184,7 @@ impl Sessions {
     /// Makes every session tied to `side` and opened before switch epoch `epoch` leave, at the pace given. Paced turns
     /// are carried out by [`pace`](Self::pace); where that does not run, everybody leaves at once.
     pub fn demote(&self, side: Side, epoch: u64, pacing: Pacing) -> Leaving {
+        // Held to the end: a pacer that goes away meanwhile would leave a queue that nobody runs.
         let mut turns = lock(&self.turns);
         self.fence(side).fetch_max(epoch, Ordering::AcqRel);
         let interval = pacing.interval().filter(|_| turns.pacers > 0 && !pacing.drain_limit.is_zero());
@@ -189,6 +193,8 @@ impl Sessions {
         for shard in &self.shards {
             let mut last: Option<&User> = None;
             for entry in lock(shard).values().filter(|entry| entry.pin.side() == Some(side) && entry.epoch < epoch) {
+                // A shard is in the order of its users, so that the sessions of one stand together. Those of an earlier
+                // demotion keep their place in it.
                 if !entry.join(&leaving, last != Some(&entry.user)) {
                     continue;
                 }
@@ -212,6 +218,7 @@ impl Sessions {
         let _pacer = Pacer::new(self);
         loop {
             let next = lock(&self.turns).queue.run(Instant::now(), |user| self.dismiss(user));
+            // A demotion between the two lines is not missed: `notify_one` keeps a permit.
             let changed = self.turns_changed.notified();
             match next {
                 Some(at) => drop(tokio::time::timeout_at(at, changed).await),
@@ -222,6 +229,7 @@ impl Sessions {
 
     /// Closes every session with 1001 and refuses new ones: this Edge goes away.
     pub fn close_all(&self) {
+        // Before the walk: whoever opens behind it finds this under its shard's lock.
         self.draining.store(true, Ordering::Release);
         for shard in &self.shards {
             for entry in lock(shard).values() {

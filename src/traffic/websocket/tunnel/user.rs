@@ -62,10 +62,12 @@ fn token(query: &str) -> Option<&str> {
 fn login(token: &str) -> Option<String> {
     let mut segments = token.split('.');
     let (header, payload, signature) = (segments.next()?, segments.next()?, segments.next()?);
+    // Of the form alone, as nothing here is verified: the key only says which sockets end together.
     if segments.next().is_some() || ![header, payload, signature].into_iter().all(is_base64url) {
         return None;
     }
     let claims: Claims = serde_json::from_slice(&BASE64URL.decode(payload).ok()?).ok()?;
+    // XiVO's tokens bear a login; `sub` is what others have (RFC 7519 section 4.1.2).
     claims.login.filter(|login| !login.is_empty()).or(claims.sub).filter(|login| is_presentable(login))
 }
 

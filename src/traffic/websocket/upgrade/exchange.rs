@@ -32,6 +32,8 @@ pub(super) fn request(
     line(b"Host", forwarded.upstream_host(host).as_bytes());
     line(b"Connection", b"Upgrade");
     line(b"Upgrade", b"websocket");
+    // Those of the connection and what the client's `Connection` names stay here (RFC 9110 section 7.6.1); what it
+    // claims about itself is replaced below.
     let passes = |name: &str| !is_ours(name) && !hop::names(options, name) && may_pass(name);
     for field in request.headers.iter().filter(|field| passes(field.name)) {
         line(field.name.as_bytes(), field.value);
@@ -76,6 +78,7 @@ pub(super) async fn answer<R: AsyncRead + Unpin>(stream: &mut R, offer: &Offer<'
     let mut head = Head::read(stream, &mut rest).await?;
     let framing = answer::framing(head.status, &head.headers, false).map_err(NoHead::from)?;
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        // What a browser would refuse is refused here, as 502, before the client is told that its session is open.
         offer.verify(&head)?;
     }
     for name in hop::not_for_clients(&head.headers) {

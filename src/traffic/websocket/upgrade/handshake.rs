@@ -50,9 +50,12 @@ impl<'a> Handshake<'a> {
                 _ => Err(NoHandshake::Malformed),
             }
         };
+        // First: RFC 6455 section 4.4 has a server say which versions it knows, whatever else of a handshake it cannot
+        // read.
         if one("sec-websocket-version")? != Some(b"13") {
             return Err(NoHandshake::Version);
         }
+        // RFC 6455 section 4.2.1: 16 bytes in base64. The upstream's answer is held against it.
         let key = one("sec-websocket-key")?.filter(|key| STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16));
         let key = key.ok_or(NoHandshake::Malformed)?;
         let target = request.path.unwrap_or("/");
@@ -65,6 +68,7 @@ impl<'a> Handshake<'a> {
             None => (target, None),
         };
         let mut subprotocols: Option<Cow<'a, str>> = None;
+        // A route's list must see them all: some servers read each line, others the first alone.
         for line in all("sec-websocket-protocol") {
             let line = text(line)?;
             subprotocols = Some(match subprotocols {

@@ -41,6 +41,7 @@ pub(super) async fn pass_on<R: AsyncRead + Unpin>(
             Ok(Ok(Some(piece))) => piece,
             Ok(Ok(None)) => break,
             Ok(Err(_)) | Err(_) => {
+                // Without the last chunk, or short of the length: the client sees that the end is missing.
                 passed.ending = Ending::Truncated;
                 return passed;
             }

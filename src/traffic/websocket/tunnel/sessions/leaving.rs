@@ -67,6 +67,7 @@ impl Leaving {
     /// Waits until the last session is gone.
     pub async fn finished(&self) {
         loop {
+            // Before the look: the last to leave in between would wake nobody.
             let finished = self.0.finished.notified();
             if self.left() == self.sessions() {
                 return;

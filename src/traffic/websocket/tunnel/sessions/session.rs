@@ -86,6 +86,7 @@ impl Entry {
             Command::Move => MOVE,
             Command::Drain => DRAIN,
         };
+        // The first command stands: a client that was told 1012 must not be told 1001 as well.
         let first = self.command.compare_exchange(NONE, command, Ordering::AcqRel, Ordering::Acquire).is_ok();
         if first {
             if let Some(leaving) = self.leaving.get() {
