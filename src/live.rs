@@ -32,6 +32,7 @@ const MODE_SHIFT: u32 = 1;
 const EPOCH_SHIFT: u32 = 8;
 
 fn pack(view: View) -> u64 {
+    // All three in one word: nobody reads the side of one epoch with the number of another.
     let side = if view.side == Side::Standby { STANDBY } else { 0 };
     let mode = match view.mode {
         Mode::Deciding => 0,
@@ -68,6 +69,7 @@ impl Live {
     /// Publishes `view` and wakes all who wait.
     pub fn publish(&self, view: View) {
         let word = pack(view);
+        // Only a change wakes: a thousand parked requests would look up for nothing.
         if self.word.swap(word, Ordering::AcqRel) != word {
             self.changed.send_replace(word);
         }
@@ -75,6 +77,7 @@ impl Live {
 
     /// Returns as soon as the view is not `seen`.
     pub async fn changed_from(&self, seen: View) -> View {
+        // `wait_for` looks at the present value first, so that a change before the subscription is not slept through.
         let mut changes = self.changed.subscribe();
         let seen = pack(seen);
         // The sender lives as long as `self`, so waiting cannot fail.

@@ -20,6 +20,7 @@ pub async fn follow(path: PathBuf, live: Arc<Live>) {
     let mut failing = false;
     loop {
         let seen = live.view();
+        // By the side alone: modes and epochs come and go, and each write would wake whoever watches the file.
         if written != Some(seen.side) {
             let outcome = write(&path, seen.side).await;
             match &outcome {
@@ -27,6 +28,7 @@ pub async fn follow(path: PathBuf, live: Arc<Live>) {
                     written = Some(seen.side);
                     tracing::info!(path = %path.display(), live = %seen.side, "the live side is written for other programs");
                 }
+                // Once, not with each attempt.
                 Err(error) if !failing => {
                     tracing::error!(path = %path.display(), %error, "the live side cannot be written for other programs");
                 }
@@ -44,6 +46,7 @@ pub async fn follow(path: PathBuf, live: Arc<Live>) {
 
 async fn write(path: &Path, side: Side) -> io::Result<()> {
     let path = path.to_owned();
+    // Replaced, so that a reader finds the old word or the new one; and off this task, as a disk may hang.
     let write = move || store::replace(&path, format!("{side}\n").as_bytes());
     spawn_blocking(write).await.map_err(io::Error::other)?
 }

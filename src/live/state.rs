@@ -60,6 +60,7 @@ impl State {
     /// # Errors
     /// Another process holds the directory, the system refuses, or the live side's file is of a later version.
     pub fn open(directory: &Path, errors: IntCounter) -> Result<(Self, Beginning), OpenError> {
+        // Before anything is read: what another Edge is about to write must not be taken for the state.
         let lock = open::lock(directory)?;
         let (journal, tail) = store::Journal::open(directory, "journal", RECENT, store::FILE_BYTES)
             .map_err(|source| OpenError::io("read the journal in", directory, source))?;
@@ -90,6 +91,7 @@ impl State {
             recent.pop_front();
         }
         recent.push_back(entry.clone());
+        // Only the ring is locked: the writer has a lock of its own.
         drop(recent);
         self.writer.note(entry);
     }
@@ -110,6 +112,7 @@ impl State {
     /// The report's file cannot be read, or is none.
     pub fn read_report(&self, number: u64) -> Result<Option<Report>, ReportError> {
         match self.writer.unwritten_report(number) {
+            // What waits for the disk is newer than what is on it.
             Some(report) => Ok(Some(report)),
             None => reports::read(&self.directory, number),
         }

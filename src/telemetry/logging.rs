@@ -70,6 +70,7 @@ pub enum LogError {
 /// The filter makes no sense, no thread can be started, or logs are set up already.
 pub fn start(log: &Log, dropped: IntCounter) -> Result<LogGuard, LogError> {
     let filter = filter(&log.level)?;
+    // Of standard error itself: under systemd it is no terminal, and lines are JSON.
     let human = is_human(log.format, io::stderr().is_terminal());
     let events = Events::spawn("log", dropped, io::stderr()).map_err(LogError::Thread)?;
     let out = events.clone();
@@ -83,6 +84,7 @@ pub fn start(log: &Log, dropped: IntCounter) -> Result<LogGuard, LogError> {
 
 fn filter(level: &str) -> Result<EnvFilter, LogError> {
     EnvFilter::builder()
+        // The operator's words last: of two for one target the later counts.
         .parse(format!("{OTHERS},{level}"))
         .map_err(|source| LogError::Level { level: level.to_owned(), source })
 }

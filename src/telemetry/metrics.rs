@@ -209,6 +209,7 @@ impl Metrics {
     /// Counts a load of the configuration.
     pub fn reloaded(&self, result: Reload) {
         self.reloads.of(result).inc();
+        // A gauge beside the counter: the alert must hold for as long as a restart would fail.
         self.config_broken.set(i64::from(result == Reload::Rejected));
         if result == Reload::Taken {
             self.last_reload.set(unix_seconds(SystemTime::now()));
@@ -240,6 +241,7 @@ fn health(make: &Maker<'_>) -> Result<Sides<Per<State, IntGauge>>> {
     let family = make.gauges("bascule_side_health", "1: the health of the side.", &["side", "state"])?;
     Ok(Sides::from_fn(|side| {
         let states = Per::new(|state: State| family.with_label_values(&[side.label(), state.label()]));
+        // From the start on: an alert on a series that is not there never fires.
         states.only(State::Unknown);
         states
     }))

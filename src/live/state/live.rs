@@ -31,6 +31,7 @@ pub struct LiveState {
     /// The last switches, oldest first; the last [`SWITCHES_KEPT`] are written.
     pub switches: Vec<PastSwitch>,
     /// An operator's choice of the live side still binds.
+    // Not in files of earlier versions.
     #[serde(default)]
     pub chosen: bool,
 }
@@ -75,6 +76,7 @@ pub(super) fn load(path: &Path) -> Result<Option<LiveState>, LiveError> {
 /// Writes it; returns once it would survive a power cut.
 pub(super) fn save(path: &Path, live: &LiveState) -> io::Result<()> {
     let mut live = live.clone();
+    // The file is written before traffic moves: it must stay small.
     let surplus = live.switches.len().saturating_sub(SWITCHES_KEPT);
     live.switches.drain(..surplus);
     DOCUMENT.save(path, &live)

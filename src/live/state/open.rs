@@ -93,10 +93,14 @@ pub(super) fn beginning(
     newest_report: u64,
 ) -> Result<Beginning, OpenError> {
     let path = live::path(directory);
+    // The three are written one after the other: after a crash, or on a full disk, one may know more than the rest
+    // (E4).
     let epoch = journal.iter().map(|entry| entry.epoch).max().unwrap_or(0).max(newest_report);
     let last = journal.back().map(|entry| entry.live);
     match live::load(&path) {
         Ok(Some(live)) => Ok(known_by(live, journal, epoch)),
+        // Only where nothing at all is known. A file that is gone beside a journal was lost, and the Edge must not
+        // begin at 1 again.
         Ok(None) if epoch == 0 && journal.is_empty() => Ok(Beginning::First),
         Ok(None) => {
             let alarm = format!("{} is gone, though this Edge has served before; {}", path.display(), goes_on(last));
@@ -107,6 +111,7 @@ pub(super) fn beginning(
             let alarm = format!("{error}; it is kept as {}; {}", kept.display(), goes_on(last));
             Ok(Beginning::Lost { epoch, last, alarm })
         }
+        // Another version's, or somebody else's: to go on would overwrite what a person may still need.
         Err(error) => Err(error.into()),
     }
 }

@@ -53,6 +53,7 @@ impl Reports {
         while self.numbers.len() > self.kept {
             let Some(oldest) = self.numbers.pop_first() else { break };
             match fs::remove_file(path(&self.directory, oldest)) {
+                // Somebody may have tidied up; that is what was wanted.
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
@@ -65,6 +66,7 @@ impl Reports {
 pub(super) fn read(state: &Path, number: u64) -> Result<Option<Report>, ReportError> {
     let path = path(&directory(state), number);
     let mut text = Vec::new();
+    // Bounded, as it is read into memory, whatever lies there under that name.
     let read = store::open::to_read(&path).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut text));
     match read.and_then(|_| serde_json::from_slice(&text).map_err(io::Error::from)) {
         Ok(report) => Ok(Some(report)),

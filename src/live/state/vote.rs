@@ -50,6 +50,7 @@ impl VoteFile {
     pub fn load(&self) -> Result<Option<Memory>, VoteError> {
         match DOCUMENT.load(&self.path) {
             Ok(memory) => Ok(memory),
+            // Left where it is: what cannot be read at the moment may be a sound vote.
             Err(error @ DocumentError::Read { .. }) => Err(VoteError::Read(error)),
             Err(problem) => Err(VoteError::Unusable { problem, kept: self.set_aside() }),
         }

@@ -108,6 +108,7 @@ impl Inbox {
     }
 
     pub(super) fn live_is_written(&mut self, live: &LiveState) {
+        // A newer one may have come while this was written.
         if self.live.as_ref() == Some(live) {
             self.live = None;
         }
@@ -130,6 +131,7 @@ impl Inbox {
     }
 
     pub(super) fn report_is_written(&mut self, report: &Report) {
+        // It may have been written again meanwhile, as its switch went on.
         if self.reports.get(&report.number) == Some(report) {
             self.reports.remove(&report.number);
         }
@@ -184,6 +186,7 @@ impl Writer {
     pub(super) fn save(&self, live: LiveState) -> Persisted {
         let (ack, persisted) = oneshot::channel();
         self.shared.tell(|inbox| {
+            // Never back, whatever order things are handed over in (E4).
             if live.epoch < inbox.epoch {
                 let _ = ack.send(Err(PersistError(format!("epoch {} is older than {}", live.epoch, inbox.epoch))));
                 return;
@@ -250,6 +253,7 @@ struct Disk {
 fn run(shared: &Shared, mut disk: Disk) {
     loop {
         let stop = wait(shared);
+        // First, as traffic waits for it; journal and reports explain what it says.
         disk.write_live(shared);
         disk.write_rest(shared);
         if stop {
@@ -278,6 +282,7 @@ fn wait(shared: &Shared) -> bool {
 
 impl Disk {
     fn write_live(&mut self, shared: &Shared) {
+        // The lock is given back before the disk is asked: whoever hands over never waits for it.
         let (live, acks) = shared.inbox().take_live();
         let Some(live) = live else { return };
         let written = settle(shared, &self.errors, What::LiveSide, live::save(&self.live, &live));
@@ -324,6 +329,7 @@ pub(super) fn settle(
         }
         Err(error) => {
             errors.inc();
+            // A full disk fails each second: told when it begins and when it is over.
             if inbox.trouble.insert(what, error.clone()).is_none() {
                 tracing::error!("{error}; it is kept in memory and tried again");
             }

@@ -116,6 +116,7 @@ impl AccessLog {
     /// Hands over what `record` makes, or drops it and counts. Never waits.
     pub fn put(&self, record: impl FnOnce() -> AccessRecord) {
         if let Some(lines) = &self.lines {
+            // Made here only: where nobody reads the log no record is built.
             lines.put(record());
         }
     }
@@ -163,6 +164,7 @@ struct Row<'a> {
 
 impl AccessRecord {
     fn json(&self, to: &mut Vec<u8>) {
+        // What a client sent is shown so that it cannot end a line, nor speak to a terminal.
         let host = self.host.as_deref().map(visible);
         let row = Row {
             time: self.time.into(),

@@ -28,6 +28,7 @@ pub struct SafePath(String);
 impl SafePath {
     /// From a request target in origin form (`/path?query`).
     pub fn new(target: &str) -> Self {
+        // RFC 9112 section 3.2: a target has no fragment. What stands there all the same may be anything.
         let target = target.split('#').next().unwrap_or_default();
         let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         let mut safe = String::with_capacity(target.len().min(MOST_CHARS));
@@ -68,6 +69,7 @@ fn add_path(path: &str, safe: &mut String) {
             safe.push_str(HIDDEN);
         }
         behind_token |= name.as_bytes().windows(TOKEN.len()).any(|part| part.eq_ignore_ascii_case(TOKEN));
+        // By characters, as `truncate` panics inside of one.
         if safe.len() > MOST_CHARS
             && let Some((end, _)) = safe.char_indices().nth(MOST_CHARS)
         {
@@ -101,6 +103,7 @@ fn add_query(query: &str, safe: &mut String) {
 
 /// A JSON Web Token anywhere, anything but a word behind `/token/`, and what is too long for a name.
 fn is_secret(piece: &str, behind_token: bool) -> bool {
+    // `eyJ` is `{"` in base64: with it each JSON Web Token begins (RFC 7519 section 3).
     let jwt = piece.contains("eyJ") && piece.contains('.');
     let is_word = piece.len() <= WORD_CHARS && piece.bytes().all(|b| b.is_ascii_lowercase() || b == b'-' || b == b'_');
     jwt || (behind_token && !is_word) || (piece.len() > NAME_CHARS && piece.chars().count() > NAME_CHARS)

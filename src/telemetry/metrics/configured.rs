@@ -229,6 +229,7 @@ impl Families {
         };
         let counters =
             [&self.requests, &self.sessions_ended, &self.connect_failures, &self.answer_failures, &self.probes];
+        // Behind the naming: a child that stays is never gone between two scrapes, and goes on counting.
         for counters in counters {
             counters.retire(number);
         }

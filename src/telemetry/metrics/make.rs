@@ -49,6 +49,7 @@ impl<B: MetricVecBuilder> Family<MetricVec<B>> {
     /// The child with these label values, named by that configuration. Counters of a child that stays go on.
     pub(crate) fn child(&self, configuration: u64, values: &[&str]) -> B::M {
         let owned = values.iter().map(|value| (*value).to_owned()).collect();
+        // A lock at a load of the configuration; counting goes straight to the child that is returned.
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(owned, configuration);
         self.vec.with_label_values(values)
     }
@@ -58,6 +59,7 @@ impl<B: MetricVecBuilder> Family<MetricVec<B>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).retain(|values, named| {
             let stays = *named >= configuration;
             if !stays {
+                // A series that stayed would show for ever what a removed backend did last.
                 let _ = self.vec.remove_label_values(values);
             }
             stays

@@ -151,6 +151,7 @@ impl NodesMetrics {
     /// Shows what a node does.
     pub fn status(&self, node: NodeLabels<'_>, state: NodeState) {
         let [role, side, name] = node.values();
+        // Each of them, each time: what a node has left goes back to 0.
         for each in NodeState::ALL {
             self.status.with_label_values(&[role, side, name, each.label()]).set(i64::from(*each == state));
         }
@@ -174,6 +175,7 @@ impl NodesMetrics {
     /// Shows what of a node needs a person.
     pub fn health(&self, node: NodeLabels<'_>, alarms: usize, certificate_days: Option<i64>) {
         self.alarms.with_label_values(&node.values()).set(i64::try_from(alarms).unwrap_or(i64::MAX));
+        // No series where nothing is known: 0 would mean that it has expired.
         if let Some(days) = certificate_days {
             self.certificate.with_label_values(&node.values()).set(days.saturating_mul(DAY));
         }

@@ -50,6 +50,7 @@ impl ProcessCollector {
         self.most.set(limit(&text("/proc/self/limits")));
         let stat = Stat::parse(&text("/proc/self/stat"));
         let gained = stat.cpu_ticks / USER_HZ - self.cpu.get();
+        // A counter never goes back, and rounding may be off by a hair.
         if gained > 0.0 {
             self.cpu.inc_by(gained);
         }
