@@ -24,6 +24,7 @@ fn main() -> ExitCode {
             Ok(()) => Exit::Done,
             Err(error) => {
                 say(&settings::with_causes(&error));
+                // systemd does not try again after 2: a file that is wrong stays wrong.
                 if matches!(error, RunError::Config(_)) { Exit::Usage } else { Exit::Failed }
             }
         },

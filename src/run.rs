@@ -107,6 +107,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let (config, warnings) = Config::load(path).map_err(RunError::Config)?;
     let registry = Registry::new();
     let metrics = Arc::new(Metrics::new(&registry).map_err(RunError::start("metrics"))?);
+    // Behind the configuration, which says how to log: its own mistakes are told on standard error alone.
     let _guard = crate::telemetry::logging::start(&config.log, metrics.access_lines_dropped.clone())
         .map_err(RunError::start("logging"))?;
     for warning in warnings {
@@ -115,8 +116,11 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     raise_descriptor_limit();
     forgo_huge_pages();
     let config = Arc::new(config);
+    // Locked before an address is bound: of two Edges on one machine the second ends here, before it has taken a
+    // connection.
     let (state, beginning) = State::open(&config.state, metrics.journal_write_errors.clone())?;
     let state = Arc::new(state);
+    // Until the engine has judged: requests wait, and no side is believed.
     let first = View { side: failover::Side::Main, mode: Mode::Deciding, epoch: 0 };
     let access = AccessLog::start(&config.log, metrics.access_lines_dropped.clone())
         .map_err(RunError::start("cannot start the access log"))?;
@@ -130,6 +134,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let keyring = control.keyring();
     let runtime = runtime()?;
     let _entered = runtime.enter();
+    // Before the engine starts: an Edge that cannot listen has neither probed nor moved anything.
     let listeners = Listeners::bind(&config)?;
     let engine = control.start(engine)?;
     if let Some(path) = &config.live_file {
@@ -141,6 +146,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         // What is not written by then is lost, and was said to be.
         let _ = tokio::time::timeout(FLUSH, state.flushed()).await;
     });
+    // Bounded: a disk that hangs holds a thread of the blocking pool, and must not hold the end of the process.
     runtime.shutdown_timeout(Duration::from_millis(500));
     access.flush();
     served
@@ -266,6 +272,7 @@ async fn serve(
 ) -> Result<(), RunError> {
     let (going, shutdown) = watch::channel(false);
     let door = Arc::new(door(&edge, shutdown.clone())?);
+    // Before the first connection: a SIGHUP that nobody has asked for ends the process.
     let mut signals = Signals::new().map_err(RunError::start("signals"))?;
     for listener in listeners.https {
         let door = door.clone();
@@ -285,6 +292,7 @@ async fn serve(
     loop {
         tokio::select! {
             _ = signals.hang_up.recv() => {
+                // Each by itself: a bad configuration must not keep a renewed certificate from the nodes.
                 nodes::reload(told.keyring.as_ref(), &handle).await;
                 reload::reload(&told.path, &edge, &handle).await;
             }
@@ -327,6 +335,7 @@ fn h2_options(limits: &Limits) -> h2::server::Builder {
     options.max_concurrent_streams(streams);
     // The connection of a browser that leaves a page must not end for it: a POST under way would be sent again.
     options.max_pending_accept_reset_streams(resets_at_once(streams) as usize);
+    // Of what HPACK unpacks (RFC 9113 section 6.5.2): a small frame may hold a large head.
     options.max_header_list_size(u32::try_from(limits.head_bytes.get()).unwrap_or(u32::MAX));
     // Of each stream; what is held of its answer beyond that is `budget`'s.
     options.max_send_buffer_size(H2_UNSENT);
@@ -367,6 +376,7 @@ async fn go_away(edge: &Arc<Edge>, handle: &Handle, going: watch::Sender<bool>, 
     let limit = edge.site().config.limits.drain;
     tracing::info!(connections = edge.admission.open(), sessions = edge.sessions.len(), "draining");
     edge.metrics.draining.set(1);
+    // Before anybody is told: whoever comes between the two must count as late, as nothing waits for them.
     edge.drain.enter(Stage::Draining);
     // The receivers live as long as the listeners.
     let _ = going.send(true);
@@ -386,6 +396,7 @@ async fn go_away(edge: &Arc<Edge>, handle: &Handle, going: watch::Sender<bool>, 
     edge.drain.enter(Stage::Over);
     let Registers { main, standby, shared, dialer: _ } = &edge.registers;
     let cut = || {
+        // Those of shared services, too: here it is the Edge that goes, not a side.
         for register in [main, standby, shared] {
             register.present().cut();
         }

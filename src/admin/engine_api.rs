@@ -89,6 +89,7 @@ impl EngineError {
     /// The HTTP status it is told with.
     pub fn http_status(&self) -> http::StatusCode {
         match self {
+            // At odds with how things stand (RFC 9110 section 15.5.10): the same order may be taken later.
             Self::Refused(_) => http::StatusCode::CONFLICT,
             Self::NotFound(_) => http::StatusCode::NOT_FOUND,
             Self::Invalid(_) => http::StatusCode::BAD_REQUEST,

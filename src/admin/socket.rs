@@ -64,6 +64,7 @@ impl RequestHandler {
         let read = matches!(*request.method(), Method::GET | Method::HEAD);
         let write = *request.method() == Method::POST;
         match path {
+            // Without the engine's queue: a loop that hangs is what this is to tell.
             "/healthz" if read => Ok(well(self.engine.alive())),
             "/readyz" if read => Ok(well(self.engine.ready())),
             "/v1/status" if read => told(&self.engine.status().await?),
@@ -85,6 +86,7 @@ impl RequestHandler {
     }
 
     async fn order(&self, path: &str, request: &Request<Bytes>, peer: UCred) -> Result<Answer, EngineError> {
+        // Who did it is the kernel's word. What they say of themselves, behind `sudo` for instance, stands beside it.
         let by = |claimed: &str| who(&daemon::user(peer.uid()), claimed);
         match path {
             "/v1/switch" => {
@@ -129,6 +131,7 @@ fn limit(request: &Request<Bytes>, default: usize) -> Result<usize, EngineError>
         Some(query) => query
             .strip_prefix("limit=")
             .and_then(|text| text.parse::<usize>().ok())
+            // Refused and not cut: a program that asks for more must not take a part for all.
             .filter(|limit| (1..=MOST_ROWS).contains(limit))
             .ok_or_else(|| EngineError::Invalid(format!("`?{query}` makes no sense: use ?limit=1 to {MOST_ROWS}."))),
     }

@@ -39,6 +39,8 @@ impl NodesDoor {
     ) -> Result<(Self, NodesMeans), RunError> {
         let keyring = Arc::new(Keyring::open(&nodes.identity)?);
         match keyring.current().who() {
+            // Nodes refuse anybody else in this place: told here, it is a mistake of one line instead of a site without
+            // a witness.
             Who::Edge { .. } => {}
             other => {
                 let (directory, who) = (nodes.identity.clone(), other.to_string());
@@ -60,6 +62,7 @@ impl NodesDoor {
         let witness =
             Witness::start(state, &nodes.timing, witness_metrics, tell).map_err(RunError::start("witness"))?;
         let what = format!("nodes: cannot listen on {}", nodes.listen);
+        // Behind the witness: nobody is let in before there is a vote to ask for.
         let door = Door::open(nodes.listen, keyring.clone()).await.map_err(RunError::start(what))?;
         let backends: Vec<_> = backends.into_iter().collect();
         let versions = Arc::new(Versions::of(backends.iter().copied()));

@@ -14,6 +14,7 @@ pub(super) async fn reload(path: &Path, edge: &Arc<Edge>, handle: &Handle) {
         handle.broken(why, 0).await;
     };
     let owned = path.to_owned();
+    // Files are read there, certificates among them: a disk that hangs holds up no request.
     let loaded = tokio::task::spawn_blocking(move || Config::load(&owned)).await;
     let (config, warnings) = match loaded {
         Ok(Ok(loaded)) => loaded,
@@ -39,6 +40,8 @@ pub(super) async fn reload(path: &Path, edge: &Arc<Edge>, handle: &Handle) {
         Ok(prepared) => prepared,
         Err(error) => return failed(settings::with_causes(&error)).await,
     };
+    // The engine first, as it may refuse. From then on nothing can fail, so that requests and checks go by one
+    // configuration.
     if let Err(why) = handle.reload(prepared.site.clone()).await {
         return failed(why).await;
     }
@@ -50,6 +53,7 @@ pub(super) async fn reload(path: &Path, edge: &Arc<Edge>, handle: &Handle) {
 /// Keys that cannot change while the Edge runs.
 fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
     let changed = [
+        // Sockets, threads and the listener's TLS are made once, at the start.
         ("listen", old.listen != new.listen),
         ("tls.min", old.tls_min != new.tls_min),
         ("admin", old.admin != new.admin),
@@ -58,6 +62,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("state", old.state != new.state),
         ("live_file", old.live_file != new.live_file),
         ("log", old.log != new.log),
+        // The options of h2 are made with the listener, and each connection gets a copy of them.
         ("limits.h2_streams", old.limits.h2_streams != new.limits.h2_streams),
         ("limits.keepalive of h2", old.limits.keepalive != new.limits.keepalive),
         ("limits.head_bytes of h2", old.limits.head_bytes != new.limits.head_bytes),

@@ -10,6 +10,7 @@ pub const REASON_LIMIT: usize = 500;
 
 /// Make a side live.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+// An order that is understood in part must not be carried out.
 #[serde(deny_unknown_fields)]
 pub struct SwitchRequest {
     /// That side.
