@@ -9,13 +9,10 @@ mod request_id;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use lines::Events;
+use lines::Form;
 use prometheus::IntCounter;
-use tracing::Subscriber;
+use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
-use tracing_subscriber::{EnvFilter, fmt};
 
 pub use ended::Ended;
 pub use path::SafePath;
@@ -32,18 +29,6 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 const OTHERS: &str = "pingora_proxy=off,pingora_core=error,pingora_core::apps=off,pingora_core::protocols::http=off,\
                       pingora_load_balancing=error,pingora_pool=error,h2=error,hyper=error,rustls=error,tungstenite=error";
 
-/// Writes the last lines when dropped: to be held until the program ends.
-#[derive(Debug)]
-pub struct LogGuard {
-    events: Events,
-}
-
-impl Drop for LogGuard {
-    fn drop(&mut self) {
-        self.events.flush(LAST_LINES);
-    }
-}
-
 /// Logs cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -56,30 +41,23 @@ pub enum LogError {
         #[source]
         source: ParseError,
     },
-    /// No thread could be started.
-    #[error("cannot start the log's writer")]
-    Thread(#[source] io::Error),
-    /// It was done before.
-    #[error("logs are set up already")]
-    Twice(#[source] TryInitError),
+    /// No thread could be started, or it was done before.
+    #[error(transparent)]
+    Start(#[from] lines::LogError),
 }
 
 /// Sets up logs of the whole program, those of libraries that use `log` too. Lines without room are counted.
 ///
 /// # Errors
 /// The filter makes no sense, no thread can be started, or logs are set up already.
-pub fn start(log: &Log, dropped: IntCounter) -> Result<LogGuard, LogError> {
-    let filter = filter(&log.level)?;
+pub fn start(log: &Log, dropped: IntCounter) -> Result<lines::Log, LogError> {
     // Of standard error itself: under systemd it is no terminal, and lines are JSON.
-    let human = is_human(log.format, io::stderr().is_terminal());
-    let events = Events::spawn("log", dropped, io::stderr()).map_err(LogError::Thread)?;
-    let out = events.clone();
-    match human {
-        true => human_lines(filter, out, io::stderr().is_terminal()).try_init(),
-        false => json_lines(filter, out).try_init(),
-    }
-    .map_err(LogError::Twice)?;
-    Ok(LogGuard { events })
+    let terminal = io::stderr().is_terminal();
+    let form = match is_human(log.format, terminal) {
+        true => Form::Text { colours: terminal, time: true },
+        false => Form::Json,
+    };
+    Ok(lines::Log::start(filter(&log.level)?, form, dropped, LAST_LINES)?)
 }
 
 fn filter(level: &str) -> Result<EnvFilter, LogError> {
@@ -87,16 +65,6 @@ fn filter(level: &str) -> Result<EnvFilter, LogError> {
         // The operator's words last: of two for one target the later counts.
         .parse(format!("{OTHERS},{level}"))
         .map_err(|source| LogError::Level { level: level.to_owned(), source })
-}
-
-fn human_lines(filter: EnvFilter, out: Events, colours: bool) -> impl Subscriber + Send + Sync {
-    let layer = fmt::layer().with_writer(out).with_ansi(colours).with_target(false);
-    tracing_subscriber::registry().with(filter).with(layer)
-}
-
-fn json_lines(filter: EnvFilter, out: Events) -> impl Subscriber + Send + Sync {
-    let layer = fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
-    tracing_subscriber::registry().with(filter).with(layer.with_writer(out))
 }
 
 /// Whether lines are for people.

@@ -3,6 +3,8 @@
 
 mod events;
 mod lines;
+mod log;
 
 pub use events::Events;
 pub use lines::Lines;
+pub use log::{Form, Log, LogError};

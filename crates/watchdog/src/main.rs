@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use failover::Span;
-use lines::Events;
+use lines::{Form, Log};
 use prometheus::IntCounter;
 use tracing_subscriber::EnvFilter;
 use watchdog::cli::{self, Cli, Exit, Options, Verb};
@@ -45,12 +45,10 @@ fn run(options: &Options) -> Exit {
             return Exit::Failed;
         }
     };
-    let exit = watch(&config, options, &log, &dropped, &warnings);
-    log.flush(LAST_LINES);
-    exit
+    watch(&config, options, &log, &dropped, &warnings)
 }
 
-fn watch(config: &Config, options: &Options, log: &Events, dropped: &IntCounter, warnings: &[Warning]) -> Exit {
+fn watch(config: &Config, options: &Options, log: &Log, dropped: &IntCounter, warnings: &[Warning]) -> Exit {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -92,19 +90,27 @@ fn watch(config: &Config, options: &Options, log: &Events, dropped: &IntCounter,
 
 /// Lines on standard error, for the system's journal. `BASCULE_LOG=debug` says more. Whoever reads them, or does not, holds
 /// up no vote: what finds no room is dropped and counted.
-fn log() -> io::Result<(Events, IntCounter)> {
+fn log() -> Result<(Log, IntCounter), String> {
     let dropped = IntCounter::new(
         "bascule_watchdog_log_lines_dropped_total",
         "Lines of the log that nobody took from standard error in time.",
     );
-    let dropped = dropped.map_err(io::Error::other)?;
-    let events = Events::spawn("log", dropped.clone(), io::stderr())?;
-    let filter = EnvFilter::try_from_env("BASCULE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let dropped = dropped.map_err(|error| error.to_string())?;
+    let asked = std::env::var("BASCULE_LOG").ok().filter(|level| !level.is_empty());
+    let level = asked.as_deref().unwrap_or("info");
+    let (filter, wrong) = match EnvFilter::builder().parse(level) {
+        Ok(filter) => (filter, None),
+        Err(error) => (EnvFilter::new("info"), Some(error)),
+    };
     let terminal = io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(events.clone()).with_ansi(terminal);
     // systemd's journal has the time.
-    let _ = if terminal { lines.try_init() } else { lines.without_time().try_init() };
-    Ok((events, dropped))
+    let form = Form::Text { colours: terminal, time: terminal };
+    let log = Log::start(filter, form, dropped.clone(), LAST_LINES).map_err(|error| settings::with_causes(&error))?;
+    // No reason to leave telephony unwatched: a typing error in the log's level is told, and the watchdog runs.
+    if let Some(error) = wrong {
+        tracing::warn!("BASCULE_LOG={level:?} is no filter ({error}), and info is used: write for example debug");
+    }
+    Ok((log, dropped))
 }
 
 /// Says what comes before the log: nothing hangs on it yet.

@@ -14,7 +14,7 @@ fn a_child_says_what_its_parent_reads() {
     let format = if format == "json" { LogFormat::Json } else { LogFormat::Human };
     let log = Log { format, level: "info".into(), access: false };
     let guard = start(&log, IntCounter::new("d", "d").unwrap()).unwrap();
-    assert!(matches!(start(&log, IntCounter::new("d", "d").unwrap()), Err(LogError::Twice(_))));
+    assert!(matches!(start(&log, IntCounter::new("d", "d").unwrap()), Err(LogError::Start(_))));
     tracing::info!(side = "standby", "the live side changed\u{1b}[2J\nroot did it");
     tracing::debug!("an attempt");
     log::info!(target: "somebody", "a record of log");
