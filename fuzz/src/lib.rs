@@ -6,6 +6,8 @@
 //! instrumented code, and the same in each run. [`SECONDS`] in the environment makes it another run each time, and as
 //! long as wanted.
 
+#![allow(clippy::disallowed_methods, reason = "a run lasts as long as somebody wants it to")]
+
 mod change;
 mod corpus;
 mod shrink;

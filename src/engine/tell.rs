@@ -171,7 +171,7 @@ impl Engine {
 
     /// What live requests meet and no check looks at. A backend that is down is told of by its checks.
     fn carriage_alarms(&self) -> Vec<String> {
-        let now = std::time::Instant::now();
+        let now = tokio::time::Instant::now();
         let live = self.switcher.switch.live();
         let serving = |upstream: &&Arc<Upstream>| {
             upstream.side.is_none_or(|side| side == live) && !upstream.down.load(Ordering::Acquire)

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prometheus::Registry;
 use protocol::door::Door;
@@ -49,11 +49,10 @@ impl NodesDoor {
         }
         let witness_metrics = Arc::new(WitnessMetrics::new(registry).map_err(RunError::start("metrics"))?);
         let metrics = Arc::new(NodesMetrics::new(registry).map_err(RunError::start("metrics"))?);
-        let (teller, began, votes) = (engine.clone(), Instant::now(), Mutex::new(VOTES));
+        let (teller, votes) = (engine.clone(), Mutex::new(VOTES));
         let tell = move |news| match news {
             News::Vote(sentence) => {
-                let now = failover::Instant::ORIGIN + began.elapsed();
-                if votes.lock().unwrap_or_else(PoisonError::into_inner).take(now).is_some() {
+                if votes.lock().unwrap_or_else(PoisonError::into_inner).take(host::now()).is_some() {
                     teller.note_soon(Event::Vote, sentence);
                 }
             }

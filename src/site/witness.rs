@@ -7,11 +7,12 @@ use std::io;
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use failover::lease::{Answer, Memory, Record, Request, Timing};
 use failover::{Side, Span};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use self::askers::Askers;
 use crate::live::state::{VoteError, VoteFile};

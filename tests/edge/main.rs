@@ -1,6 +1,7 @@
 //! End to end: a whole site of real processes and real sockets, seen from outside.
 
 #![allow(unreachable_pub)]
+#![allow(clippy::disallowed_methods, reason = "real programs take real time")]
 #![allow(clippy::unwrap_used, reason = "everything here is a test")]
 
 mod accounts;

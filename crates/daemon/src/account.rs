@@ -168,6 +168,7 @@ impl Unit {
 }
 
 /// Asks systemd. Where there is none there is no unit.
+#[expect(clippy::disallowed_methods, reason = "of a command line: nobody else is on its thread")]
 fn shown(unit: &str) -> Option<Unit> {
     let properties = "--property=LoadState,User,Group,SupplementaryGroups,ExecStart";
     let mut command = Command::new("systemctl");

@@ -52,6 +52,7 @@ pub(crate) fn removed_after_us(directory: &Path) -> io::Result<Child> {
 ///
 /// # Errors
 /// The demo cannot be waited for, or its directory cannot be removed.
+#[expect(clippy::disallowed_methods, reason = "this process does nothing else")]
 pub fn remove(args: &RemainsArgs) -> io::Result<()> {
     wait_for_end_of(args.parent)?;
     socket::remove_deserted();

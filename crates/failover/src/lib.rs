@@ -36,6 +36,7 @@
 //! time that steps back are harmless.
 #![no_std]
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests measure, and wait for real threads and processes"))]
 
 extern crate alloc;
 #[cfg(test)]

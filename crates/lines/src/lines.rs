@@ -57,6 +57,7 @@ impl<T: Send + 'static> Lines<T> {
     }
 
     /// Waits until what was put before is written, for `limit` at most.
+    #[expect(clippy::disallowed_methods, reason = "an ending program waits, and outside any runtime")]
     pub fn flush(&self, limit: Duration) {
         let until = Instant::now() + limit;
         let (done, wait) = sync_channel(1);
@@ -73,6 +74,7 @@ impl<T: Send + 'static> Lines<T> {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the writer's own thread")]
 fn run<T>(
     from: &Receiver<Message<T>>,
     out: &mut impl Write,

@@ -11,6 +11,8 @@
 //!  cli ──▶ legacy_failover                           XiVO's own cron table
 //! ```
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests measure, and wait for real threads and processes"))]
+
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -65,6 +65,7 @@ fn watch(config: &Config, options: &Options, log: &Log, dropped: &IntCounter, wa
             }
             None => tracing::warn!("how often it started cannot be written down: waits {}", Span(wait)),
         }
+        #[expect(clippy::disallowed_methods, reason = "nothing runs yet that would have to wait")]
         std::thread::sleep(wait);
     }
     // The first provider wins, and there is no other.

@@ -1,6 +1,7 @@
 //! The program itself, from outside: what it prints, and how it ends.
 
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "real programs take real time")]
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -13,6 +13,7 @@ pub struct Traffic {
     quiet_since: AtomicU64,
 }
 
+#[expect(clippy::disallowed_methods, reason = "threads of several runtimes measure by it")]
 static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 fn now() -> u64 {

@@ -1,5 +1,6 @@
 //! The demo and its sides, as processes.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are no tests to clippy")]
+#![allow(clippy::disallowed_methods, reason = "real programs take real time")]
 
 mod lab;
 mod process;

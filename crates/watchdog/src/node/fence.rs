@@ -268,6 +268,7 @@ impl Fence {
     /// # Errors
     /// Returns [`FenceError`] if it could not, or a closing came between; then the kernel ends what was permitted
     /// before.
+    #[expect(clippy::disallowed_methods, reason = "a figure for people; the kernel keeps the promise")]
     pub async fn permit(&self, permit: Permit) -> Result<Duration, FenceError> {
         let began = Instant::now();
         self.order();
@@ -297,6 +298,7 @@ impl Fence {
     ///
     /// # Errors
     /// Returns [`FenceError`] if it is not certain to be closed.
+    #[expect(clippy::disallowed_methods, reason = "a figure for people; the kernel keeps the promise")]
     pub async fn close(&self, partners: Partners) -> Result<Closed, FenceError> {
         let began = Instant::now();
         self.order();
@@ -321,6 +323,7 @@ impl Fence {
     ///
     /// # Errors
     /// Returns [`FenceError`] if neither is certain to have worked.
+    #[expect(clippy::disallowed_methods, reason = "a figure for people; the kernel keeps the promise")]
     pub async fn harden(&self) -> Result<Closed, FenceError> {
         let began = Instant::now();
         self.order();

@@ -202,6 +202,7 @@ impl Journal {
     }
 
     /// Waits until everything is on the disk, or so long at most. Tells whether it is.
+    #[expect(clippy::disallowed_methods, reason = "an ending program waits, and outside any runtime")]
     pub fn flush(&self, limit: Duration) -> bool {
         let until = Instant::now() + limit;
         let mut queue = self.shared.queue();

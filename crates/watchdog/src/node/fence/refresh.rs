@@ -39,6 +39,7 @@ impl Refresher {
     ///
     /// # Errors
     /// Why not, or not certainly.
+    #[expect(clippy::disallowed_methods, reason = "holds against what the kernel says, which no test can pause")]
     pub(super) fn prolong(&mut self, kernel: &mut Kernel, ports: &[u16], lasting: Duration) -> io::Result<()> {
         let began = Instant::now();
         // Taken out, and put back when all went well: a socket that failed once is opened anew.
