@@ -154,6 +154,7 @@ impl Walk {
     }
 
     /// When to call again even if nothing happens: always later than the last call, or its driver would turn without end.
+    /// It changes with [`Self::handle`] and [`Self::refused`].
     pub fn deadline(&self) -> Option<Instant> {
         match self.stage {
             // Once that time is over, it is a report that lets the target be asked.
@@ -172,6 +173,7 @@ impl Walk {
     /// Goes on as far as the facts allow.
     pub fn handle(&mut self, facts: &Facts, now: Instant) -> Vec<Output> {
         let mut outputs = Vec::new();
+        // Time that steps back must not bring a deadline back that is over.
         self.now = self.now.max(now);
         loop {
             match self.stage.clone() {
@@ -238,15 +240,18 @@ impl Walk {
     fn act(&mut self, step: Step, since: Instant, facts: &Facts, now: Instant, outputs: &mut Vec<Output>) {
         let from = self.to.other();
         match step {
+            // Asked once. A source that does not serve has nothing to hand over, and the step passes by itself.
             Step::HandOver if self.wished[from].is_none() && facts.serves(from) => self.wish(from, self.to, outputs),
             Step::Start
                 if self.wished[self.to].is_none()
                     && now.since(since) >= BY_ITSELF
                     && facts.is_inactive(self.to)
+                    // Never while the source serves: the target would want a vote that it cannot be given.
                     && !facts.serves(from) =>
             {
                 self.wish(self.to, self.to, outputs);
             }
+            // Not before the Edge has seen it work: the node's word that it serves is no proof that users are served.
             Step::Traffic if facts.live != self.to && facts.half(self.to).works => {
                 self.move_traffic(self.to, now, outputs);
             }
@@ -276,6 +281,7 @@ impl Walk {
         outputs.push(Output::Told(format!("failed: {why}")));
         let from = self.to.other();
         let refused = step == Step::HandOver && step::refusal(facts, from, self.wished[from]).is_some();
+        // Nothing was asked of anybody: there is nothing to undo, and an undo would itself be an act.
         let untouched = self.wished[from].is_none() && self.wished[self.to].is_none() && facts.live == from;
         if refused || untouched {
             self.stage = Stage::Over;
@@ -293,6 +299,7 @@ impl Walk {
 
     fn undo_on(&mut self, since: Instant, facts: &Facts, now: Instant, outputs: &mut Vec<Output>) {
         let from = self.to.other();
+        // Telephony before traffic: the source must serve again before users are sent back to it.
         self.ask_back(facts, now, outputs);
         if facts.live != from && facts.half(from).works {
             self.move_traffic(from, now, outputs);
@@ -341,6 +348,7 @@ impl Walk {
     }
 
     fn move_traffic(&mut self, to: Side, now: Instant, outputs: &mut Vec<Output>) {
+        // Facts come faster than the switch answers: each of them would be an order.
         if self.moved_at.is_none_or(|at| now.since(at) >= AGAIN) {
             self.moved_at = Some(now);
             outputs.push(Output::MoveTraffic(to));

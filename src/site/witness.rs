@@ -81,6 +81,7 @@ impl Witness {
         let file = VoteFile::of(directory);
         let found = file.load();
         let memory = beginning(found, timing, &tell);
+        // By the clock that goes on while the machine sleeps, as the leases do that its promises cover.
         let voter = DurableVoter::new(timing, memory.as_ref(), file, host::now());
         let askers = Askers::new(timing);
         let view = Arc::new(Mutex::new(seen(&voter, &askers)));
@@ -112,6 +113,7 @@ impl Witness {
 
     async fn ask_in_turn(&self, request: Request) -> Result<Answer, String> {
         let (answer, answered) = oneshot::channel();
+        // Never waits: a disk that hangs must not fill the door with nodes, which ask again with their next heartbeat.
         self.queue.try_send(Asked { request, answer }).map_err(|error| match error {
             TrySendError::Full(_) => "the witness waits for its disk".to_owned(),
             TrySendError::Disconnected(_) => "the witness has stopped".to_owned(),
@@ -207,6 +209,7 @@ impl<T: Fn(News)> Serving<T> {
             _ => {}
         }
         self.troubled = view.trouble.is_some();
+        // For as long as a copy takes: status and door read it, and the vote must not wait for them.
         let mut shown = self.view.lock().unwrap_or_else(PoisonError::into_inner);
         let had = std::mem::replace(&mut *shown, view.clone()).alarms;
         drop(shown);

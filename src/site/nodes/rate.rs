@@ -28,6 +28,7 @@ impl Rate {
         if self.left.saturating_add(more) >= self.burst {
             (self.left, self.at) = (self.burst, now);
         } else {
+            // In whole refills, so that no fraction of one is lost however often it is asked.
             (self.left, self.at) = (self.left + more, self.at + self.refill * more);
         }
         let Some(left) = self.left.checked_sub(1) else {

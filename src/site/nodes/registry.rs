@@ -153,6 +153,7 @@ impl Registry {
     /// # Errors
     /// When it is one too many; then nothing of it counts.
     pub fn take(&mut self, node: Node, report: NodeReport, now: Instant) -> Result<Vec<News>, NotTaken> {
+        // Certificates are the site's own, but each name costs memory, metrics and rows.
         if !self.nodes.contains_key(&node) && self.nodes.len() >= MOST_NODES {
             return Err(NotTaken::TooMany);
         }
@@ -160,6 +161,8 @@ impl Registry {
         let before = self.nodes.remove(&node);
         let mut news = Vec::new();
         let mut machines = before.as_ref().map(|known| known.machines).unwrap_or_default();
+        // Heard before anything of the report is left aside: the second machine is seen by what counts for nothing
+        // else.
         if let Some(instance) = report.instance {
             machines.hear(instance, now);
         }
@@ -189,6 +192,7 @@ impl Registry {
             self.nodes.insert(node, known);
             return Ok(news);
         }
+        // Only changes cost: the same word again is what a node says twice a second.
         if let Some(known) = before.as_ref().filter(|known| known.report.status != report.status)
             && changes.take(now).is_none()
         {
@@ -200,6 +204,7 @@ impl Registry {
             tell(&node, before.as_ref(), &report, &mut news);
         }
         let mut news = paced(news, &node.to_string(), &mut sentences, now);
+        // A silence breaks the row: what happened in it is not known.
         let was = before.filter(|known| known.is_fresh(now)).and_then(|known| known.serving_since);
         let serving_since = serves(report.status).then(|| was.unwrap_or(now));
         let (silent, late_since) = (false, None);
@@ -215,6 +220,7 @@ impl Registry {
     /// Lets time pass: who fell silent?
     pub fn tick(&mut self, now: Instant) -> Vec<News> {
         let mut news = Vec::new();
+        // A machine that was replaced under another name must not stay on the screen for ever.
         self.nodes.retain(|_, known| now < known.at + FORGET);
         for (node, known) in &mut self.nodes {
             if !known.silent && !known.is_fresh(now) {
@@ -227,7 +233,7 @@ impl Registry {
         news
     }
 
-    /// When to let time pass.
+    /// When the next of those heard of lately falls silent, if nothing comes: [`Self::take`] and [`Self::tick`] change it.
     pub fn deadline(&self) -> Option<Instant> {
         self.nodes.values().filter(|known| !known.silent).map(|known| known.at + STALE).min()
     }
@@ -266,6 +272,7 @@ impl Registry {
                 return Some(found);
             }
         }
+        // A node without a watchdog may serve: its silence is no word.
         let all = !said.is_empty() && said.len() >= backends;
         [Status::Stopping, Status::Inactive, Status::Faulty].into_iter().find(|status| all && said.contains(status))
     }
@@ -327,6 +334,7 @@ impl Registry {
             (Some((main, main_since, main_at)), Some((standby, standby_since, standby_at)))
                 if (main_since < standby_at && standby_at < main_at)
                     || (standby_since < main_at && main_at < standby_at)
+                    // Once shown it holds for as long as both say so.
                     || self.two_actives.is_some() =>
             {
                 Some(format!("TWO ACTIVES: both {main} and {standby} say that they serve; stop one of them"))

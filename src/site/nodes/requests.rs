@@ -50,6 +50,7 @@ impl<R> NodeRequests<R> {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         said.retain(|_, at| now.duration_since(*at) < SAY_AGAIN);
+        // Whoever has an address may be turned away as often as they like.
         if said.len() < MOST_SAID && !said.contains_key(&sentence) {
             tracing::warn!("nodes' door: {sentence}");
             said.insert(sentence, now);
@@ -60,6 +61,7 @@ impl<R> NodeRequests<R> {
 impl<R: Reports> Handler for NodeRequests<R> {
     async fn told(&self, who: &Who, ask: Ask) -> Told {
         match ask {
+            // By the certificate, not by the request: else any node could ask for, or release, the vote of another.
             Ask::Vote(request) if who.is_node(Role::Xivo, Some(request.from)) => {
                 match self.witness.ask(request).await {
                     Ok(answer) => Told::Vote(answer),
@@ -76,6 +78,7 @@ impl<R: Reports> Handler for NodeRequests<R> {
                 }
                 None => self.refuse(who, "only nodes report".to_owned()),
             },
+            // A CC follows its XiVO's own word (W5): the Edge's would be older, and gone with the Edge.
             Ask::Watch { .. } => self.refuse(who, "the Edge has no status to watch: ask the XiVO node".to_owned()),
         }
     }

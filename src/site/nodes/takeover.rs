@@ -42,6 +42,7 @@ fn fate(side: Side, halves: &PerSide<Option<Half<'_>>>, witness: &Witness) -> St
     let (its, other) = (&halves[side], &halves[side.other()]);
     let heir = Side::title(side.other());
     let serving = |half: &Option<Half<'_>>| half.is_some_and(|half| half.fresh && half.status == Status::Active);
+    // First: what the node that serves would do decides, whatever is known of the one that dies.
     if serving(other) {
         return format!("{heir} would go on serving, with nobody to take over from it");
     }
@@ -61,6 +62,7 @@ fn takeover(heir: Option<&Half<'_>>, witness: &Witness) -> Result<Duration, Stri
         return Err(format!("HEIR was not heard of for {}", Span(half.ago)));
     }
     let Some(vote) = half.vote else { return Err("HEIR does not say whether it could".to_owned()) };
+    // What a person decided comes before what failed: a word undoes it.
     if vote.frozen {
         return Err("HEIR is frozen".to_owned());
     }
@@ -82,6 +84,7 @@ fn takeover(heir: Option<&Half<'_>>, witness: &Witness) -> Result<Duration, Stri
     let bound = Duration::from_millis(vote.takeover_ms);
     match witness {
         Witness::Ready => Ok(bound),
+        // It grants nothing before that, and the heir needs its vote.
         Witness::Quiet(left) => Ok(bound + *left),
         Witness::Mute => Err("this Edge, the witness, cannot write its vote".to_owned()),
     }

@@ -32,6 +32,7 @@ impl Versions {
     pub(super) fn hear(&self, from: IpAddr, offered: &str, now: Instant) {
         let from = from.to_canonical();
         if self.known.contains(&from) {
+            // It ends up on an operator's screen, and came before any certificate.
             let offered = offered.chars().filter(|letter| letter.is_ascii_graphic() || *letter == ' ');
             let offered = offered.take(MOST_CHARS).collect();
             self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(from, (offered, now));

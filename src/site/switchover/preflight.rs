@@ -32,6 +32,7 @@ pub fn preflight(to: Side, facts: &Facts) -> Vec<Check> {
         !there,
         if there { format!("{to} serves already") } else { format!("{to} does not serve all yet") },
     );
+    // Which of two serves must be for a person to say, before anything is moved.
     let twice = facts.is_active(Side::Main) && facts.is_active(Side::Standby);
     check("one serves at most", !twice, if twice { "both XiVO nodes are active".into() } else { "yes".into() });
     let (fit, said) = fitness(to, facts);
@@ -52,7 +53,9 @@ pub fn preflight(to: Side, facts: &Facts) -> Vec<Check> {
         (0, true) => format!("no CC node of {to} is heard of"),
         _ => format!("{cc} of {to}"),
     };
+    // A site without CC watchdogs is judged by probes; one that has them and hears none would be switched blindly.
     check("the target's CC reports", cc > 0 || !facts.has_cc_nodes, said);
+    // Answers, not works: the target is inactive before the switch, and its services need not be well.
     let answers = facts.half(to).answers;
     let said = if answers { "yes".to_owned() } else { format!("nothing of {to} answers any probe") };
     check("the Edge reaches the target", answers, said);

@@ -138,6 +138,7 @@ fn hand_over(from: Side, facts: &Facts, wish: Option<u64>) -> Progress {
     }
     match facts.xivo(from) {
         None => Waiting(format!("{from} is not heard of")),
+        // It does not serve, whether it follows or not: that is what the step is for.
         Some(xivo) if !matches!(xivo.status, Status::Active | Status::Starting) => {
             Passed(format!("{from} is {}", xivo.status))
         }
@@ -148,6 +149,7 @@ fn hand_over(from: Side, facts: &Facts, wish: Option<u64>) -> Progress {
 
 fn stop(to: Side, facts: &Facts) -> Progress {
     let from = to.other();
+    // An active target has the votes, so the source has not: it has stopped, heard of or not.
     if facts.xivo(from).is_none() && facts.is_active(to) {
         return Passed(format!("{from} is not heard of, and {to} has the votes"));
     }
@@ -196,6 +198,7 @@ fn contact(to: Side, facts: &Facts) -> Progress {
         return Passed("no CC node reports: probes judge them".to_owned());
     }
     let cc = &facts.half(to).cc;
+    // One is enough, as one backend is (`nodes::Registry::word`).
     if let Some(active) = cc.iter().find(|cc| cc.status == Status::Active) {
         return Passed(format!("{} is active", active.name));
     }
@@ -215,6 +218,7 @@ fn traffic(to: Side, facts: &Facts) -> Progress {
 fn verify(to: Side, facts: &Facts) -> Progress {
     let half = facts.half(to);
     if facts.live != to {
+        // The Edge has moved it away by its own rules: a failover, which this must not work against.
         return Failed(format!("traffic is on {}", facts.live));
     }
     if !half.works {
