@@ -146,6 +146,8 @@ impl Options {
     /// The admin socket. A configuration that is broken otherwise still says where it is.
     pub fn admin_socket(&self) -> PathBuf {
         let configured = || socket_in(&settings::read_text(&self.config).ok()?);
+        // Read leniently and not as `run` reads it: somebody whose file is wrong must still reach the Edge that runs
+        // with the old one.
         self.socket.clone().or_else(configured).unwrap_or_else(|| Path::new(DEFAULT_SOCKET).to_owned())
     }
 }

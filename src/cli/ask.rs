@@ -18,6 +18,7 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Asks a running Edge and prints its answer; an error goes to standard error, or with `--json` to standard output.
 pub fn ask(options: &Options, question: &Question) -> Exit {
     let client = Client { socket: options.admin_socket(), program: &super::EDGE };
+    // Colours are for a terminal, and not for those who said so (no-color.org).
     let paint = Paint::on(io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none());
     inquire(client, options.json, async |inquiry| Verbs { inquiry, paint }.carry_out(question).await)
 }
@@ -102,6 +103,7 @@ impl<W: Write> Verbs<'_, W> {
         if self.inquiry.json {
             if follows {
                 let status: Status = self.inquiry.get("/v1/status").await?;
+                // The order was answered when the walk began: what it says of traffic is of that moment.
                 (answer.live, answer.epoch, answer.switched) =
                     (status.live, status.epoch, walk.state == WalkState::Done);
             }
@@ -113,6 +115,7 @@ impl<W: Write> Verbs<'_, W> {
         match walk.state {
             WalkState::Done | WalkState::Planned => Ok(()),
             WalkState::Refused => Err(Trouble::Told(Exit::Refused)),
+            // A script that goes on behind a switch needs it done, not under way.
             WalkState::Failed | WalkState::Running | WalkState::Undoing => Err(Trouble::Told(Exit::Failed)),
         }
     }

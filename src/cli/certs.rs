@@ -114,6 +114,7 @@ fn lifetime(who: &Who) -> u32 {
         Who::Node { role: Role::Xivo, .. } => LONGEST - APART,
         Who::Edge { .. } => LONGEST - 2 * APART,
         Who::Node { .. } | Who::Operator { .. } => {
+            // By the name and not by chance: a renewal gives the same length again.
             let mixed = who.uri().bytes().fold(0u32, |mixed, byte| mixed.wrapping_mul(31).wrapping_add(byte.into()));
             LONGEST - 3 * APART - mixed % (2 * APART)
         }
@@ -139,6 +140,7 @@ pub enum CertsError {
 
 fn in_words(error: &IssueError) -> String {
     match error {
+        // A key that is overwritten is a node that nobody knows any more, or an authority that is lost.
         IssueError::File { path, source } if source.kind() == std::io::ErrorKind::AlreadyExists => {
             format!("{}: exists, and nothing is overwritten; move it away first", path.display())
         }
@@ -187,6 +189,7 @@ pub fn run(verb: &CertsVerb, as_json: bool) -> Result<String, CertsError> {
 fn node(role: Role, on: Option<Side>, name: &str) -> Result<Who, CertsError> {
     match (role, on) {
         (Role::Mds, None) => Ok(Who::media_server(name)),
+        // Shared by both sides: a certificate of one would say of it what is not so.
         (Role::Mds, Some(_)) => Err(CertsError::Usage("a media server is of no side: leave out --side".into())),
         (role, Some(side)) => Ok(Who::of_side(role, side, name)),
         (role, None) => {
@@ -236,6 +239,7 @@ fn show(dir: &Path) -> Result<(String, Value), CertsError> {
     let identity = Identity::load(dir)?;
     let (who, days) = (identity.who(), identity.days_left());
     let until = Time::from(identity.expires());
+    // As of a failure, for scripts that watch dates: daemons take it for a while, and it must be renewed all the same.
     if identity.expires() <= SystemTime::now() {
         return Err(CertsError::Useless(format!(
             "{}: {who}; EXPIRED on {until}; daemons take it for {GRACE_DAYS} days from then: bascule certs renew",

@@ -67,6 +67,7 @@ enum Wrong {
 /// Checks the file at `path`, and the times of its vote beside those of the nodes that an Edge at `socket` heard of. What is
 /// read and written is looked at as the service would, or as the user of that name.
 pub async fn check(path: &Path, socket: PathBuf, ask: Ask, user: Option<&str>, as_json: bool) -> Checked {
+    // Not as root, who may read what the service may not: `check` would say yes, and the start no.
     let service = Service { unit: "bascule.service", user: Some("bascule"), home: Path::new("/etc/bascule") };
     let account = match Account::of_service(service, user, path) {
         Ok(account) => account,
@@ -114,6 +115,7 @@ pub async fn check(path: &Path, socket: PathBuf, ask: Ask, user: Option<&str>, a
 fn wrong(wrong: Wrong, account: Option<&Account>, as_json: bool) -> Checked {
     let text = match (&wrong, as_json) {
         (Wrong::File(errors), true) => json!({ "errors": errors.iter().collect::<Vec<_>>() }).to_string(),
+        // One shape for all of them, so that a program need not tell them apart.
         (Wrong::Other(why), true) => json!({ "errors": [{ "message": why }] }).to_string(),
         (Wrong::File(errors), false) => errors.to_string(),
         (Wrong::Other(why), false) => why.clone(),
@@ -229,6 +231,7 @@ async fn ask_backends(config: &Config) -> Vec<Answer> {
             let titles = (check.name.clone(), title);
             let named = (side, service.name.clone(), at.backend.name.clone(), titles);
             let probe = probe_of(&check, at.backend, config.probe.time_limit);
+            // All at once: dead backends take their time limit together, not one after the other.
             asked.push(tokio::spawn(async move {
                 let (side, service, backend, (check, title)) = named;
                 let (works, detail, took_ms) = match probe {

@@ -104,6 +104,7 @@ impl Table {
     }
 
     fn row<const N: usize>(&mut self, cells: [String; N]) {
+        // What stands in a cell may come from a client or a node: an operator's terminal must not obey it.
         self.rows.push(cells.iter().map(|cell| visible(cell).into_owned()).collect());
     }
 
@@ -118,6 +119,7 @@ impl Table {
             for (cell, width) in row.iter().zip(&widths) {
                 line.push_str(&format!("{cell:<width$}  "));
             }
+            // Painted behind its widths: colours are characters, too, and would shift the columns.
             let line = line.trim_end().to_owned();
             text.push_str(&if number == 0 { line } else { paint(number - 1, line) });
             text.push('\n');

@@ -30,6 +30,7 @@ pub(super) fn nodes(status: &Status, paint: Paint, text: &mut String) {
     }
     for sentence in &status.takeovers {
         let line = format!("  {}", visible(sentence));
+        // The line to read before going home: with nobody to take over, the next fault is an outage.
         let loud = sentence.contains("nobody would take over");
         let _ = writeln!(text, "{}", if loud { paint.bad(&line) } else { line.as_str().into() });
     }
@@ -55,6 +56,7 @@ fn site(status: &Status, walk: &WalkStatus) -> String {
         let of_side = |node: &&NodeStatus| node.fresh && node.role == Role::Xivo && node.side == Some(side);
         status.nodes.iter().filter(of_side).any(|node| node.report.status == Does::Active)
     };
+    // A walk that was done yesterday says nothing of who serves since.
     let was = served.filter(|side| !serves(*side));
     let was = was.map(|side| format!("; {} does not serve now", Side::title(side))).unwrap_or_default();
     format!("{} ({} {when}{was})", walk.sentence, state(walk.state))
@@ -65,6 +67,7 @@ fn table(status: &Status, paint: Paint, text: &mut String) {
     let shown: Vec<&NodeStatus> = status.nodes.iter().take(MOST_NODES).collect();
     for node in &shown {
         let vote = node.report.vote.as_ref();
+        // What it did when last heard of would be read as what it does.
         let does = if node.fresh { node.report.status.to_string() } else { "unknown".to_owned() };
         table.row([
             format!("{} {}", node.role, node.name),

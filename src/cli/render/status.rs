@@ -79,6 +79,7 @@ fn warnings(status: &Status) -> Vec<String> {
     if status.draining {
         all.push("DRAINING: new clients get the waiting page.".into());
     }
+    // The screen must keep its first line in sight, however much goes wrong at once.
     let hidden = status.alarms.len().saturating_sub(MOST_ALARMS);
     all.extend(status.alarms.iter().take(MOST_ALARMS).cloned());
     if hidden > 0 {

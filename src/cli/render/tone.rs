@@ -48,6 +48,7 @@ pub(super) fn of_side(status: &Status, side: Side) -> Tone {
         State::Working => Tone::Good,
         State::Unknown => Tone::Odd,
         State::NotWorking if is_outage(status) => Tone::Bad,
+        // As it should be while the other serves: a screen that is yellow every day is not looked at.
         State::NotWorking if rests(status, side) => Tone::Calm,
         // Alone, the Edge cannot tell a Standby that rests from one that is gone.
         State::NotWorking => Tone::Odd,
@@ -66,6 +67,7 @@ pub(super) fn of_backend(status: &Status, service: &ServiceStatus, backend: &Bac
     match (backend.verdict, service.side) {
         (Verdict::Up, _) => Tone::Good,
         (Verdict::Unknown, _) => Tone::Odd,
+        // Nobody uses it: it is as loud as its side, no louder.
         (Verdict::Down, Some(side)) if side != status.live => of_side(status, side).max(Tone::Calm),
         (Verdict::Down, _) => Tone::Bad,
     }
@@ -73,6 +75,7 @@ pub(super) fn of_backend(status: &Status, service: &ServiceStatus, backend: &Bac
 
 /// That of a node.
 pub(super) fn of_node(status: &Status, node: &NodeStatus) -> Tone {
+    // Odd and not bad: a node that is silent may serve as well as ever.
     if !node.fresh {
         return Tone::Odd;
     }
@@ -90,6 +93,7 @@ pub(super) fn of_node(status: &Status, node: &NodeStatus) -> Tone {
             Some(Guard::Exposed { .. }) => Tone::Odd,
             Some(Guard::Guarded) | None => Tone::Good,
         },
+        // By itself it rests; with nobody who serves there is no telephony.
         (Does::Inactive, Role::Xivo) if serving() == 0 => Tone::Bad,
         (Does::Inactive, _) if vote.is_some_and(|vote| !vote.fit || vote.frozen) => Tone::Odd,
         (Does::Inactive, _) => Tone::Calm,

@@ -36,6 +36,7 @@ pub(in crate::cli) fn news(before: &[WalkStep], now: &[WalkStep], paint: Paint) 
     let mut text = String::new();
     for (index, step) in now.iter().enumerate() {
         let was = before.get(index).map_or(WalkStepState::Waiting, |step| step.state);
+        // Each change is a line that stays: a step's words alone may change five times a second.
         if was == step.state {
             continue;
         }
