@@ -12,11 +12,11 @@ use tokio::sync::watch;
 /// A consistent view of the live side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View {
-    /// The live side.
+    /// The side that receives traffic.
     pub side: Side,
     /// What to do with a request.
     pub mode: Mode,
-    /// Switch epoch.
+    /// The switch epoch, which has 56 bits here.
     pub epoch: u64,
 }
 

@@ -29,14 +29,14 @@ pub struct Checked {
     pub verdict: Verdict,
 }
 
-/// How a check went.
+/// How a check went; the exit code follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The configuration is sound, and every backend asked works.
     Well,
     /// The configuration is sound, a backend does not work.
     NotWorking,
-    /// The configuration is wrong.
+    /// The configuration is wrong: the Edge would not start.
     Wrong,
 }
 
@@ -45,7 +45,7 @@ pub enum Verdict {
 pub enum Ask {
     /// Only the file.
     Nobody,
-    /// Each backend, once.
+    /// Each backend, once, by its own checks and as requests need it.
     Backends,
 }
 

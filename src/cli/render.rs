@@ -15,7 +15,7 @@ use crate::admin::api::Time;
 use daemon::visible;
 use tone::Tone;
 
-/// Colours, or none.
+/// Whether words are coloured: not where a program reads, nor for who set `NO_COLOR`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Paint(bool);
 

@@ -53,7 +53,7 @@ pub(super) trait Files {
     fn is_open_to_all(&self, path: &Path) -> bool;
 }
 
-/// The file system.
+/// The machine's files; tests have theirs in memory.
 struct Disk;
 
 impl Files for Disk {

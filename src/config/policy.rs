@@ -8,7 +8,7 @@ use super::{Config, Probing};
 const JITTER_SHARE: u32 = 10;
 
 impl Probing {
-    /// How checks are judged.
+    /// How checks are judged, with the figures that the file does not have.
     pub fn policy(&self) -> verdict::Policy {
         let default = verdict::Policy::DEFAULT;
         verdict::Policy {

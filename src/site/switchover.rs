@@ -83,7 +83,7 @@ pub enum Output {
     MoveTraffic(Side),
     /// A step is done, or is what failed.
     Told(String),
-    /// It is over.
+    /// It is over: nothing more is wanted.
     Ended(End),
 }
 

@@ -48,7 +48,7 @@ pub struct View {
     pub epoch: u64,
     /// For how much longer the promise, or the quiet time, lasts if nothing comes.
     pub left: Duration,
-    /// Why it answers nobody.
+    /// Why it answers nobody; none: it does.
     pub trouble: Option<String>,
     /// What of those who ask needs a person, one sentence each.
     pub alarms: Vec<String>,

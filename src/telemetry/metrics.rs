@@ -47,7 +47,7 @@ pub struct Metrics {
     pub damped: IntGauge,
     /// 1: an operator forbids automatic switches.
     pub frozen: IntGauge,
-    /// 1: decides, moves nothing.
+    /// 1: the Edge decides and moves nothing.
     pub observe: IntGauge,
     /// 1: the Edge doubts its evidence.
     pub doubt: IntGauge,

@@ -70,12 +70,12 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Sets what they may.
+    /// Sets what they may hold, in bytes; what they hold already is not taken back.
     pub fn set_most(&self, bytes: usize) {
         self.most.store(bytes, Ordering::Relaxed);
     }
 
-    /// What they hold.
+    /// What they hold, in bytes.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }

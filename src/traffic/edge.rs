@@ -54,7 +54,7 @@ pub struct Manner {
 
 /// Pages of our own.
 pub struct Pages {
-    /// While no side works.
+    /// Shown while no side works, and while the Edge goes away.
     pub waiting: WaitingPage,
     /// Refusals and failures.
     pub errors: ErrorPages,

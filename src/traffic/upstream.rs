@@ -146,7 +146,7 @@ pub struct Upstream {
     pub side: Option<Side>,
     /// Its name in the file.
     pub name: Arc<str>,
-    /// Opens connections to it.
+    /// Opens connections to it, for requests and WebSockets alike.
     pub connector: Arc<Connector>,
     /// Its probes say that it is down.
     pub down: AtomicBool,

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Time;
 
-/// A node.
+/// A node with a watchdog, by its newest report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeStatus {
-    /// What it is.
+    /// Its role, by its certificate.
     pub role: Role,
     /// Its side; none: a media server.
     #[serde(default)]
@@ -18,7 +18,7 @@ pub struct NodeStatus {
     pub name: String,
     /// Whether it reported lately; else its report is of the past.
     pub fresh: bool,
-    /// When it reported last.
+    /// When its newest report came, by the Edge's clock.
     pub heard: Time,
     /// Its newest report.
     pub report: NodeReport,
@@ -38,7 +38,7 @@ pub struct WitnessStatus {
     pub quiet: bool,
     /// For how much longer the promise, or the quiet time, lasts if nothing comes.
     pub left_ms: u64,
-    /// Why it grants nothing.
+    /// Why it grants nothing; none: it could.
     pub trouble: Option<String>,
     /// How the times of the XiVO nodes differ from the Edge's, one sentence each.
     #[serde(default)]
@@ -99,11 +99,11 @@ pub struct WalkCheck {
     pub check: String,
     /// Whether it does.
     pub passed: bool,
-    /// What was found.
+    /// What was found, to be read whether it passed or not.
     pub said: String,
 }
 
-/// One step.
+/// One step of it, with the times that a screen needs to say how it goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WalkStep {
     /// What.

@@ -21,7 +21,7 @@ impl<T> Sides<T> {
         }
     }
 
-    /// Makes each side's value.
+    /// Makes each side's value, Main's first.
     pub fn from_fn(mut make: impl FnMut(Side) -> T) -> Self {
         Self { main: make(Side::Main), standby: make(Side::Standby) }
     }

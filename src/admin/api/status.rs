@@ -21,7 +21,7 @@ pub struct Status {
     pub pid: u32,
     /// When it started.
     pub started: Time,
-    /// When this was said.
+    /// When this was said: other times are shown from here.
     pub now: Time,
     /// The side that receives traffic.
     pub live: Side,
@@ -126,11 +126,11 @@ pub struct ServiceStatus {
 pub struct BackendStatus {
     /// What the file calls it.
     pub name: String,
-    /// Where it listens.
+    /// The address and port that requests go to.
     pub address: SocketAddr,
     /// The worst of its checks.
     pub verdict: Verdict,
-    /// Each check.
+    /// Each check of it, in the order of the file.
     pub checks: Vec<CheckStatus>,
 }
 
@@ -159,7 +159,7 @@ pub struct Outcome {
     pub at: Time,
     /// `ok`, or how it failed (`refused`, `silent`, …).
     pub outcome: String,
-    /// How long it took.
+    /// How long it took, in milliseconds.
     pub latency_ms: f64,
 }
 
@@ -226,15 +226,15 @@ pub struct SessionRow {
     pub service: String,
     /// The backend it ends on.
     pub backend: String,
-    /// Who opened it.
+    /// The address that opened it.
     pub client: IpAddr,
     /// The login in its token, unverified; none: no token.
     pub login: Option<String>,
     /// Since when.
     pub since: Time,
-    /// From the client.
+    /// Bytes carried from the client.
     pub bytes_in: u64,
-    /// To the client.
+    /// Bytes carried to the client.
     pub bytes_out: u64,
     /// It has been told to go.
     pub closing: bool,

@@ -13,7 +13,7 @@ pub struct Explain {
     pub sentence: String,
     /// What was known.
     pub facts: Vec<String>,
-    /// The rule that spoke.
+    /// The rule that decided, by its promise (E1 to E9) where it has one.
     pub rule: String,
     /// What came of it.
     pub outcome: String,
@@ -27,7 +27,7 @@ pub enum Event {
     Started,
     /// The Edge stopped.
     Stopped,
-    /// The live side changed.
+    /// The live side changed: the epoch is a new one.
     Switched,
     /// It would have changed (`observe: true`).
     WouldHaveSwitched,
@@ -129,7 +129,7 @@ pub struct Phases {
 /// A phase's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moment {
-    /// Wall time.
+    /// Wall time, for people.
     pub at: Time,
     /// Since the earliest phase, by a clock that never jumps.
     pub offset_ms: u64,

@@ -18,9 +18,9 @@ use super::reports;
 pub enum Beginning {
     /// For the first time: nothing was ever written here.
     First,
-    /// Where it was.
+    /// Where it was when it ended.
     Known {
-        /// As it was left.
+        /// The live side and what else the last run left.
         live: LiveState,
         /// Said loudly, if the journal knows a later switch than the file did.
         alarm: Option<String>,
@@ -32,7 +32,7 @@ pub enum Beginning {
         epoch: u64,
         /// The live side by the journal.
         last: Option<Side>,
-        /// Said loudly.
+        /// Said loudly, in the log, the journal and the status.
         alarm: String,
     },
 }

@@ -32,7 +32,7 @@ pub enum VoteError {
         /// What is wrong with it.
         #[source]
         problem: DocumentError,
-        /// What became of it.
+        /// Where it was moved, or why it could not be.
         kept: String,
     },
 }

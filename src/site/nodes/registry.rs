@@ -32,7 +32,7 @@ const CHANGES: (u32, Duration) = (30, Duration::from_millis(500));
 /// Sentences about a node: more than it has to say in a bad night, and in a week less than the journal keeps.
 const SENTENCES: (u32, Duration) = (60, Duration::from_secs(10));
 
-/// A node.
+/// A node, as its certificate names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Node {
     /// What it is.
@@ -67,7 +67,7 @@ impl fmt::Display for Node {
 pub struct Known {
     /// Its newest report.
     pub report: NodeReport,
-    /// When that came.
+    /// When that came, by the Edge's clock.
     pub at: Instant,
     /// When the first of an unbroken row of reports came that say it serves, or is about to.
     serving_since: Option<Instant>,
@@ -233,7 +233,7 @@ impl Registry {
         news
     }
 
-    /// When the next of those heard of lately falls silent, if nothing comes: [`Self::take`] and [`Self::tick`] change it.
+    /// When the next of those heard of lately falls silent. [`Self::take`] and [`Self::tick`] change it.
     pub fn deadline(&self) -> Option<Instant> {
         self.nodes.values().filter(|known| !known.silent).map(|known| known.at + STALE).min()
     }

@@ -21,7 +21,7 @@ pub struct Half<'a> {
     pub fresh: bool,
 }
 
-/// The witness.
+/// What the witness, a vote of three, would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Witness {
     /// It can grant its vote.

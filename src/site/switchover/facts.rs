@@ -51,7 +51,7 @@ pub struct Xivo {
     pub vote: Option<Vote>,
     /// Its starts that failed, if the newest did.
     pub failed_starts: Option<FailedStarts>,
-    /// Its registrations.
+    /// Its registrations, by media server.
     pub media_servers: BTreeMap<String, MediaServer>,
     /// What became of the newest wish.
     pub wished: Option<Wished>,

@@ -15,7 +15,7 @@ pub struct Check {
     pub said: String,
 }
 
-/// Looks at everything.
+/// Looks at everything that must hold before `to` is to serve.
 pub fn preflight(to: Side, facts: &Facts) -> Vec<Check> {
     let both: Vec<&Xivo> = Side::BOTH.iter().filter_map(|side| facts.xivo(*side)).collect();
     let mut checks = Vec::new();

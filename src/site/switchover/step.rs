@@ -14,9 +14,9 @@ use super::facts::Facts;
 pub enum Step {
     /// The node that serves is asked to hand over.
     HandOver,
-    /// It stops.
+    /// It stops telephony, and says that it is inactive.
     Stop,
-    /// The other starts.
+    /// The other starts telephony, and says that it is active.
     Start,
     /// The new one is registered with every media server.
     Register,

@@ -40,13 +40,13 @@ pub struct AccessRecord {
     pub time: SystemTime,
     /// Its number, as in the headers towards upstreams.
     pub request: RequestId,
-    /// Who asked.
+    /// The address that asked.
     pub client: SocketAddr,
     /// What was spoken.
     pub protocol: Protocol,
     /// How.
     pub method: Method,
-    /// The host asked for.
+    /// The host asked for, where it is none of the site's.
     pub host: Option<Box<str>>,
     /// The path asked for, without secrets.
     pub path: SafePath,
@@ -56,7 +56,7 @@ pub struct AccessRecord {
     pub bytes_in: u64,
     /// To the client, bodies or frames.
     pub bytes_out: u64,
-    /// From head to end.
+    /// From the head, as it was read, to the end.
     pub duration: Duration,
     /// To connect to the upstream; none: a connection was there, or none was needed.
     pub connect: Option<Duration>,
@@ -74,7 +74,7 @@ pub struct AccessRecord {
     pub parked: Duration,
     /// Why it ended.
     pub ended: Ended,
-    /// Of a session.
+    /// What a WebSocket carried; none for a request.
     pub session: Option<SessionTally>,
 }
 

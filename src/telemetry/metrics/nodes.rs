@@ -13,10 +13,10 @@ use crate::admin::api::Sides;
 /// From a ruling that needs no disk to a node's own limit.
 const ANSWER_SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.4, 1.0];
 
-/// In seconds.
+/// A day in seconds: certificates are told in whole days.
 const DAY: i64 = 24 * 3600;
 
-/// The witness's.
+/// How the witness's vote stands, and what it is asked.
 #[derive(Debug)]
 pub struct WitnessMetrics {
     requests: Per<Ask, Per<Ruled, IntCounter>>,

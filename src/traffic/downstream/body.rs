@@ -52,7 +52,7 @@ pub enum Chunk {
     Data(u64),
     /// Behind the data: its CR, then its LF.
     DataEnd {
-        /// The CR came.
+        /// The CR came, and its LF must be next.
         cr: bool,
     },
     /// In a line behind the last chunk.

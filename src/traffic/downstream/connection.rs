@@ -66,7 +66,7 @@ pub enum NoTls {
     BadHello,
     /// The handshake was not finished in time.
     HandshakeTooLate,
-    /// The handshake failed.
+    /// The handshake failed: no version or cipher in common, or the client left.
     HandshakeFailed,
 }
 

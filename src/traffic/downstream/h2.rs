@@ -38,7 +38,7 @@ pub struct Limits {
     pub streams: u32,
 }
 
-/// Why a connection ends.
+/// Why the watch ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Broken {
     /// It never asked for anything.

@@ -23,11 +23,11 @@ const FIRST: usize = 2048;
 /// What a head may use up.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadLimits {
-    /// Until the first byte.
+    /// From the last answer, or the handshake, to the first byte.
     pub idle: Duration,
     /// From the first byte to the end of the head.
     pub whole: Duration,
-    /// Size in bytes.
+    /// Size in bytes, from the request line to the empty line.
     pub bytes: usize,
     /// Header fields.
     pub fields: usize,

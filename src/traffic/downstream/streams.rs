@@ -42,7 +42,7 @@ pub struct Streams {
     pub options: h2::server::Builder,
     /// Pingora's proxy around our logic.
     pub proxy: Arc<HttpProxy<Proxy, Dialing>>,
-    /// The connection.
+    /// The connection, as its requests and the drain see it.
     pub activity: Arc<Activity>,
     /// Ends a late connection behind its first answer.
     pub answered: watch::Sender<bool>,
@@ -50,7 +50,7 @@ pub struct Streams {
     pub idle: Duration,
 }
 
-/// Streams that are carried.
+/// How many streams are carried, to know when there is none.
 #[derive(Default)]
 struct Carried {
     count: AtomicUsize,

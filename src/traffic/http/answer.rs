@@ -51,7 +51,7 @@ fn names_websocket(value: &HeaderValue) -> bool {
     items(value.as_bytes()).any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
 }
 
-/// Says the framing once.
+/// Says the framing once, in the one form that the client's version of HTTP knows.
 fn frame(response: &mut ResponseHeader, framing: Framing, client: Version) {
     match framing {
         // RFC 9110 section 8.6: no length where there can be no body; that of a 304 or of HEAD is another answer's.

@@ -81,9 +81,9 @@ pub struct Context {
 /// Why a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// Answered by an upstream.
+    /// Answered by an upstream, or not ended yet.
     Served,
-    /// Not carried.
+    /// The router does not carry it.
     Refused(Refusal),
     /// It cannot be carried as it is: its `Connection` names what it must not.
     Malformed,

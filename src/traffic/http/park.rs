@@ -24,7 +24,7 @@ pub enum Released {
     Again,
     /// No decision came in time.
     TimedOut,
-    /// Too many wait already.
+    /// Too many wait already: the waiting page, at once.
     Full,
 }
 

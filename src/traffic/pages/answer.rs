@@ -43,7 +43,7 @@ impl Bilingual {
     }
 }
 
-/// An [`Answer`] at rest.
+/// An [`Answer`] that owns what it says.
 #[derive(Debug, Clone)]
 pub(super) struct Rendered {
     status: StatusCode,

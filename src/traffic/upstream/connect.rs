@@ -32,16 +32,16 @@ const USER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Why a connection did not open. Nothing of a request was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Nobody listens.
+    /// Nobody listens there: the host answers and refuses.
     #[error("{0} refused the connection")]
     Refused(SocketAddr),
     /// Closed while being set up.
     #[error("{0} reset the connection")]
     Reset(SocketAddr),
-    /// No answer in time.
+    /// No answer in time, to TCP or TLS.
     #[error("{0} did not answer within {1:?}")]
     TimedOut(SocketAddr, Duration),
-    /// No way there.
+    /// No way there: a router, or our own kernel, says so.
     #[error("{0} cannot be reached: {1}")]
     Unreachable(SocketAddr, #[source] io::Error),
     /// The TLS handshake failed.
