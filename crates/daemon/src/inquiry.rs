@@ -107,6 +107,7 @@ impl<W: Write> Inquiry<W> {
         T: Serialize + DeserializeOwned,
     {
         loop {
+            // An error is shown like an answer: a program that restarts is watched on, not left.
             let answer: Result<T, AskError> = self.get(path).await;
             match (&answer, self.json) {
                 (Ok(answer), true) => self.line(answer)?,

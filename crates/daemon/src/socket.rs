@@ -68,6 +68,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
+        // Whoever took the path over meanwhile has a socket of another inode: that one is not ours to remove.
         if fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode) {
             let _ = fs::remove_file(&self.path);
         }
@@ -79,6 +80,7 @@ fn make_parent(parent: &Path) -> Result<(), SocketError> {
         return Ok(());
     }
     DirBuilder::new().recursive(true).mode(PARENT_MODE).create(parent).map_err(failed("create", parent))?;
+    // The process's mask may have taken away what group and others need to reach the socket.
     fs::set_permissions(parent, Permissions::from_mode(PARENT_MODE)).map_err(failed("set the mode of", parent))
 }
 
@@ -94,6 +96,7 @@ async fn free(path: &Path) -> Result<(), SocketError> {
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
         Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Ok(Err(error)) => Err(failed("connect to", path)(error)),
+        // Silence means that somebody is there: a kernel refuses at once where nobody listens.
         Ok(Ok(_)) | Err(_) => Err(SocketError::Taken(path.to_owned())),
     }
 }
@@ -103,6 +106,7 @@ fn bind_aside(path: &Path, parent: &Path, gid: Option<u32>) -> Result<(UnixListe
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let aside = parent.join(format!(".{name}.new"));
     let inner = aside.join("s");
+    // What a start left that was killed half-way.
     let _ = fs::remove_file(&inner);
     let _ = fs::remove_dir(&aside);
     DirBuilder::new().mode(0o700).create(&aside).map_err(failed("create", &aside))?;

@@ -112,7 +112,9 @@ struct Site {
 
 impl Site {
     async fn start(plan: Plan) -> Result<Self, DemoError> {
+        // Before anything is started: without the Edge's program nothing else is of use.
         let edge = plan.edge()?;
+        // From the first process on somebody takes away what a killed demo leaves.
         let remains = remains::removed_after_us(plan.directory.path())?;
         let shared = Process::start(plan.shared()).await?;
         let main = Process::start(plan.side(Side::Main)).await?;
@@ -142,6 +144,7 @@ impl Site {
         let ready = ask::admin(&self.plan.socket, Method::GET, "/readyz").await;
         let status = self.status().await;
         ready.is_ok_and(|answer| answer.status() == StatusCode::OK)
+            // An Edge that serves may not have judged Standby yet, and would not move.
             && status.is_ok_and(|status| status.next.to == Some(Side::Standby))
     }
 

@@ -61,6 +61,7 @@ impl Write for Events {
 fn one_line(event: &[u8], to: &mut Vec<u8>) {
     for byte in event.trim_ascii_end() {
         match byte {
+            // Text from outside must not begin a line of its own: it would read like one of this program's.
             b'\n' => to.extend_from_slice(b"\\n"),
             byte => to.push(*byte),
         }

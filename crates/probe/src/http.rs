@@ -99,6 +99,7 @@ impl HttpCheck {
         // The body is whole: no other framing may be said.
         headers.remove(TRANSFER_ENCODING);
         headers.remove(CONTENT_LENGTH);
+        // A server may wait for the length of a body that such a method announces (RFC 9110 section 8.6).
         if !self.body.is_empty() || matches!(self.method, Method::POST | Method::PUT | Method::PATCH) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(self.body.len()));
         }
@@ -169,6 +170,7 @@ async fn exchange(check: &HttpCheck, wire: &mut Wire) -> Result<String, Failure>
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(failure(&Faulty::Unasked101.into()));
     }
+    // The status alone decides against it: the body of an error page need not be read.
     if !check.status.contains(status) {
         return Err(Failure::status(status, format_args!("HTTP {status} (expected {})", check.status)));
     }

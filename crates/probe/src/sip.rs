@@ -166,6 +166,7 @@ impl<'a> Waiting<'a> {
         if self.strays >= MOST_STRAYS {
             return Err(failure);
         }
+        // What our own request was told, if only for the time being, says more than what others were.
         if self
             .meter
             .on_time_limit

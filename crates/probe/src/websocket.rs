@@ -128,6 +128,7 @@ pub(crate) async fn ask(check: &WebSocketCheck, mut wire: Wire, meter: &mut Mete
     let early = shake_hands(check, &mut wire).await?;
     let limits = WebSocketConfig::default()
         .read_buffer_size(BUFFER)
+        // Sent at once: what waits in a buffer for more to come is never answered.
         .write_buffer_size(0)
         .max_write_buffer_size(MESSAGE_LIMIT * 2)
         .max_message_size(Some(MESSAGE_LIMIT))
@@ -177,6 +178,7 @@ async fn shake_hands(check: &WebSocketCheck, wire: &mut Wire) -> Result<Vec<u8>,
     }
     let offer = Offer { key: key.as_bytes(), subprotocols: offered(check), extensions: Vec::new() };
     offer.verify(&head).map_err(Failure::wrong)?;
+    // A server that agrees to none speaks something else than the application behind it expects.
     if check.subprotocol.is_some() && !head.headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
         return Err(Failure::wrong("the server does not agree to the subprotocol"));
     }

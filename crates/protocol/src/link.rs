@@ -133,6 +133,7 @@ impl Link {
                 // The last one is waited for below, however long it takes.
                 break;
             } else if is_asked_twice(&ask) {
+                // The first is not given up: whichever answers sooner counts, and a vote asked twice is given once.
                 timeout(NEXT_LANE, asked.next()).await.ok().flatten()
             } else {
                 asked.next().await
@@ -222,6 +223,7 @@ impl Line {
                     why
                 }
             };
+            // A reason that stays the same is no news: whoever follows the state is not woken by each attempt.
             self.state.send_if_modified(|state| {
                 let now = State::Down(why);
                 let changed = *state != now;
@@ -239,12 +241,14 @@ impl Line {
             if let Some(net) = crate::played::net() {
                 return Ok(frames::framed(net.dial(address).await?));
             }
+            // Asked anew for each dial: a certificate that was renewed is shown from the next connection on.
             let config = keyring.current().client(expected).map_err(io::Error::other)?;
             let stream = TcpStream::connect(address).await?;
             frames::tune(&stream)?;
             // The verifier goes by role; the name is of no meaning.
             let name = ServerName::IpAddress(address.ip().into());
             let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+            // A server that ignores ALPN would go on without it, and take frames for something else.
             if stream.get_ref().1.alpn_protocol() != Some(VERSION.as_bytes()) {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not speak the nodes' protocol"));
             }
@@ -276,6 +280,7 @@ impl Line {
                 frame = connection.next() => match frame {
                     Some(Ok(frame)) => match frames::read::<Reply>(&frame) {
                         Ok(Reply { id, answer }) => {
+                            // It speaks, so nobody on the way has forgotten it: the dial beside it is dropped.
                             (fresh, doubted) = (None, Instant::now());
                             if let Some((_, call)) = open.remove(&id) {
                                 let _ = call.answer.send(Ok(answer));
@@ -294,6 +299,8 @@ impl Line {
                     fresh = None;
                     if let Ok(Ok(another)) = dialled {
                         connection = another;
+                        // Nobody knows which of these the old connection carried: each is asked again, unless a copy
+                        // could do harm.
                         for (_, (_, call)) in std::mem::take(&mut open) {
                             match may_be_asked_again(&call.ask) {
                                 true => todo.push_back(call),
@@ -323,6 +330,7 @@ impl Line {
         call: Waiting,
         open: &mut BTreeMap<u64, (Instant, Waiting)>,
     ) -> io::Result<()> {
+        // Whoever asked has given up: an answer would come to nobody, and a vote asked for late is worth nothing.
         if call.answer.is_closed() {
             return Ok(());
         }

@@ -71,6 +71,7 @@ impl Tree {
     /// Reads one document. Small flaws are left out of the tree and listed; `Err` is a text that is no YAML mapping.
     pub(crate) fn read(text: &str, kind: &Kind) -> Result<(Self, Vec<Flaw>), Vec<Flaw>> {
         let mut builder = Builder::default();
+        // A byte order mark is no text, and would be part of the first key.
         for event in Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text)) {
             let taken = match event {
                 Ok((event, span)) => builder.take(event, span.start.line()),
@@ -346,6 +347,7 @@ impl Builder {
         }
         let value = if style == ScalarStyle::Plain { plain(text) } else { Value::String(text.to_owned()) };
         if value.is_null() && !self.open.is_empty() && !self.is_dropped() {
+            // An empty value would else count as left out, and a default stand where somebody meant to write.
             self.flaw(line, "has no value", "write one, or remove the line to get the default");
             return self.place_nothing(line);
         }
@@ -359,6 +361,7 @@ impl Builder {
         let first = lines.get(name).copied();
         lines.entry(name.to_owned()).or_insert(line);
         *key = Some(PendingKey { name: name.to_owned(), line, dropped: first.is_some() });
+        // YAML's readers take one of the two in silence, and not all the same one.
         if let Some(first) = first {
             self.flaw(line, format!("stands here a second time, first on line {first}"), "keep one of the two");
         }

@@ -22,6 +22,7 @@ pub(crate) fn read<T: DeserializeOwned + JsonSchema>(findings: &mut Findings) ->
             Err(error) => {
                 let at = key_path(error.path());
                 let at = note::<T>(findings, at, &error.inner().to_string());
+                // What cannot be taken out would be met again, without end.
                 if !findings.prune(&at) {
                     return None;
                 }
@@ -74,6 +75,7 @@ fn note<T: JsonSchema>(findings: &mut Findings, at: KeyPath, message: &str) -> K
 
 fn note_unknown_key<T: JsonSchema>(findings: &mut Findings, at: &KeyPath, key: &str, known: &[String]) {
     let remedy = if let Some(near) = nearest(key, known.iter().map(String::as_str)) {
+        // The key that was meant is not missing, too: one mistake is told once.
         if let Some((parent, _)) = at.split_last() {
             findings.excuse(findings.tree().locate(&parent.key(near)).0);
         }

@@ -59,6 +59,7 @@ fn replace_with(
         let mut file = open::regular(OpenOptions::new().write(true).create(true).truncate(true).mode(MODE), &fresh)?;
         before(Step::Write)?;
         file.write_all(bytes)?;
+        // The data before the name: a rename that reaches the disk alone leaves an empty file after a power cut.
         if kept == Kept::PowerCut {
             before(Step::Sync)?;
             file.sync_all()?;
@@ -70,6 +71,7 @@ fn replace_with(
         let _ = fs::remove_file(&fresh);
         return Err(error);
     }
+    // The name itself is in the directory: without this the old file may be back after a power cut.
     if kept == Kept::PowerCut {
         before(Step::SyncDirectory)?;
         sync_directory(path)?;

@@ -79,6 +79,7 @@ impl Journal {
     fn write(&mut self, text: &[u8]) -> io::Result<()> {
         if self.open.as_ref().is_some_and(|open| open.size >= self.limit) {
             self.open = None;
+            // Of the older file only one is kept: so both together have a bound.
             fs::rename(&self.path, &self.older)?;
         }
         let open = match self.open.take() {
@@ -108,6 +109,7 @@ fn open_end(path: &Path) -> io::Result<Open> {
             size += 1;
         }
     }
+    // A file that was just made has a name that a power cut may take away again.
     atomic::sync_directory(path)?;
     Ok(Open { file, size })
 }
@@ -132,6 +134,7 @@ fn tail<E: Entry>(path: &Path, limit: usize) -> io::Result<VecDeque<E>> {
     file.seek(SeekFrom::Start(start))?;
     let mut text = Vec::new();
     file.take(TAIL_BYTES).read_to_end(&mut text)?;
+    // What is read from the middle of a file begins with half a line.
     let whole = match start {
         0 => &text[..],
         _ => text.iter().position(|byte| *byte == b'\n').map_or(&[][..], |end| &text[end + 1..]),

@@ -52,6 +52,7 @@ fn watch(config: &Config, options: &Options, log: &Log, dropped: &IntCounter, wa
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    // Beside XiVO's own failover no decision would last a minute.
     if let Some(table) = &config.legacy_failover
         && let Err(error) = legacy_failover::refuse(table)
     {

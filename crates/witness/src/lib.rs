@@ -69,6 +69,7 @@ impl<D: Disk> DurableVoter<D> {
                 Output::Persist(memory) => self.write(&memory),
                 Output::Answer(ruled) => {
                     answer = Some(ruled);
+                    // Not even a renewal rests on a disk of which nobody knows what it holds.
                     if self.written { Ok(()) } else { self.write(&self.voter.memory()) }
                 }
                 Output::Changed(record) => {
@@ -81,6 +82,7 @@ impl<D: Disk> DurableVoter<D> {
                 return Err(why);
             }
         }
+        // Only of a batch that holds: of one that was undone nothing became of the vote.
         self.news.append(&mut news);
         Ok(answer)
     }

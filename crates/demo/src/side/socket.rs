@@ -102,6 +102,7 @@ async fn converse(request: Request<Incoming>, state: Arc<State>, talk: Talk) {
 
 async fn ticks(socket: &mut Socket, state: &State) -> Result<(), Error> {
     let mut clock = interval(TICK);
+    // A side that was suspended must not tick for all the time that it missed.
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut n = 0_u64;
     loop {

@@ -222,6 +222,7 @@ impl Ports {
 }
 
 fn is_free(address: Ipv4Addr, port: u16) -> bool {
+    // SIP is answered over both on one port.
     TcpListener::bind((address, port)).is_ok() && UdpSocket::bind((address, port)).is_ok()
 }
 

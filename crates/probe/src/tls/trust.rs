@@ -81,6 +81,7 @@ impl TlsTrust {
     #[must_use]
     pub fn client_config(&self, alpn: &[&[u8]]) -> Arc<ClientConfig> {
         let mut config = self.offering(alpn);
+        // Traffic saves handshakes: certificates are looked at by the checks beside it, each time.
         config.resumption = Resumption::default();
         Arc::new(config)
     }

@@ -84,6 +84,7 @@ pub fn check(options: &Options, user: Option<&str>) -> Exit {
         let _ = writeln!(io::stdout(), "{eyes}");
     }
     let mut found = found;
+    // Not as that user: the control socket lets root in, and not everybody.
     if let Role::Xivo(xivo) = &config.role {
         found.compare_times(xivo, others(&config));
     }
@@ -172,6 +173,7 @@ pub(super) fn look(config: &Config, warnings: Vec<Warning>, path: &std::ffi::OsS
 
 /// Asks the node's Asterisk where it listens, and compares that with the fence.
 fn ports(xivo: &XivoConfig, troubles: &mut Vec<String>) -> Option<String> {
+    // Which ports a fence of commands holds, nobody but its author knows.
     if xivo.fence != Fence::Nft {
         return None;
     }

@@ -165,6 +165,7 @@ fn ago(ms: Option<u64>) -> String {
 }
 
 fn row(text: &mut String, name: &str, value: &str) {
+    // All of it may come from elsewhere, a peer's words and a command's: nothing in it may move the cursor.
     let _ = writeln!(text, "  {:<12} {}", visible(name), visible(value));
 }
 

@@ -51,6 +51,7 @@ pub(super) fn resolve(mut file: File, findings: &mut Findings) -> Option<Config>
         findings.missing(&at, "is missing", "write `role: xivo`, `role: cc` or `role: mds`");
         return None;
     };
+    // A key that this role does not read would be taken for set: a CC with a `witness` is not voted for.
     for (key, roles) in FOR_ROLES {
         let at = KeyPath::top(key);
         if !roles.contains(&role) && findings.tree().has(&at) {

@@ -37,6 +37,8 @@ pub(super) fn cc(file: File, findings: &mut Findings) -> Option<CcConfig> {
         file.services.as_ref().and_then(|services| services.check.as_ref()).is_some_and(|c| c.command.is_some());
     let services = services(file.services, beneath, defaults::CC_VERIFY_LIMIT, findings);
     let (ready_known, ready) = (beneath.ready.is_some() || file.ready.is_some(), ready(file.ready, beneath, findings));
+    // A CC that nothing looks at would be `active` as soon as its command ends, and users be sent to a xuc that still
+    // starts.
     if !checked && !ready_known {
         let at = KeyPath::top("ready");
         let remedy = "write `ready: { check: 'https://127.0.0.1/xuc/api/2.0/auth/check', status: [200, 401] }`";

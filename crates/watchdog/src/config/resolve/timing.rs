@@ -25,6 +25,7 @@ pub(super) fn timing(written: Option<TimingFile>, stop_limit: Option<Duration>, 
             fence.0
         }
         (Some(fence), _) => fence.0,
+        // Without a fence phones get in until the stop command has ended: the promises must cover all of that.
         (None, stop) => stop.unwrap_or(default.fence),
     };
     Timing {

@@ -55,6 +55,7 @@ pub(super) fn resolve(file: File, findings: &mut Findings) -> Option<XivoConfig>
         alone,
         requests,
         hold_down,
+        // A site with a long hold-down keeps it: the default limit must not be below what is written.
         hold_down_limit: span(file.hold_down_limit, default.hold_down_limit.max(hold_down)),
         retry: positive(file.retry, default.retry, &KeyPath::top("retry"), findings),
         retry_limit: span(file.retry_limit, default.retry_limit),
@@ -137,6 +138,7 @@ fn anchors(written: Option<OneOrMany<String>>, findings: &mut Findings) -> Vec<I
 
 fn alone(written: Option<Alone>, anchors: &[IpAddr], findings: &mut Findings) -> Alone {
     let alone = written.unwrap_or(Alone::Wait);
+    // Without anchors a node that is cut off would serve beside the other (W3).
     if alone == Alone::Serve && anchors.is_empty() && !findings.is_reported(&KeyPath::top("anchors")) {
         let remedy = "write anchors (the gateway, a media server), or `alone: wait`";
         findings.error(&KeyPath::top("alone"), "a node without anchors cannot tell that it is cut off", remedy);

@@ -45,8 +45,8 @@ use tokio::task::JoinHandle;
 
 /// The pause between two echo requests to a host.
 const ECHO: Duration = Duration::from_millis(500);
-/// Connections to each of the other voters.
-// On a wire that loses packets one connection stands still for seconds, and with it the lease: three take turns.
+/// Connections to each of the other voters: on a wire that loses packets one stands still for seconds, and with it the
+/// lease, so three take turns.
 const LANES: NonZeroU8 = NonZeroU8::MIN.saturating_add(2);
 /// Wishes that may wait for the driver.
 const WISHES: usize = 4;
