@@ -16,8 +16,8 @@ mod report;
 #[cfg(test)]
 mod simulation;
 mod switcher;
+mod switchover;
 mod tell;
-mod walk;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -42,7 +42,7 @@ use self::monitor::{Finished, Known, Monitor, id_of};
 use self::nodes::Nodes;
 use self::order::Order;
 use self::switcher::Switcher;
-use self::walk::Walking;
+use self::switchover::Ordered;
 use crate::admin::api::{ConfigurationStatus, Time};
 use crate::live::state::{Beginning, State};
 use crate::live::{Mode, View};
@@ -88,7 +88,7 @@ pub struct Engine {
     health_sentences: PerSide<Rate>,
     /// None: an Edge alone.
     nodes: Option<Nodes>,
-    walking: Option<Walking>,
+    ordered: Option<Ordered>,
 }
 
 /// What wakes the loop. Only one is taken with each turn, orders first: an operator is not kept waiting by probes.
@@ -132,7 +132,7 @@ impl Engine {
             draining: false,
             health_sentences: PerSide { main: HEALTH_SENTENCES, standby: HEALTH_SENTENCES },
             nodes: None,
-            walking: None,
+            ordered: None,
             means,
             clock,
             plan,
@@ -172,14 +172,14 @@ impl Engine {
                 Woken::Time => self.take_time(due),
             }
             self.turn().await;
-            self.walk_on().await;
+            self.go_on_with_switchover().await;
             self.publish();
         }
     }
 
     fn deadline(&self) -> Instant {
         let registry = self.nodes.as_ref().and_then(|nodes| nodes.registry.deadline());
-        let machines = [self.monitor.deadline(), self.switcher.switch.deadline(), registry, self.walk_deadline()];
+        let machines = [self.monitor.deadline(), self.switcher.switch.deadline(), registry, self.switchover_deadline()];
         let site = &self.plan.site;
         let suspicion = site.config.probe.suspicion;
         let longest = if site.upstreams.await_answers() { suspicion / 3 } else { LONGEST_SLEEP.min(suspicion) };
@@ -326,7 +326,7 @@ impl Engine {
         }
         let state = self.monitor.health.side(live).state;
         let judged = self.monitor.has_judged(state, &self.plan.site.config.probe.policy(), now);
-        let known = switch::Known { judged, switchover: self.awaits_walk() };
+        let known = switch::Known { judged, switchover: self.awaits_switchover() };
         let mode = self.switcher.switch.mode(known, now);
         let mode = if made(Mistake::AlwaysServing) { Mode::Serving } else { mode };
         self.means.edge.live.publish(View { side: live, mode, epoch: self.switcher.switch.epoch() });
@@ -334,7 +334,7 @@ impl Engine {
         simulation::turned();
         let metrics = &self.means.metrics;
         metrics.live(live, self.switcher.switch.epoch());
-        self.count_walk();
+        self.count_switchover();
         metrics.parked.set(i64::try_from(self.means.edge.parking.parked()).unwrap_or(i64::MAX));
         let open = self.means.edge.admission.open() + self.means.edge.drain.late.open();
         metrics.connections_open.set(i64::try_from(open).unwrap_or(i64::MAX));

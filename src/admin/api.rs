@@ -9,7 +9,9 @@ mod status;
 
 pub use crate::live::state::{Counts, Event, Explain, Frozen, JournalEntry, Moment, Phases, Report};
 pub use daemon::{ErrorBody, Time, TimeError};
-pub use nodes::{NodeStatus, WalkCheck, WalkState, WalkStatus, WalkStep, WalkStepState, WitnessStatus};
+pub use nodes::{
+    NodeStatus, SwitchoverCheck, SwitchoverState, SwitchoverStatus, SwitchoverStep, SwitchoverStepState, WitnessStatus,
+};
 pub use order::{Done, DrainRequest, FreezeRequest, REASON_LIMIT, ResumeRequest, SwitchAnswer, SwitchRequest};
 pub use side::Sides;
 pub use status::{

@@ -5,7 +5,7 @@ use daemon::Health;
 
 use super::api::{
     Done, DrainRequest, Explain, FreezeRequest, JournalEntry, Report, ResumeRequest, SessionRow, Status, SwitchAnswer,
-    SwitchRequest, WalkStatus,
+    SwitchRequest, SwitchoverStatus,
 };
 
 /// The engine as operators see it. The endpoints put a time limit on each call; a call that is dropped leaves nothing half done.
@@ -40,7 +40,7 @@ pub trait EngineApi: Send + Sync + 'static {
     async fn switch(&self, request: SwitchRequest) -> Result<SwitchAnswer, EngineError>;
 
     /// The last planned switch of the whole site.
-    async fn walk(&self) -> Result<WalkStatus, EngineError>;
+    async fn switchover(&self) -> Result<SwitchoverStatus, EngineError>;
 
     /// Forbids automatic switches.
     async fn freeze(&self, request: FreezeRequest) -> Result<Done, EngineError>;

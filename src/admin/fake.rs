@@ -13,7 +13,7 @@ pub(crate) use crate::live::state::history::fake::{entry, explain, report};
 use super::api::{
     BackendStatus, CertificateStatus, CheckStatus, ConfigurationStatus, Done, DrainRequest, Explain, FreezeRequest,
     JournalEntry, Next, Outcome, Report, ResumeRequest, ServiceStatus, SessionCounts, SessionRow, SideStatus, Sides,
-    Status, SwitchAnswer, SwitchRequest, SwitchSummary, Time, WalkStatus,
+    Status, SwitchAnswer, SwitchRequest, SwitchSummary, SwitchoverStatus, Time,
 };
 use super::{EngineApi, EngineError};
 
@@ -78,12 +78,12 @@ impl EngineApi for FakeEngine {
             live: if request.dry_run { Side::Main } else { request.to },
             epoch: 8,
             explain: explain(),
-            walk: None,
+            switchover: None,
             refused: None,
         })
     }
 
-    async fn walk(&self) -> Result<WalkStatus, EngineError> {
+    async fn switchover(&self) -> Result<SwitchoverStatus, EngineError> {
         Err(EngineError::NotFound("No switch of the whole site was ordered.".into()))
     }
 
@@ -184,6 +184,6 @@ pub(crate) fn status() -> Status {
         nodes: vec![],
         witness: None,
         takeovers: vec![],
-        walk: None,
+        switchover: None,
     }
 }

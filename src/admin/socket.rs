@@ -68,7 +68,7 @@ impl RequestHandler {
             "/healthz" if read => Ok(well(self.engine.alive())),
             "/readyz" if read => Ok(well(self.engine.ready())),
             "/v1/status" if read => told(&self.engine.status().await?),
-            "/v1/walk" if read => told(&self.engine.walk().await?),
+            "/v1/walk" if read => told(&self.engine.switchover().await?),
             "/v1/explain" if read => told(&self.engine.explain().await?),
             "/v1/history" if read => told(&self.engine.history(limit(request, HISTORY_ROWS)?).await?),
             "/v1/sessions" if read => told(&self.engine.sessions(limit(request, SESSION_ROWS)?).await?),

@@ -9,7 +9,7 @@ use super::render::{self, Paint};
 use super::{Exit, Options, Question};
 use crate::admin::api::{
     Done, Explain, FreezeRequest, JournalEntry, Report, ResumeRequest, SessionRow, Status, SwitchAnswer, SwitchRequest,
-    WalkState, WalkStatus,
+    SwitchoverState, SwitchoverStatus,
 };
 
 /// Between two looks at a switch of the whole site.
@@ -65,8 +65,8 @@ impl<W: Write> Verbs<'_, W> {
                 let (to, dry_run, force) = (*to, *dry_run, *force);
                 let order = SwitchRequest { to, dry_run, force, reason: reason.clone(), by: behind_sudo() };
                 let answer: SwitchAnswer = self.inquiry.post("/v1/switch", &order).await?;
-                match answer.walk.clone() {
-                    Some(walk) => self.walk(answer, walk).await,
+                match answer.switchover.clone() {
+                    Some(switchover) => self.switchover(answer, switchover).await,
                     None => {
                         self.inquiry.show(&answer, |answer| render::switched(answer, paint))?;
                         match answer.refused {
@@ -91,48 +91,50 @@ impl<W: Write> Verbs<'_, W> {
     }
 
     /// Follows a switch of the whole site to its end, step by step. Only a verified one is a success.
-    async fn walk(&mut self, mut answer: SwitchAnswer, mut walk: WalkStatus) -> Result<(), Trouble> {
+    async fn switchover(&mut self, mut answer: SwitchAnswer, mut switchover: SwitchoverStatus) -> Result<(), Trouble> {
         let paint = self.paint;
         if !self.inquiry.json {
-            self.inquiry.print(&render::walk::plan(&walk, paint))?;
+            self.inquiry.print(&render::switchover::plan(&switchover, paint))?;
         }
-        let follows = !walk.state.is_over();
+        let follows = !switchover.state.is_over();
         if follows {
-            walk = self.follow(walk).await?;
+            switchover = self.follow(switchover).await?;
         }
         if self.inquiry.json {
             if follows {
                 let status: Status = self.inquiry.get("/v1/status").await?;
-                // The order was answered when the walk began: what it says of traffic is of that moment.
+                // The order was answered when the switchover began: what it says of traffic is of that moment.
                 (answer.live, answer.epoch, answer.switched) =
-                    (status.live, status.epoch, walk.state == WalkState::Done);
+                    (status.live, status.epoch, switchover.state == SwitchoverState::Done);
             }
-            answer.walk = Some(walk.clone());
+            answer.switchover = Some(switchover.clone());
             self.inquiry.object(&answer)?;
         } else if follows {
-            self.inquiry.print(&render::walk::ended(&walk, paint))?;
+            self.inquiry.print(&render::switchover::ended(&switchover, paint))?;
         }
-        match walk.state {
-            WalkState::Done | WalkState::Planned => Ok(()),
-            WalkState::Refused => Err(Trouble::Told(Exit::Refused)),
+        match switchover.state {
+            SwitchoverState::Done | SwitchoverState::Planned => Ok(()),
+            SwitchoverState::Refused => Err(Trouble::Told(Exit::Refused)),
             // A script that goes on behind a switch needs it done, not under way.
-            WalkState::Failed | WalkState::Running | WalkState::Undoing => Err(Trouble::Told(Exit::Failed)),
+            SwitchoverState::Failed | SwitchoverState::Running | SwitchoverState::Undoing => {
+                Err(Trouble::Told(Exit::Failed))
+            }
         }
     }
 
     /// Tells each step as it changes, until nothing more will come.
-    async fn follow(&mut self, mut walk: WalkStatus) -> Result<WalkStatus, Trouble> {
+    async fn follow(&mut self, mut switchover: SwitchoverStatus) -> Result<SwitchoverStatus, Trouble> {
         let mut told = Vec::new();
         loop {
             if !self.inquiry.json {
-                self.inquiry.print(&render::walk::news(&told, &walk.steps, self.paint))?;
+                self.inquiry.print(&render::switchover::news(&told, &switchover.steps, self.paint))?;
             }
-            if walk.state.is_over() {
-                return Ok(walk);
+            if switchover.state.is_over() {
+                return Ok(switchover);
             }
-            told = walk.steps;
+            told = switchover.steps;
             tokio::time::sleep(LOOK).await;
-            walk = self.inquiry.get("/v1/walk").await?;
+            switchover = self.inquiry.get("/v1/walk").await?;
         }
     }
 

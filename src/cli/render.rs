@@ -3,8 +3,8 @@
 mod history;
 mod nodes;
 mod status;
+pub(super) mod switchover;
 mod tone;
-pub(super) mod walk;
 
 pub(super) use history::{done, explain, history, report, switched};
 pub(super) use status::{sessions, status};

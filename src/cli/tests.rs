@@ -284,7 +284,7 @@ fn a_node_that_does_not_start_says_so_with_a_time_and_no_old_switch_says_that_it
     use failover::health::Status as Does;
     use protocol::wire::{FailedStarts, Role};
 
-    use crate::admin::api::{NodeStatus, WalkState, WalkStatus, WitnessStatus};
+    use crate::admin::api::{NodeStatus, SwitchoverState, SwitchoverStatus, WitnessStatus};
     use crate::site::nodes::fake::{report, vote};
 
     let mut status = fake::status();
@@ -305,12 +305,12 @@ fn a_node_that_does_not_start_says_so_with_a_time_and_no_old_switch_says_that_it
         trouble: None,
         times_differ: Vec::new(),
     });
-    status.walk = Some(WalkStatus {
+    status.switchover = Some(SwitchoverStatus {
         to: Side::Standby,
         by: "root".into(),
         began: minutes_ago(31),
         ended: Some(minutes_ago(30)),
-        state: WalkState::Done,
+        state: SwitchoverState::Done,
         sentence: "Standby serves, and all of it was verified".into(),
         checks: Vec::new(),
         steps: Vec::new(),

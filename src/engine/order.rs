@@ -17,7 +17,7 @@ use super::plan::Plan;
 use super::{Engine, Means};
 use crate::admin::api::{
     BrokenConfiguration, ConfigurationStatus, Done, DrainRequest, Event, Explain, FreezeRequest, JournalEntry, Report,
-    ResumeRequest, SessionRow, Status, SwitchAnswer, SwitchRequest, Time, WalkStatus,
+    ResumeRequest, SessionRow, Status, SwitchAnswer, SwitchRequest, SwitchoverStatus, Time,
 };
 use crate::admin::{EngineApi, EngineError};
 use crate::live::Mode;
@@ -42,7 +42,7 @@ pub(super) enum Order {
     Broken { error: String, more: usize, noted: oneshot::Sender<()> },
     Note(Event, String, oneshot::Sender<()>),
     Report(Node, Box<NodeReport>, oneshot::Sender<Told>),
-    Walk(oneshot::Sender<Option<WalkStatus>>),
+    Switchover(oneshot::Sender<Option<SwitchoverStatus>>),
 }
 
 /// A way to the engine. It runs as long as there is one.
@@ -159,10 +159,10 @@ impl EngineApi for Handle {
         self.ask(|answer| Order::Switch(request, answer)).await?
     }
 
-    async fn walk(&self) -> Result<WalkStatus, EngineError> {
+    async fn switchover(&self) -> Result<SwitchoverStatus, EngineError> {
         let none =
             || EngineError::NotFound("No switch of the whole site was ordered since the Edge started.".to_owned());
-        self.ask(Order::Walk).await?.ok_or_else(none)
+        self.ask(Order::Switchover).await?.ok_or_else(none)
     }
 
     async fn freeze(&self, request: FreezeRequest) -> Result<Done, EngineError> {
@@ -255,8 +255,8 @@ impl Engine {
                 let _ = noted.send(());
             }
             Order::Report(node, report, answer) => drop(answer.send(self.take_report(node, *report))),
-            Order::Walk(answer) => {
-                drop(answer.send(self.walking.as_ref().map(|walking| walking.status.clone())));
+            Order::Switchover(answer) => {
+                drop(answer.send(self.ordered.as_ref().map(|ordered| ordered.status.clone())));
             }
             Order::Note(event, sentence, answer) => {
                 self.journal(event, sentence);
@@ -267,8 +267,8 @@ impl Engine {
     }
 
     async fn order_switch(&mut self, request: SwitchRequest) -> Result<SwitchAnswer, EngineError> {
-        if self.is_walking() && !request.dry_run || self.walks() && !request.force {
-            return self.begin_walk(request).await;
+        if self.is_switching_over() && !request.dry_run || self.switchovers() && !request.force {
+            return self.begin_switchover(request).await;
         }
         let SwitchRequest { to, dry_run, force, reason, by } = request;
         let guard = if force { Guard::Forced } else { Guard::Checked };
@@ -283,7 +283,7 @@ impl Engine {
             live: self.switcher.switch.live(),
             epoch: self.switcher.switch.epoch(),
             explain: self.explain_now(),
-            walk: None,
+            switchover: None,
             refused: None,
         })
     }
@@ -311,7 +311,7 @@ impl Engine {
             live: self.switcher.switch.live(),
             epoch: self.switcher.switch.epoch(),
             explain,
-            walk: None,
+            switchover: None,
             refused,
         }
     }

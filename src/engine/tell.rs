@@ -156,7 +156,7 @@ impl Engine {
             nodes: self.node_rows(),
             witness: self.witness_row(),
             takeovers: self.takeovers(),
-            walk: self.walking.as_ref().map(|walking| walking.status.clone()),
+            switchover: self.ordered.as_ref().map(|ordered| ordered.status.clone()),
         }
     }
 

@@ -22,7 +22,7 @@ pub use facts::{Cc, Facts, Half, Xivo};
 pub use preflight::{Check, preflight};
 pub use step::{Limits, Step};
 
-use crate::admin::api::WalkStepState;
+use crate::admin::api::SwitchoverStepState;
 use step::Progress;
 
 /// The target is given so long to start by itself before it is asked to.
@@ -32,7 +32,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// A switch of the whole site.
 #[derive(Debug, Clone)]
-pub struct Walk {
+pub struct Switchover {
     to: Side,
     limits: Limits,
     /// The number of the newest wish.
@@ -60,7 +60,7 @@ pub struct Record {
     /// The step.
     pub step: Step,
     /// How far.
-    pub state: WalkStepState,
+    pub state: SwitchoverStepState,
     /// What there is to say of it.
     pub said: String,
     /// How long it took, or has taken.
@@ -112,10 +112,11 @@ pub enum Undone {
     NotAll(String),
 }
 
-impl Walk {
+impl Switchover {
     /// Begins one. Wishes are numbered from `first_wish` on.
     pub fn new(to: Side, limits: Limits, first_wish: u64, now: Instant) -> Self {
-        let record = |step| Record { step, state: WalkStepState::Waiting, said: String::new(), took: Duration::ZERO };
+        let record =
+            |step| Record { step, state: SwitchoverStepState::Waiting, said: String::new(), took: Duration::ZERO };
         Self {
             to,
             limits,
@@ -210,7 +211,7 @@ impl Walk {
         record.took = took;
         match progress {
             Progress::Passed(said) => {
-                (record.state, record.said) = (WalkStepState::Done, said.clone());
+                (record.state, record.said) = (SwitchoverStepState::Done, said.clone());
                 outputs.push(Output::Told(format!("{step}: {said}")));
                 self.next(step, now, outputs)
             }
@@ -220,7 +221,7 @@ impl Walk {
             }
             // Users are served, and what is left was closed by the switch's own limit.
             Progress::Lingers(said) if over => {
-                (record.state, record.said) = (WalkStepState::Done, said.clone());
+                (record.state, record.said) = (SwitchoverStepState::Done, said.clone());
                 outputs.push(Output::Told(format!("{step}: {said}")));
                 self.next(step, now, outputs)
             }
@@ -230,7 +231,7 @@ impl Walk {
                 true
             }
             Progress::Waiting(said) | Progress::Lingers(said) => {
-                (record.state, record.said) = (WalkStepState::Running, said);
+                (record.state, record.said) = (SwitchoverStepState::Running, said);
                 false
             }
         }
@@ -262,7 +263,7 @@ impl Walk {
     fn next(&mut self, step: Step, now: Instant, outputs: &mut Vec<Output>) -> bool {
         match step.next() {
             Some(step) => {
-                self.record(step).state = WalkStepState::Running;
+                self.record(step).state = SwitchoverStepState::Running;
                 self.stage = Stage::Forward { step, since: now };
                 true
             }
@@ -277,7 +278,7 @@ impl Walk {
     fn fail(&mut self, step: Step, why: String, facts: &Facts, now: Instant, outputs: &mut Vec<Output>) {
         let why = format!("{step}: {why}");
         let record = self.record(step);
-        (record.state, record.said) = (WalkStepState::Failed, why.clone());
+        (record.state, record.said) = (SwitchoverStepState::Failed, why.clone());
         outputs.push(Output::Told(format!("failed: {why}")));
         let from = self.to.other();
         let refused = step == Step::HandOver && step::refusal(facts, from, self.wished[from]).is_some();
@@ -310,7 +311,7 @@ impl Walk {
             Some(what) if now.since(since) >= self.limits.undo => Undone::NotAll(what),
             Some(_) => return,
         };
-        let failed = self.records.iter().find(|record| record.state == WalkStepState::Failed);
+        let failed = self.records.iter().find(|record| record.state == SwitchoverStepState::Failed);
         let why = failed.map(|record| record.said.clone()).unwrap_or_default();
         self.stage = Stage::Over;
         outputs.push(Output::Ended(End::Failed { why, undone }));

@@ -19,7 +19,7 @@ use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry, Result};
 pub use configured::{BackendMetrics, CheckMetrics, Configured, RouteMetrics, ServiceMetrics};
 pub use labels::{
     Alpn, AnswerFailure, By, Class, ConnectFailure, ConnectionRefusal, Direction, Handshake, HandshakeFailure, Label,
-    NodeState, Parked, Per, ProbeOutcome, Refusal, Reload, Ruled, TurnedAway, Walked,
+    NodeState, Parked, Per, ProbeOutcome, Refusal, Reload, Ruled, SwitchoverResult, TurnedAway,
 };
 pub use nodes::{NodeLabels, NodesMetrics, WitnessMetrics};
 

@@ -196,7 +196,7 @@ fn two_actives_are_an_alarm_in_status_journal_and_metrics_until_one_ends() {
 }
 
 #[test]
-fn a_planned_switch_walks_a_site_whose_nodes_follow_and_ends_verified() {
+fn a_planned_switch_moves_a_site_whose_nodes_follow_and_ends_verified() {
     let stage = Stage::new(Status::Active, Status::Inactive);
     let watched = Watched::full(&stage);
     let shown = watched.site.order(&["switch", "--to", "standby", "--dry-run"]);

@@ -46,32 +46,32 @@ pub(crate) fn paths_of_key<T: JsonSchema>(key: &str) -> Vec<String> {
 pub fn key_paths<T: JsonSchema>() -> Vec<String> {
     let schema = schema::<T>();
     let mut paths = Vec::new();
-    walk(&schema, &schema, "", &mut paths);
+    visit(&schema, &schema, "", &mut paths);
     paths.sort_by(|a, b| (a.matches('.').count(), a).cmp(&(b.matches('.').count(), b)));
     paths.dedup();
     paths
 }
 
-fn walk(root: &Value, here: &Value, path: &str, paths: &mut Vec<String>) {
+fn visit(root: &Value, here: &Value, path: &str, paths: &mut Vec<String>) {
     if let Some(target) =
         here.get("$ref").and_then(Value::as_str).and_then(|name| root.pointer(name.trim_start_matches('#')))
     {
-        walk(root, target, path, paths);
+        visit(root, target, path, paths);
     }
     for alternative in ["anyOf", "oneOf", "allOf"].iter().filter_map(|word| here.get(*word)?.as_array()).flatten() {
-        walk(root, alternative, path, paths);
+        visit(root, alternative, path, paths);
     }
     if let Some(properties) = here.get("properties").and_then(Value::as_object) {
         for (name, below) in properties {
             let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
             paths.push(path.clone());
-            walk(root, below, &path, paths);
+            visit(root, below, &path, paths);
         }
     }
     if let Some(below) = here.get("additionalProperties").filter(|below| below.is_object()) {
-        walk(root, below, &format!("{path}.*"), paths);
+        visit(root, below, &format!("{path}.*"), paths);
     }
     if let Some(items) = here.get("items") {
-        walk(root, items, &format!("{path}[]"), paths);
+        visit(root, items, &format!("{path}[]"), paths);
     }
 }

@@ -47,7 +47,7 @@ pub struct WitnessStatus {
 
 /// A planned switch of the whole site.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WalkStatus {
+pub struct SwitchoverStatus {
     /// The side that is to serve.
     pub to: Side,
     /// Who ordered it.
@@ -58,19 +58,19 @@ pub struct WalkStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Time>,
     /// How far it is.
-    pub state: WalkState,
+    pub state: SwitchoverState,
     /// All of it in one sentence.
     pub sentence: String,
     /// What must hold before it begins.
-    pub checks: Vec<WalkCheck>,
+    pub checks: Vec<SwitchoverCheck>,
     /// Its steps, in order.
-    pub steps: Vec<WalkStep>,
+    pub steps: Vec<SwitchoverStep>,
 }
 
 /// How far a planned switch of the whole site is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum WalkState {
+pub enum SwitchoverState {
     /// Only asked for: a dry run.
     Planned,
     /// It did not begin.
@@ -85,7 +85,7 @@ pub enum WalkState {
     Failed,
 }
 
-impl WalkState {
+impl SwitchoverState {
     /// Whether nothing more will come of it.
     pub const fn is_over(self) -> bool {
         !matches!(self, Self::Running | Self::Undoing)
@@ -94,7 +94,7 @@ impl WalkState {
 
 /// One thing that must hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WalkCheck {
+pub struct SwitchoverCheck {
     /// What.
     pub check: String,
     /// Whether it does.
@@ -105,11 +105,11 @@ pub struct WalkCheck {
 
 /// One step of it, with the times that a screen needs to say how it goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WalkStep {
+pub struct SwitchoverStep {
     /// What.
     pub step: String,
     /// How far.
-    pub state: WalkStepState,
+    pub state: SwitchoverStepState,
     /// What there is to say of it.
     pub said: String,
     /// How long it took, or has taken.
@@ -123,7 +123,7 @@ pub struct WalkStep {
 /// How far a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum WalkStepState {
+pub enum SwitchoverStepState {
     /// It has not begun.
     Waiting,
     /// It has begun.

@@ -3,7 +3,7 @@
 use failover::Side;
 use serde::{Deserialize, Serialize};
 
-use super::{Explain, WalkStatus, side};
+use super::{Explain, SwitchoverStatus, side};
 
 /// Longest `reason` and `by`, in characters; what is longer is cut.
 pub const REASON_LIMIT: usize = 500;
@@ -80,8 +80,8 @@ pub struct SwitchAnswer {
     /// What was done, or would be, and why.
     pub explain: Explain,
     /// With watchdogs: the switch of the whole site that began, or would; ask for it again until it is over.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub walk: Option<WalkStatus>,
+    #[serde(rename = "walk", default, skip_serializing_if = "Option::is_none")]
+    pub switchover: Option<SwitchoverStatus>,
     /// Of a dry run: why the order would be refused; also of an order for the whole site that was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,

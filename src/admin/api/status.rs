@@ -8,7 +8,7 @@ use failover::switch::Kind;
 use failover::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 
-use super::{Frozen, NodeStatus, Sides, Time, WalkStatus, WitnessStatus};
+use super::{Frozen, NodeStatus, Sides, SwitchoverStatus, Time, WitnessStatus};
 
 /// Everything an operator asks first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,8 +68,8 @@ pub struct Status {
     #[serde(default)]
     pub takeovers: Vec<String>,
     /// The last planned switch of the whole site since the Edge started.
-    #[serde(default)]
-    pub walk: Option<WalkStatus>,
+    #[serde(rename = "walk", default)]
+    pub switchover: Option<SwitchoverStatus>,
 }
 
 /// The configuration in force, and the file it came from.

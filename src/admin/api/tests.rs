@@ -93,14 +93,22 @@ fn every_word_of_the_admin_api_is_spelled_as_it_always_was() {
         ("done", "Done"),
         ("failed", "Failed"),
     ] {
-        let walk = format!(
+        let switchover = format!(
             r#"{{"to":"standby","by":"ann","began":"2023-11-14T22:13:20.000Z","state":"{word}","sentence":"s","checks":[],"steps":[]}}"#
         );
-        spelled::<super::WalkStatus>(&walk, told);
+        spelled::<super::SwitchoverStatus>(&switchover, told);
+        let answer = format!(
+            r#"{{"switched":false,"dry_run":false,"live":"main","epoch":7,"explain":{{"sentence":"s","facts":[],"rule":"r","outcome":"o"}},"walk":{switchover}}}"#
+        );
+        spelled::<super::SwitchAnswer>(&answer, told);
+        let mut status = fake::status();
+        status.switchover = Some(serde_json::from_str(&switchover).unwrap());
+        let shown = serde_json::to_value(&status).unwrap();
+        assert_eq!(shown["walk"], serde_json::from_str::<serde_json::Value>(&switchover).unwrap());
     }
     for (word, told) in [("waiting", "Waiting"), ("running", "Running"), ("done", "Done"), ("failed", "Failed")] {
         let step = format!(r#"{{"step":"s","state":"{word}","said":"","took_ms":1,"expected_ms":2,"limit_ms":3}}"#);
-        spelled::<super::WalkStep>(&step, told);
+        spelled::<super::SwitchoverStep>(&step, told);
     }
     for (role, told) in [("xivo", "Xivo"), ("cc", "Cc"), ("mds", "Mds")] {
         let node = format!(

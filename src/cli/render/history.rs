@@ -67,7 +67,7 @@ fn event(event: Event) -> &'static str {
         Event::Alarm => "ALARM",
         Event::Node => "node",
         Event::Vote => "vote",
-        Event::Walk => "site",
+        Event::Switchover => "site",
         Event::Other => "other",
     }
 }

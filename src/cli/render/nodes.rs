@@ -8,7 +8,7 @@ use failover::health::Status as Does;
 use protocol::wire::{Guard, Role};
 
 use super::{Paint, Table, minute, span, tone};
-use crate::admin::api::{NodeStatus, Status, Time, WalkState, WalkStatus};
+use crate::admin::api::{NodeStatus, Status, SwitchoverState, SwitchoverStatus, Time};
 
 /// Rows of nodes on the screen; a site has five to ten.
 const MOST_NODES: usize = 12;
@@ -34,32 +34,37 @@ pub(super) fn nodes(status: &Status, paint: Paint, text: &mut String) {
         let loud = sentence.contains("nobody would take over");
         let _ = writeln!(text, "{}", if loud { paint.bad(&line) } else { line.as_str().into() });
     }
-    if let Some(walk) = &status.walk {
-        let line = format!("  site  {}", visible(&site(status, walk)));
-        let _ =
-            writeln!(text, "{}", if walk.state == WalkState::Failed { paint.bad(&line) } else { line.as_str().into() });
+    if let Some(switchover) = &status.switchover {
+        let line = format!("  site  {}", visible(&site(status, switchover)));
+        let _ = writeln!(
+            text,
+            "{}",
+            if switchover.state == SwitchoverState::Failed { paint.bad(&line) } else { line.as_str().into() }
+        );
     }
 }
 
 /// The newest planned switch: what came of it and when, and whether that is still so.
-fn site(status: &Status, walk: &WalkStatus) -> String {
-    let when = match walk.ended {
+fn site(status: &Status, switchover: &SwitchoverStatus) -> String {
+    let when = match switchover.ended {
         Some(ended) => format!("at {}, {} ago", minute(ended, status.now), span(status.now.ms_since(ended))),
-        None => format!("since {}, {}", minute(walk.began, status.now), span(status.now.ms_since(walk.began))),
+        None => {
+            format!("since {}, {}", minute(switchover.began, status.now), span(status.now.ms_since(switchover.began)))
+        }
     };
-    let served = match walk.state {
-        WalkState::Done => Some(walk.to),
-        WalkState::Failed => Some(walk.to.other()),
+    let served = match switchover.state {
+        SwitchoverState::Done => Some(switchover.to),
+        SwitchoverState::Failed => Some(switchover.to.other()),
         _ => None,
     };
     let serves = |side: Side| {
         let of_side = |node: &&NodeStatus| node.fresh && node.role == Role::Xivo && node.side == Some(side);
         status.nodes.iter().filter(of_side).any(|node| node.report.status == Does::Active)
     };
-    // A walk that was done yesterday says nothing of who serves since.
+    // A switchover that was done yesterday says nothing of who serves since.
     let was = served.filter(|side| !serves(*side));
     let was = was.map(|side| format!("; {} does not serve now", Side::title(side))).unwrap_or_default();
-    format!("{} ({} {when}{was})", walk.sentence, state(walk.state))
+    format!("{} ({} {when}{was})", switchover.sentence, state(switchover.state))
 }
 
 fn table(status: &Status, paint: Paint, text: &mut String) {
@@ -139,13 +144,13 @@ fn remark(status: &Status, node: &NodeStatus) -> String {
     remarks.join("; ")
 }
 
-fn state(state: WalkState) -> &'static str {
+fn state(state: SwitchoverState) -> &'static str {
     match state {
-        WalkState::Planned => "planned",
-        WalkState::Refused => "refused",
-        WalkState::Running => "under way",
-        WalkState::Undoing => "being undone",
-        WalkState::Done => "done",
-        WalkState::Failed => "failed",
+        SwitchoverState::Planned => "planned",
+        SwitchoverState::Refused => "refused",
+        SwitchoverState::Running => "under way",
+        SwitchoverState::Undoing => "being undone",
+        SwitchoverState::Done => "done",
+        SwitchoverState::Failed => "failed",
     }
 }

@@ -200,22 +200,22 @@ enum Step {
 }
 
 fn leaves(value: &Value) -> Vec<Vec<Step>> {
-    fn walk(value: &Value, at: &[Step], found: &mut Vec<Vec<Step>>) {
+    fn visit(value: &Value, at: &[Step], found: &mut Vec<Vec<Step>>) {
         let below = |step| at.iter().cloned().chain([step]).collect::<Vec<_>>();
         match value {
             Value::Mapping(mapping) if !mapping.is_empty() => {
                 mapping
                     .iter()
-                    .for_each(|(key, value)| walk(value, &below(Step::Key(key.as_str().unwrap().to_owned())), found));
+                    .for_each(|(key, value)| visit(value, &below(Step::Key(key.as_str().unwrap().to_owned())), found));
             }
             Value::Sequence(items) if items.iter().any(|item| item.is_mapping()) => {
-                items.iter().enumerate().for_each(|(index, item)| walk(item, &below(Step::Item(index)), found));
+                items.iter().enumerate().for_each(|(index, item)| visit(item, &below(Step::Item(index)), found));
             }
             _ => found.push(at.to_vec()),
         }
     }
     let mut found = Vec::new();
-    walk(value, &[], &mut found);
+    visit(value, &[], &mut found);
     found
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::record::{Event, Order};
 use super::site::{BOOT, Mind, PLACES, Truth};
 use super::world::{Condition, Plate, World, config};
-use crate::admin::api::{FreezeRequest, ResumeRequest, SwitchRequest, WalkState};
+use crate::admin::api::{FreezeRequest, ResumeRequest, SwitchRequest, SwitchoverState};
 use crate::admin::{EngineApi as _, EngineError};
 
 /// Plays until everything is well again, and some.
@@ -46,8 +46,8 @@ pub(super) async fn play(world: &Arc<World>) {
 async fn until_it_is_over(world: &Arc<World>) {
     for _ in 0..700 {
         let Some(handle) = world.handle() else { return };
-        match handle.walk().await {
-            Ok(walk) if !walk.state.is_over() => sleep(Duration::from_secs(1)).await,
+        match handle.switchover().await {
+            Ok(switchover) if !switchover.state.is_over() => sleep(Duration::from_secs(1)).await,
             _ => return,
         }
     }
@@ -212,20 +212,24 @@ pub(super) fn order(world: &Arc<World>, order: Order) -> Option<JoinHandle<Resul
     world.note(Event::Ordered { number, order, by: by.clone() });
     let world = Arc::clone(world);
     Some(tokio::spawn(async move {
-        let mut walk = None;
+        let mut switchover = None;
         let done = match order {
             Order::Switch(to, force) => {
                 let request = SwitchRequest { to, dry_run: false, force, reason: why, by };
                 let answer = handle.switch(request).await;
-                walk = answer.as_ref().ok().and_then(|answer| answer.walk.as_ref()).map(|walk| walk.state);
+                switchover = answer
+                    .as_ref()
+                    .ok()
+                    .and_then(|answer| answer.switchover.as_ref())
+                    .map(|switchover| switchover.state);
                 answer.map(drop)
             }
             Order::Freeze => handle.freeze(FreezeRequest { reason: why, by }).await.map(drop),
             Order::Resume => handle.resume(ResumeRequest { reason: why, by }).await.map(drop),
         };
         let refused = matches!(done, Err(EngineError::Refused(_)));
-        let refused = refused || walk == Some(WalkState::Refused);
-        world.note(Event::Answered { number, done: done.is_ok() && !refused, refused, walk });
+        let refused = refused || switchover == Some(SwitchoverState::Refused);
+        world.note(Event::Answered { number, done: done.is_ok() && !refused, refused, switchover });
         done
     }))
 }

@@ -12,7 +12,7 @@ use self::nodes::{Nodes, Whose};
 use super::LONGEST_STATUS;
 use super::site::Truth;
 use super::world::{Condition, Plate};
-use crate::admin::api::{self, WalkState};
+use crate::admin::api::{self, SwitchoverState};
 
 /// Side, epoch, and whether automatic switches are frozen.
 pub(super) type Word = (Side, u64, bool);
@@ -58,7 +58,7 @@ pub(super) enum Event {
         damped: bool,
         alarms: Vec<String>,
         rows: Vec<Row>,
-        walk: Option<Seen>,
+        switchover: Option<Seen>,
     },
     Ordered {
         number: usize,
@@ -70,7 +70,7 @@ pub(super) enum Event {
         done: bool,
         refused: bool,
         /// Of a switch of the whole site: whether it has begun.
-        walk: Option<WalkState>,
+        switchover: Option<SwitchoverState>,
     },
     /// What a node is, at its place.
     Truth(usize, Truth),
@@ -119,7 +119,7 @@ pub(super) struct Row {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Seen {
     pub(super) to: Side,
-    pub(super) state: WalkState,
+    pub(super) state: SwitchoverState,
     pub(super) sentence: String,
     /// Which step runs, or failed; how many are done.
     pub(super) step: Option<usize>,
@@ -137,7 +137,7 @@ pub(super) struct Told {
     pub(super) longest_status: Duration,
     pub(super) alarms: usize,
     /// Switches of the whole site that ended: done, undone, and not all undone.
-    pub(super) walks: [usize; 3],
+    pub(super) switchovers: [usize; 3],
 }
 
 impl Told {
@@ -147,7 +147,7 @@ impl Told {
         self.probes = self.probes.max(other.probes);
         self.longest_status = self.longest_status.max(other.longest_status);
         self.alarms += other.alarms;
-        for (sum, more) in self.walks.iter_mut().zip(other.walks) {
+        for (sum, more) in self.switchovers.iter_mut().zip(other.switchovers) {
             *sum += more;
         }
     }
@@ -312,7 +312,7 @@ impl Judge {
             Event::Probed(_) => {}
             Event::Written(true) => self.failing = None,
             Event::Written(false) => (self.failing, self.failed) = (self.failing.or(Some(at)), at),
-            Event::Status { alive, took, said, kept, damped, alarms, rows, walk } => {
+            Event::Status { alive, took, said, kept, damped, alarms, rows, switchover } => {
                 self.says(at, *alive, *took, *said, *kept)?;
                 self.says_damped(at, *damped)?;
                 self.alarmed(at, alarms)?;
@@ -321,9 +321,9 @@ impl Judge {
                 if !self.stands_still && !self.cut {
                     self.nodes.misses(at, alarms)?;
                 }
-                if let Some(walk) = walk {
-                    self.nodes.walks(at, walk, &mut self.told.walks)?;
-                    self.wished(walk);
+                if let Some(switchover) = switchover {
+                    self.nodes.switchovers(at, switchover, &mut self.told.switchovers)?;
+                    self.wished(switchover);
                 }
             }
             Event::Ordered { number, order, by } => {
@@ -342,10 +342,10 @@ impl Judge {
     /// What nodes do, and what an order came to, which may be a switch of the site.
     fn of_nodes(&mut self, at: Duration, event: &Event) -> Result<(), String> {
         match event {
-            Event::Answered { number, done, refused, walk } => {
+            Event::Answered { number, done, refused, switchover } => {
                 self.answered(at, *number, *done, *refused);
                 if let (Some(state), Some(Order::Switch(to, _))) =
-                    (walk, self.orders.get(number).map(|given| given.order))
+                    (switchover, self.orders.get(number).map(|given| given.order))
                 {
                     let given_at = self.orders[number].at;
                     self.nodes.answered(at, given_at, *number, to, *state);
@@ -408,14 +408,16 @@ impl Judge {
         });
         let whose = match (order, self.nodes.whose(at, to), self.booked.get(&epoch)) {
             // An order that is about to be refused was given meanwhile.
-            (_, Some(walk), Some(Some(booked))) if walk == *booked => Whose::Walk(Some(walk)),
+            (_, Some(switchover), Some(Some(booked))) if switchover == *booked => Whose::Switchover(Some(switchover)),
             (Some((number, _)), _, _) => Whose::Order(*number),
             // It was begun when somebody switched the whole site, and the journal says whether it is part of that.
-            (None, Some(walk), booked) if booked.is_none_or(|by| *by == Some(walk)) => Whose::Walk(Some(walk)),
+            (None, Some(switchover), booked) if booked.is_none_or(|by| *by == Some(switchover)) => {
+                Whose::Switchover(Some(switchover))
+            }
             (None, None, Some(Some(booked))) => {
                 return Err(format!("E8: {to} is live by order {booked}, which is over"));
             }
-            (None, ..) if self.nodes.chosen(at, to) => Whose::Walk(None),
+            (None, ..) if self.nodes.chosen(at, to) => Whose::Switchover(None),
             (None, ..) => Whose::Edge,
         };
         self.switched.push(Switched { at, epoch, to, whose });
@@ -431,7 +433,7 @@ impl Judge {
         }
         let lately = |then: Option<Duration>| then.is_some_and(|then| then + SEEN >= at);
         // A switch of the site may be undone while both sides work.
-        if !lately(left.failed) && !matches!(whose, Whose::Walk(Some(_))) {
+        if !lately(left.failed) && !matches!(whose, Whose::Switchover(Some(_))) {
             return Err(format!("E1: {from} is left, and works: {:?} since {:?}", left.condition, left.since));
         }
         // A side that fails before its nodes have started was well as far as probes could see.
@@ -456,11 +458,11 @@ impl Judge {
     /// While a switch of the site goes on, a move to its side is part of it.
     fn wished(&mut self, seen: &Seen) {
         let Some((number, began, ended)) = self.nodes.under_way() else { return };
-        let forward = matches!(seen.state, WalkState::Running | WalkState::Done);
+        let forward = matches!(seen.state, SwitchoverState::Running | SwitchoverState::Done);
         let meanwhile = |switched: &&mut Switched| switched.at > began && ended.is_none_or(|ended| switched.at < ended);
         for switched in self.switched.iter_mut().filter(meanwhile).filter(|switched| switched.to == seen.to) {
             if forward && switched.whose == Whose::Edge {
-                switched.whose = Whose::Walk(Some(number));
+                switched.whose = Whose::Switchover(Some(number));
             }
         }
     }
@@ -620,12 +622,12 @@ impl Judge {
                 return Err(format!("E8: the journal has {} switches to epoch {}", found.len(), switched.epoch));
             };
             let wanted = match switched.whose {
-                Whose::Order(number) | Whose::Walk(Some(number)) => {
+                Whose::Order(number) | Whose::Switchover(Some(number)) => {
                     (Some(self.orders[&number].by.clone()), named(number))
                 }
-                Whose::Walk(None) | Whose::Edge => (None, None),
+                Whose::Switchover(None) | Whose::Edge => (None, None),
             };
-            let at_a_node = switched.whose == Whose::Walk(None) && by.as_deref() == Some("eve");
+            let at_a_node = switched.whose == Whose::Switchover(None) && by.as_deref() == Some("eve");
             if (by.clone(), why.clone()) != wanted && !at_a_node {
                 return Err(format!("E8: epoch {} by {by:?}, {why:?}; it was {wanted:?}", switched.epoch));
             }
@@ -638,7 +640,7 @@ impl Judge {
                 _ if given.refused => api::Event::Refused,
                 Order::Freeze => api::Event::Frozen,
                 Order::Resume => api::Event::Resumed,
-                Order::Switch(..) if self.nodes.is_walk(*number) => api::Event::Walk,
+                Order::Switch(..) if self.nodes.is_switchover(*number) => api::Event::Switchover,
                 Order::Switch(..) => api::Event::Switched,
             };
             let wanted = (Some(given.by.clone()), named(*number));

@@ -39,9 +39,9 @@ pub(super) fn holds() {
         told.probes,
         told.longest_status,
         told.alarms,
-        told.walks[0],
-        told.walks[1],
-        told.walks[2]
+        told.switchovers[0],
+        told.switchovers[1],
+        told.switchovers[2]
     );
     let took = began.elapsed().as_secs_f64();
     println!("engine: {took:.1} s: {how}");

@@ -24,7 +24,7 @@ use super::super::{Engine, Handle, Means, NodesMeans};
 use super::record::{Entry, Event, Row, Seen};
 use super::site::{self, PLACES, Site};
 use crate::admin::EngineApi as _;
-use crate::admin::api::{NodeStatus, Time, WalkStatus, WalkStep, WalkStepState};
+use crate::admin::api::{NodeStatus, SwitchoverStatus, SwitchoverStep, SwitchoverStepState, Time};
 use crate::config::Config;
 use crate::live::state::Beginning;
 use crate::live::state::played::{PlayedDisk, Step};
@@ -537,7 +537,7 @@ async fn look(world: Arc<World>, handle: Handle) {
             damped: status.damped,
             alarms,
             rows: status.nodes.iter().filter_map(row).collect(),
-            walk: status.walk.as_ref().map(seen),
+            switchover: status.switchover.as_ref().map(seen),
         });
         sleep(Duration::from_millis(400)).await;
     }
@@ -549,14 +549,15 @@ fn row(node: &NodeStatus) -> Option<Row> {
     Some(Row { place, fresh: node.fresh, status: node.report.status })
 }
 
-fn seen(walk: &WalkStatus) -> Seen {
-    let running = |step: &WalkStep| matches!(step.state, WalkStepState::Running | WalkStepState::Failed);
+fn seen(switchover: &SwitchoverStatus) -> Seen {
+    let running =
+        |step: &SwitchoverStep| matches!(step.state, SwitchoverStepState::Running | SwitchoverStepState::Failed);
     Seen {
-        to: walk.to,
-        state: walk.state,
-        sentence: walk.sentence.clone(),
-        step: walk.steps.iter().position(running),
-        done: walk.steps.iter().filter(|step| step.state == WalkStepState::Done).count(),
-        failing: walk.checks.iter().filter(|check| !check.passed).map(|check| check.check.clone()).collect(),
+        to: switchover.to,
+        state: switchover.state,
+        sentence: switchover.sentence.clone(),
+        step: switchover.steps.iter().position(running),
+        done: switchover.steps.iter().filter(|step| step.state == SwitchoverStepState::Done).count(),
+        failing: switchover.checks.iter().filter(|check| !check.passed).map(|check| check.check.clone()).collect(),
     }
 }

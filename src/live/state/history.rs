@@ -62,7 +62,8 @@ pub enum Event {
     /// Whose the witness's vote is changed.
     Vote,
     /// A step of a planned switch of the whole site.
-    Walk,
+    #[serde(rename = "walk")]
+    Switchover,
     /// Written by another version.
     #[serde(other)]
     Other,

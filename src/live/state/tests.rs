@@ -308,7 +308,7 @@ fn every_word_of_the_journal_and_the_reports_is_spelled_as_it_always_was() {
         ("alarm", "Alarm"),
         ("node", "Node"),
         ("vote", "Vote"),
-        ("walk", "Walk"),
+        ("walk", "Switchover"),
         ("other", "Other"),
     ];
     for (event, told) in events {

@@ -82,48 +82,48 @@ fn wishes(outputs: &[Output]) -> Vec<(Side, Side)> {
     outputs.iter().filter_map(wish).collect()
 }
 
-fn walk() -> Walk {
-    Walk::new(Side::Standby, LIMITS, 100, at(0))
+fn switchover() -> Switchover {
+    Switchover::new(Side::Standby, LIMITS, 100, at(0))
 }
 
 #[test]
 fn a_site_that_follows_is_moved_step_by_step_and_verified() {
-    let (mut walk, mut facts) = (walk(), site());
-    assert_eq!(wishes(&walk.handle(&facts, at(0))), [(Side::Main, Side::Standby)]);
-    assert_eq!(walk.handle(&facts, at(400)), [], "a wish is told once");
+    let (mut switchover, mut facts) = (switchover(), site());
+    assert_eq!(wishes(&switchover.handle(&facts, at(0))), [(Side::Main, Side::Standby)]);
+    assert_eq!(switchover.handle(&facts, at(400)), [], "a wish is told once");
     answer(&mut facts, Side::Main, 101, WishOutcome::Followed);
-    walk.handle(&facts, at(500));
+    switchover.handle(&facts, at(500));
     set(&mut facts, Side::Main, Status::Stopping);
-    assert_eq!(walk.handle(&facts, at(600)), []);
+    assert_eq!(switchover.handle(&facts, at(600)), []);
     set(&mut facts, Side::Main, Status::Inactive);
-    walk.handle(&facts, at(3000));
+    switchover.handle(&facts, at(3000));
     set(&mut facts, Side::Standby, Status::Starting);
-    assert_eq!(walk.handle(&facts, at(3500)), []);
+    assert_eq!(switchover.handle(&facts, at(3500)), []);
     set(&mut facts, Side::Standby, Status::Active);
     facts.sides.standby.cc[0].status = Status::Starting;
     facts.sides.standby.works = false;
-    walk.handle(&facts, at(5000));
+    switchover.handle(&facts, at(5000));
     facts.sides.standby.cc[0].status = Status::Active;
-    let told = walk.handle(&facts, at(6000));
+    let told = switchover.handle(&facts, at(6000));
     assert!(!told.contains(&Output::MoveTraffic(Side::Standby)), "it does not work yet");
     facts.sides.standby.works = true;
-    assert_eq!(walk.handle(&facts, at(7000)), [Output::MoveTraffic(Side::Standby)]);
-    assert_eq!(walk.handle(&facts, at(7100)), [], "once a second at most");
+    assert_eq!(switchover.handle(&facts, at(7000)), [Output::MoveTraffic(Side::Standby)]);
+    assert_eq!(switchover.handle(&facts, at(7100)), [], "once a second at most");
     facts.live = Side::Standby;
     facts.sides.main.sessions = 3;
-    assert_eq!(ended(&walk.handle(&facts, at(7200))), None);
+    assert_eq!(ended(&switchover.handle(&facts, at(7200))), None);
     facts.sides.main.sessions = 0;
-    assert_eq!(ended(&walk.handle(&facts, at(9000))), Some(&End::Moved));
-    assert!(walk.records().iter().all(|record| record.state == WalkStepState::Done));
-    assert_eq!(walk.deadline(), None);
+    assert_eq!(ended(&switchover.handle(&facts, at(9000))), Some(&End::Moved));
+    assert!(switchover.records().iter().all(|record| record.state == SwitchoverStepState::Done));
+    assert_eq!(switchover.deadline(), None);
 }
 
 #[test]
 fn a_node_that_refuses_ends_it_and_nothing_was_changed() {
-    let (mut walk, mut facts) = (walk(), site());
-    walk.handle(&facts, at(0));
+    let (mut switchover, mut facts) = (switchover(), site());
+    switchover.handle(&facts, at(0));
     answer(&mut facts, Side::Main, 101, refused());
-    let outputs = walk.handle(&facts, at(500));
+    let outputs = switchover.handle(&facts, at(500));
     assert!(wishes(&outputs).is_empty());
     let why = "hand over: main does not follow: I will not".to_owned();
     assert_eq!(ended(&outputs), Some(&End::Failed { why, undone: Undone::Nothing }));
@@ -131,55 +131,55 @@ fn a_node_that_refuses_ends_it_and_nothing_was_changed() {
 
 #[test]
 fn a_target_that_does_not_start_by_itself_is_asked_and_its_refusal_is_undone() {
-    let (mut walk, mut facts) = (walk(), site());
-    walk.handle(&facts, at(0));
+    let (mut switchover, mut facts) = (switchover(), site());
+    switchover.handle(&facts, at(0));
     set(&mut facts, Side::Main, Status::Inactive);
-    walk.handle(&facts, at(1000));
-    assert_eq!(walk.deadline(), Some(at(3000)));
-    assert_eq!(wishes(&walk.handle(&facts, at(3000))), [(Side::Standby, Side::Standby)]);
+    switchover.handle(&facts, at(1000));
+    assert_eq!(switchover.deadline(), Some(at(3000)));
+    assert_eq!(wishes(&switchover.handle(&facts, at(3000))), [(Side::Standby, Side::Standby)]);
     answer(&mut facts, Side::Standby, 102, refused());
-    let outputs = walk.handle(&facts, at(3500));
+    let outputs = switchover.handle(&facts, at(3500));
     assert_eq!(wishes(&outputs), [(Side::Standby, Side::Main), (Side::Main, Side::Main)]);
-    assert!(walk.is_undoing());
+    assert!(switchover.is_undoing());
     set(&mut facts, Side::Main, Status::Active);
-    assert_eq!(ended(&walk.handle(&facts, at(5000))), None, "it may be active as it was before the wish back");
+    assert_eq!(ended(&switchover.handle(&facts, at(5000))), None, "it may be active as it was before the wish back");
     answer(&mut facts, Side::Main, 104, WishOutcome::Followed);
-    let outputs = walk.handle(&facts, at(6000));
+    let outputs = switchover.handle(&facts, at(6000));
     let Some(End::Failed { why, undone: Undone::All }) = ended(&outputs) else { panic!("{outputs:?}") };
     assert_eq!(why, "start telephony: standby does not follow: I will not");
 }
 
 #[test]
 fn a_driver_is_never_kept_busy_while_the_target_takes_its_time_to_start() {
-    let (mut walk, mut facts) = (walk(), site());
-    walk.handle(&facts, at(0));
+    let (mut switchover, mut facts) = (switchover(), site());
+    switchover.handle(&facts, at(0));
     set(&mut facts, Side::Main, Status::Inactive);
-    walk.handle(&facts, at(1000));
+    switchover.handle(&facts, at(1000));
     set(&mut facts, Side::Standby, Status::Starting);
     for ms in (1_000..100_000).step_by(500) {
-        walk.handle(&facts, at(ms));
-        assert!(walk.deadline().is_some_and(|deadline| deadline > at(ms)), "{ms}");
+        switchover.handle(&facts, at(ms));
+        assert!(switchover.deadline().is_some_and(|deadline| deadline > at(ms)), "{ms}");
     }
 }
 
 #[test]
-fn a_source_that_serves_again_because_the_target_did_not_start_ends_the_walk_with_that_reason() {
-    let (mut walk, mut facts) = (walk(), site());
-    walk.handle(&facts, at(0));
+fn a_source_that_serves_again_because_the_target_did_not_start_ends_the_switchover_with_that_reason() {
+    let (mut switchover, mut facts) = (switchover(), site());
+    switchover.handle(&facts, at(0));
     set(&mut facts, Side::Main, Status::Inactive);
-    walk.handle(&facts, at(1000));
+    switchover.handle(&facts, at(1000));
     set(&mut facts, Side::Main, Status::Active);
-    let outputs = walk.handle(&facts, at(4000));
+    let outputs = switchover.handle(&facts, at(4000));
     assert_eq!(wishes(&outputs), [(Side::Standby, Side::Main), (Side::Main, Side::Main)]);
-    answer(&mut facts, Side::Main, walk.wished.main.unwrap(), WishOutcome::Followed);
-    let outputs = walk.handle(&facts, at(4500));
+    answer(&mut facts, Side::Main, switchover.wished.main.unwrap(), WishOutcome::Followed);
+    let outputs = switchover.handle(&facts, at(4500));
     let Some(End::Failed { why, undone: Undone::All }) = ended(&outputs) else { panic!("{outputs:?}") };
     assert_eq!(why, "start telephony: standby did not start, and main serves again");
 }
 
 #[test]
 fn each_step_that_takes_too_long_is_undone() {
-    // How the facts must be for the walk to come to a step, and to stay there.
+    // How the facts must be for the switchover to come to a step, and to stay there.
     type Arrange = fn(&mut Facts);
     let arrivals: [(Step, Arrange); 6] = [
         (Step::HandOver, |_| {}),
@@ -202,18 +202,19 @@ fn each_step_that_takes_too_long_is_undone() {
         }),
     ];
     for (step, arrange) in arrivals {
-        let (mut walk, mut facts) = (walk(), site());
-        walk.handle(&facts, at(0));
+        let (mut switchover, mut facts) = (switchover(), site());
+        switchover.handle(&facts, at(0));
         arrange(&mut facts);
-        walk.handle(&facts, at(1));
-        let running = walk.records().iter().find(|record| record.state == WalkStepState::Running).map(|r| r.step);
+        switchover.handle(&facts, at(1));
+        let running =
+            switchover.records().iter().find(|record| record.state == SwitchoverStepState::Running).map(|r| r.step);
         assert_eq!(running, Some(step));
-        let outputs = walk.handle(&facts, at(1) + LIMITS.of(step));
+        let outputs = switchover.handle(&facts, at(1) + LIMITS.of(step));
         // A target that serves must cease to before the source is asked.
         let both = [(Side::Standby, Side::Main), (Side::Main, Side::Main)];
         let back = if facts.serves(Side::Standby) { &both[..1] } else { &both[..] };
         assert!(wishes(&outputs).ends_with(back), "{step}: {outputs:?}");
-        let outputs = walk.handle(&facts, at(400_000));
+        let outputs = switchover.handle(&facts, at(400_000));
         match ended(&outputs) {
             Some(End::Failed { why, undone: Undone::NotAll(_) }) => assert!(why.starts_with(&step.to_string())),
             other => panic!("{step}: {other:?}"),
@@ -223,57 +224,57 @@ fn each_step_that_takes_too_long_is_undone() {
 
 #[test]
 fn traffic_that_had_moved_goes_back_with_the_rest() {
-    let (mut walk, mut facts) = (walk(), site());
-    walk.handle(&facts, at(0));
+    let (mut switchover, mut facts) = (switchover(), site());
+    switchover.handle(&facts, at(0));
     set(&mut facts, Side::Main, Status::Inactive);
     set(&mut facts, Side::Standby, Status::Active);
     facts.live = Side::Standby;
     facts.sides.main.sessions = 1;
-    walk.handle(&facts, at(1000));
+    switchover.handle(&facts, at(1000));
     facts.sides.standby.works = false;
-    assert_eq!(wishes(&walk.handle(&facts, at(60_000))), [(Side::Standby, Side::Main)]);
+    assert_eq!(wishes(&switchover.handle(&facts, at(60_000))), [(Side::Standby, Side::Main)]);
     set(&mut facts, Side::Standby, Status::Stopping);
-    assert_eq!(walk.handle(&facts, at(60_100)), [], "it still runs");
+    assert_eq!(switchover.handle(&facts, at(60_100)), [], "it still runs");
     set(&mut facts, Side::Standby, Status::Inactive);
-    assert_eq!(wishes(&walk.handle(&facts, at(60_200))), [(Side::Main, Side::Main)]);
-    let wished = |walk: &Walk| walk.wished.main.unwrap();
+    assert_eq!(wishes(&switchover.handle(&facts, at(60_200))), [(Side::Main, Side::Main)]);
+    let wished = |switchover: &Switchover| switchover.wished.main.unwrap();
     // It has not heard of it yet: it is asked again.
-    answer(&mut facts, Side::Main, wished(&walk), refused());
-    assert_eq!(walk.handle(&facts, at(60_700)), []);
-    assert_eq!(wishes(&walk.handle(&facts, at(62_200))), [(Side::Main, Side::Main)]);
-    answer(&mut facts, Side::Main, wished(&walk), WishOutcome::Followed);
+    answer(&mut facts, Side::Main, wished(&switchover), refused());
+    assert_eq!(switchover.handle(&facts, at(60_700)), []);
+    assert_eq!(wishes(&switchover.handle(&facts, at(62_200))), [(Side::Main, Side::Main)]);
+    answer(&mut facts, Side::Main, wished(&switchover), WishOutcome::Followed);
     set(&mut facts, Side::Main, Status::Active);
-    assert_eq!(walk.handle(&facts, at(63_000)), [Output::MoveTraffic(Side::Main)]);
+    assert_eq!(switchover.handle(&facts, at(63_000)), [Output::MoveTraffic(Side::Main)]);
     facts.live = Side::Main;
-    let outputs = walk.handle(&facts, at(64_000));
+    let outputs = switchover.handle(&facts, at(64_000));
     assert!(matches!(ended(&outputs), Some(End::Failed { undone: Undone::All, .. })), "{outputs:?}");
 }
 
 #[test]
 fn a_source_that_dies_on_the_way_is_no_reason_to_wait_for_its_stop() {
-    let (mut walk, mut facts) = (walk(), site());
-    walk.handle(&facts, at(0));
+    let (mut switchover, mut facts) = (switchover(), site());
+    switchover.handle(&facts, at(0));
     set(&mut facts, Side::Main, Status::Stopping);
-    walk.handle(&facts, at(500));
+    switchover.handle(&facts, at(500));
     facts.sides.main = Half::default();
-    assert_eq!(walk.handle(&facts, at(4000)), []);
+    assert_eq!(switchover.handle(&facts, at(4000)), []);
     set(&mut facts, Side::Standby, Status::Active);
     facts.live = Side::Standby;
-    assert_eq!(ended(&walk.handle(&facts, at(6000))), Some(&End::Moved));
+    assert_eq!(ended(&switchover.handle(&facts, at(6000))), Some(&End::Moved));
 }
 
 #[test]
 fn sessions_that_stay_are_said_and_are_no_reason_to_go_back() {
-    let (mut walk, mut facts) = (walk(), site());
-    walk.handle(&facts, at(0));
+    let (mut switchover, mut facts) = (switchover(), site());
+    switchover.handle(&facts, at(0));
     set(&mut facts, Side::Main, Status::Inactive);
     set(&mut facts, Side::Standby, Status::Active);
     facts.live = Side::Standby;
     facts.sides.main.sessions = 2;
-    walk.handle(&facts, at(1000));
-    let outputs = walk.handle(&facts, at(41_000));
+    switchover.handle(&facts, at(1000));
+    let outputs = switchover.handle(&facts, at(41_000));
     assert_eq!(ended(&outputs), Some(&End::Moved));
-    assert!(walk.records()[Step::Verify as usize].said.contains("2 sessions are left"));
+    assert!(switchover.records()[Step::Verify as usize].said.contains("2 sessions are left"));
 }
 
 #[test]

@@ -227,7 +227,7 @@ closed_set! {
     }
 
     /// How a switch of the whole site ended.
-    pub enum Walked {
+    pub enum SwitchoverResult {
         /// Everything was moved and verified.
         Done => "done",
         /// A step failed, and what was done was undone.

@@ -6,7 +6,7 @@ use failover::lease::Ask;
 use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec, Registry, Result};
 use protocol::wire::Guard;
 
-use super::labels::{NodeState, Per, Ruled, TurnedAway, Walked};
+use super::labels::{NodeState, Per, Ruled, SwitchoverResult, TurnedAway};
 use super::make::counter_per;
 use crate::admin::api::Sides;
 
@@ -103,9 +103,9 @@ pub struct NodesMetrics {
     /// Who was turned away at the door, by why.
     pub turned_away: Per<TurnedAway, IntCounter>,
     /// 1: a switch of the whole site is under way.
-    pub walking: IntGauge,
+    pub ordered: IntGauge,
     /// Switches of the whole site, by how they ended.
-    pub walks: Per<Walked, IntCounter>,
+    pub switchovers: Per<SwitchoverResult, IntCounter>,
     own_certificate: IntGauge,
 }
 
@@ -119,7 +119,7 @@ impl NodesMetrics {
         let node = ["role", "side", "name"];
         let with = |last: &'static str| ["role", "side", "name", last];
         let turned_away = "bascule_nodes_turned_away_total";
-        let walks = "bascule_site_switches_total";
+        let switchovers = "bascule_site_switches_total";
         let remaining = "bascule_node_certificate_remaining_seconds";
         let own = "bascule_own_node_certificate_remaining_seconds";
         Ok(Self {
@@ -142,8 +142,8 @@ impl NodesMetrics {
             two_actives: make.gauge("bascule_two_actives", "1: both XiVO nodes say that they serve.")?,
             reports: make.counter("bascule_node_reports_total", "Reports of nodes taken in.")?,
             turned_away: counter_per(&make, turned_away, "Who was turned away at the nodes' door.", "reason")?,
-            walking: make.gauge("bascule_site_switching", "1: a switch of the whole site is under way.")?,
-            walks: counter_per(&make, walks, "Planned switches of the whole site.", "result")?,
+            ordered: make.gauge("bascule_site_switching", "1: a switch of the whole site is under way.")?,
+            switchovers: counter_per(&make, switchovers, "Planned switches of the whole site.", "result")?,
             own_certificate: make.gauge(own, "Until the Edge's own certificate for nodes expires, in whole days.")?,
         })
     }

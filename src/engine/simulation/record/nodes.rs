@@ -6,7 +6,7 @@ use failover::Side;
 use failover::health::Status;
 
 use super::{Entry, Row, Seen, number_of};
-use crate::admin::api::{self, WalkState};
+use crate::admin::api::{self, SwitchoverState};
 use crate::engine::simulation::site::{PLACES, Truth, XIVO, name_of, side_of};
 
 const fn ms(ms: u64) -> Duration {
@@ -39,7 +39,7 @@ pub(super) enum Whose {
     /// By this order, at once.
     Order(usize),
     /// Part of the switch of the site that was ordered so; none: or of what an operator at a node chose.
-    Walk(Option<usize>),
+    Switchover(Option<usize>),
     Edge,
 }
 
@@ -51,14 +51,14 @@ struct Node {
 }
 
 /// A switch of the whole site, from its order on.
-struct Walk {
+struct Switchover {
     number: usize,
     to: Side,
     began: Duration,
     step: (usize, Duration),
     undoing: Option<Duration>,
     looked: Duration,
-    ended: Option<(Duration, WalkState, String)>,
+    ended: Option<(Duration, SwitchoverState, String)>,
 }
 
 pub(super) struct Nodes {
@@ -66,8 +66,8 @@ pub(super) struct Nodes {
     /// A node was ever heard of: there are some.
     pub(super) there: bool,
     dials: Vec<(Duration, bool)>,
-    walks: Vec<Walk>,
-    /// Of walks that did not begin.
+    switchovers: Vec<Switchover>,
+    /// Of switchovers that did not begin.
     refused: Vec<usize>,
     booted: Duration,
     /// When the Edge itself last had trouble.
@@ -87,7 +87,7 @@ impl Default for Nodes {
             nodes: [node(), node(), node(), node()],
             there: false,
             dials: Vec::new(),
-            walks: Vec::new(),
+            switchovers: Vec::new(),
             refused: Vec::new(),
             booted: Duration::ZERO,
             own: Duration::ZERO,
@@ -165,33 +165,35 @@ impl Nodes {
 
     /// A switch of the site dies with the Edge that made it.
     pub(super) fn dies(&mut self) {
-        self.walks.retain(|walk| walk.ended.is_some());
+        self.switchovers.retain(|switchover| switchover.ended.is_some());
     }
 
-    pub(super) fn answered(&mut self, at: Duration, given: Duration, number: usize, to: Side, state: WalkState) {
-        if state != WalkState::Running {
+    pub(super) fn answered(&mut self, at: Duration, given: Duration, number: usize, to: Side, state: SwitchoverState) {
+        if state != SwitchoverState::Running {
             self.refused.push(number);
             return;
         }
         let (step, undoing, looked, ended) = ((0, at), None, at, None);
-        self.walks.push(Walk { number, to, began: given, step, undoing, looked, ended });
+        self.switchovers.push(Switchover { number, to, began: given, step, undoing, looked, ended });
     }
 
-    pub(super) fn is_walk(&self, number: usize) -> bool {
-        self.walks.iter().any(|walk| walk.number == number)
+    pub(super) fn is_switchover(&self, number: usize) -> bool {
+        self.switchovers.iter().any(|switchover| switchover.number == number)
     }
 
     /// The newest switch of the site, and when it began and ended.
     pub(super) fn under_way(&self) -> Option<(usize, Duration, Option<Duration>)> {
-        let walk = self.walks.last()?;
-        Some((walk.number, walk.began, walk.ended.as_ref().map(|(ended, _, _)| *ended)))
+        let switchover = self.switchovers.last()?;
+        Some((switchover.number, switchover.began, switchover.ended.as_ref().map(|(ended, _, _)| *ended)))
     }
 
     /// Which switch of the site a move may be part of.
     pub(super) fn whose(&self, at: Duration, to: Side) -> Option<usize> {
-        let open = |walk: &&Walk| walk.ended.as_ref().is_none_or(|(ended, _, _)| at <= *ended + ms(600));
-        let walk = self.walks.last().filter(open)?;
-        (walk.to == to || walk.undoing.is_some() || walk.step.0 > 0 || walk.ended.is_none()).then_some(walk.number)
+        let open =
+            |switchover: &&Switchover| switchover.ended.as_ref().is_none_or(|(ended, _, _)| at <= *ended + ms(600));
+        let switchover = self.switchovers.last().filter(open)?;
+        (switchover.to == to || switchover.undoing.is_some() || switchover.step.0 > 0 || switchover.ended.is_none())
+            .then_some(switchover.number)
     }
 
     /// Whether an operator at a node chose that side, as far as the Edge may know.
@@ -206,24 +208,24 @@ impl Nodes {
     /// What a node is told to wish belongs to a switch that goes on.
     pub(super) fn told(&self, at: Duration, place: usize, to: Side, why: &str) -> Result<(), String> {
         let number = number_of(why);
-        let walk = self.walks.iter().find(|walk| Some(walk.number) == number);
+        let switchover = self.switchovers.iter().find(|switchover| Some(switchover.number) == number);
         // Its order may not be answered yet.
-        let Some(walk) = walk else { return Ok(()) };
+        let Some(switchover) = switchover else { return Ok(()) };
         let side = side_of(place);
         if place > 1 {
             return Err("a CC node is told a wish".into());
         }
-        if let Some((ended, state, _)) = walk.ended.as_ref().filter(|(ended, _, _)| *ended + ms(800) < at) {
+        if let Some((ended, state, _)) = switchover.ended.as_ref().filter(|(ended, _, _)| *ended + ms(800) < at) {
             return Err(format!("{side} is told a wish of a switch that was {state:?} at {ended:.3?}"));
         }
         // It may start by itself first.
-        if side == walk.to && to == walk.to && at < walk.began + ms(1_900) {
+        if side == switchover.to && to == switchover.to && at < switchover.began + ms(1_900) {
             return Err(format!("{side} is asked to serve before it could start by itself"));
         }
         // The source is asked to yield, the target to serve; to undo it, the same the other way round.
-        let undone = walk.undoing.is_some() || walk.ended.is_some() || to == walk.to.other();
-        if to != walk.to && !undone {
-            return Err(format!("{side} is told a wish for {to}, and {} is to serve", walk.to));
+        let undone = switchover.undoing.is_some() || switchover.ended.is_some() || to == switchover.to.other();
+        if to != switchover.to && !undone {
+            return Err(format!("{side} is told a wish for {to}, and {} is to serve", switchover.to));
         }
         Ok(())
     }
@@ -312,49 +314,51 @@ impl Nodes {
     }
 
     /// A switch of the site goes on within the limits of its steps, and ends with the truth.
-    pub(super) fn walks(&mut self, at: Duration, seen: &Seen, told: &mut [usize; 3]) -> Result<(), String> {
+    pub(super) fn switchovers(&mut self, at: Duration, seen: &Seen, told: &mut [usize; 3]) -> Result<(), String> {
         let own = self.own;
-        let Some(walk) = self.walks.last_mut().filter(|walk| walk.ended.is_none()) else { return Ok(()) };
-        if seen.to != walk.to || !seen.failing.is_empty() {
+        let Some(switchover) = self.switchovers.last_mut().filter(|switchover| switchover.ended.is_none()) else {
+            return Ok(());
+        };
+        if seen.to != switchover.to || !seen.failing.is_empty() {
             return Ok(());
         }
-        let looked = std::mem::replace(&mut walk.looked, at);
+        let looked = std::mem::replace(&mut switchover.looked, at);
         match seen.state {
-            WalkState::Running => {
+            SwitchoverState::Running => {
                 let step = seen.done.min(LIMITS.len() - 1);
-                if step != walk.step.0 {
-                    walk.step = (step, at);
+                if step != switchover.step.0 {
+                    switchover.step = (step, at);
                 }
                 let limit = Duration::from_secs(LIMITS[step]) + LOOK;
-                if walk.step.1.max(own) + limit < at {
+                if switchover.step.1.max(own) + limit < at {
                     return Err(format!("step {step} of a switch of the site goes on after {limit:?}"));
                 }
             }
-            WalkState::Undoing => {
-                let since = *walk.undoing.get_or_insert(at);
+            SwitchoverState::Undoing => {
+                let since = *switchover.undoing.get_or_insert(at);
                 if since.max(own) + UNDO + LOOK < at {
                     return Err(format!("a switch of the site is still being undone after {UNDO:?}"));
                 }
             }
-            WalkState::Done | WalkState::Failed => {
-                walk.ended = Some((at, seen.state, seen.sentence.clone()));
+            SwitchoverState::Done | SwitchoverState::Failed => {
+                switchover.ended = Some((at, seen.state, seen.sentence.clone()));
                 return self.ended(at, looked, seen, told);
             }
-            WalkState::Planned | WalkState::Refused => {}
+            SwitchoverState::Planned | SwitchoverState::Refused => {}
         }
         Ok(())
     }
 
     fn ended(&self, at: Duration, looked: Duration, seen: &Seen, told: &mut [usize; 3]) -> Result<(), String> {
-        let Some(walk) = self.walks.last() else { return Ok(()) };
+        let Some(switchover) = self.switchovers.last() else { return Ok(()) };
         let from = looked.min(at).saturating_sub(REPORTED);
-        let (to, source) = (walk.to as usize, walk.to.other() as usize);
+        let (to, source) = (switchover.to as usize, switchover.to.other() as usize);
         let was = |place: usize, such: fn(&Truth) -> bool| self.nodes[place].was(from, such);
         let active = |place: usize| was(place, |truth| !truth.off && truth.status == Status::Active);
         let idle = |place: usize| was(place, |truth| !truth.serves());
         let live = |side: usize| self.live.1 as usize == side || self.live.0 > from && self.was_live.1 as usize == side;
         let wrong = |what: &str| Err(format!("it is said that {:?}, and {what}", seen.sentence));
-        if seen.state == WalkState::Done {
+        if seen.state == SwitchoverState::Done {
             told[0] += 1;
             return match () {
                 () if !active(to) || !active(to + 2) => wrong("the target does not serve"),
@@ -366,7 +370,7 @@ impl Nodes {
         if seen.sentence.contains("nothing was changed") {
             told[1] += 1;
             let followed = XIVO.into_iter().filter_map(|place| self.nodes[place].followed);
-            return match followed.into_iter().any(|followed| followed > walk.began) {
+            return match followed.into_iter().any(|followed| followed > switchover.began) {
                 true => wrong("a node has followed"),
                 false => Ok(()),
             };
@@ -381,7 +385,7 @@ impl Nodes {
             };
         }
         told[2] += 1;
-        let Some(undoing) = walk.undoing else { return wrong("nobody saw it being undone") };
+        let Some(undoing) = switchover.undoing else { return wrong("nobody saw it being undone") };
         match undoing + UNDO > at + LOOK {
             true => wrong("there was time left"),
             false => Ok(()),
@@ -400,12 +404,15 @@ impl Nodes {
             1 => Ok(()),
             _ => Err(format!("E8: the journal has {count} entries of {what}")),
         };
-        for walk in self.walks.iter().filter(|walk| walk.began > self.booted) {
-            once("the beginning of a switch of the site", of(walk.number, api::Event::Walk, "is being made to serve"))?;
-            if let Some((_, state, sentence)) = &walk.ended {
-                once("the end of a switch of the site", of(walk.number, api::Event::Walk, sentence))?;
-                let failed = of(walk.number, api::Event::Walk, "planned switch: failed: ");
-                if failed != usize::from(*state == WalkState::Failed) {
+        for switchover in self.switchovers.iter().filter(|switchover| switchover.began > self.booted) {
+            once(
+                "the beginning of a switch of the site",
+                of(switchover.number, api::Event::Switchover, "is being made to serve"),
+            )?;
+            if let Some((_, state, sentence)) = &switchover.ended {
+                once("the end of a switch of the site", of(switchover.number, api::Event::Switchover, sentence))?;
+                let failed = of(switchover.number, api::Event::Switchover, "planned switch: failed: ");
+                if failed != usize::from(*state == SwitchoverState::Failed) {
                     return Err(format!("E8: the journal has {failed} failures of a switch that was {state:?}"));
                 }
             }

@@ -23,13 +23,13 @@ pub use session::{Command, Session};
 
 use session::Entry;
 
-/// Enough that two cores rarely want the same lock, few enough that a walk over all is cheap.
+/// Enough that two cores rarely want the same lock, few enough that a visit to each is cheap.
 const SHARDS: usize = 64;
 
 /// Holds the open sessions. A user's sessions share a shard, so one lock suffices to close them together.
 ///
 /// A session is opened under the switch epoch its side was chosen with. A demotion raises the side's fence to the new
-/// epoch before it walks the shards; a session that comes later finds the fence under the same lock. So each session of
+/// epoch before it visits the shards; a session that comes later finds the fence under the same lock. So each session of
 /// an older epoch is either told to leave or refused, and none of a newer one is touched.
 #[derive(Debug)]
 pub struct Sessions {

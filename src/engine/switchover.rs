@@ -12,9 +12,13 @@ use super::act::Asker;
 use super::mistakes::{Mistake, made};
 use super::{Engine, Work};
 use crate::admin::EngineError;
-use crate::admin::api::{Event, SwitchAnswer, SwitchRequest, Time, WalkCheck, WalkState, WalkStatus, WalkStep};
-use crate::site::switchover::{Cc, End, Facts, Half, Limits, Output, Record, Step, Undone, Walk, Xivo, preflight};
-use crate::telemetry::metrics::Walked;
+use crate::admin::api::{
+    Event, SwitchAnswer, SwitchRequest, SwitchoverCheck, SwitchoverState, SwitchoverStatus, SwitchoverStep, Time,
+};
+use crate::site::switchover::{
+    Cc, End, Facts, Half, Limits, Output, Record, Step, Switchover, Undone, Xivo, preflight,
+};
+use crate::telemetry::metrics::SwitchoverResult;
 use crate::traffic::websocket::tunnel::Pin;
 
 /// Two reports of a node, and some.
@@ -38,16 +42,16 @@ const ONE_REPORT: Duration = Duration::from_millis(500);
 const USUALLY: Duration = Duration::from_secs(5);
 
 /// A switch of the whole site, under way or over.
-pub(super) struct Walking {
+pub(super) struct Ordered {
     /// None: over, or never begun.
-    walk: Option<Walk>,
-    pub(super) status: WalkStatus,
+    switchover: Option<Switchover>,
+    pub(super) status: SwitchoverStatus,
     reason: String,
     expected: Vec<Duration>,
     limits: Limits,
 }
 
-impl Walking {
+impl Ordered {
     /// Who ordered it, and why: all that it does is booked to them.
     fn asker(&self) -> Asker {
         Asker { by: self.status.by.clone(), why: self.reason.clone() }
@@ -56,24 +60,24 @@ impl Walking {
 
 impl Engine {
     /// Whether a planned switch is one of the whole site: XiVO nodes report.
-    pub(super) fn walks(&self) -> bool {
+    pub(super) fn switchovers(&self) -> bool {
         self.nodes.as_ref().is_some_and(|nodes| nodes.registry.has_xivo(self.clock.now()))
     }
 
     /// Whether one is under way.
-    pub(super) fn is_walking(&self) -> bool {
-        self.walking.as_ref().is_some_and(|walking| walking.walk.is_some())
+    pub(super) fn is_switching_over(&self) -> bool {
+        self.ordered.as_ref().is_some_and(|ordered| ordered.switchover.is_some())
     }
 
     /// When it wants to be called again.
-    pub(super) fn walk_deadline(&self) -> Option<failover::Instant> {
-        self.walking.as_ref()?.walk.as_ref()?.deadline()
+    pub(super) fn switchover_deadline(&self) -> Option<failover::Instant> {
+        self.ordered.as_ref()?.switchover.as_ref()?.deadline()
     }
 
     /// Begins one, or says why not.
-    pub(super) async fn begin_walk(&mut self, request: SwitchRequest) -> Result<SwitchAnswer, EngineError> {
+    pub(super) async fn begin_switchover(&mut self, request: SwitchRequest) -> Result<SwitchAnswer, EngineError> {
         let SwitchRequest { to, dry_run, reason, by, .. } = request;
-        if self.is_walking() {
+        if self.is_switching_over() {
             let sentence = "A switch of the whole site is under way; see bascule status.".to_owned();
             self.journal_of(Event::Refused, sentence.clone(), Some(&Asker { by, why: reason }));
             return Err(EngineError::Refused(sentence));
@@ -82,81 +86,84 @@ impl Engine {
         let checks = preflight(to, &facts);
         let failed: Vec<&str> = checks.iter().filter(|check| !check.passed).map(|check| check.name).collect();
         let limits = self.limits();
-        let walk = Walk::new(to, limits, first_wish(&facts), self.clock.now());
+        let switchover = Switchover::new(to, limits, first_wish(&facts), self.clock.now());
         let (state, sentence) = match (failed.is_empty(), dry_run) {
             (false, _) => {
                 let sentence =
                     format!("{} cannot be made to serve: these do not hold: {}", Side::title(to), failed.join(", "));
-                (WalkState::Refused, sentence)
+                (SwitchoverState::Refused, sentence)
             }
             (true, true) => {
-                (WalkState::Planned, format!("{} could be made to serve; nothing was done", Side::title(to)))
+                (SwitchoverState::Planned, format!("{} could be made to serve; nothing was done", Side::title(to)))
             }
-            (true, false) => (WalkState::Running, format!("{} is being made to serve", Side::title(to))),
+            (true, false) => (SwitchoverState::Running, format!("{} is being made to serve", Side::title(to))),
         };
-        let mut walking = Walking {
-            status: WalkStatus {
+        let mut ordered = Ordered {
+            status: SwitchoverStatus {
                 to,
                 by: by.clone(),
                 began: Time::now(),
-                ended: (state != WalkState::Running).then(Time::now),
+                ended: (state != SwitchoverState::Running).then(Time::now),
                 state,
                 sentence: sentence.clone(),
                 checks: checks.iter().map(api_check).collect(),
                 steps: Vec::new(),
             },
-            walk: (state == WalkState::Running).then(|| walk.clone()),
+            switchover: (state == SwitchoverState::Running).then(|| switchover.clone()),
             reason: reason.clone(),
             expected: self.expected(to, &facts),
             limits,
         };
-        walking.show(walk.records());
-        let status = walking.status.clone();
+        ordered.show(switchover.records());
+        let status = ordered.status.clone();
         if !dry_run {
-            let event = if state == WalkState::Running { Event::Walk } else { Event::Refused };
+            let event = if state == SwitchoverState::Running { Event::Switchover } else { Event::Refused };
             tracing::warn!("{sentence}");
             self.journal_of(event, sentence.clone(), Some(&Asker { by, why: reason }));
-            if state == WalkState::Refused
+            if state == SwitchoverState::Refused
                 && let Some(nodes) = &self.nodes
             {
-                nodes.means.metrics.walks.of(Walked::Refused).inc();
+                nodes.means.metrics.switchovers.of(SwitchoverResult::Refused).inc();
             }
-            self.walking = Some(walking);
+            self.ordered = Some(ordered);
             self.tell_wish();
-            self.walk_on().await;
+            self.go_on_with_switchover().await;
         }
         Ok(SwitchAnswer {
             switched: false,
             dry_run,
             live: self.switcher.switch.live(),
             epoch: self.switcher.switch.epoch(),
-            refused: (state == WalkState::Refused).then(|| sentence.clone()),
+            refused: (state == SwitchoverState::Refused).then(|| sentence.clone()),
             explain: self.explanation(sentence),
-            walk: Some(status),
+            switchover: Some(status),
         })
     }
 
     /// Goes on as far as the facts allow.
-    pub(super) async fn walk_on(&mut self) {
-        if !self.is_walking() {
+    pub(super) async fn go_on_with_switchover(&mut self) {
+        if !self.is_switching_over() {
             return;
         }
         // Each turn moves traffic once at most; what follows from it is seen in the next.
         for _ in 0..2 {
             let (facts, now) = (self.facts(), self.clock.now());
-            let Some(walk) = self.walking.as_mut().and_then(|walking| walking.walk.as_mut()) else { return };
-            let outputs = walk.handle(&facts, now);
+            let Some(switchover) = self.ordered.as_mut().and_then(|ordered| ordered.switchover.as_mut()) else {
+                return;
+            };
+            let outputs = switchover.handle(&facts, now);
             let moved = outputs.iter().any(|output| matches!(output, Output::MoveTraffic(_)));
-            self.carry_out_walk(outputs).await;
+            self.carry_out_switchover(outputs).await;
             if !moved {
                 break;
             }
         }
-        if let Some(walking) = &mut self.walking
-            && let Some(walk) = walking.walk.clone()
+        if let Some(ordered) = &mut self.ordered
+            && let Some(switchover) = ordered.switchover.clone()
         {
-            walking.status.state = if walk.is_undoing() { WalkState::Undoing } else { WalkState::Running };
-            walking.show(walk.records());
+            ordered.status.state =
+                if switchover.is_undoing() { SwitchoverState::Undoing } else { SwitchoverState::Running };
+            ordered.show(switchover.records());
         }
         self.tell_wish();
     }
@@ -164,8 +171,8 @@ impl Engine {
     /// Tells the switch whose move the next one is, before a report of a node that has stopped makes it move: that of a
     /// switch of the whole site, else of an operator at a node.
     pub(super) fn tell_wish(&mut self) {
-        let wished = match self.walking.as_ref().and_then(|walking| walking.walk.as_ref()) {
-            Some(walk) => walk.wished(),
+        let wished = match self.ordered.as_ref().and_then(|ordered| ordered.switchover.as_ref()) {
+            Some(switchover) => switchover.wished(),
             None => self.chosen().map(|chosen| chosen.serves),
         };
         if wished != self.switcher.switch.wished() && !made(Mistake::WishUntold) {
@@ -175,8 +182,8 @@ impl Engine {
 
     /// Who wished for the move that [`Self::tell_wish`] told of, and why.
     pub(super) fn wisher(&self) -> Option<Asker> {
-        match self.walking.as_ref().filter(|walking| walking.walk.is_some()) {
-            Some(walking) => Some(walking.asker()),
+        match self.ordered.as_ref().filter(|ordered| ordered.switchover.is_some()) {
+            Some(ordered) => Some(ordered.asker()),
             None => self.chosen().map(|chosen| Asker { by: chosen.who.clone(), why: chosen.reason.clone() }),
         }
     }
@@ -186,93 +193,98 @@ impl Engine {
         self.nodes.as_ref()?.registry.chosen(self.clock.now())
     }
 
-    async fn carry_out_walk(&mut self, outputs: Vec<Output>) {
+    async fn carry_out_switchover(&mut self, outputs: Vec<Output>) {
         for output in outputs {
             match output {
                 Output::Wish { node, id, to } => self.hand_wish(node, id, to),
-                Output::MoveTraffic(to) => self.move_for_walk(to).await,
+                Output::MoveTraffic(to) => self.move_for_switchover(to).await,
                 Output::Told(sentence) => {
                     tracing::info!("planned switch: {sentence}");
-                    self.walk_journal(sentence);
+                    self.journal_switchover(sentence);
                 }
-                Output::Ended(end) => self.end_walk(end),
+                Output::Ended(end) => self.end_switchover(end),
             }
         }
     }
 
     fn hand_wish(&mut self, node: Side, id: u64, to: Side) {
-        let Some(walking) = &self.walking else { return };
-        let wish = Wish { id, to, who: walking.status.by.clone(), reason: walking.reason.clone() };
+        let Some(ordered) = &self.ordered else { return };
+        let wish = Wish { id, to, who: ordered.status.by.clone(), reason: ordered.reason.clone() };
         if let Some(nodes) = &mut self.nodes {
             let node = if made(Mistake::WishMisplaced) { node.other() } else { node };
             nodes.wishes[node] = Some(wish);
         }
     }
 
-    async fn move_for_walk(&mut self, to: Side) {
-        let Some(walking) = &self.walking else { return };
-        let (by, why) = (walking.status.by.clone(), walking.reason.clone());
+    async fn move_for_switchover(&mut self, to: Side) {
+        let Some(ordered) = &self.ordered else { return };
+        let (by, why) = (ordered.status.by.clone(), ordered.reason.clone());
         let moved = self.order_act(Act::Switch { to, guard: Guard::Checked }, by, why).await;
         if let Err(error) = moved {
             let (facts, now) = (self.facts(), self.clock.now());
-            let walk = self.walking.as_mut().and_then(|walking| walking.walk.as_mut());
-            let outputs = walk.map(|walk| walk.refused(&error.to_string(), &facts, now)).unwrap_or_default();
+            let switchover = self.ordered.as_mut().and_then(|ordered| ordered.switchover.as_mut());
+            let outputs =
+                switchover.map(|switchover| switchover.refused(&error.to_string(), &facts, now)).unwrap_or_default();
             // A refusal brings wishes and words, and no further move.
             for output in outputs {
                 match output {
                     Output::Wish { node, id, to } => self.hand_wish(node, id, to),
-                    Output::Told(sentence) => self.walk_journal(sentence),
-                    Output::Ended(end) => self.end_walk(end),
+                    Output::Told(sentence) => self.journal_switchover(sentence),
+                    Output::Ended(end) => self.end_switchover(end),
                     Output::MoveTraffic(_) => {}
                 }
             }
         }
     }
 
-    fn walk_journal(&mut self, sentence: String) {
-        let asker = self.walking.as_ref().map(Walking::asker);
-        self.journal_of(Event::Walk, format!("planned switch: {sentence}"), asker.as_ref());
+    fn journal_switchover(&mut self, sentence: String) {
+        let asker = self.ordered.as_ref().map(Ordered::asker);
+        self.journal_of(Event::Switchover, format!("planned switch: {sentence}"), asker.as_ref());
     }
 
-    fn end_walk(&mut self, end: End) {
-        let Some(walking) = &mut self.walking else { return };
-        let Some(walk) = walking.walk.take() else { return };
-        walking.show(walk.records());
-        let (to, from) = (Side::title(walk.to()), walk.to().other());
+    fn end_switchover(&mut self, end: End) {
+        let Some(ordered) = &mut self.ordered else { return };
+        let Some(switchover) = ordered.switchover.take() else { return };
+        ordered.show(switchover.records());
+        let (to, from) = (Side::title(switchover.to()), switchover.to().other());
         let (state, counted, sentence) = match end {
-            End::Moved => (WalkState::Done, Walked::Done, format!("{to} serves, and all of it was verified")),
+            End::Moved => {
+                (SwitchoverState::Done, SwitchoverResult::Done, format!("{to} serves, and all of it was verified"))
+            }
             End::Failed { why, undone: Undone::Nothing } => {
-                (WalkState::Failed, Walked::Undone, format!("{why}; nothing was changed"))
+                (SwitchoverState::Failed, SwitchoverResult::Undone, format!("{why}; nothing was changed"))
             }
-            End::Failed { why, undone: Undone::All } => {
-                (WalkState::Failed, Walked::Undone, format!("{why}; all was undone, {from} serves as before"))
-            }
+            End::Failed { why, undone: Undone::All } => (
+                SwitchoverState::Failed,
+                SwitchoverResult::Undone,
+                format!("{why}; all was undone, {from} serves as before"),
+            ),
             End::Failed { why, undone: Undone::NotAll(missing) } => {
-                (WalkState::Failed, Walked::Failed, format!("{why}; NOT ALL WAS UNDONE: {missing}"))
+                (SwitchoverState::Failed, SwitchoverResult::Failed, format!("{why}; NOT ALL WAS UNDONE: {missing}"))
             }
         };
-        (walking.status.state, walking.status.sentence) = (state, sentence.clone());
-        walking.status.ended = Some(Time::now());
+        (ordered.status.state, ordered.status.sentence) = (state, sentence.clone());
+        ordered.status.ended = Some(Time::now());
         if let Some(nodes) = &mut self.nodes {
             if !made(Mistake::WishKept) {
                 nodes.wishes = PerSide::default();
             }
-            nodes.means.metrics.walks.of(counted).inc();
+            nodes.means.metrics.switchovers.of(counted).inc();
         }
-        if counted == Walked::Failed {
+        if counted == SwitchoverResult::Failed {
             tracing::error!("planned switch: {sentence}");
         } else {
             tracing::warn!("planned switch: {sentence}");
         }
         if !made(Mistake::EndUntold) {
-            self.walk_journal(sentence);
+            self.journal_switchover(sentence);
         }
     }
 
     /// Shows whether one is under way.
-    pub(super) fn count_walk(&self) {
+    pub(super) fn count_switchover(&self) {
         if let Some(nodes) = &self.nodes {
-            nodes.means.metrics.walking.set(i64::from(self.is_walking()));
+            nodes.means.metrics.ordered.set(i64::from(self.is_switching_over()));
         }
     }
 
@@ -369,11 +381,11 @@ impl Engine {
 
     /// Whether the live side was stopped on purpose and the other is about to start: requests wait for it, as long as one
     /// may wait. Then they see the page at once, until it does.
-    pub(super) fn awaits_walk(&self) -> bool {
+    pub(super) fn awaits_switchover(&self) -> bool {
         let live = self.monitor.health.side(self.switcher.switch.live());
         let patience = self.plan.site.config.switch.park_limit;
         let stopped = matches!(live.reason, Reason::NodeSays { .. });
-        self.is_walking() && stopped && self.clock.now().since(live.since) < patience
+        self.is_switching_over() && stopped && self.clock.now().since(live.since) < patience
     }
 }
 
@@ -384,10 +396,10 @@ fn first_wish(facts: &Facts) -> u64 {
     known.max(u64::try_from(Time::now().unix_ms()).unwrap_or(0))
 }
 
-impl Walking {
+impl Ordered {
     fn show(&mut self, records: &[Record]) {
         let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        let step = |(record, expected): (&Record, &Duration)| WalkStep {
+        let step = |(record, expected): (&Record, &Duration)| SwitchoverStep {
             step: record.step.to_string(),
             state: record.state,
             said: record.said.clone(),
@@ -399,6 +411,6 @@ impl Walking {
     }
 }
 
-fn api_check(check: &crate::site::switchover::Check) -> WalkCheck {
-    WalkCheck { check: check.name.to_owned(), passed: check.passed, said: check.said.clone() }
+fn api_check(check: &crate::site::switchover::Check) -> SwitchoverCheck {
+    SwitchoverCheck { check: check.name.to_owned(), passed: check.passed, said: check.said.clone() }
 }
