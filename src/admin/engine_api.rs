@@ -61,6 +61,7 @@ impl Health for dyn EngineApi {
     }
 
     fn ready(&self) -> Option<Result<(), String>> {
+        // An Edge has an opinion on that; a watchdog, which shares the endpoint, has none.
         Some(EngineApi::ready(self))
     }
 }

@@ -20,7 +20,7 @@ pub async fn follow(path: PathBuf, live: Arc<Live>) {
     let mut failing = false;
     loop {
         let seen = live.view();
-        // By the side alone: modes and epochs come and go, and each write would wake whoever watches the file.
+        // By the side alone: modes come and go, and each write would wake whoever watches the file.
         if written != Some(seen.side) {
             let outcome = write(&path, seen.side).await;
             match &outcome {

@@ -177,6 +177,7 @@ impl<T: Fn(News)> Serving<T> {
                     let _ = answer.send(ruled);
                 }
                 Ok(_) => {}
+                // Promises end and a failed write is tried again without anybody asking.
                 Err(RecvTimeoutError::Timeout) => self.voter.tick(host::now()),
                 Err(RecvTimeoutError::Disconnected) => return,
             }

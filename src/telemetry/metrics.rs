@@ -191,6 +191,7 @@ impl Metrics {
     /// Counts a switch from that side to the other.
     pub fn switched(&self, kind: Kind, from: Side) {
         match kind {
+            // Which of the two follows from the side that is left.
             Kind::Failover | Kind::Failback => self.switches.automatic.of(from).inc(),
             Kind::Planned => self.switches.planned.of(from).inc(),
         }

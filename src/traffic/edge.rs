@@ -238,6 +238,8 @@ impl Site {
             upstreams: Upstreams::new(&config, generation, live, registers)?,
             insiders: UpstreamNames::new(&config),
             counted: metrics.configure(&config),
+            // As long as a silent side may take to be found: an orphan that is told earlier would come back alone,
+            // before its user's other sockets end.
             orphan_limit: config.probe.policy().detection_bound_silent() + DECISION,
             config,
         })

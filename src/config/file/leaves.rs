@@ -38,4 +38,5 @@ leaf!(StatusRange, { "anyOf": [
     { "type": "integer", "minimum": 100, "maximum": 699 },
     { "type": "string", "pattern": "^[1-6][0-9]{2}(-[1-6][0-9]{2})?$" }
 ] });
+// Without quotes YAML has a number there.
 leaf!(TlsVersion, { "enum": ["1.2", "1.3", 1.2, 1.3] });

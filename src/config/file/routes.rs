@@ -66,6 +66,7 @@ impl RouteFile {
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct WebSocketFile {
     /// Carried or refused; carried when `subprotocols` is given.
+    // Turned round, so that the long form, which has no word for it, means that they are carried.
     #[serde(skip)]
     pub(in crate::config) refused: bool,
     /// Accepted `Sec-WebSocket-Protocol` values; any or none when the list is empty.

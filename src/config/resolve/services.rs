@@ -180,6 +180,8 @@ pub(super) fn is_plain_name(name: &str) -> bool {
 fn refuse_settings_of_nothing(user: &File, known: &[&str], findings: &mut Findings) {
     let at = KeyPath::top("services");
     let any_mds = known.iter().any(|name| name.starts_with("mds."));
+    // A name that is mistyped would be settings that nobody reads: the service would be checked as if nothing were
+    // written.
     for name in user.services.iter().flat_map(Named::names) {
         if known.contains(&name) || name == MDS && any_mds {
             continue;
@@ -392,6 +394,7 @@ fn backends(list: &BackendsFile, at: &KeyPath, scheme: Scheme, ports: &Ports, fi
             findings.missing(&at.key("address"), "is missing", "write the address of the backend");
             continue;
         };
+        // The line to mend is the value's, in the short form and in the long one.
         let address_at = if findings.tree().has(&at.key("address")) { at.key("address") } else { at.clone() };
         let address = match address::upstream(text) {
             Ok(address) => address,

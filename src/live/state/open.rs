@@ -93,8 +93,8 @@ pub(super) fn beginning(
     newest_report: u64,
 ) -> Result<Beginning, OpenError> {
     let path = live::path(directory);
-    // The three are written one after the other: after a crash, or on a full disk, one may know more than the rest
-    // (E4).
+    // Live side, journal and reports are written one after the other: after a crash, or on a full disk, one may know
+    // more than the rest (E4).
     let epoch = journal.iter().map(|entry| entry.epoch).max().unwrap_or(0).max(newest_report);
     let last = journal.back().map(|entry| entry.live);
     match live::load(&path) {

@@ -122,6 +122,7 @@ impl Inbox {
 
     /// What cannot be written goes back to the front of the queue.
     pub(super) fn keep_entries(&mut self, mut entries: VecDeque<JournalEntry>, errors: &IntCounter) {
+        // In front: the journal is in order, whatever came while the disk failed.
         entries.append(&mut self.entries);
         while entries.len() > MOST_ENTRIES {
             entries.pop_front();
@@ -237,6 +238,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.shared.tell(|inbox| inbox.stop = true);
         if let Some(thread) = self.thread.take() {
+            // Waited for: what an Edge says last must be on the disk before the process ends.
             let _ = thread.join();
         }
     }
@@ -265,6 +267,7 @@ fn run(shared: &Shared, mut disk: Disk) {
 /// Waits for news, or until what failed is to be tried again. Returns whether this is the last turn.
 fn wait(shared: &Shared) -> bool {
     let mut inbox = shared.inbox();
+    // By what has come and not by being woken: a condition variable wakes for nothing, too.
     while !inbox.news && !inbox.stop {
         if !inbox.has_unwritten() {
             inbox = shared.wake.wait(inbox).unwrap_or_else(PoisonError::into_inner);

@@ -184,6 +184,7 @@ fn register(to: Side, facts: &Facts) -> Progress {
     if !missing.is_empty() {
         return Waiting(missing.join("; "));
     }
+    // A media server that has both would send calls to the node that stopped.
     if !facts.conflicts.is_empty() {
         return Waiting(format!("both XiVO nodes are registered with {}", facts.conflicts.join(", ")));
     }

@@ -62,6 +62,7 @@ struct PlaceMetrics {
 impl ServiceMetrics {
     fn place(&self, side: Side) -> Option<&PlaceMetrics> {
         let wanted = By::side(side);
+        // A service is of both sides or shared, never both: the first that fits is the one.
         self.places.iter().find(|(by, _)| *by == wanted || *by == By::Shared).map(|(_, place)| place)
     }
 

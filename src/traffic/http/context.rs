@@ -179,6 +179,7 @@ impl Context {
             attempt_began: now,
             body_ended: false,
             body: 0,
+            // Until something says otherwise: an answer that came whole has nobody to say so.
             ending: Ending::Served,
         }
     }

@@ -71,6 +71,7 @@ impl<'a> Range<'a> {
             None => (element, None),
         };
         let primary = tag.trim().split('-').next().filter(|primary| !primary.is_empty())?;
+        // A parameter other than `q` makes a range of another kind, and is passed over whole.
         let quality = match weight {
             Some(weight) => thousandths(weight.trim().strip_prefix(['q', 'Q'])?.strip_prefix('=')?)?,
             None => 1000,

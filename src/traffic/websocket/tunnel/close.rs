@@ -29,6 +29,7 @@ impl Close {
     /// RFC 6455 section 7.4 forbids to send this code.
     pub fn new(code: u16, reason: &str) -> Result<Self, UnsendableCode> {
         match code {
+            // 1004 to 1006 and 1015 never travel, and nobody has registered the others (RFC 6455 section 7.4).
             1000..=1003 | 1007..=1014 | 3000..=4999 => Ok(Self::of(code, reason)),
             _ => Err(UnsendableCode(code)),
         }
@@ -71,6 +72,7 @@ impl Close {
 
     /// The frame as a server sends it.
     pub(super) fn to_client(&self) -> Vec<u8> {
+        // A server masks nothing (RFC 6455 section 5.1); a browser fails a connection whose frames are masked.
         let mut frame = vec![FIN_CLOSE, self.payload_length()];
         frame.extend(self.payload());
         frame
@@ -86,6 +88,7 @@ impl Close {
 
     fn of(code: u16, reason: &str) -> Self {
         let mut end = reason.len().min(REASON_LIMIT);
+        // A reason is UTF-8 (RFC 6455 section 5.5.1), and half a character is none.
         while !reason.is_char_boundary(end) {
             end -= 1;
         }

@@ -159,6 +159,7 @@ impl FrameTracker {
         match self.first & OPCODE {
             // At its end, not at its beginning: half a Close tells nobody anything.
             CLOSE => self.close_seen = true,
+            // Control frames may come between fragments (RFC 6455 section 5.4), and change nothing of the message.
             data if data < FIRST_CONTROL => self.inside_message = self.first & FIN == 0,
             _ => {}
         }

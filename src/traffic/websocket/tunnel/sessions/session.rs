@@ -66,6 +66,7 @@ impl Entry {
 
     /// Makes the session part of a demotion; false if an earlier one has it already. Call under the shard's lock.
     pub(super) fn join(&self, leaving: &Leaving, first_of_user: bool) -> bool {
+        // Once: a session that waits for its turn since the last switch must not begin to wait anew.
         if self.leaving.set(leaving.clone()).is_err() {
             return false;
         }
@@ -155,6 +156,7 @@ impl Session {
 
     /// The latest caller is woken.
     pub(in crate::traffic::websocket::tunnel) fn poll_told(&self, cx: &mut Context<'_>) -> Poll<Command> {
+        // Before the look: a command in between would wake nobody.
         self.entry.waker.register(cx.waker());
         self.command().map_or(Poll::Pending, Poll::Ready)
     }
@@ -176,6 +178,7 @@ impl Session {
 
     /// Publishes how many bytes were carried since it opened.
     pub(in crate::traffic::websocket::tunnel) fn record(&self, to_client: u64, to_upstream: u64) {
+        // For the list of sessions alone: nothing is decided by them.
         self.entry.to_client.store(to_client, Ordering::Relaxed);
         self.entry.to_upstream.store(to_upstream, Ordering::Relaxed);
     }
@@ -190,6 +193,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        // First: whoever waits for the last to have left must not find it in the registry.
         self.sessions.remove(&self.entry);
         if let Some(leaving) = self.entry.leaving.get() {
             leaving.count_left();
