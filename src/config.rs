@@ -418,6 +418,9 @@ pub struct Switching {
     pub drain_limit: Duration,
 }
 
+/// Most fields a request's head may have, whatever `limits.head_fields` says: the reader of heads keeps room for as many.
+pub const MOST_HEAD_FIELDS: usize = 256;
+
 /// What a client, or an upstream, may use up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {

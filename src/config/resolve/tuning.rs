@@ -4,13 +4,13 @@ use std::num::{NonZeroU8, NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use super::super::file::{FailbackFile, LimitsFile, ProbeFile, ProfileFile, Short, Size, Span, SwitchFile};
-use super::super::{Failback, Limits, Probing, Switching, defaults};
+use super::super::{Failback, Limits, MOST_HEAD_FIELDS, Probing, Switching, defaults};
 use settings::{Findings, KeyPath};
 
 /// No wait of the Edge has a reason to be longer.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-/// What Pingora reads of a request's head at most.
+/// Far beyond any head that is meant. Each connection may be reading one, so that it counts as often as there are any.
 const LARGEST_HEAD: u64 = 1 << 20;
 
 /// Sizes of a request's head: least, example, most.
@@ -18,9 +18,6 @@ const HEAD_SIZES: (u64, u64, u64) = (1 << 10, 64 << 10, LARGEST_HEAD);
 /// Sizes of what requests may hold: least, example, most. With less, one connection could not have a page with all its
 /// parts.
 const MEMORY_SIZES: (u64, u64, u64) = (64 << 20, 512 << 20, 64 << 30);
-
-/// How many fields Pingora reads at most.
-const MOST_FIELDS: usize = 256;
 
 /// No machine has descriptors for more; whatever is multiplied by it stays a number.
 const MOST_CONNECTIONS: usize = 1 << 24;
@@ -139,11 +136,11 @@ pub(super) fn limits(written: LimitsFile, findings: &mut Findings) -> Option<Lim
     let fields_at = at.key("head_fields");
     let head_fields =
         count(written.head_fields, default::HEAD_FIELDS, &fields_at, findings).and_then(NonZeroUsize::new);
-    if head_fields.is_some_and(|fields| fields.get() > MOST_FIELDS) {
+    if head_fields.is_some_and(|fields| fields.get() > MOST_HEAD_FIELDS) {
         findings.error(
             &fields_at,
-            format!("more than {MOST_FIELDS} are never read"),
-            format!("write at most {MOST_FIELDS}"),
+            format!("more than {MOST_HEAD_FIELDS} are never read"),
+            format!("write at most {MOST_HEAD_FIELDS}"),
         );
     }
     let all =

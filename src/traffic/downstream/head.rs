@@ -12,9 +12,10 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::target::{self, Form, NoTarget};
+use crate::config::MOST_HEAD_FIELDS;
 
-/// Most header fields a head may have, whatever the configuration says.
-pub const FIELDS: usize = 128;
+/// Room for header fields: as many as may be configured. With less, what `check` takes would be refused here.
+pub const FIELDS: usize = MOST_HEAD_FIELDS;
 /// Bytes of empty lines before a request that are forgiven (RFC 9112 section 2.2).
 const LEADING: usize = 4;
 /// What a connection reads at first: a browser's head fits.
@@ -503,6 +504,18 @@ mod tests {
         assert_eq!(read(&mut endless, &mut BytesMut::new(), LIMITS).await, Err(NoHead::TooLarge));
         let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "a: b\r\n".repeat(30));
         assert_eq!(read_all(&many).await, Err(NoHead::TooLarge));
+    }
+
+    #[tokio::test]
+    async fn a_head_may_have_as_many_fields_as_may_be_configured() {
+        let limits = HeadLimits { fields: MOST_HEAD_FIELDS, ..LIMITS };
+        let head = |fields: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "a: b\r\n".repeat(fields - 1));
+        for fields in [129, MOST_HEAD_FIELDS] {
+            let head = head(fields);
+            assert_eq!(read(&mut head.as_bytes(), &mut BytesMut::new(), limits).await, bare(&head), "{fields}");
+        }
+        let more = head(MOST_HEAD_FIELDS + 1);
+        assert_eq!(read(&mut more.as_bytes(), &mut BytesMut::new(), limits).await, Err(NoHead::TooLarge));
     }
 
     #[tokio::test(start_paused = true)]
