@@ -123,6 +123,8 @@ impl Account {
     }
 
     fn take(&self, bytes: usize) {
+        // Sums alone: nothing else is read by them, so no order of memory is needed. Two that look in the same instant
+        // may both be let in: the bound is missed by no more than one of them takes.
         for used in [&self.budget.used, &self.address.0, &self.used] {
             used.fetch_add(bytes, Ordering::Relaxed);
         }
@@ -153,7 +155,7 @@ impl Account {
 
     /// Waits until `bytes` of bodies have gone on to upstreams, in all.
     pub async fn bodies_went_on(&self, bytes: usize) {
-        // Said before the count is looked at, and `notify_one` keeps a permit: bytes that go on in between wake this.
+        // Said before the count is looked at, and `notify_one` keeps a permit: bytes that go on before the wait begins end it.
         self.awaited.store(bytes, Ordering::Relaxed);
         while self.went_on.load(Ordering::Acquire) < bytes {
             self.went_on_far.notified().await;
@@ -265,6 +267,8 @@ impl Holding {
         if held > 0 && window == 0 {
             return Turn::Wait;
         }
+        // Many streams of one connection share its way to the client: their first parts become smaller the more there
+        // are.
         let crowd = CROWD.saturating_sub(self.account.on_way.load(Ordering::Relaxed));
         // Never nothing: reads of the least go on until Pingora's queues are full, so that its time limits tell who is
         // slow.
@@ -279,6 +283,7 @@ impl Holding {
     /// Counts a part of the request's body that our filter sees, until it is written, and what is kept of it.
     pub fn hold_body(self: &Arc<Self>, part: &mut Option<Bytes>) {
         if self.keeps_body() {
+            // What is kept for a replay is a second copy, and counts beside what is on its way.
             let size = part.as_ref().map_or(0, Bytes::len);
             let kept = self.kept.load(Ordering::Relaxed);
             let more = size.min(KEPT_FOR_REPLAY - kept.min(KEPT_FOR_REPLAY));

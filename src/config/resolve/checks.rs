@@ -164,6 +164,8 @@ fn host(written: Option<String>, spoken: &Spoken, at: &KeyPath, findings: &mut F
 
 fn request_target(written: Option<String>, at: &KeyPath, findings: &mut Findings) -> Option<String> {
     let path = written.unwrap_or_else(|| defaults::CHECK_PATH.to_owned());
+    // A fragment would be dropped by the library without a word: the check would ask for something else than is
+    // written.
     if path.starts_with('/') && !path.contains('#') && path.parse::<http::uri::PathAndQuery>().is_ok() {
         return Some(path);
     }

@@ -85,6 +85,8 @@ impl ErrorPage {
             Self::TooManyRequests => ("Too many requests", "Please wait a moment, then try again."),
             Self::HeadTooLarge => ("Request too large", "Please clear this site’s cookies, then try again."),
             Self::Internal => ("Something went wrong", "The fault is ours. Please try again in a moment."),
+            // What the user does about it: whether it was done is not known here, and to try again might do it twice
+            // (E5).
             Self::BadGateway => {
                 ("Answer lost", "The service stopped while it answered. Please check whether it did what you asked.")
             }

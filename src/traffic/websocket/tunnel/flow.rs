@@ -115,6 +115,7 @@ impl Flow {
                 return Ok(Stopped::Waiting);
             }
             if self.ended {
+                // Ended only when all of it has left: whoever is told so may close the sink.
                 return Ok(self.flushed(cx, sink)?.map_or(Stopped::Waiting, |()| Stopped::Ended));
             }
             if until == Until::Boundary && self.tracker.at_boundary() {
