@@ -124,16 +124,16 @@ fn lifetime(who: &Who) -> u32 {
 /// Why nothing was made or shown.
 #[derive(Debug, thiserror::Error)]
 pub enum CertsError {
-    /// It could not be made.
+    /// An authority or a certificate could not be made.
     #[error("{}", in_words(.0))]
     Issue(#[from] IssueError),
-    /// It could not be read.
+    /// An identity could not be read.
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// What was asked makes no sense.
     #[error("{0}")]
     Usage(String),
-    /// It was read, and is of no use.
+    /// An identity was read, and is of no use.
     #[error("{0}")]
     Useless(String),
 }

@@ -189,7 +189,7 @@ pub struct Holding {
     /// Taken when it was admitted, and for what is kept of its body.
     fixed: AtomicUsize,
     kept: AtomicUsize,
-    /// Its body will not be sent again.
+    /// The request's body will not be sent again.
     once: AtomicBool,
     /// From the upstream to the client.
     pub answer: Way,

@@ -148,7 +148,7 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// Opens connections to it, for requests and WebSockets alike.
     pub connector: Arc<Connector>,
-    /// Its probes say that it is down.
+    /// The backend's probes say that it is down.
     pub down: AtomicBool,
     /// Requests it has not answered yet.
     pub traffic: Arc<Traffic>,

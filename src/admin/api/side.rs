@@ -30,7 +30,7 @@ impl<T> Sides<T> {
 /// The side with this name.
 ///
 /// # Errors
-/// It is no side; the message repeats it and shows both.
+/// The text is no side's name; the message repeats it and shows both.
 pub fn parse(text: &str) -> Result<Side, String> {
     text.parse().map_err(|_| format!("`{text}` is no side: use main or standby"))
 }

@@ -25,12 +25,12 @@ pub(super) enum Tone {
 const LOUD: [&str; 6] =
     ["TWO ACTIVES", "TWO MACHINES", "UNGUARDED", "CONFLICT", "EXPIRED", "nobody is granted the vote"];
 
-/// That of an alarm.
+/// How loud an alarm is: by the words that stand in it.
 pub(super) fn of_alarm(alarm: &str) -> Tone {
     if LOUD.iter().any(|word| alarm.contains(word)) { Tone::Bad } else { Tone::Odd }
 }
 
-/// That of the whole: of the first line.
+/// How loud the first line is, which stands for the whole.
 pub(super) fn of_site(status: &Status) -> Tone {
     let live = of_side(status, status.live);
     let held = status.frozen.is_some() || status.damped || status.observe || status.doubt.is_some() || status.draining;
@@ -42,7 +42,7 @@ pub(super) fn of_site(status: &Status) -> Tone {
     live.max(held).max(alarms).max(nodes)
 }
 
-/// That of a side.
+/// How loud a side's row is.
 pub(super) fn of_side(status: &Status, side: Side) -> Tone {
     match status.sides.of(side).health {
         State::Working => Tone::Good,
@@ -62,7 +62,7 @@ pub(super) fn rests(status: &Status, side: Side) -> bool {
         && xivo(status).any(|node| node.side == Some(side) && node.fresh && node.report.status == Does::Inactive)
 }
 
-/// That of a backend.
+/// How loud a backend's row is.
 pub(super) fn of_backend(status: &Status, service: &ServiceStatus, backend: &BackendStatus) -> Tone {
     match (backend.verdict, service.side) {
         (Verdict::Up, _) => Tone::Good,
@@ -73,7 +73,7 @@ pub(super) fn of_backend(status: &Status, service: &ServiceStatus, backend: &Bac
     }
 }
 
-/// That of a node.
+/// How loud a node's row is.
 pub(super) fn of_node(status: &Status, node: &NodeStatus) -> Tone {
     // Odd and not bad: a node that is silent may serve as well as ever.
     if !node.fresh {

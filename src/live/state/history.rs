@@ -29,7 +29,7 @@ pub enum Event {
     Stopped,
     /// The live side changed: the epoch is a new one.
     Switched,
-    /// It would have changed (`observe: true`).
+    /// The live side would have changed (`observe: true`).
     WouldHaveSwitched,
     /// A switch was not made, and why.
     Held,

@@ -30,7 +30,7 @@ const MOST_REPORTS: usize = 50;
 #[derive(Debug)]
 pub struct Persisted(oneshot::Receiver<Result<(), PersistError>>);
 
-/// It is not on the disk. The Edge goes on all the same; a restart might forget it.
+/// What was said is not on the disk. The Edge goes on all the same; a restart might forget it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct PersistError(String);

@@ -24,11 +24,11 @@ pub struct Half<'a> {
 /// What the witness, a vote of three, would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Witness {
-    /// It can grant its vote.
+    /// The witness can grant its vote.
     Ready,
-    /// Its disk was lost: it grants nothing for so long.
+    /// The witness's disk was lost: it grants nothing for so long.
     Quiet(Duration),
-    /// It can write nothing and therefore grants nothing.
+    /// The witness can write nothing and therefore grants nothing.
     Mute,
 }
 

@@ -14,7 +14,7 @@ use super::facts::Facts;
 pub enum Step {
     /// The node that serves is asked to hand over.
     HandOver,
-    /// It stops telephony, and says that it is inactive.
+    /// The node that serves stops telephony, and says that it is inactive.
     Stop,
     /// The other starts telephony, and says that it is active.
     Start,
@@ -90,13 +90,13 @@ impl Limits {
 
 /// What the facts say of a step.
 pub(super) enum Progress {
-    /// It is done.
+    /// The step is done.
     Passed(String),
     /// Not yet; if it stays so, the step fails.
     Waiting(String),
     /// Not yet; if it stays so, that is no reason to go back.
     Lingers(String),
-    /// It cannot be done.
+    /// The step cannot be done.
     Failed(String),
 }
 

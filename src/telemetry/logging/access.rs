@@ -36,9 +36,9 @@ display_label!(Protocol);
 /// What is told of one request or session. It has no field for a header, a body or a query's value.
 #[derive(Debug, Clone)]
 pub struct AccessRecord {
-    /// When its head was read.
+    /// When the request's head was read.
     pub time: SystemTime,
-    /// Its number, as in the headers towards upstreams.
+    /// The request's number, as in the headers towards upstreams.
     pub request: RequestId,
     /// The address that asked.
     pub client: SocketAddr,
@@ -68,9 +68,9 @@ pub struct AccessRecord {
     pub backend: Option<Arc<str>>,
     /// The route it took.
     pub route: Option<Arc<str>>,
-    /// How often it was sent again.
+    /// How often the request was sent again.
     pub replays: u8,
-    /// How long it waited for a switch.
+    /// How long the request waited for a switch.
     pub parked: Duration,
     /// Why it ended.
     pub ended: Ended,

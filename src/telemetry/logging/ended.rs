@@ -25,7 +25,7 @@ closed_set! {
         UpstreamProtocol => "upstream_protocol",
         /// A peer did not take what was there for it.
         WriteStall => "write_stall",
-        /// It waited for a switch longer than it may.
+        /// A request waited for a switch longer than it may.
         ParkExpired => "park_expired",
         /// Neither side works: the waiting page.
         NobodyWorks => "nobody_works",

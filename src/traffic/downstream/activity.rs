@@ -44,9 +44,9 @@ pub struct Activity {
 /// What becomes of a connection whose stream is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
-    /// It ends in the middle of an answer, or without one.
+    /// The connection ends in the middle of an answer, or without one.
     Broken,
-    /// It ends behind a whole answer.
+    /// The connection ends behind a whole answer.
     Ends,
 }
 
@@ -71,12 +71,12 @@ impl Activity {
         &self.account
     }
 
-    /// Its requests are not taken on any more.
+    /// Whether the Edge had begun to go away when the connection came: its requests get the waiting page.
     pub fn is_late(&self) -> bool {
         self.late.load(Ordering::Relaxed)
     }
 
-    /// It has not asked anything yet, and the Edge goes away.
+    /// Counts the connection as one that came late: it has asked nothing yet, and the Edge goes away.
     pub fn set_late(&self) {
         self.late.store(true, Ordering::Relaxed);
     }

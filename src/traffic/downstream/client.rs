@@ -157,7 +157,7 @@ impl ClientStream {
         (self.carrying, self.answering) = (true, false);
     }
 
-    /// Its answer is whole: should the stream end now, nobody takes that for the end of an answer.
+    /// The request's answer is whole: should the stream end now, nobody takes that for the end of an answer.
     pub fn end_request(&mut self) {
         self.carrying = false;
     }

@@ -25,9 +25,9 @@ pub const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How far the Edge has gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// It serves.
+    /// The Edge serves.
     Serving,
-    /// It finishes what it began.
+    /// The Edge finishes what it began.
     Draining,
     /// Nothing more is waited for.
     Over,

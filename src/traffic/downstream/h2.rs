@@ -41,7 +41,7 @@ pub struct Limits {
 /// Why the watch ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Broken {
-    /// It never asked for anything.
+    /// The client never asked for anything.
     Idle,
     /// A head took too long.
     HeadTooLate,

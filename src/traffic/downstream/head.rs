@@ -97,9 +97,9 @@ pub enum NoHead {
     Gone,
     /// The head was not complete in time.
     TooLate,
-    /// The head is too large.
+    /// The head has more bytes, or more fields, than it may have.
     TooLarge,
-    /// It is not HTTP/1, or can be read in two ways.
+    /// What came is not HTTP/1, or can be read in two ways.
     Malformed(&'static str),
     /// A transfer coding nobody here speaks.
     UnknownCoding,
@@ -188,9 +188,9 @@ pub async fn read<R: AsyncRead + Unpin>(
 }
 
 enum Inspected {
-    /// It can be read in one way only.
+    /// The head can be read in one way only.
     Head(Head),
-    /// It came in absolute form: the same in origin form, to be read in the place of its `length` bytes.
+    /// The head came in absolute form: the same in origin form, to be read in the place of its `length` bytes.
     Rewritten { length: usize, instead: Vec<u8> },
 }
 

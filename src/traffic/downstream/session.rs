@@ -75,7 +75,7 @@ pub struct H1Session {
 /// What is kept of a body, to be sent again.
 enum Replay {
     Kept(BytesMut),
-    /// It was too much, or will not be sent again.
+    /// The body was too much, or will not be sent again.
     Gone,
 }
 
@@ -535,7 +535,7 @@ impl Session for H1Session {
         Bytes::new()
     }
 
-    /// It keeps what comes of a body anyhow, as far as it may.
+    /// What comes of a body is kept anyhow, as far as it may be.
     fn enable_retry_buffering(&mut self) {}
 
     fn retry_buffer_truncated(&self) -> bool {

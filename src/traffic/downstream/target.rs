@@ -27,9 +27,9 @@ pub(super) enum Form<'a> {
 /// Why there is no target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoTarget {
-    /// It is longer than anybody behind could hold.
+    /// The target is longer than anybody behind could hold.
     TooLong,
-    /// It is no path, or a URL that is not for a web server.
+    /// The target is no path, or a URL that is not for a web server.
     NotHttp,
 }
 

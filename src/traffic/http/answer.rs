@@ -13,7 +13,7 @@ use super::hop;
 /// Brings an answer to `request` into the one form in which it is passed on, or says why it cannot be.
 ///
 /// # Errors
-/// It can be framed in two ways, or says what no answer to this request may.
+/// The answer can be framed in two ways, or says what no answer to this request may.
 pub fn normalise(response: &mut ResponseHeader, request: &RequestHeader) -> Result<(), Faulty> {
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Faulty::Unasked101);

@@ -85,11 +85,11 @@ pub enum Ending {
     Served,
     /// The router does not carry it.
     Refused(Refusal),
-    /// It cannot be carried as it is: its `Connection` names what it must not.
+    /// The request cannot be carried as it is: its framing is broken, or its `Connection` names what it must not.
     Malformed,
-    /// It has more header fields than a head may have.
+    /// The request has more header fields than a head may have.
     HeadTooLarge,
-    /// Its body is larger than the route allows.
+    /// The request's body is larger than the route allows.
     BodyTooLarge,
     /// The client took too long to send its body.
     ClientSlow,
@@ -130,7 +130,7 @@ impl Context {
         }
     }
 
-    /// It goes on after a wait.
+    /// The request goes on after a wait, which is added to the waits before it.
     pub fn unpark(&mut self) {
         self.waited = self.parked();
         self.parked_since = None;

@@ -38,7 +38,7 @@ pub struct BadConnection;
 /// is none.
 ///
 /// # Errors
-/// It names what is no field, or what upstreams rely on.
+/// The request's `Connection` names what is no field, or what upstreams rely on.
 pub fn nominated<'a>(values: impl Iterator<Item = &'a [u8]>) -> Result<Vec<&'a [u8]>, BadConnection> {
     // No more is collected than is allowed, and one, however long the field is.
     let options: Vec<&[u8]> = values.flat_map(items).take(MOST_OPTIONS + 1).collect();

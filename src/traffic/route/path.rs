@@ -5,7 +5,7 @@ use std::borrow::Cow;
 /// Why a path is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadPath {
-    /// It does not start with `/`.
+    /// The path does not start with `/`.
     #[error("the path does not start with /")]
     Relative,
     /// A `%` without two hexadecimal digits.
@@ -27,7 +27,7 @@ pub enum BadPath {
 /// Unreserved characters are decoded, dot segments resolved, empty segments merged. Borrowed when nothing changes.
 ///
 /// # Errors
-/// It has no such form: a broken escape, a byte no URI may hold, a hidden separator, a climb above the root.
+/// The path has no such form: a broken escape, a byte no URI may hold, a hidden separator, a climb above the root.
 pub fn normalise(raw: &str) -> Result<Cow<'_, str>, BadPath> {
     let bytes = raw.as_bytes();
     if bytes.first() != Some(&b'/') {

@@ -50,7 +50,7 @@ pub enum ConnectError {
     /// Our own trouble: no descriptors, no ports.
     #[error("no socket for {0}: {1}")]
     Local(SocketAddr, #[source] io::Error),
-    /// Its side is not live any more.
+    /// The backend's side is not live any more.
     #[error("{0} was demoted")]
     Demoted(SocketAddr),
 }

@@ -57,7 +57,7 @@ pub struct Carried {
     pub bytes: u64,
     /// Whole frames.
     pub frames: u64,
-    /// It ended between the fragments of a message, which the receiver therefore lacks.
+    /// The direction ended between the fragments of a message, which the receiver therefore lacks.
     pub inside_message: bool,
 }
 

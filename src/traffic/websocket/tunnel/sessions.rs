@@ -95,7 +95,7 @@ impl Pin {
 /// Why a session may not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Refused {
-    /// Its side was demoted since it was chosen: choose again.
+    /// The session's side was demoted since it was chosen: choose again.
     #[error("{0} was demoted meanwhile")]
     Demoted(Side),
     /// This Edge is going away.
@@ -124,7 +124,7 @@ pub struct Listed {
     pub to_client: u64,
     /// Bytes carried to the upstream.
     pub to_upstream: u64,
-    /// It was told to leave, or waits for its turn to be told.
+    /// The session was told to leave, or waits for its turn to be told.
     pub leaving: bool,
 }
 

@@ -31,7 +31,7 @@ pub(super) struct Handshake<'a> {
 pub(super) enum NoHandshake {
     /// Of another version than 13.
     Version,
-    /// It can be read in two ways, or not at all.
+    /// The request can be read in two ways, or not at all.
     Malformed,
 }
 
