@@ -44,7 +44,6 @@ impl AdminEndpoint {
     }
 }
 
-/// Answers operators.
 struct RequestHandler {
     engine: Arc<dyn EngineApi>,
 }

@@ -154,7 +154,7 @@ fn seen<D: Disk>(voter: &DurableVoter<D>, askers: &Askers) -> View {
     }
 }
 
-/// The thread's own.
+/// What the thread alone touches: who asks waits for nothing but the vote.
 struct Serving<T> {
     voter: DurableVoter<VoteFile>,
     askers: Askers,

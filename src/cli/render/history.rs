@@ -118,7 +118,6 @@ pub(in crate::cli) fn switched(answer: &SwitchAnswer, paint: Paint) -> String {
     text
 }
 
-/// What was done.
 pub(in crate::cli) fn done(done: &Done) -> String {
     format!("{}\n", visible(&done.sentence))
 }

@@ -16,7 +16,7 @@ use probe::tls::SOON_DAYS;
 const MOST_BACKENDS: usize = 10;
 const MOST_ALARMS: usize = 4;
 
-/// Everything on one screen.
+/// Everything on one screen, what hurts first.
 pub(in crate::cli) fn status(status: &Status, paint: Paint) -> String {
     let mut text = format!("{}\n\n", paint.headline(tone::of_site(status), &visible(&status.sentence)));
     sides(status, paint, &mut text);
@@ -149,7 +149,6 @@ fn verdict(verdict: Verdict) -> &'static str {
     }
 }
 
-/// Sessions in a table.
 pub(in crate::cli) fn sessions(rows: &[SessionRow], paint: Paint) -> String {
     if rows.is_empty() {
         return "No session is open.\n".into();

@@ -58,7 +58,6 @@ pub(in crate::cli) fn news(before: &[SwitchoverStep], now: &[SwitchoverStep], pa
     text
 }
 
-/// How it ended.
 pub(in crate::cli) fn ended(switchover: &SwitchoverStatus, paint: Paint) -> String {
     let sentence = visible(&switchover.sentence);
     let sentence = match switchover.state {

@@ -167,6 +167,7 @@ fn side_services<'a>(sides: Option<&'a SidesFile>, findings: &mut Findings) -> V
 fn refuse_odd_name(name: &str, at: &KeyPath, findings: &mut Findings) {
     if !is_plain_name(name) {
         findings.error(at, format!("{} is no plain name", quoted(name)), "write letters, digits, - and _");
+    // In `services` it stands for all media servers: a service of that name could have no settings of its own.
     } else if name == MDS && !at.to_string().starts_with("shared.mds") {
         findings.error(at, "is the word for media servers", "write `shared: { mds: { NAME: ADDRESS } }`");
     }
@@ -224,6 +225,7 @@ fn required(user: &File, beneath: &File, services: &[Written<'_>], findings: &mu
                 let remedy = format!("{}name services of the sides", near.unwrap_or_default());
                 findings.error(&at, format!("{} is no service of the sides", quoted(name)), remedy);
             }
+            // The preset asks for it and neither side has it: told of both, with the way out.
             None => lacking(name, None, true, findings),
             Some(_) => {}
         }

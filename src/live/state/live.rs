@@ -63,7 +63,6 @@ pub struct Frozen {
 /// Why the file is of no use.
 pub type LiveError = DocumentError;
 
-/// Where it is.
 pub(super) fn path(directory: &Path) -> PathBuf {
     directory.join("live.json")
 }

@@ -12,7 +12,7 @@ pub(super) const KEPT: usize = 200;
 /// Ours are a few kilobytes.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// The reports there are.
+/// The numbers of the reports there are; a report itself is read when somebody asks for it.
 #[derive(Debug)]
 pub(super) struct Reports {
     directory: PathBuf,
@@ -30,7 +30,6 @@ pub struct ReportError {
 }
 
 impl Reports {
-    /// Lists them.
     pub(super) fn open(state: &Path, kept: usize) -> io::Result<Self> {
         let directory = directory(state);
         let mut numbers = BTreeSet::new();
@@ -75,7 +74,6 @@ pub(super) fn read(state: &Path, number: u64) -> Result<Option<Report>, ReportEr
     }
 }
 
-/// Where they are.
 pub(super) fn directory(state: &Path) -> PathBuf {
     state.join("reports")
 }

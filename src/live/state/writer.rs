@@ -244,7 +244,7 @@ impl Drop for Writer {
     }
 }
 
-/// The thread's own.
+/// What the thread alone touches: it holds no lock while it writes.
 struct Disk {
     live: PathBuf,
     journal: Journal,

@@ -10,7 +10,7 @@ use protocol::wire::times::not_promised;
 /// What a node that is gone needed is shown for so long: it may come back with it.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
-/// Who asks, by side.
+/// What the node of each side showed of itself when it asked.
 pub(super) struct Askers {
     own: Times,
     /// A machine that speaks at all does so at least as often.

@@ -127,7 +127,7 @@ impl CheckMetrics {
     }
 }
 
-/// The families behind them.
+/// The families that the children of all configurations are made of.
 #[derive(Debug)]
 pub(super) struct Families {
     configurations: AtomicU64,

@@ -36,7 +36,7 @@ pub enum Stage {
 /// The Edge's way to its end.
 #[derive(Debug)]
 pub struct Drain {
-    /// Read by each request.
+    /// The stage as a number: each request reads it, and takes no lock for that.
     now: AtomicU8,
     changed: watch::Sender<Stage>,
     /// Connections that came after it began.

@@ -60,7 +60,7 @@ impl Wish {
 /// One element of the field: `fr-CA;q=0.8`.
 struct Range<'a> {
     primary: &'a str,
-    /// In thousandths.
+    /// In thousandths: a weight has three decimals at most (RFC 9110 section 12.4.2).
     quality: u16,
 }
 

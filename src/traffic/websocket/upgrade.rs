@@ -188,6 +188,7 @@ async fn open(
     let forwarded = ForwardedHeaders::new(address, &host, ctx.id);
     let service = &site.config.services[route.service.0];
     let head = exchange::request(request, &asked.options, &target, &forwarded, &service.host);
+    // Before the loop: however often it is tried, the user's sockets must be found under one key.
     let user = User::of(asked.query, address);
     loop {
         let (view, upstream) = select::next(edge, ctx, &route).await?;
@@ -208,6 +209,7 @@ async fn open(
             Ok(session) => session,
             // Chosen a moment too early: choose again.
             Err(Refused::Demoted(_)) => {
+                // Others first: the new view is to be seen by then, and if it is not, this must not spin.
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -241,6 +243,7 @@ async fn open(
 /// Which switches a session ends with.
 fn pin(shared: bool, follow: Follow, live: Side) -> Pin {
     match (shared, follow) {
+        // The live side: where a service is of the sides, its pool was that side's.
         (false, _) => Pin::Side(live),
         (true, Follow::Live) => Pin::Follows(live),
         (true, Follow::Nothing) => Pin::Stays,

@@ -77,7 +77,7 @@ impl Queue {
         None
     }
 
-    /// Dismisses everybody.
+    /// Dismisses everybody at once: nobody will have turns carried out any more.
     pub(super) fn run_out(&mut self, mut dismiss: impl FnMut(&User) -> usize) {
         for batch in self.batches.drain(..) {
             batch.dismiss_all(&mut dismiss);

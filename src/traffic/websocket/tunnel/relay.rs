@@ -179,7 +179,7 @@ where
         }
     }
 
-    /// The open tunnel.
+    /// Carries both directions of an open tunnel, as far as neither has to wait.
     fn carry(&mut self, cx: &mut Context<'_>, chunk: &mut Chunk) -> Turn {
         // First: a tunnel under full load must hear an order between two turns, not when it has nothing more to do.
         if let Poll::Ready(command) = self.session.poll_told(cx) {

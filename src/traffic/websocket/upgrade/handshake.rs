@@ -20,7 +20,7 @@ pub(super) struct Handshake<'a> {
     /// All that it offers, in however many lines.
     pub(super) subprotocols: Option<Cow<'a, str>>,
     pub(super) language: Option<&'a [u8]>,
-    /// What its `Connection` names.
+    /// The fields that its `Connection` names as this connection's own.
     pub(super) options: Vec<&'a [u8]>,
     /// What the answer must keep to.
     pub(super) offer: Offer<'a>,
