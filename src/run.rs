@@ -291,6 +291,8 @@ async fn serve(
     tokio::spawn(async move { sessions.pace().await });
     loop {
         tokio::select! {
+            // Nothing is loaded by itself when a file changes: the two files of a certificate change at different
+            // instants.
             _ = signals.hang_up.recv() => {
                 // Each by itself: a bad configuration must not keep a renewed certificate from the nodes.
                 nodes::reload(told.keyring.as_ref(), &handle).await;

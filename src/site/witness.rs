@@ -88,6 +88,7 @@ impl Witness {
         let (queue, asked) = mpsc::sync_channel(QUEUE);
         let serving =
             Serving { voter, askers, asked, view: view.clone(), metrics: metrics.clone(), tell, troubled: false };
+        // Of its own: a lease is shorter than some writes of the journal take, or a turn of a loop under load.
         std::thread::Builder::new().name("witness".into()).spawn(move || serving.run())?;
         Ok(Self { queue, view, metrics })
     }
@@ -137,6 +138,8 @@ fn beginning(found: Result<Option<Memory>, VoteError>, timing: &Timing, tell: &i
             None
         }
         Err(error) => {
+            // A watchdog would not start on such a file. Here users are served by the same process, and to be quiet is
+            // as safe.
             tell(News::Alarm(format!("{error}; the witness grants nothing for {quiet}")));
             None
         }

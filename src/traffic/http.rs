@@ -485,6 +485,8 @@ impl Proxy {
             {
                 Sign::Reset
             }
+            // No sign: a faulty answer, as checks read answers alike and judge; a demotion, our own doing; an upstream
+            // that waits for its client's body.
             _ => return,
         };
         // A configuration loaded since listens to its own signs.

@@ -289,6 +289,8 @@ impl Upstreams {
             let failed = |cause| SetUpError::Trust { service: service.name.clone(), cause };
             let config = service.tls.as_ref().map(trust).transpose().map_err(failed)?;
             // One client configuration for each service, made once: Pingora would make one for each connection.
+            // HTTP/1.1 alone is offered: a connection carries one request at a time, so that a switch can cut it by
+            // itself, and XiVO's servers gain nothing from h2.
             trusts.push(config.map(|trust| trust.client_config(ALPN_HTTP1)));
         }
         let all = placed(config);

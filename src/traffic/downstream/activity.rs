@@ -131,7 +131,7 @@ impl Activity {
 
     /// Waits until it is given up; for tasks that carry its requests.
     pub async fn streams_given_up(&self) {
-        // Before the look, too.
+        // Asked for before the look, since it wakes only those who wait by then.
         let notified = self.streams.notified();
         if !self.is_given_up() {
             notified.await;

@@ -209,6 +209,8 @@ impl Trouble {
             None if self.any.load(Ordering::Acquire) && self.any.swap(false, Ordering::AcqRel) => {
                 tracing::info!("TLS with {address} works again");
             }
+            // Said, and no verdict: where a service works by its checks, everybody would get the waiting page for what
+            // one route needs.
             Some(error @ ConnectError::Tls(..)) => {
                 let sentence = error.to_string();
                 if self.is_news(&sentence, Instant::now()) {
