@@ -121,7 +121,7 @@ fn load(files: &CertificateFiles) -> Result<Served, CertificateError> {
     let key = certified(&read(&files.chain)?, &read(&files.key)?).map_err(refused)?;
     let parsed = key.end_entity_cert().ok().and_then(|leaf| x509_parser::parse_x509_certificate(leaf).ok());
     let (_, parsed) = parsed.expect("certified() has parsed the leaf");
-    // The subject's common name is not looked at, since no browser looks at it (RFC 9525 section 2).
+    // The subject's common name is not looked at, since no browser looks at it (RFC 9525).
     let names = parsed
         .subject_alternative_name()
         .ok()
