@@ -51,6 +51,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// Only listed routes are carried. Sorted: longest path first, exact before prefix.
     pub routes: Vec<Route>,
+    /// Added to pages of our own that do not have them; a route has its own list.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Routes of the preset that lead to a service this site does not have.
     pub left_out: Vec<LeftOut>,
     /// When a live side is left for reasons other than its death.
@@ -304,6 +306,8 @@ pub struct Route {
     pub response_limit: Duration,
     /// Largest request body.
     pub body_limit: u64,
+    /// Added to answers that do not have them.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// A route of the preset that is not carried.

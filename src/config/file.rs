@@ -51,6 +51,8 @@ pub(super) struct File {
     pub(super) upstream_tls: Option<UpstreamTlsFile>,
     /// Paths that are carried; with a preset, added to its routes or laid over those of the same path.
     pub(super) routes: Option<Vec<RouteFile>>,
+    /// Headers added to answers that do not have them, laid over the preset's; `off` takes one away.
+    pub(super) headers: Option<Named<String>>,
     /// When a live side that works is left.
     pub(super) failback: Option<Short<FailbackFile>>,
     /// How verdicts are made.

@@ -3,6 +3,7 @@
 mod certificates;
 mod checks;
 mod endpoints;
+mod headers;
 mod nodes;
 mod routes;
 mod services;
@@ -38,7 +39,10 @@ pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findin
     let limits = tuning::limits(user.limits.take().unwrap_or_default(), findings);
     let services = services::resolve(&user, beneath, fqdn.as_deref(), files, findings);
     endpoints::nobody_calls_the_edge(&services, &listen, findings);
-    let (routes, left_out) = routes::resolve(&user, beneath, &services, findings);
+    let at = KeyPath::top("headers");
+    let headers = headers::over(&[], beneath.headers.as_ref(), &at, findings);
+    let headers = headers::over(&headers, user.headers.as_ref(), &at, findings);
+    let (routes, left_out) = routes::resolve(&user, beneath, &services, &headers, findings);
     // Only here: each part resolves what it can, so that all mistakes are told at once.
     if findings.has_errors() {
         return None;
@@ -51,6 +55,7 @@ pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findin
         tls_min,
         services,
         routes,
+        headers,
         left_out,
         failback: failback?,
         probe: probe?,

@@ -323,6 +323,14 @@ impl ProxyHttp for Proxy {
             // What a user reports can be found in the log by it.
             response.insert_header(forward::X_REQUEST_ID, forwarded.id.clone())?;
         }
+        if let Some(route) = &ctx.route {
+            for (name, value) in &route.headers {
+                // The upstream knows its answer better; two of a kind are read differently by different browsers.
+                if !response.headers.contains_key(name) {
+                    response.insert_header(name.clone(), value.clone())?;
+                }
+            }
+        }
         let host = ctx.forwarded.as_ref().and_then(|forwarded| forwarded.host.to_str().ok()).unwrap_or_default();
         for (name, values) in ctx.site.insiders.rewrite(&response.headers, host) {
             response.remove_header(&name);

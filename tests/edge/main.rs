@@ -26,6 +26,7 @@ mod going_away;
 mod h2_answers;
 mod h2_heads;
 mod h2_limits;
+mod headers;
 mod kept_connections;
 mod load;
 mod metrics;

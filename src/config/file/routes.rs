@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::Error;
-use settings::{Abbreviated, OneOrMany, Short, Size, Span};
+use settings::{Abbreviated, Named, OneOrMany, Short, Size, Span};
 
 use crate::config::{Follow, Matching, Replay, Token};
 
@@ -38,6 +38,8 @@ pub(in crate::config) struct RouteFile {
     pub(in crate::config) response_limit: Option<Span>,
     /// Largest request body.
     pub(in crate::config) body_limit: Option<Size>,
+    /// Headers added to answers that do not have them, laid over those of the site; `off` takes one away.
+    pub(in crate::config) headers: Option<Named<String>>,
 }
 
 impl RouteFile {
@@ -57,6 +59,7 @@ impl RouteFile {
             follow: self.follow.or(beneath.follow),
             response_limit: self.response_limit.or(beneath.response_limit),
             body_limit: self.body_limit.or(beneath.body_limit),
+            headers: self.headers.or(beneath.headers),
         }
     }
 }

@@ -4,7 +4,8 @@ use super::super::file::{CloseFile, File, RouteFile, Short, WebSocketFile};
 use super::super::{
     Close, Follow, LeftOut, Matching, Replay, Route, Service, ServiceIndex, Token, WebSocket, defaults,
 };
-use super::{checks, item, services, tuning};
+use super::{checks, headers, item, services, tuning};
+use http::header::{HeaderName, HeaderValue};
 use settings::{Findings, KeyPath, nearest, quoted};
 
 /// In a route, stands for the name of each media server.
@@ -15,6 +16,7 @@ pub(super) fn resolve(
     user: &File,
     beneath: &File,
     known: &[Service],
+    site: &[(HeaderName, HeaderValue)],
     findings: &mut Findings,
 ) -> (Vec<Route>, Vec<LeftOut>) {
     let media_servers: Vec<&str> = known.iter().filter_map(|service| service.name.strip_prefix("mds.")).collect();
@@ -30,7 +32,7 @@ pub(super) fn resolve(
             let service = draft.route.service.unwrap_or_default();
             left_out.push(LeftOut { path: draft.path, service });
         } else {
-            routes.extend(draft.resolve(known, findings));
+            routes.extend(draft.resolve(known, site, findings));
         }
     }
     let at = KeyPath::top("routes");
@@ -209,7 +211,7 @@ fn path_flaw(path: &str) -> Option<(&'static str, &'static str)> {
 }
 
 impl Draft {
-    fn resolve(self, known: &[Service], findings: &mut Findings) -> Option<Route> {
+    fn resolve(self, known: &[Service], site: &[(HeaderName, HeaderValue)], findings: &mut Findings) -> Option<Route> {
         let at = self.at.unwrap_or_else(|| KeyPath::top("preset"));
         let route = self.route;
         let service = service(route.service.as_deref(), known, &at, findings);
@@ -225,6 +227,7 @@ impl Draft {
         let response_limit =
             tuning::span(route.response_limit, defaults::RESPONSE_LIMIT, &at.key("response_limit"), findings);
         let replay = replay(route.replay, &at.key("replay"), findings);
+        let headers = headers::over(site, route.headers.as_ref(), &at.key("headers"), findings);
         Some(Route {
             name,
             path: self.path,
@@ -238,6 +241,7 @@ impl Draft {
             follow: route.follow.unwrap_or(Follow::Nothing),
             response_limit: response_limit?,
             body_limit: route.body_limit.map_or(defaults::BODY_LIMIT, |size| size.0),
+            headers,
         })
     }
 }

@@ -38,6 +38,7 @@ const EXAMPLES: &[&str] = &[
     "services.cc.checks.websocket.subprotocol",
     "services.cc.checks.websocket.echo",
     "routes.path",
+    "routes.headers",
     "routes.service",
     "routes.zone",
     "routes.remove",
@@ -250,7 +251,8 @@ fn starred(leaf: &[Step]) -> String {
         ["sides", _, _, ..] => Some(2),
         ["shared", "mds", _, ..] => Some(2),
         ["shared", name, ..] if *name != "mds" => Some(1),
-        ["services", _, ..] => Some(1),
+        ["services" | "headers", _, ..] => Some(1),
+        ["routes", "headers", _] => Some(2),
         _ => None,
     };
     if let Some(index) = named {

@@ -41,6 +41,15 @@ fn a_file_of_many_mistakes_has_the_first_told_and_is_not_read_for_each() {
 
 /// What is added to the smallest file, and where the only error must be: line, key, and words of the message.
 const ADDED: &[(&str, usize, &str, &str)] = &[
+    ("headers: { x frame: y }", 7, "headers.x frame", "is no header's name"),
+    ("headers: { Content-Length: '5' }", 7, "headers.Content-Length", "said by whoever makes the answer"),
+    ("headers: { x-a: '' }", 7, "headers.x-a", "is no header's value"),
+    ("headers: { x-a: \"b\\r\\nc: d\" }", 7, "headers.x-a", "is no header's value"),
+    ("headers: { x-a: café }", 7, "headers.x-a", "write visible ASCII"),
+    ("headers: { x-a: b, X-A: c }", 7, "headers.X-A", "is listed already"),
+    ("headers: { x-frame-option: off }", 7, "headers.x-frame-option", "did you mean x-frame-options?"),
+    ("routes: [ { path: /xuc, headers: { te: x } } ]", 7, "routes[0].headers.te", "said by whoever makes the answer"),
+    ("headers: [ x ]", 7, "headers", "a mapping of names"),
     ("nodes: { listen: 10.1.0.41:9601 }", 7, "nodes.identity", "bascule certs edge"),
     ("nodes: { identity: /etc/bascule/node }", 7, "nodes.listen", "is missing"),
     ("nodes: { listen: 10.1.0.41, identity: /n }", 7, "nodes.listen", "not an address with a port"),

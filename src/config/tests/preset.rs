@@ -34,6 +34,24 @@ fn six_lines_make_a_xivo_site() {
 }
 
 #[test]
+fn headers_are_the_presets_under_the_sites_under_a_routes() {
+    let config = whole_site(
+        "headers: { X-Frame-Options: off, referrer-policy: no-referrer }\n\
+         routes: [ { path: /xuc, headers: { x-frame-options: DENY, referrer-policy: off } } ]",
+    );
+    let of = |headers: &[(http::HeaderName, http::HeaderValue)]| -> Vec<String> {
+        headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
+    };
+    let site = of(&config.headers);
+    assert_eq!(site[..2], ["strict-transport-security: max-age=31536000", "x-content-type-options: nosniff"]);
+    assert_eq!(site[2], "referrer-policy: no-referrer");
+    assert_eq!(of(&route(&config, "/ccagent").headers), site);
+    let xuc = of(&route(&config, "/xuc").headers);
+    assert!(xuc.contains(&"x-frame-options: DENY".to_owned()), "{xuc:?}");
+    assert!(!xuc.iter().any(|header| header.starts_with("referrer-policy")), "{xuc:?}");
+}
+
+#[test]
 fn the_preset_lists_the_routes_of_the_field_with_their_zones_and_services() {
     let config = whole_site("");
     assert_eq!(config.left_out, []);

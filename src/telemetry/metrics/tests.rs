@@ -39,6 +39,7 @@ fn route(name: &str, service: usize) -> Route {
         follow: Follow::Live,
         response_limit: Duration::from_secs(60),
         body_limit: 1,
+        headers: Vec::new(),
     }
 }
 
@@ -53,6 +54,7 @@ fn config(services: Vec<Service>, routes: Vec<Route>) -> Config {
         tls_min: TlsVersion::V1_2,
         services,
         routes,
+        headers: vec![],
         left_out: vec![],
         failback: Failback::Sticky,
         probe: Probing {

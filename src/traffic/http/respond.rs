@@ -80,6 +80,11 @@ async fn send(edge: &Edge, session: &mut Session, ctx: &Context, answer: Answer<
     for (name, value) in answer.headers {
         header.append_header(name.clone(), value.clone())?;
     }
+    for (name, value) in ctx.route.as_ref().map_or(&ctx.site.config.headers, |route| &route.headers) {
+        if !header.headers.contains_key(name) {
+            header.insert_header(name.clone(), value.clone())?;
+        }
+    }
     // The head must say `close` then: no request is read behind this one.
     if edge.drain.has_begun() {
         ctx.take_no_more();

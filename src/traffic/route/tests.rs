@@ -17,6 +17,7 @@ fn route(path: &str, matching: Matching) -> Arc<Route> {
         follow: Follow::Live,
         response_limit: Duration::from_secs(60),
         body_limit: 1 << 20,
+        headers: Vec::new(),
     })
 }
 

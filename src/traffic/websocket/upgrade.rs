@@ -19,7 +19,7 @@ use probe::upgrade::Offer;
 use tokio::io::{AsyncWriteExt, Result as IoResult};
 use tokio::time::timeout;
 
-use crate::config::Follow;
+use crate::config::{Follow, Route};
 use crate::live::View;
 use crate::telemetry::logging::access::Protocol;
 use crate::telemetry::metrics::{AnswerFailure, ConnectFailure};
@@ -232,7 +232,7 @@ async fn open(
         if upstream.side.is_some() {
             edge.tally.served(view.epoch);
         }
-        rewrite(&mut answer.headers, &site, &host, &forwarded);
+        rewrite(&mut answer, &site, &route, &host, &forwarded);
         return Ok(match answer.status {
             StatusCode::SWITCHING_PROTOCOLS => Opened::Accepted { session, upstream: stream, answer },
             _ => Opened::Refused { upstream: stream, answer },
@@ -251,7 +251,8 @@ fn pin(shared: bool, follow: Follow, live: Side) -> Pin {
 }
 
 /// Makes what names an upstream name us, as the answers of requests are.
-fn rewrite(headers: &mut HeaderMap, site: &Site, host: &str, forwarded: &ForwardedHeaders) {
+fn rewrite(answer: &mut exchange::Answer, site: &Site, route: &Route, host: &str, forwarded: &ForwardedHeaders) {
+    let headers = &mut answer.headers;
     for (name, values) in site.insiders.rewrite(headers, host) {
         headers.remove(&name);
         for value in values {
@@ -259,6 +260,14 @@ fn rewrite(headers: &mut HeaderMap, site: &Site, host: &str, forwarded: &Forward
         }
     }
     headers.insert(X_REQUEST_ID, forwarded.id.clone());
+    // A refusal is a page; a 101 begins no page that a browser could frame or mistake.
+    if answer.status != StatusCode::SWITCHING_PROTOCOLS {
+        for (name, value) in &route.headers {
+            if !headers.contains_key(name) {
+                headers.insert(name.clone(), value.clone());
+            }
+        }
+    }
 }
 
 /// Books an attempt that failed. Ok: another upstream is to be tried; else how the upgrade ends.
