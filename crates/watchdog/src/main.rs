@@ -52,13 +52,7 @@ fn watch(config: &Config, options: &Options, log: &Log, dropped: &IntCounter, wa
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    // Beside XiVO's own failover no decision would last a minute.
-    if let Some(table) = &config.legacy_failover
-        && let Err(error) = legacy_failover::refuse(table)
-    {
-        log.say(&settings::with_causes(&error));
-        return Exit::Failed;
-    }
+    // Before anything that may end it: systemd starts again at once whatever ended, what is refused here, too.
     if let Some(Pause { starts, wait }) = restarts::count(&config.runtime("starts")) {
         match starts {
             Some(starts) => {
@@ -68,6 +62,13 @@ fn watch(config: &Config, options: &Options, log: &Log, dropped: &IntCounter, wa
         }
         #[expect(clippy::disallowed_methods, reason = "nothing runs yet that would have to wait")]
         std::thread::sleep(wait);
+    }
+    // Beside XiVO's own failover no decision would last a minute.
+    if let Some(table) = &config.legacy_failover
+        && let Err(error) = legacy_failover::refuse(table)
+    {
+        log.say(&settings::with_causes(&error));
+        return Exit::Failed;
     }
     // The first provider wins, and there is no other.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -94,3 +94,19 @@ fn a_watchdog_that_cannot_begin_is_slowed_down_and_says_so() {
     assert!(total >= std::time::Duration::from_millis(1400), "200, 400 and 800 ms: {slow:?}");
     assert!(slow[2].1.contains("number 8 in a row, none of which lasted: waits 800 ms"), "{slow:?}");
 }
+
+#[test]
+fn a_watchdog_that_is_refused_beside_xivos_own_failover_is_slowed_down_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let (config, table) = (at("watchdog.yaml"), at("xivo-ha-slave"));
+    std::fs::write(&table, "* * * * * root /usr/sbin/xivo-check-master-status\n").unwrap();
+    let [state, control, rival] = [at("state"), at("w.sock"), table].map(|path| path.display().to_string());
+    std::fs::write(&config, format!("{FILE}state: {state}\ncontrol: {control}\nlegacy_failover: {rival}\n")).unwrap();
+    let slowed = (0..50).any(|_| {
+        let (code, _, error) = program(&config, &["run"]);
+        assert!(code == Some(1) && error.contains("bascule-watchdog takeover"), "{error}");
+        error.contains("in a row, none of which lasted: waits")
+    });
+    assert!(slowed);
+}
