@@ -155,7 +155,7 @@ async fn carry_out(asterisk: &Asterisk, object: &str, act: Act) -> Outcome {
     // The attempt's limit ends the loop.
     loop {
         let state = match asterisk.registrations().await {
-            Ok(all) => all.into_iter().find(|one| one.name == object).map(|one| one.state),
+            Ok(all) => all.into_iter().find(|one| one.is(object)).map(|one| one.state),
             Err(error) => {
                 tracing::debug!(object, %error, "Asterisk does not tell its registrations");
                 return Outcome::Failed;
@@ -170,5 +170,26 @@ async fn carry_out(asterisk: &Asterisk, object: &str, act: Act) -> Outcome {
             (Act::Unregister, Some(RegistrationState::Registered)) => tokio::time::sleep(LOOK).await,
             (Act::Unregister, Some(_)) => return Outcome::NotRegistered,
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::node::asterisk::AsteriskSpec;
+
+    #[tokio::test]
+    async fn w6_a_registration_whose_name_asterisk_cuts_is_seen_to_stand() {
+        let long = "a-name-of-more-than-fifty-four-characters-that-asterisk-cuts-somewhere";
+        let dir = tempfile::tempdir().unwrap();
+        let table = dir.path().join("table");
+        let row = format!("==========\n {:.54}  auth  Registered\n", format!("{long}/sip:10.0.0.31"));
+        std::fs::write(&table, row).unwrap();
+        let command = ["cat", table.to_str().unwrap()].join(" ");
+        let command = ["sh", "-c", &command, "asterisk"].map(str::to_owned).to_vec();
+        let asterisk = Asterisk::new(AsteriskSpec { command, time_limit: Duration::from_secs(60) });
+        assert_eq!(carry_out(&asterisk, long, Act::Verify).await, Outcome::Registered);
+        assert_eq!(carry_out(&asterisk, "another", Act::Verify).await, Outcome::Failed);
     }
 }
