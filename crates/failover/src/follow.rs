@@ -96,7 +96,7 @@ impl Follower {
     pub const fn new(settings: Settings, found: Found, now: Instant) -> Self {
         let running = !matches!(found, Found::Stopped);
         let phase = if running { Phase::Active } else { Phase::Inactive };
-        // Heard as of the start: its XiVO gets the whole time before it is called out of sight.
+        // The XiVO counts as heard at the start: it gets the whole time before it is called out of sight.
         Self { settings, now, phase, wanted: running, heard: Some(now), blind: false, failed: 0, again: None }
     }
 
@@ -189,7 +189,8 @@ impl Follower {
                 outputs.push(Output::Start);
             }
             (Phase::Active, false) => self.stop(outputs),
-            // Whatever its XiVO says meanwhile: what half runs is stopped before anything is started (W4).
+            // The stop goes on whatever the XiVO says meanwhile: what half runs is stopped before anything is started
+            // (W4).
             (Phase::StopPaused, _) => self.stop(outputs),
             _ => {}
         }

@@ -135,7 +135,7 @@ impl Duty {
             Phase::Starting { .. } | Phase::Active { .. } if self.wishes.choice == Choice::Serve => {
                 return Err(Refusal::ServesAlready);
             }
-            // Its votes are the peer's: the order would wait without an end, and take effect at a moment that nobody
+            // The peer has the votes: the order would wait without an end, and take effect at a moment that nobody
             // chose.
             Phase::Inactive if peer_serves => return Err(Refusal::PeerServes),
             Phase::Inactive if self.fit_since.is_none() => return Err(Refusal::Unfit),

@@ -134,7 +134,7 @@ impl Duty {
         } else if self.wishes.choice == Choice::StepBack && self.peer_takes_over() {
             Some(Waiting::SteppedBack)
         } else if let Some(took) = self.slow_disk()
-            // Whom an operator chose tries all the same.
+            // A node that an operator chose tries all the same.
             && self.wishes.choice != Choice::Serve
             && self.peer_takes_over()
         {
@@ -157,14 +157,14 @@ impl Duty {
         match self.phase {
             Phase::Starting { .. } | Phase::Active { .. } => Ask::Renew,
             Phase::Stopping(_) if made(Trap::EarlyRelease) && self.owed[voter].is_some() => Ask::Release,
-            // Its services may still run, so its votes stay with it unasked: it gives them back when the stop is
+            // The node's services may still run, so its votes stay with it unasked: it gives them back when the stop is
             // verified (`EarlyRelease`, W1).
             Phase::Stopping(_) => Ask::Hello,
-            // Before any new want, of each voter by itself: a peer waits for exactly this.
+            // A vote that is owed is given back before anything is wanted: the peer waits for exactly this.
             Phase::Inactive if self.owed[voter].is_some() => Ask::Release,
             Phase::Inactive => match self.waiting() {
                 None => Ask::Want,
-                // Standby stops for Main by this want alone: it is how Main says that it is back.
+                // By this want alone Main says that it is back, and Standby stops for it.
                 Some(Waiting::VoteTaken(Record::Promised(_)))
                     if voter == RemoteVoter::Peer && self.settings.side == Side::Main =>
                 {

@@ -69,7 +69,8 @@ impl Duty {
         if made(Trap::SlowDiskIsWell) {
             return Some(Instant::ORIGIN);
         }
-        // Twice the pause between looks: one write that is under way must not unsettle a Main whose disk is well.
+        // A proof counts for twice the pause between looks: one write that is under way must not unsettle a Main whose
+        // disk is well.
         let lately = self.settings.disk_watch.saturating_mul(2);
         let proven = self.slow_disk().is_none() && self.disk.proven_at.is_some_and(|at| self.now.since(at) <= lately);
         self.disk.well_since.filter(|_| proven)

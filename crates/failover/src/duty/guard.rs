@@ -107,7 +107,7 @@ impl Duty {
             Some(Unguarded::NoWitness)
         } else if !self.witness_is_out() {
             None
-        // One alone cannot tell an outage of the witness from a cut of its own line (`OneSidedSilence`, W1b).
+        // One node alone cannot tell an outage of the witness from a cut of its own line (`OneSidedSilence`, W1b).
         } else if self.agreed || made(Trap::OneSidedSilence) {
             Some(Unguarded::WitnessOut)
         } else {

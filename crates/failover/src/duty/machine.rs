@@ -263,7 +263,7 @@ impl Duty {
             witness_at: now,
             agreed: false,
             unguarded: None,
-            // Until the driver has looked: nothing that would let this node serve without a majority.
+            // Until the driver has looked, the node assumes what keeps it from serving without a majority.
             surroundings: Surroundings { peer_host: true, anchors: false },
             window: Window::Closed,
             rest_until,
@@ -339,7 +339,7 @@ impl Duty {
             self.awake_since = now;
         }
         self.now = self.now.max(now);
-        // Before time passes below: a promise that lapses with this turn held the vote until this turn.
+        // The vote is looked at before time passes below: a promise that lapses with this turn held it until this turn.
         self.note_whose_vote();
         // In time is in time: before the deadline is looked at.
         if event == Event::Fenced {
@@ -352,7 +352,7 @@ impl Duty {
             Event::Asked(request) => self.answer(&request, &mut outputs),
             // No question was asked in the future: a lease would begin there, and outlive its promise.
             Event::Answered { by, sent, answer } => self.learn(by, sent.min(self.now), &answer, &mut outputs),
-            // Fit for the second time is fit since the first: the hold-down counts from there.
+            // A node that says again that it is fit has been so since the first time: the hold-down counts from there.
             Event::Fit => self.fit_since = self.fit_since.or(Some(self.now)),
             Event::Unfit => {
                 self.fit_since = None;
@@ -437,7 +437,7 @@ impl Duty {
             _ if self.serves() && self.unguarded.is_none() && self.lease_until().is_none_or(|end| end <= self.now) => {
                 self.unguarded = self.may_be_unguarded();
                 if self.unguarded.is_some() {
-                    // A lease's time for the first permit without an end: where none is carried out the kernel keeps
+                    // The first permit without an end has a lease's time: where none is carried out the kernel keeps
                     // phones out, and the node must not go on as if it served.
                     self.let_in_until = Some(self.now + self.settings.timing.lease);
                     outputs.push(Output::Permit { until: None });
@@ -458,7 +458,7 @@ impl Duty {
         self.note_whose_vote();
         if self.phase == Phase::Inactive && self.waiting().is_none() {
             if let Some(why) = self.may_start_unguarded() {
-                // No voter assigns one to a start without a majority: the node counts on from the highest that it
+                // No voter assigns an epoch to a start without a majority: the node counts on from the highest that it
                 // knows.
                 let epoch = self.epoch().saturating_add(1);
                 self.start(epoch, StartReason::Unguarded(why), outputs);
@@ -467,17 +467,17 @@ impl Duty {
                 self.start(self.epoch() + 1, StartReason::Granted { by: RemoteVoter::Witness }, outputs);
             }
         }
-        // After the phase is settled: each request tells what the node does from here on.
+        // Requests come after the phase is settled: each tells what the node does from here on.
         self.ask(outputs);
         self.watch_fence(outputs);
         self.prove_disk(outputs);
         let two = self.two_actives();
-        // Told when it begins, once; while it lasts it is shown.
+        // That both serve is told when it begins, once; while it lasts it is shown.
         if two && !self.told_two {
             outputs.push(Output::TwoActives);
         }
         self.told_two = two;
-        // Compared last, so that an event which leads through two phases is told as one change.
+        // The status is compared last, so that an event which leads through two phases is told as one change.
         let (from, now) = (self.told.0, (self.status(), self.guard()));
         if now != self.told {
             self.told = now;
@@ -525,13 +525,12 @@ impl Duty {
 
     /// Takes in what a peer tells of itself, the highest epoch it knew then, and when it was asked, if it was.
     fn meet(&mut self, report: Report, epoch: u64, asked: Option<Instant>, outputs: &mut Vec<Output>) {
-        // It compares with the word before this one: so it comes before that is replaced.
+        // `yield_to` compares with the peer's word before this one: so it comes before that is replaced.
         self.yield_to(report, epoch, outputs);
         self.compare(report, asked);
         self.peer_at = self.now;
         self.peer = Some(report);
-        // Both at once, by the peer's newest word: one that hears the witness again ends the agreement
-        // (`OneSidedSilence`, W1b).
+        // Both must say so at once: a peer that hears the witness again ends the agreement (`OneSidedSilence`, W1b).
         self.agreed = report.witness_out && self.witness_is_out();
     }
 
@@ -563,8 +562,8 @@ impl Duty {
                 // The vote is on the disk with all else that is remembered: it is one file, replaced as a whole.
                 outputs.push(Output::Persist(self.memory()));
             }
-            // The peer has let go: there is nothing to wait for.
-            // But after a failed start of its own it keeps its pause: the services need it, whoever has the votes.
+            // The peer has let go: there is nothing to wait for. But a node whose own start failed keeps its pause: the
+            // services need it, whoever has the votes.
             if request.ask == Ask::Release && !was.eq(&self.vote.record()) && self.failed_starts == 0 {
                 self.rest_until = self.now;
             }
@@ -584,7 +583,7 @@ impl Duty {
             self.touch();
         }
         if by == RemoteVoter::Witness {
-            // Counted from the question: an answer that was long on its way says nothing of the time since.
+            // Silence counts from the question: an answer that was long on its way says nothing of the time since.
             self.witness_at = self.witness_at.max(sent);
             self.agreed &= self.witness_is_out();
         }

@@ -79,8 +79,8 @@ impl Relapse {
     /// An activation goes on that began under another watchdog.
     pub(super) fn goes_on(&mut self, now: Instant, long: Duration) {
         if self.failed > 0 {
-            // The disk has it among the failed ones, as it was on trial when it was written: it is so again, and not
-            // twice.
+            // The disk counts the present activation as failed, as it was on trial when that was written: it is on
+            // trial again, and must not count twice.
             *self = Self { failed: self.failed - 1, on_trial: true, ended_at: None, ..*self };
             self.serves(now, long);
         }

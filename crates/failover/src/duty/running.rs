@@ -96,8 +96,8 @@ impl Duty {
         self.vote.epoch = self.vote.epoch.max(epoch);
         self.phase = Phase::Starting { epoch };
         self.serves_since = self.now;
-        // Before the write below, so that the disk counts it: a host that dies with this start could not write that
-        // down (`UncountedStart`).
+        // The activation is counted before the write below: a host that dies with this start could not write that down
+        // (`UncountedStart`).
         self.relapse.begins();
         self.rival = self.rival.filter(|_| made(Trap::StaleWord));
         // Its turn has come again.
@@ -118,7 +118,7 @@ impl Duty {
         // A start has as long for its first permit as that would last; for one without an end, a lease's time. A kernel
         // that takes none would else keep both votes with a node that no phone reaches (`LapsedServes`, W2).
         self.let_in_until = until.or(Some(self.now + self.settings.timing.lease));
-        // The disk first: a restart must find the vote taken, the epoch used and the activation on trial.
+        // The disk comes first: a restart must find the epoch used and the activation on trial.
         outputs.extend([Output::Persist(self.memory()), Output::Permit { until }, Output::Start { epoch, reason }]);
     }
 
@@ -255,7 +255,7 @@ impl Duty {
         let work = if aborting { Work::Aborting } else { Work::Stopping };
         self.phase =
             Phase::Stopping(Stopping { why, campaign: ended, since: self.now, fence: Fence::Awaited, work, failed: 0 });
-        // A new number at once: grants of the old one that are still on their way count no longer.
+        // The number changes at once: grants of the old campaign that are still on their way count no longer.
         self.campaign = self.campaign.saturating_add(1);
         self.relapse.ends(why);
         self.grants = PerVoter::both(None);
@@ -267,8 +267,8 @@ impl Duty {
         let end = if aborting { Output::Kill } else { Output::Stop };
         // This write holds all that an earlier one would.
         outputs.retain(|output| !matches!(output, Output::Persist(_)));
-        // Fence first: the votes lapse by the clock, whatever the stop takes; without it two would serve for as long as
-        // a stop is slow (W1).
+        // The fence comes first: the votes lapse by the clock, whatever the stop takes; two would else serve for as
+        // long as a stop is slow (W1).
         outputs.extend([Output::Fence(why), end, Output::Persist(self.memory())]);
     }
 
@@ -353,7 +353,8 @@ impl Duty {
         match stopping.why {
             // It stopped for Main, and lets Main speak first.
             Why::Failback | Why::MainServes => self.rest_until = self.now + self.settings.timing.promise,
-            // Else it would want again at once, get both votes, and fail, and its peer would never have its turn.
+            // Without a pause the node would want again at once, get both votes and fail, and its peer would never have
+            // its turn.
             why if self.failed_starts > 0 && !why.is_wished() => {
                 self.rest_until = self.now + self.settings.pause_after(self.failed_starts);
             }

@@ -65,7 +65,7 @@ impl Settings {
         for (field, value, least, least_field) in [
             ("retry", self.retry, moment, "1 ms"),
             ("retry_limit", self.retry_limit, self.retry, "retry"),
-            // As short as `hold_down` is allowed and switches the damping off: nothing is then longer than the
+            // A limit as short as `hold_down` is allowed, and switches the damping off: nothing is then longer than the
             // hold-down itself.
             ("hold_down_limit", self.hold_down_limit, self.hold_down, "hold_down"),
         ] {

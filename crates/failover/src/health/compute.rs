@@ -66,7 +66,8 @@ impl Facts {
     }
 }
 
-// Of a fixed age: with that of the moment, a side of which nothing is required would be told anew at each event.
+// The age is a fixed one: with that of the moment, a side of which nothing is required would be told anew at each
+// event.
 const NOTHING: Finding = Finding { state: State::Unknown, as_of: Instant::ORIGIN, trouble_since: Instant::ORIGIN };
 
 /// A state with how fresh its evidence is and when its trouble began.
@@ -90,7 +91,8 @@ pub(super) fn service(topology: &Topology, facts: &Facts, id: ServiceId) -> Serv
 }
 
 pub(super) fn side(topology: &Topology, facts: &Facts, side: Side, now: Instant) -> SideHealth {
-    // Before all checks: nginx and more still answer on a XiVO that is inactive, so that its answers prove nothing.
+    // The node's word comes before all checks: nginx and more still answer on a XiVO that is inactive, so that its
+    // answers prove nothing.
     if let Some((node, Word { status, at, since })) = spoken(topology, facts, side, refuses) {
         let reason = Reason::NodeSays { node, status };
         return SideHealth { state: State::NotWorking, reason, since: now, as_of: at, trouble_since: since };

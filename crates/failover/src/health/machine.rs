@@ -143,7 +143,7 @@ impl Health {
             Event::Verdict { check, report } => self.facts.verdict(check, report),
             Event::Node { node, status } => self.facts.report(node, status, self.now),
         }
-        // After the event, so that the word that has just come is never the one that goes stale.
+        // Reports go stale after the event is taken in, so that the word that has just come is never one of them.
         self.facts.forget_reports(self.now, self.report_stale_after);
         let mut outputs = Vec::new();
         self.update_services(&mut outputs);

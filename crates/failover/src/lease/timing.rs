@@ -57,8 +57,8 @@ impl Timing {
     /// the fence, with the holder's clock slow and the voter's fast.
     pub fn shortest_promise(&self) -> Duration {
         let held = self.fence_bound();
-        // Twice, as both clocks may be wrong, in opposite directions; rounded up, as a promise that is a tick too short
-        // lets two serve.
+        // The drift counts twice, as both clocks may be wrong, in opposite directions. It is rounded up, as a promise
+        // that is a tick too short lets two serve.
         let nanos = held.as_nanos().saturating_mul(2 * u128::from(self.drift_ppm)).div_ceil(1_000_000);
         let drift = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
         held.saturating_add(drift).saturating_add(self.granularity)
@@ -72,7 +72,7 @@ impl Timing {
     /// Returns the longest time from the death of the serving host to the other node's start command: the last request on
     /// its way, the promise, one more heartbeat if the witness's promise is the younger one, and the request.
     pub fn takeover_bound(&self) -> Duration {
-        // Twice: the last request of the host that died, and the one that is granted to the other.
+        // Two requests take their time: the last one of the host that died, and the one that is granted to the other.
         let requests = self.request_limit.saturating_mul(2);
         self.promise.saturating_add(self.heartbeat).saturating_add(requests)
     }
@@ -90,8 +90,8 @@ impl Timing {
         // Without a heartbeat the machine would ask in each turn without end, and without `fence` each fence would be
         // overdue before it can close.
         let moment = Duration::from_millis(1);
-        // Above the restart: both nodes would else agree on an outage each time the Edge restarts, and the peer's next
-        // silence make one of them unguarded.
+        // A restart of the Edge is no outage: both nodes would else agree on one each time, and the peer's next silence
+        // make one of them unguarded.
         let out = self.lease.max(self.witness_restart).saturating_add(self.granularity);
         let relations = [
             ("heartbeat", self.heartbeat, moment, "1 ms"),
@@ -103,8 +103,8 @@ impl Timing {
             ("quiet", self.quiet, self.promise, "promise"),
             ("witness_out", self.witness_out, out, "lease and witness_restart, and granularity"),
         ];
-        // All of them at once: whoever lengthens one time has to lengthen others, and should not learn of them one by
-        // one.
+        // All violations are told at once: whoever lengthens one time has to lengthen others, and should not learn of
+        // them one by one.
         let found: Vec<_> = relations
             .into_iter()
             .filter(|(_, value, least, _)| value < least)

@@ -127,8 +127,9 @@ impl Voter {
             // A grant is on the disk before its answer leaves, so a vote that is free on the disk is promised to
             // nobody.
             Record::Free => {}
-            // The whole length again: a renewal writes nothing, so the disk does not know when the newest one was.
-            // It may have been promised to a node of longer times, or by longer ones of this voter's.
+            // The promise is kept for its whole length again: a renewal writes nothing, so the disk does not know when
+            // the newest one was. It may have been promised to a node of longer times, or by longer ones of this
+            // voter's.
             Record::Promised(_) if made(Trap::LengthForgotten) => voter.until = now + timing.promise,
             Record::Promised(promise) => voter.until = now + timing.promise.max(promise.length),
             Record::Unknown => {
@@ -228,8 +229,8 @@ impl Voter {
             (VoteReply::Grant, Record::Promised(promise)) => (promise.epoch, promise.length),
             _ => (self.epoch, self.quiet),
         };
-        // Measured by what the asker said, not by what was believed of it: it is the asker that must believe the
-        // answer.
+        // The limit is measured by what the asker said, not by what was believed of it: it is the asker that must
+        // believe the answer.
         let epoch = tellable(epoch, known);
         Answer { to: request.ask, campaign: request.campaign, ruling, epoch, promises, report }
     }
@@ -246,8 +247,8 @@ impl Voter {
     }
 
     fn release(&mut self, request: &Request) {
-        // Only of the campaign that it names: a release of an older one that was late on its way would free the vote
-        // under a node that serves on it again (`AnyRelease`).
+        // A release frees the vote of the campaign that it names alone: one of an older campaign that was late on its
+        // way would free it under a node that serves on it again (`AnyRelease`).
         if let Record::Promised(promise) = self.record
             && promise.is_of(request)
             && (promise.campaign == request.campaign || made(Trap::AnyRelease))
@@ -259,9 +260,11 @@ impl Voter {
     fn consider(&mut self, request: &Request) -> VoteReply {
         let held = match self.record {
             Record::Unknown if request.ask == Ask::Renew && made(Trap::QuietRenewals) => None,
-            // Renewals too: nothing shows that the vote was the asker's before the disk was lost (`QuietRenewals`).
+            // Renewals are denied, too: nothing shows that the vote was the asker's before the disk was lost
+            // (`QuietRenewals`).
             Record::Unknown => return VoteReply::Deny,
-            // `Lost` and not `Deny`: an asker that still counts on this vote must learn that it is another's.
+            // The answer is `Lost` and not `Deny`: an asker that still counts on this vote must learn that it is
+            // another's.
             Record::Promised(promise) if !promise.is_of(request) => return VoteReply::Lost,
             // Late, and of a campaign that is over: to follow it would let a late release of the same free the newer one.
             Record::Promised(promise) if request.campaign < promise.campaign && !made(Trap::OldWants) => {
@@ -285,8 +288,8 @@ impl Voter {
             // A renewal begins nothing: it goes on in the epoch in which its node serves, even if the promise lapsed
             // meanwhile.
             (Ask::Renew, kept) => kept.map_or(request.epoch, |promise| promise.epoch.max(request.epoch)),
-            // Asked again because the answer was lost. If the asker knows that epoch already it may be the other
-            // node's, which served in it: then only a new one tells the two apart.
+            // The node asks again because the answer was lost. If it knows that epoch already, the other node may have
+            // served in it: then only a new one tells the two apart.
             (_, Some(promise)) if promise.epoch > request.epoch => promise.epoch,
             _ => self.epoch.max(request.epoch).saturating_add(1),
         };
@@ -297,8 +300,8 @@ impl Voter {
         let length = held.map_or(self.promise, |promise| promise.length.max(self.promise)).max(request.needs);
         let (holder, campaign, instance) = (request.from, request.campaign, Some(request.instance));
         self.record = Record::Promised(Promise { holder, campaign, epoch, length, instance });
-        // From the answer on, as the asker counts from its question: so the promise outlives the lease however long
-        // either was on its way.
+        // The promise counts from the answer, the lease from the question: so the promise outlives the lease however
+        // long either was on its way.
         self.until = self.now + if made(Trap::OwnLength) { self.promise } else { length };
         VoteReply::Grant
     }

@@ -135,8 +135,7 @@ impl Registrar {
         let limit = self.settings.answer_limit;
         self.lines
             .iter()
-            // line| line.work.map | What is under way is waited for first: nothing else begins at that MDS before it
-            // ends.
+            // What is under way is waited for first: nothing else begins at that MDS before it ends.
             .filter_map(|line| line.work.map(|work| work.since + limit).or(line.next.map(|next| next.1)))
             .min()
     }
@@ -225,8 +224,8 @@ impl Line {
                 let again = if refresh.1 <= verify.1 && !made(Trap::NeverRefreshed) { refresh } else { verify };
                 self.next = (!made(Trap::VerifiedOnce)).then_some(again);
             }
-            // Certainly gone, and no sign that the MDS would refuse another: made again without a pause, as calls reach
-            // nobody meanwhile.
+            // The registration is certainly gone, and nothing says that the MDS would refuse another: it is made again
+            // without a pause, as calls reach nobody meanwhile.
             (State::Registered { .. }, Act::Verify, Outcome::NotRegistered) => {
                 self.state = State::Registering;
                 self.next = Some((Act::Register, now));
@@ -242,7 +241,8 @@ impl Line {
         };
         let attempts = before.saturating_add(1);
         self.state = State::Failing { since, attempts };
-        // A registration, and no look: whatever of it is there, making it again does no harm and mends the rest.
+        // After a failure the node registers and does not merely look: whatever stands there, registering again does no
+        // harm.
         self.next = Some((Act::Register, now + settings.pause_after(attempts)));
     }
 }

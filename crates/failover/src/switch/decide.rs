@@ -222,8 +222,7 @@ impl Switch {
         if let Some(doubt) = self.doubt.filter(|doubt| !doubt.is_answered(live, other)) {
             return Err(HoldReason::Doubting { to, doubt });
         }
-        // | planned | Where Main is merely preferred both sides work: there is no trouble that could be our own
-        // network's.
+        // Where Main is merely preferred both sides work: there is no trouble that could be our own network's.
         if rescue || planned {
             self.require_bracket(to, live)?;
         }
@@ -232,7 +231,7 @@ impl Switch {
         if !planned && self.ledger.is_spent() && !(rescue && live.diagnosis().is_some_and(Diagnosis::is_dead)) {
             return Err(HoldReason::Damped { to, until: self.ledger.back_at() });
         }
-        // Last: who observes is told of those moves alone that all other rules let through.
+        // This rule comes last: who observes is told of those moves alone that all others let through.
         if self.policy.observe {
             return Err(HoldReason::Observing { to, kind });
         }

@@ -44,7 +44,7 @@ impl fmt::Display for Doubt {
 impl Doubt {
     /// Tells whether the evidence for leaving `live` is newer than the doubt.
     pub(super) fn is_answered(&self, live: &SideHealth, other: &SideHealth) -> bool {
-        // Both of them: a move rests on the failure of the one and on the answer of the other.
+        // Evidence must be new of both sides: a move rests on the failure of the one and on the answer of the other.
         live.as_of >= self.since && other.as_of >= self.since
     }
 

@@ -58,7 +58,7 @@ impl Budget {
 impl Switch {
     /// Explains the present state as of `now`. Changes nothing.
     pub fn explain(&self, now: Instant) -> Explanation {
-        // Asked of a copy, as of this moment: a hold that ends by time is over though no event has come since.
+        // A copy is asked, as of this moment: a hold that ends by time is over though no event has come since.
         let mut then = self.clone();
         then.now = self.now.max(now);
         then.ledger.forget_old(then.now);

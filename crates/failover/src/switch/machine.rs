@@ -147,7 +147,7 @@ impl Switch {
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Output> {
         let mut outputs = Vec::new();
         self.now = self.now.max(now);
-        // Looked at before old switches leave the budget, so that the end of the damping is told.
+        // The budget is looked at before old switches leave it, so that the end of the damping is told.
         let was_spent = self.ledger.is_spent();
         self.ledger.forget_old(self.now);
         match event {
@@ -205,8 +205,8 @@ impl Switch {
     }
 
     fn learn(&mut self, side: Side, health: SideHealth, outputs: &mut Vec<Output>) {
-        // Only that both fail at one instant makes the Edge doubt itself, once: that both go on being down is no sign
-        // of it.
+        // The Edge doubts itself once, when both sides begin to fail at one instant: that both go on being down is no
+        // further sign.
         let before = doubt::both_at_once(&self.sides, self.policy.same_instant);
         self.sides[side] = health;
         self.note_answer();
@@ -304,7 +304,7 @@ impl Switch {
     fn switch_as_planned(&mut self, to: Side, outputs: &mut Vec<Output>) {
         let chosen = self.sides[to];
         let forced = !chosen.works();
-        // = forced | Before the move, so that the memory that is written with it is frozen already: an Edge that
+        // The freeze comes before the move, so that the memory written with the move is frozen already: an Edge that
         // restarts in between would undo it.
         self.frozen |= forced;
         self.switch(Candidate { to, kind: Kind::Planned, cause: Cause::Operator { chosen } }, outputs);
@@ -319,7 +319,7 @@ impl Switch {
         self.live = to;
         self.epoch = self.epoch.saturating_add(1);
         self.last = Some(kind);
-        // Both were about the side that is left.
+        // Suspicion and answer were about the side that is left.
         self.suspected = None;
         self.answered = None;
         self.note_answer();
@@ -347,7 +347,8 @@ impl Switch {
             HoldReason::ConfirmingFault { to } => {
                 outputs.push(Output::Reprobe { side: to.other(), reason: ReprobeReason::ConfirmFault });
             }
-            // Once, when the doubt begins to hold a move back: not again with each change of what it holds back.
+            // Both sides are asked once, when the doubt begins to hold a move back: not again with each change of what
+            // it holds back.
             HoldReason::Doubting { .. } if !same_rule => {
                 outputs.extend(Side::BOTH.map(|side| Output::Reprobe { side, reason: ReprobeReason::Doubt }));
             }

@@ -270,7 +270,7 @@ impl Judge {
         }
         self.against = 0;
         if self.report.verdict != Verdict::Unknown {
-            // A few quick probes, as at the start: more would flood a prober that is silent.
+            // As at the start a few probes come quickly: more would flood a prober that is silent.
             self.schedule = Schedule::Opening(self.policy.fall());
             self.report.first_sign = self.now;
             self.change(Verdict::Unknown, Reason::Stale { after: self.policy.stale_after }, outputs);
@@ -286,7 +286,7 @@ impl Judge {
         self.last_outcome = self.now;
         match outcome {
             Outcome::Ok => {
-                // Also when it comes too late to count: it still outdates what was asked before it.
+                // An outcome that comes too late to count is noted, too: it still outdates what was asked before it.
                 self.newest_ok = self.newest_ok.max(flight.id);
                 if flight.id > self.newest_failed {
                     self.succeed(flight, outputs);
@@ -333,7 +333,7 @@ impl Judge {
                 };
                 self.report.reason = self.failed(failure, times);
                 self.against = 0;
-                // It is down already: quick probes would tell nothing new.
+                // The check is down already: quick probes would tell nothing new.
                 self.schedule = Schedule::Calm;
                 self.confirm(flight, outputs);
             }
@@ -430,7 +430,7 @@ impl Judge {
         let Some(last_start) = self.last_start else {
             return self.held_until;
         };
-        // Never twice at one instant: a deadline that has passed already would turn the driver without end.
+        // Two probes never start at one instant: a deadline that has passed already would turn the driver without end.
         let scheduled = last_start + self.gap().max(Duration::from_micros(1));
         self.asked.map_or(scheduled, |asked| asked.min(scheduled)).max(self.held_until)
     }

@@ -80,7 +80,7 @@ impl Nft {
             Install::Closed => format!("{}{}", self.table(), flushed("permitted")),
             Install::Keeping => self.table(),
         };
-        // From the first write on, so that whoever removes it later can be named.
+        // Writers are heard from the first write on, so that whoever removes the table later can be named.
         self.writers.get_or_insert_with(|| Writers::listen(self.kernel.port()));
         self.run_anyhow(ACT, &script).await?;
         let permitted = self.read_written(ACT, pending()).await?;
@@ -95,7 +95,8 @@ impl Nft {
         if self.prolonged(permit) {
             return Ok(());
         }
-        // Until it has succeeded: a permit that is interrupted leaves something that nobody saw.
+        // The fence is trusted again when the permit has succeeded: one that is interrupted leaves something that
+        // nobody saw.
         (self.distrusted, self.permitted) = (true, false);
         let renewal = self.letting_in(permit);
         let renewed = match self.changed {
@@ -126,7 +127,7 @@ impl Nft {
     fn prolonged(&mut self, permit: Permit) -> bool {
         let Renewals { least, most } = self.spec.renewals;
         let usual = matches!(permit, Permit::For(left) if (least..=most).contains(&left));
-        // | | A hard fence is lifted by a transaction alone; a table that somebody changed is to be written whole.
+        // A hard fence is lifted by a transaction alone; a table that somebody changed is to be written whole.
         if !usual || !self.permitted || self.changed || self.hardened {
             return false;
         }
@@ -144,7 +145,7 @@ impl Nft {
 
     /// What lets phones in for so long, without a gap, of a table that is there.
     fn letting_in(&self, permit: Permit) -> Changes {
-        // Emptied and filled in one transaction: to add what stands there already would not change its time.
+        // The set is emptied and filled in one transaction: to add what stands there already would not change its time.
         let changes = Changes::default().flush("permitted");
         let timeout = match permit {
             Permit::For(left) if left < Duration::from_millis(1) => return changes,
@@ -194,7 +195,7 @@ impl Nft {
     /// Tells whether phones would be let in if that were asked: it is, and to keep them out again, in one transaction.
     async fn rehearse(&mut self, ordered: &Closing) -> bool {
         self.permitted = false;
-        // Both in one transaction: no packet passes between the two.
+        // Opening and closing are one transaction: no packet passes between the two.
         let both = Changes::default().flush("permitted").add("permitted", self.elements(None)).flush("permitted");
         let works = self.change("let phones in again", &both, || ordered.came()).await.is_ok();
         self.distrusted &= !works;
@@ -282,7 +283,7 @@ impl Nft {
 
     pub(super) async fn harden(&mut self) -> Result<(), FenceError> {
         const ACT: &str = "close the hard fence";
-        // Before it is tried: a table that half stands must be lifted by the next permit, too.
+        // The hard fence is noted before it is tried: one that half stands must be lifted by the next permit, too.
         (self.hardened, self.permitted) = (true, false);
         self.program.run(ACT, &format!("{}{}", removed(HARD_TABLE), self.hard_table())).await?;
         match self.program.read(ACT, HARD_TABLE).await?.verify(&[], HARD_TABLE) {
@@ -347,7 +348,7 @@ impl Nft {
             // Writing to a string cannot fail.
             let _ = writeln!(script, "add set inet {TABLE} {set} {{ {of} }}");
         }
-        // Of a table of other ports none must stay.
+        // Ports of an older configuration must not stay.
         script += &flushed("sip");
         script += &added("sip", self.spec.ports.iter().map(ToString::to_string));
         for (chain, interface, address) in CHAINS {
@@ -440,7 +441,7 @@ pub(super) async fn keep_permitting(nft: &Mutex<Nft>, closing: &Closing, ordered
     }
     let looked = program.look(hardened, || closing.came()).await;
     let mut nft = nft.lock().await;
-    // | nft.rewritten | What was read is older than what was written meanwhile.
+    // What was read is older than what was written meanwhile.
     if closing.has_come() || nft.rewritten != rewritten {
         return Kept::Overtaken;
     }

@@ -96,7 +96,8 @@ impl Fencing {
         match closed {
             Ok(Closed::Verified { .. }) => {
                 self.saw(FenceState::Closed, detail);
-                // As of when it was read back: the duty must not take a fence for late because it hears of it late.
+                // The fence is verified as of when it was read back: the duty must not take it for late because it
+                // hears of it late.
                 return Some(clock::now());
             }
             Ok(Closed::WhenStopped) => self.when_stopped = true,
@@ -112,7 +113,7 @@ impl Fencing {
 
     /// Looks at the fence beside the loop: a slow kernel delays no answer to the peer.
     pub(super) fn look(&mut self, phones: Phones) {
-        // One at a time: with a program that hangs they would else pile up, one each second.
+        // Looks run one at a time: with a program that hangs they would else pile up, one each second.
         if self.look.is_none() && !made(Mistake::FenceTrusted) {
             self.look = Some(host::spawn(Arc::clone(&self.fence).keep(phones)));
         }
@@ -140,7 +141,8 @@ impl Fencing {
                 self.saw(FenceState::Failed, &why);
                 let text = format!("the fence takes permits, but cannot be read back: {why}");
                 telling.raise(Alarm::Unread, Some(text));
-                // It takes permits, so an inactive node could let phones in: not to be able to read it stops nothing.
+                // The table takes permits, so an inactive node could let phones in: not to be able to read it stops
+                // nothing.
                 (!node.serves).then_some(Ok(()))
             }
             Ok(Kept::AsItShould(state)) => {
@@ -159,7 +161,7 @@ impl Fencing {
                 telling.alarms.set(Alarm::Unread, None);
                 let (state, detail) = told(&state);
                 self.saw(state, &detail);
-                // = | The table that was written anew lets nobody in, and nothing renews a permit without an end.
+                // The table that was written anew lets nobody in, and nothing renews a permit without an end.
                 self.permit_again |= node.serves && node.unguarded;
                 mended(&was, by, telling);
                 (state == FenceState::Closed).then_some(Ok(()))
