@@ -249,7 +249,13 @@ async fn a_client_of_http_1_0_gets_no_chunks() {
     let site = odd.site();
     let client = Client::of(&site);
     for number in 0..2 {
-        let said = say(&client, get(&format!("/odd/{number}"), "HTTP/1.0").as_bytes()).await;
-        assert!(said.ends_with("\r\n\r\nok") && !said.to_ascii_lowercase().contains("transfer-encoding"), "{said}");
+        // Whoever asks to go on is told by the end where such an answer ends, too.
+        for fields in ["", "Connection: keep-alive\r\n"] {
+            let asked = format!("GET /odd/{number} HTTP/1.0\r\nHost: {FQDN}\r\n{fields}\r\n");
+            let said = say(&client, asked.as_bytes()).await;
+            let head = said.to_ascii_lowercase();
+            assert!(said.ends_with("\r\n\r\nok") && !head.contains("transfer-encoding"), "{said}");
+            assert!(!head.contains("keep-alive"), "{said}");
+        }
     }
 }

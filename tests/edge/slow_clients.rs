@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request};
@@ -72,6 +73,39 @@ async fn a_body_that_stops_coming_is_not_waited_for() {
     let counted = || site.metric("bascule_refused_requests_total{reason=\"body_timeout\"}");
     wait_until("each is counted", || counted() == 5.0);
     wait_until("each has a line", || site.access_log().matches("\"ended\":\"client_timeout\"").count() == 5);
+    assert_alive(&mut site).await;
+}
+
+#[tokio::test]
+async fn a_body_over_h2_of_empty_frames_is_one_that_stopped_and_one_that_trickles_is_carried() {
+    const STEP: Duration = Duration::from_millis(100);
+    let mut site = Site::start_with("limits: { request_body: 3s }\nroutes: [ { path: /xuc, response_limit: 60s } ]");
+    let client = Client::of(&site);
+    for (part, carried) in [(&b""[..], false), (b"7", true)] {
+        let stream = client.tls(Speaks::H2).await.unwrap();
+        let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let asked = request(Method::POST, "/xuc/lab/headers").body(()).unwrap();
+        let (mut answer, mut body) = sender.ready().await.unwrap().send_request(asked, false).unwrap();
+        // Twice the limit, were a step no later than it should be; then a body that was carried has its end.
+        let mut steps = 0;
+        let answer = timeout(PATIENCE, async {
+            loop {
+                match timeout(STEP, &mut answer).await {
+                    Ok(answer) => return answer.unwrap(),
+                    Err(_) if carried && steps == 60 => body.send_data(Bytes::new(), true).unwrap(),
+                    Err(_) if carried && steps > 60 => {}
+                    Err(_) => {
+                        // It may have been answered meanwhile.
+                        let _ = body.send_data(Bytes::from_static(part), false);
+                    }
+                }
+                steps += 1;
+            }
+        });
+        let answer = answer.await.expect("it is not waited for without end");
+        assert_eq!(answer.status(), if carried { 200 } else { 408 });
+    }
     assert_alive(&mut site).await;
 }
 
