@@ -47,6 +47,10 @@ pub struct Config {
     pub certificates: Vec<CertificateFiles>,
     /// Oldest TLS version clients may speak.
     pub tls_min: TlsVersion,
+    /// What becomes of clients that ask for no name, or for one that nobody here has.
+    pub unknown_name: UnknownName,
+    /// Connections handed on undecrypted, by the name their clients ask for.
+    pub pass: Vec<Pass>,
     /// Services in the order of the file; a [`ServiceIndex`] points here.
     pub services: Vec<Service>,
     /// Only listed routes are carried. Sorted: longest path first, exact before prefix.
@@ -107,6 +111,41 @@ failover::closed_set! {
         /// TLS 1.3 (RFC 8446).
         V1_3 => "1.3",
     }
+}
+
+/// What becomes of a client that asks for no name, or for one that is neither the site's nor passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnknownName {
+    /// It is shown the first certificate, and its requests are refused unless they name the site.
+    Serve,
+    /// Its handshake ends with the alert unrecognized_name (RFC 6066 section 3).
+    Refuse,
+}
+
+/// TLS connections that are handed on undecrypted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pass {
+    /// Lower case: names, `*.` before one for those a label below it, `*` for any other and for none. At least one.
+    pub names: Vec<String>,
+    /// Where to: the first that takes the connection. At least one.
+    pub to: Vec<SocketAddr>,
+    /// Whether that service is told who the client is.
+    pub proxy_protocol: ProxyHeader,
+    /// How long nothing may move.
+    pub idle: Duration,
+}
+
+/// Which header of the PROXY protocol goes before what a client says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProxyHeader {
+    /// None.
+    None,
+    /// The line of version 1.
+    V1,
+    /// The binary one of version 2.
+    V2,
 }
 
 /// A named upstream.

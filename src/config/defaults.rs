@@ -29,6 +29,9 @@ pub(super) const CLOSE_REASON: &str = "switched to the other side";
 pub(super) const RESPONSE_LIMIT: Duration = Duration::from_secs(60);
 pub(super) const BODY_LIMIT: u64 = 10 << 20;
 
+/// TURN refreshes its allocations within ten minutes (RFC 8656 section 3.2), over the connection itself.
+pub(super) const PASS_IDLE: Duration = Duration::from_secs(3600);
+
 pub(super) const HOLD_DOWN: Duration = Duration::from_secs(60);
 
 /// Defaults of a probe profile.

@@ -2,6 +2,7 @@
 
 mod leaves;
 mod nodes;
+mod pass;
 mod routes;
 mod tuning;
 mod upstreams;
@@ -11,6 +12,7 @@ use serde::Deserialize;
 
 pub(super) use leaves::StatusRange;
 pub(super) use nodes::{NodesFile, TimingFile};
+pub(super) use pass::PassFile;
 pub(super) use routes::{CloseFile, RouteFile, WebSocketFile};
 pub(super) use tuning::{FailbackFile, LimitsFile, ProbeFile, ProfileFile, SwitchFile};
 pub(super) use upstreams::{
@@ -18,7 +20,7 @@ pub(super) use upstreams::{
     VerifyFile, WebSocketCheckFile,
 };
 
-use super::{LogFormat, TlsVersion};
+use super::{LogFormat, TlsVersion, UnknownName};
 use settings::Abbreviated;
 pub(super) use settings::{Named, OneOrMany, Short, Size, Span};
 
@@ -53,6 +55,8 @@ pub(super) struct File {
     pub(super) routes: Option<Vec<RouteFile>>,
     /// Headers added to answers that do not have them, laid over the preset's; `off` takes one away.
     pub(super) headers: Option<Named<String>>,
+    /// TLS connections handed on undecrypted, by the name their clients ask for.
+    pub(super) pass: Option<Vec<PassFile>>,
     /// When a live side that works is left.
     pub(super) failback: Option<Short<FailbackFile>>,
     /// How verdicts are made.
@@ -111,6 +115,8 @@ pub(super) struct CertificateFile {
 pub(super) struct TlsFile {
     /// Oldest version clients may speak.
     pub(super) min: Option<TlsVersion>,
+    /// What becomes of clients that ask for no name, or for one that nobody here has.
+    pub(super) unknown_name: Option<UnknownName>,
 }
 
 /// The admin door.

@@ -5,6 +5,7 @@ mod checks;
 mod endpoints;
 mod headers;
 mod nodes;
+mod pass;
 mod routes;
 mod services;
 mod tls;
@@ -14,7 +15,7 @@ use std::time::SystemTime;
 
 use super::file::{File, OneOrMany};
 use super::load::Files;
-use super::{Config, TlsVersion, address, preset};
+use super::{Config, TlsVersion, UnknownName, address, preset};
 use settings::{Findings, KeyPath, item, quoted};
 
 /// Resolves `user` over its preset. None when an error was noted.
@@ -24,9 +25,12 @@ pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findin
     let aliases = aliases(user.aliases.take(), fqdn.as_deref(), findings);
     let names: Vec<&str> = fqdn.iter().chain(&aliases).map(String::as_str).collect();
     let certificates = certificates::resolve(user.certificate.take(), &names, files, now, findings);
+    let tls = user.tls.take().unwrap_or_default();
     // Both versions that are still thought sound; 1.0 and 1.1 are deprecated by RFC 8996.
-    let tls_min = user.tls.take().and_then(|tls| tls.min).unwrap_or(TlsVersion::V1_2);
+    let tls_min = tls.min.unwrap_or(TlsVersion::V1_2);
+    let unknown_name = tls.unknown_name.unwrap_or(UnknownName::Serve);
     let listen = endpoints::listen(user.listen.take(), findings);
+    let pass = pass::pass(user.pass.take(), unknown_name, &names, &listen, findings);
     let metrics = endpoints::metrics(user.metrics.take(), &listen, findings);
     let admin = endpoints::admin(user.admin.take(), findings);
     let nodes = nodes::nodes(user.nodes.take(), &listen, metrics, findings);
@@ -53,6 +57,8 @@ pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findin
         listen,
         certificates,
         tls_min,
+        unknown_name,
+        pass,
         services,
         routes,
         headers,

@@ -5,7 +5,9 @@ use std::fmt;
 use failover::Side;
 
 use super::file::{Size, Span};
-use super::{Backend, Check, CheckKind, Config, Failback, Service, SipTransport, Verify, Warning};
+use super::{
+    Backend, Check, CheckKind, Config, Failback, ProxyHeader, Service, SipTransport, UnknownName, Verify, Warning,
+};
 
 /// What a file came to, for people: displays as lines.
 #[derive(Debug)]
@@ -44,8 +46,26 @@ impl fmt::Display for Summary<'_> {
             write!(f, "{lead}{} (no {})", left.path, left.service)?;
         }
         writeln!(f)?;
+        passes(f, config)?;
         bounds(f, config)?;
         self.warnings.iter().try_for_each(|warning| writeln!(f, "warning: {warning}"))
+    }
+}
+
+/// What is handed on undecrypted; nothing is said where nothing is.
+fn passes(f: &mut fmt::Formatter<'_>, config: &Config) -> fmt::Result {
+    for pass in &config.pass {
+        write!(f, "passed on as it comes: {} to {}, ", pass.names.join(", "), list(&pass.to))?;
+        match pass.proxy_protocol {
+            ProxyHeader::None => {}
+            ProxyHeader::V1 => write!(f, "told by PROXY v1 who the client is, ")?,
+            ProxyHeader::V2 => write!(f, "told by PROXY v2 who the client is, ")?,
+        }
+        writeln!(f, "ended when nothing moves for {}", Span(pass.idle))?;
+    }
+    match config.unknown_name {
+        UnknownName::Serve => Ok(()),
+        UnknownName::Refuse => writeln!(f, "a ClientHello that asks for another name, or none, is refused"),
     }
 }
 

@@ -5,6 +5,7 @@ mod configured;
 mod labels;
 mod make;
 mod nodes;
+mod passes;
 mod process;
 
 use std::time::{Duration, SystemTime};
@@ -22,6 +23,7 @@ pub use labels::{
     NodeState, Parked, Per, ProbeOutcome, Refusal, Reload, Ruled, SwitchoverResult, TurnedAway,
 };
 pub use nodes::{NodeLabels, NodesMetrics, WitnessMetrics};
+pub use passes::PassMetrics;
 
 use self::configured::Families;
 use self::make::{counter_per, histogram_per};

@@ -10,6 +10,7 @@ pub mod h2;
 pub mod h2_head;
 pub mod h2_session;
 pub mod head;
+pub mod hello;
 pub mod listener;
 pub mod plain;
 pub mod raw;

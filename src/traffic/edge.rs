@@ -17,6 +17,7 @@ use crate::traffic::downstream::tls::{CertificateError, Certificates};
 use crate::traffic::http::park::Parking;
 use crate::traffic::http::rewrite::UpstreamNames;
 use crate::traffic::pages::{ErrorPages, WaitingPage};
+use crate::traffic::pass::names::Names;
 use crate::traffic::route::Router;
 use crate::traffic::upstream::{Registers, SetUpError, Upstreams};
 use crate::traffic::websocket::tunnel::{Close, Sessions};
@@ -30,6 +31,8 @@ const DECISION: Duration = Duration::from_millis(500);
 pub struct Site {
     /// What it is all made of; the rest of this holds what is looked up per request.
     pub config: Arc<Config>,
+    /// Whose connections are, by the name they ask for.
+    pub names: Names,
     /// Its routes.
     pub router: Router,
     /// Its upstreams.
@@ -233,6 +236,7 @@ impl Site {
             close: Close::new(route.close.code, &route.close.reason).unwrap_or_else(|_| Close::service_restart()),
         };
         Ok(Self {
+            names: Names::new(std::iter::once(&config.fqdn).chain(&config.aliases), &config.pass, config.unknown_name),
             manners: router.routes().iter().map(manner).collect(),
             router,
             upstreams: Upstreams::new(&config, generation, live, registers)?,

@@ -35,6 +35,7 @@ mod odd;
 mod odd_files;
 mod old_certificates;
 mod orders;
+mod passing;
 mod raw;
 mod reload;
 mod rewriting;

@@ -51,7 +51,6 @@ pub(super) fn listen(written: Option<ListenFile>, findings: &mut Findings) -> Li
 
 /// A request sent to the Edge's own listener would come back to it until something gives way.
 pub(super) fn nobody_calls_the_edge(services: &[Service], listen: &Listen, findings: &mut Findings) {
-    let public = || listen.https.iter().chain(&listen.http);
     let backends = services.iter().flat_map(|service| {
         let all = match &service.place {
             Place::Sides { main, standby } => main.iter().chain(standby),
@@ -61,13 +60,7 @@ pub(super) fn nobody_calls_the_edge(services: &[Service], listen: &Listen, findi
     });
     for (service, backend) in backends {
         let address = backend.address;
-        let own = |listener: &SocketAddr| {
-            // A listener on all addresses is reached by each address of this host.
-            let every = listener.ip().is_unspecified() && listener.is_ipv4() == address.is_ipv4();
-            listener.port() == address.port()
-                && (listener.ip() == address.ip() || every && is_of_this_host(address.ip()))
-        };
-        if let Some(listener) = public().find(|listener| own(listener)) {
+        if let Some(listener) = own_listener(&address, listen) {
             findings.error(
                 &KeyPath::top("listen"),
                 format!("{address}, a backend of {}, is the Edge itself, which listens on {listener}", service.name),
@@ -75,6 +68,16 @@ pub(super) fn nobody_calls_the_edge(services: &[Service], listen: &Listen, findi
             );
         }
     }
+}
+
+/// The listener that would be reached at `address`.
+pub(super) fn own_listener(address: &SocketAddr, listen: &Listen) -> Option<SocketAddr> {
+    let own = |listener: &&SocketAddr| {
+        // A listener on all addresses is reached by each address of this host.
+        let every = listener.ip().is_unspecified() && listener.is_ipv4() == address.is_ipv4();
+        listener.port() == address.port() && (listener.ip() == address.ip() || every && is_of_this_host(address.ip()))
+    };
+    listen.https.iter().chain(&listen.http).find(own).copied()
 }
 
 /// Whether the system would deliver to itself what is sent there. Nothing is sent: connecting a datagram socket only asks

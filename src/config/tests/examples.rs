@@ -23,6 +23,8 @@ const EXAMPLES: &[&str] = &[
     "upstream_tls.pin",
     "upstream_tls.name",
     "admin.group",
+    "pass.names",
+    "pass.to",
     "nodes.listen",
     "nodes.identity",
     "services.cc.tls.name",

@@ -1,4 +1,4 @@
-//! One line for each request and each session, written off the request path.
+//! One line for each request, each session and each connection that is passed on, written off their path.
 
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
@@ -29,6 +29,8 @@ closed_set! {
         H2 => "h2",
         /// WebSocket.
         WebSocket => "ws",
+        /// Whatever it is: nobody here decrypts it.
+        Passed => "tls",
     }
 }
 display_label!(Protocol);
@@ -89,10 +91,40 @@ pub struct SessionTally {
     pub close_code: Option<u16>,
 }
 
+/// What is told of one connection that was passed on.
+#[derive(Debug, Clone)]
+pub struct PassedRecord {
+    /// When its ClientHello was read.
+    pub time: SystemTime,
+    /// Where it came from.
+    pub client: SocketAddr,
+    /// The name it asked for.
+    pub name: Option<Box<str>>,
+    /// The service that took it.
+    pub to: Option<SocketAddr>,
+    /// From the client.
+    pub bytes_in: u64,
+    /// To the client.
+    pub bytes_out: u64,
+    /// From its ClientHello to its end.
+    pub duration: Duration,
+    /// To connect to the service.
+    pub connect: Option<Duration>,
+    /// Why it ended.
+    pub ended: Ended,
+}
+
+/// What a line tells of.
+#[derive(Debug, Clone)]
+enum Record {
+    Request(AccessRecord),
+    Passed(PassedRecord),
+}
+
 /// Takes records; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AccessLog {
-    lines: Option<Lines<AccessRecord>>,
+    lines: Option<Lines<Record>>,
 }
 
 impl AccessLog {
@@ -109,7 +141,7 @@ impl AccessLog {
     }
 
     fn to(out: impl Write + Send + 'static, human: bool, dropped: IntCounter) -> io::Result<Self> {
-        let format = if human { AccessRecord::human } else { AccessRecord::json };
+        let format = if human { Record::human } else { Record::json };
         Ok(Self { lines: Some(Lines::spawn("access-log", ROOM, dropped, out, format)?) })
     }
 
@@ -117,7 +149,14 @@ impl AccessLog {
     pub fn put(&self, record: impl FnOnce() -> AccessRecord) {
         if let Some(lines) = &self.lines {
             // Made here only: where nobody reads the log no record is built.
-            lines.put(record());
+            lines.put(Record::Request(record()));
+        }
+    }
+
+    /// The same, of a connection that was passed on.
+    pub fn put_passed(&self, record: impl FnOnce() -> PassedRecord) {
+        if let Some(lines) = &self.lines {
+            lines.put(Record::Passed(record()));
         }
     }
 
@@ -237,6 +276,81 @@ impl AccessRecord {
         also("route", self.route.as_deref().map(|route| word(route).into_owned()));
         also("request", Some(self.request.to_string()));
         line
+    }
+}
+
+/// The same of a connection that was passed on: fields have the names they have there.
+#[derive(Serialize)]
+struct PassedRow<'a> {
+    time: Time,
+    client: SocketAddr,
+    protocol: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<&'a str>,
+    bytes_in: u64,
+    bytes_out: u64,
+    duration_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connect_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend: Option<SocketAddr>,
+    ended: &'a str,
+}
+
+impl PassedRecord {
+    fn json(&self, to: &mut Vec<u8>) {
+        let host = self.name.as_deref().map(visible);
+        let row = PassedRow {
+            time: self.time.into(),
+            client: self.client,
+            protocol: Protocol::Passed.label(),
+            host: host.as_deref(),
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            duration_ms: ms(self.duration),
+            connect_ms: self.connect.map(ms),
+            backend: self.to,
+            ended: self.ended.label(),
+        };
+        if serde_json::to_writer(&mut *to, &row).is_ok() {
+            to.push(b'\n');
+        }
+    }
+
+    fn human(&self, to: &mut Vec<u8>) {
+        use std::fmt::Write as _;
+        let mut line = String::with_capacity(160);
+        let name = self.name.as_deref().map_or("-".into(), word);
+        let (client, protocol, ended) = (self.client.ip(), Protocol::Passed, self.ended);
+        let (time, duration) = (Time::from(self.time), ms(self.duration));
+        let (bytes_in, bytes_out) = (self.bytes_in, self.bytes_out);
+        // Writing to a text never fails.
+        let _ = write!(line, "{time} {client} {protocol} {name} {ended} {duration:.1}ms in={bytes_in} out={bytes_out}");
+        let _ = match self.to {
+            Some(service) => write!(line, " to {service}"),
+            None => write!(line, " to nobody"),
+        };
+        if let Some(connect) = self.connect {
+            let _ = write!(line, " connect={:.1}ms", ms(connect));
+        }
+        to.extend_from_slice(line.as_bytes());
+        to.push(b'\n');
+    }
+}
+
+impl Record {
+    fn json(&self, to: &mut Vec<u8>) {
+        match self {
+            Self::Request(record) => record.json(to),
+            Self::Passed(record) => record.json(to),
+        }
+    }
+
+    fn human(&self, to: &mut Vec<u8>) {
+        match self {
+            Self::Request(record) => record.human(to),
+            Self::Passed(record) => record.human(to),
+        }
     }
 }
 

@@ -1,9 +1,9 @@
-//! Why requests and sessions end.
+//! Why requests, sessions and connections that are passed on end.
 
 use failover::{closed_set, display_label};
 
 closed_set! {
-    /// Why a request or a session ended; the first reason wins.
+    /// Why a request, a session or a connection that is passed on ended; the first reason wins.
     pub enum Ended {
         /// As both sides wished.
         Complete => "complete",
@@ -25,6 +25,8 @@ closed_set! {
         UpstreamProtocol => "upstream_protocol",
         /// A peer did not take what was there for it.
         WriteStall => "write_stall",
+        /// Nothing moved on it for as long as it may stand still.
+        Idle => "idle",
         /// A request waited for a switch longer than it may.
         ParkExpired => "park_expired",
         /// Neither side works: the waiting page.

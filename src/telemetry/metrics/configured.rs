@@ -11,6 +11,7 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, I
 
 use super::labels::{AnswerFailure, By, Class, ConnectFailure, Per, ProbeOutcome};
 use super::make::Family;
+use super::passes::{PassFamilies, PassMetrics};
 use crate::config::{Backend, Config, Place, Route, Service};
 use crate::telemetry::logging::Ended;
 
@@ -26,6 +27,8 @@ pub struct Configured {
     pub routes: Vec<RouteMetrics>,
     /// In the order of [`Config::services`].
     pub services: Vec<ServiceMetrics>,
+    /// In the order of [`Config::pass`].
+    pub passes: Vec<PassMetrics>,
 }
 
 /// One route's.
@@ -136,6 +139,7 @@ pub(super) struct Families {
     sessions_ended: Family<IntCounterVec>,
     connect_failures: Family<IntCounterVec>,
     answer_failures: Family<IntCounterVec>,
+    passes: PassFamilies,
     verdicts: Family<IntGaugeVec>,
     probes: Family<IntCounterVec>,
     probe_duration: Family<HistogramVec>,
@@ -180,6 +184,7 @@ impl Families {
                 "Requests an upstream got and failed, those that were sent again too.",
                 &["side", "service", "kind"],
             )?),
+            passes: PassFamilies::new(make)?,
             verdicts: Family::new(make.gauges("bascule_check_verdict", "1: the verdict of the check.", &check)?),
             probes: Family::new(make.counters(
                 "bascule_probes_total",
@@ -227,6 +232,7 @@ impl Families {
         let configured = Configured {
             routes: config.routes.iter().map(|route| self.route(number, config, route)).collect(),
             services: config.services.iter().map(|service| self.service(number, service)).collect(),
+            passes: config.pass.iter().map(|pass| self.passes.of(number, pass)).collect(),
         };
         let counters =
             [&self.requests, &self.sessions_ended, &self.connect_failures, &self.answer_failures, &self.probes];
@@ -235,6 +241,7 @@ impl Families {
             counters.retire(number);
         }
         self.sessions_open.retire(number);
+        self.passes.retire(number);
         self.verdicts.retire(number);
         self.probe_duration.retire(number);
         configured

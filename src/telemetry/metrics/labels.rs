@@ -142,6 +142,8 @@ closed_set! {
         ClientHelloTimeout => "client_hello_timeout",
         /// It does not speak TLS.
         NotTls => "not_tls",
+        /// It asks for a name that nobody here has, and such are refused.
+        UnknownName => "unknown_name",
         /// The Edge drains.
         Draining => "draining",
         /// No descriptor left.

@@ -12,8 +12,8 @@ use prometheus::{Registry, TextEncoder};
 
 use super::{Alpn, By, Handshake, Metrics, ProbeOutcome, Refusal, Reload};
 use crate::config::{
-    Admin, Backend, Close, Config, Follow, HostHeader, Limits, Listen, Log, LogFormat, Matching, Place, Probing,
-    Replay, Route, Service, ServiceIndex, Switching, TlsVersion, Token, WebSocket,
+    Admin, Backend, Close, Config, Follow, HostHeader, Limits, Listen, Log, LogFormat, Matching, Pass, Place, Probing,
+    ProxyHeader, Replay, Route, Service, ServiceIndex, Switching, TlsVersion, Token, UnknownName, WebSocket,
 };
 use crate::telemetry::logging::Ended;
 
@@ -52,6 +52,13 @@ fn config(services: Vec<Service>, routes: Vec<Route>) -> Config {
         listen: Listen { https: vec![], http: vec![] },
         certificates: vec![],
         tls_min: TlsVersion::V1_2,
+        unknown_name: UnknownName::Serve,
+        pass: vec![Pass {
+            names: vec!["turn.example.org".into(), "*".into()],
+            to: vec![],
+            proxy_protocol: ProxyHeader::None,
+            idle: s,
+        }],
         services,
         routes,
         headers: vec![],

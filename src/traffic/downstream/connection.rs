@@ -15,7 +15,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use super::activity::{Activity, CURRENT};
 use super::admission::Admitted;
@@ -23,6 +23,7 @@ use super::client::ClientStream;
 use super::drain;
 use super::h2::{self, Broken};
 use super::head::{self, HeadLimits, Kind, NoHead};
+use super::hello::{Peeked, UNRECOGNIZED_NAME};
 use super::raw;
 use super::session::H1Session;
 use super::streams::Streams;
@@ -30,10 +31,12 @@ use crate::config::TlsVersion;
 use crate::telemetry::logging::access::Protocol;
 use crate::telemetry::metrics::{Alpn, ConnectionRefusal, Handshake, HandshakeFailure, Refusal};
 use crate::traffic::budget::{HOLDING, Holding};
-use crate::traffic::edge::Edge;
+use crate::traffic::edge::{Edge, Site};
 use crate::traffic::http::Proxy;
 use crate::traffic::http::record::{self, Unread};
 use crate::traffic::pages::ErrorPage;
+use crate::traffic::pass::names::Whose;
+use crate::traffic::pass::{self, Passing};
 use crate::traffic::upstream::dial::Dialing;
 use crate::traffic::websocket::upgrade;
 
@@ -64,10 +67,20 @@ pub enum NoTls {
     HelloTooLate,
     /// Not TLS, or TLS nobody here speaks.
     BadHello,
+    /// It asks for a name that nobody here has, or for none, and such are refused.
+    UnknownName,
     /// The handshake was not finished in time.
     HandshakeTooLate,
     /// The handshake failed: no version or cipher in common, or the client left.
     HandshakeFailed,
+}
+
+/// A connection whose ClientHello was read.
+struct Greeted {
+    accepted: rustls::server::Accepted,
+    tcp: TcpStream,
+    /// What was read, where it may have to be said again.
+    said: Vec<u8>,
 }
 
 /// Reads the connection preface; the error says how much came.
@@ -147,6 +160,7 @@ impl Door {
             Ok(()) => {}
             Err(NoTls::HelloTooLate) => metrics.connections_refused.of(ConnectionRefusal::ClientHelloTimeout).inc(),
             Err(NoTls::BadHello) => metrics.connections_refused.of(ConnectionRefusal::NotTls).inc(),
+            Err(NoTls::UnknownName) => metrics.connections_refused.of(ConnectionRefusal::UnknownName).inc(),
             Err(NoTls::HandshakeTooLate) => metrics.handshake_failures.of(HandshakeFailure::Timeout).inc(),
             Err(NoTls::HandshakeFailed) => metrics.handshake_failures.of(HandshakeFailure::Protocol).inc(),
         }
@@ -159,7 +173,25 @@ impl Door {
     pub async fn serve(&self, tcp: TcpStream, peer: SocketAddr, admitted: Admitted) -> Result<(), NoTls> {
         // Boxed, so that a connection, which may live for hours, keeps no room for what it does no more or never does: a
         // handshake, or the other protocol.
-        let stream = Box::pin(self.handshake(tcp, peer, admitted)).await?;
+        let site = self.edge.site();
+        let mut greeted = Box::pin(greet(&site, tcp)).await?;
+        let name = greeted.accepted.client_hello();
+        match site.names.whose(name.server_name()) {
+            Whose::Site => {}
+            Whose::Passed(index) => {
+                let name = name.server_name().map(Box::from);
+                let passing = Passing { client: peer, tcp: greeted.tcp, said: greeted.said, name, index };
+                Box::pin(pass::serve(&self.edge, site, passing, admitted)).await;
+                return Ok(());
+            }
+            Whose::Nobody => {
+                raw::finish(&mut greeted.tcp, UNRECOGNIZED_NAME, site.config.limits.handshake).await;
+                return Err(NoTls::UnknownName);
+            }
+        }
+        let stream = Box::pin(self.handshake(&site, greeted, peer, admitted)).await?;
+        // A connection may outlive its configuration.
+        drop(site);
         if stream.speaks_h2() {
             Box::pin(self.serve_h2(stream, peer)).await;
         } else {
@@ -170,21 +202,13 @@ impl Door {
 
     async fn handshake(
         &self,
-        tcp: TcpStream,
+        site: &Site,
+        greeted: Greeted,
         peer: SocketAddr,
         admitted: Admitted,
     ) -> Result<Box<ClientStream>, NoTls> {
-        let limits = self.edge.site();
-        let limits = &limits.config.limits;
-        // In two steps, each with a limit of its own: whoever says nothing, or no TLS, is told apart from a handshake that
-        // fails.
-        let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp);
-        let hello = match timeout(limits.client_hello, hello).await {
-            Err(_) => return Err(NoTls::HelloTooLate),
-            Ok(Err(_)) => return Err(NoTls::BadHello),
-            Ok(Ok(hello)) => hello,
-        };
-        match timeout(limits.handshake, hello.into_stream(self.tls.clone())).await {
+        let hello = StartHandshake::from_parts(greeted.accepted, greeted.tcp);
+        match timeout(site.config.limits.handshake, hello.into_stream(self.tls.clone())).await {
             Err(_) => Err(NoTls::HandshakeTooLate),
             Ok(Err(_)) => Err(NoTls::HandshakeFailed),
             Ok(Ok(tls)) => {
@@ -344,6 +368,22 @@ impl Door {
     ) {
         let Some(message) = refusal(&self.edge, why, Protocol::H1, client, head, began) else { return };
         raw::finish(&mut stream, &message, self.edge.site().config.limits.write_stall).await;
+    }
+}
+
+/// Reads the ClientHello, however it is cut into segments and records.
+async fn greet(site: &Site, tcp: TcpStream) -> Result<Greeted, NoTls> {
+    let peeked = Peeked::new(tcp, site.names.pass_any());
+    // Apart from the handshake, with a limit of its own: whoever says nothing, or no TLS, is told apart from a handshake
+    // that fails.
+    let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), peeked);
+    match timeout(site.config.limits.client_hello, hello).await {
+        Err(_) => Err(NoTls::HelloTooLate),
+        Ok(Err(_)) => Err(NoTls::BadHello),
+        Ok(Ok(StartHandshake { accepted, io, .. })) => {
+            let (tcp, said) = io.into_parts();
+            Ok(Greeted { accepted, tcp, said })
+        }
     }
 }
 

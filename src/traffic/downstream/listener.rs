@@ -82,7 +82,8 @@ where
     }
 }
 
-fn prepare(tcp: &TcpStream) {
+/// Sets what every connection has that may live for hours, a client's or one on which it is passed on.
+pub fn prepare(tcp: &TcpStream) {
     let (time, interval, retries) = KEEPALIVE;
     let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(retries);
     let socket = SockRef::from(tcp);

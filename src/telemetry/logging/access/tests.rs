@@ -7,7 +7,7 @@ use http::Method;
 use prometheus::IntCounter;
 use serde_json::Value;
 
-use super::{AccessLog, AccessRecord, Protocol, SessionTally};
+use super::{AccessLog, AccessRecord, PassedRecord, Protocol, SessionTally};
 use crate::telemetry::logging::{Ended, RequestId, SafePath};
 
 #[derive(Clone, Default)]
@@ -48,9 +48,13 @@ fn record() -> AccessRecord {
 }
 
 fn written(record: AccessRecord, human: bool) -> String {
+    put(human, |log| log.put(|| record))
+}
+
+fn put(human: bool, put: impl FnOnce(&AccessLog)) -> String {
     let out = Memory::default();
     let log = AccessLog::to(out.clone(), human, IntCounter::new("d", "d").unwrap()).unwrap();
-    log.put(|| record);
+    put(&log);
     log.flush();
     let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
     assert_eq!(text.matches('\n').count(), 1, "{text}");
@@ -98,4 +102,35 @@ fn no_access_log_takes_no_line() {
     let log = AccessLog::start(&log, IntCounter::new("d", "d").unwrap()).unwrap();
     log.put(|| unreachable!("nobody reads it"));
     log.flush();
+}
+
+#[test]
+fn a_connection_that_was_passed_on_has_its_line_too() {
+    let record = |to: Option<&str>| PassedRecord {
+        time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_045),
+        client: "203.0.113.9:50000".parse().unwrap(),
+        name: to.map(|_| "turn.example.org".into()),
+        to: to.map(|to| to.parse().unwrap()),
+        bytes_in: 12,
+        bytes_out: 34,
+        duration: Duration::from_micros(65_432_100),
+        connect: to.map(|_| Duration::from_micros(800)),
+        ended: if to.is_some() { Ended::Complete } else { Ended::ConnectFailed },
+    };
+    let line = |human, to| put(human, |log| log.put_passed(|| record(to)));
+    assert_eq!(
+        line(true, Some("10.0.0.9:5349")),
+        "2023-11-14T22:13:20.045Z 203.0.113.9 tls turn.example.org complete 65432.1ms in=12 out=34 to 10.0.0.9:5349 \
+         connect=0.8ms"
+    );
+    assert_eq!(
+        line(true, None),
+        "2023-11-14T22:13:20.045Z 203.0.113.9 tls - connect_failed 65432.1ms in=12 out=34 to nobody"
+    );
+    let row: Value = serde_json::from_str(&line(false, Some("10.0.0.9:5349"))).unwrap();
+    assert_eq!((&row["host"], &row["protocol"]), (&"turn.example.org".into(), &"tls".into()));
+    assert_eq!((&row["backend"], &row["ended"]), (&"10.0.0.9:5349".into(), &"complete".into()));
+    assert_eq!((&row["bytes_in"], &row["connect_ms"]), (&12.into(), &0.8.into()));
+    let row: Value = serde_json::from_str(&line(false, None)).unwrap();
+    assert!(row.get("host").is_none() && row.get("backend").is_none());
 }

@@ -1,9 +1,7 @@
 //! One direction of a tunnel: bytes in, the same bytes out, never more than one chunk between. Ends are told apart as
 //! source and sink; who they are is the relay's.
 
-use std::cell::Cell;
 use std::io;
-use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -11,9 +9,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::frame::FrameTracker;
-
-/// One TLS record: what a slow sink can cost at most.
-pub(super) const CHUNK: usize = 16 * 1024;
 
 /// Reads in a row before the other direction, and other sessions of this thread, get their turn.
 const READS_PER_TURN: usize = 16;
@@ -289,38 +284,5 @@ impl Flow {
     #[cfg(test)]
     pub(super) fn backlog_capacity(&self) -> usize {
         self.backlog.capacity()
-    }
-}
-
-/// This thread's chunk, taken for one poll, so that an idle tunnel holds none.
-pub(super) struct Chunk(Box<[u8]>);
-
-thread_local! {
-    static SPARE: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
-}
-
-impl Chunk {
-    pub(super) fn take() -> Self {
-        Self(SPARE.take().unwrap_or_else(|| vec![0; CHUNK].into_boxed_slice()))
-    }
-}
-
-impl Deref for Chunk {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl DerefMut for Chunk {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.0
-    }
-}
-
-impl Drop for Chunk {
-    fn drop(&mut self) {
-        SPARE.set(Some(std::mem::take(&mut self.0)));
     }
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::flow::{Broken, Chunk, Flow, Stopped, Until};
+use super::flow::{Broken, Flow, Stopped, Until};
 use super::{Carried, Close, Command, Outcome, Party, Report, Session};
+use crate::traffic::scratch::Chunk;
 
 /// Carries one upgraded connection; resolves when it is over. Each direction waits for nothing but its own ends.
 ///

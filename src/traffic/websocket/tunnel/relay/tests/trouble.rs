@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufStream};
 
 use super::support::*;
 use super::*;
-use crate::traffic::websocket::tunnel::flow::CHUNK;
+use crate::traffic::scratch::CHUNK;
 use crate::traffic::websocket::tunnel::{Pacing, Sessions};
 
 const HOUR: Duration = Duration::from_secs(3600);
