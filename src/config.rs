@@ -345,6 +345,8 @@ pub struct Route {
     pub response_limit: Duration,
     /// Largest request body.
     pub body_limit: u64,
+    /// Methods that are carried, HEAD beside GET; all but TRACE and CONNECT when the list is empty.
+    pub methods: Vec<http::Method>,
     /// Added to answers that do not have them.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }

@@ -24,6 +24,11 @@ pub enum Refusal {
     UpgradeNotAllowed,
     /// The method is one that nobody here carries (RFC 9110 section 9.3.8: TRACE shows credentials to scripts).
     Method,
+    /// The route lists the methods it carries, and this is none of them (405, RFC 9110 section 15.5.6).
+    MethodNotAllowed {
+        /// Position of the route in [`Router::routes`].
+        route: usize,
+    },
     /// The token is missing or has not the form of one.
     Token,
 }
@@ -91,6 +96,9 @@ impl Router {
         let path = path::normalise(asked.path).map_err(Refusal::BadPath)?;
         let index = self.routes.iter().position(|route| reaches(route, &path)).ok_or(Refusal::NoRoute)?;
         let route = &self.routes[index];
+        if !route.methods.is_empty() && !route.methods.iter().any(|method| method == asked.method) {
+            return Err(Refusal::MethodNotAllowed { route: index });
+        }
         if let Some(offered) = asked.upgrade
             && !allows(&route.websocket, offered)
         {

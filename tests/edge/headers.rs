@@ -18,7 +18,7 @@ fn site(odd: &Odd) -> Site {
     Site::start_with(&format!(
         "shared: {{ sip: 'http://{}' }}\nheaders: {{ referrer-policy: no-referrer, permissions-policy: off, x-ours: yes }}\n\
          routes: [ {{ path: /odd, service: sip, websocket: true }}, {{ path: /framed, service: sip, \
-         headers: {{ X-Frame-Options: off, cache-control: no-store, x-ours: no }} }} ]\n",
+         methods: [ GET, POST ], headers: {{ X-Frame-Options: off, cache-control: no-store, x-ours: no }} }} ]\n",
         odd.address
     ))
 }
@@ -51,6 +51,11 @@ async fn answers_say_what_the_site_wants_unless_their_upstream_says_it() {
         assert_eq!(page.status, StatusCode::NOT_FOUND);
         assert_eq!(one(&page.headers, "strict-transport-security"), Some("max-age=31536000"));
         assert_eq!(one(&page.headers, "x-content-type-options"), Some("nosniff"));
+        for (method, status) in [(Method::HEAD, 200), (Method::POST, 200), (Method::OPTIONS, 405), (Method::PUT, 405)] {
+            let answer = connection.send(method.clone(), "/framed", "").await.unwrap();
+            assert_eq!(answer.status, status, "{method}");
+            assert_eq!(one(&answer.headers, "allow"), (status == 405).then_some("GET, POST, HEAD"));
+        }
         let options = connection.send(Method::OPTIONS, "/odd/plain", "").await.unwrap();
         assert_eq!(one(&options.headers, "x-ours"), Some("yes"));
     }

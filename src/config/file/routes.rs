@@ -38,6 +38,8 @@ pub(in crate::config) struct RouteFile {
     pub(in crate::config) response_limit: Option<Span>,
     /// Largest request body.
     pub(in crate::config) body_limit: Option<Size>,
+    /// Methods that are carried; GET stands for HEAD, too.
+    pub(in crate::config) methods: Option<OneOrMany<String>>,
     /// Headers added to answers that do not have them, laid over those of the site; `off` takes one away.
     pub(in crate::config) headers: Option<Named<String>>,
 }
@@ -59,6 +61,7 @@ impl RouteFile {
             follow: self.follow.or(beneath.follow),
             response_limit: self.response_limit.or(beneath.response_limit),
             body_limit: self.body_limit.or(beneath.body_limit),
+            methods: self.methods.or(beneath.methods),
             headers: self.headers.or(beneath.headers),
         }
     }

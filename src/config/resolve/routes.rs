@@ -1,10 +1,11 @@
 //! Routes: the user's laid over the preset's, one for each media server where a path says so.
 
-use super::super::file::{CloseFile, File, RouteFile, Short, WebSocketFile};
+use super::super::file::{CloseFile, File, OneOrMany, RouteFile, Short, WebSocketFile};
 use super::super::{
     Close, Follow, LeftOut, Matching, Replay, Route, Service, ServiceIndex, Token, WebSocket, defaults,
 };
 use super::{checks, headers, item, services, tuning};
+use http::Method;
 use http::header::{HeaderName, HeaderValue};
 use settings::{Findings, KeyPath, nearest, quoted};
 
@@ -227,6 +228,7 @@ impl Draft {
         let response_limit =
             tuning::span(route.response_limit, defaults::RESPONSE_LIMIT, &at.key("response_limit"), findings);
         let replay = replay(route.replay, &at.key("replay"), findings);
+        let methods = methods(route.methods, &websocket, &at.key("methods"), findings);
         let headers = headers::over(site, route.headers.as_ref(), &at.key("headers"), findings);
         Some(Route {
             name,
@@ -241,6 +243,7 @@ impl Draft {
             follow: route.follow.unwrap_or(Follow::Nothing),
             response_limit: response_limit?,
             body_limit: route.body_limit.map_or(defaults::BODY_LIMIT, |size| size.0),
+            methods,
             headers,
         })
     }
@@ -278,6 +281,40 @@ fn websocket(written: Option<Short<WebSocketFile>>, at: &KeyPath, findings: &mut
         }
     }
     WebSocket::Allowed { subprotocols }
+}
+
+fn methods(
+    written: Option<OneOrMany<String>>,
+    websocket: &WebSocket,
+    at: &KeyPath,
+    findings: &mut Findings,
+) -> Vec<Method> {
+    let Some(OneOrMany(written)) = written else { return Vec::new() };
+    let mut methods = Vec::new();
+    for (index, word) in written.iter().enumerate() {
+        let at = item(at, index, findings);
+        // RFC 9110 section 9.1: methods are case-sensitive, so that `get` is another one, which no browser sends.
+        let plain = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+        match Method::from_bytes(word.as_bytes()) {
+            Ok(Method::TRACE | Method::CONNECT) => {
+                findings.error(&at, format!("{word} is carried on no route"), "take it out");
+            }
+            Ok(method) if plain && !methods.contains(&method) => methods.push(method),
+            Ok(_) if plain => findings.error(&at, format!("{word} is listed already"), "keep one"),
+            _ => findings.error(&at, format!("{} is no method", quoted(word)), "write it in capitals, such as GET"),
+        }
+    }
+    if written.is_empty() {
+        findings.error(at, "is empty: nothing would be carried", "list methods, or remove the key for all of them");
+    }
+    let get = methods.contains(&Method::GET);
+    if !methods.is_empty() && !get && matches!(websocket, WebSocket::Allowed { .. }) {
+        findings.error(at, "has no GET, by which WebSockets are opened", "add GET, or write websocket: false");
+    }
+    if get && !methods.contains(&Method::HEAD) {
+        methods.push(Method::HEAD);
+    }
+    methods
 }
 
 fn close(written: CloseFile, at: &KeyPath, findings: &mut Findings) -> Option<Close> {

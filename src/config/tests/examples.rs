@@ -41,6 +41,7 @@ const EXAMPLES: &[&str] = &[
     "services.cc.checks.websocket.echo",
     "routes.path",
     "routes.headers",
+    "routes.methods",
     "routes.service",
     "routes.zone",
     "routes.remove",

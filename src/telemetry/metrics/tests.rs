@@ -39,6 +39,7 @@ fn route(name: &str, service: usize) -> Route {
         follow: Follow::Live,
         response_limit: Duration::from_secs(60),
         body_limit: 1,
+        methods: Vec::new(),
         headers: Vec::new(),
     }
 }

@@ -219,7 +219,7 @@ fn counted(ending: Ending) -> Option<Counted> {
             Refusal::NoRoute => Counted::NoRoute,
             Refusal::UpgradeNotAllowed => Counted::UpgradeNotAllowed,
             Refusal::Token => Counted::Token,
-            Refusal::Method => Counted::Method,
+            Refusal::Method | Refusal::MethodNotAllowed { .. } => Counted::Method,
         },
         Ending::Malformed => Counted::Framing,
         Ending::ClientSlow => Counted::BodyTimeout,

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use http::header::ALLOW;
 use http::{Method, Version};
 use pingora::Result;
 use pingora::http::ResponseHeader;
@@ -24,6 +25,7 @@ pub fn page_of(refusal: Refusal) -> ErrorPage {
         Refusal::WrongHost => ErrorPage::Misdirected,
         Refusal::NoRoute => ErrorPage::NotFound,
         Refusal::UpgradeNotAllowed | Refusal::Method => ErrorPage::Forbidden,
+        Refusal::MethodNotAllowed { .. } => ErrorPage::MethodNotAllowed,
     }
 }
 
@@ -79,6 +81,13 @@ async fn send(edge: &Edge, session: &mut Session, ctx: &Context, answer: Answer<
     let mut header = ResponseHeader::build(answer.status, Some(answer.headers.len()))?;
     for (name, value) in answer.headers {
         header.append_header(name.clone(), value.clone())?;
+    }
+    if let Ending::Refused(Refusal::MethodNotAllowed { route }) = ctx.ending
+        && let Some(route) = ctx.site.router.routes().get(route)
+    {
+        // A 405 must say what would have been allowed (RFC 9110 section 15.5.6).
+        let methods: Vec<_> = route.methods.iter().map(Method::as_str).collect();
+        header.insert_header(ALLOW, methods.join(", "))?;
     }
     for (name, value) in ctx.route.as_ref().map_or(&ctx.site.config.headers, |route| &route.headers) {
         if !header.headers.contains_key(name) {

@@ -15,6 +15,8 @@ pub enum ErrorPage {
     Forbidden,
     /// 404: not a listed route.
     NotFound,
+    /// 405: the route carries other methods. Whoever sends it says which.
+    MethodNotAllowed,
     /// 408: the request did not arrive in time.
     RequestTimeout,
     /// 413: the body is larger than the route allows.
@@ -35,10 +37,11 @@ pub enum ErrorPage {
 
 impl ErrorPage {
     /// Every page, in the order of the statuses.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::BadRequest,
         Self::Forbidden,
         Self::NotFound,
+        Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::ContentTooLarge,
         Self::Misdirected,
@@ -55,6 +58,7 @@ impl ErrorPage {
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::ContentTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
@@ -79,6 +83,7 @@ impl ErrorPage {
             Self::BadRequest => ("Request not understood", "Something in this request is not as it should be."),
             Self::Forbidden => ("Not possible here", "This address does not accept such a request."),
             Self::NotFound => ("Page not found", "There is nothing at this address. Please check it."),
+            Self::MethodNotAllowed => ("Not possible here", "This address does not accept such a request."),
             Self::RequestTimeout => ("Request too slow", "The request did not arrive in time. Please try again."),
             Self::ContentTooLarge => ("Too much data", "What was sent is larger than this address accepts."),
             Self::Misdirected => ("Wrong address", "This site does not answer to that name."),
@@ -101,6 +106,7 @@ impl ErrorPage {
             Self::BadRequest => ("Demande incomprise", "Quelque chose dans cette demande n’est pas correct."),
             Self::Forbidden => ("Impossible ici", "Cette adresse n’accepte pas une telle demande."),
             Self::NotFound => ("Page introuvable", "Il n’y a rien à cette adresse. Veuillez la vérifier."),
+            Self::MethodNotAllowed => ("Impossible ici", "Cette adresse n’accepte pas une telle demande."),
             Self::RequestTimeout => ("Demande trop lente", "La demande n’est pas arrivée à temps. Veuillez réessayer."),
             Self::ContentTooLarge => ("Trop de données", "L’envoi dépasse ce que cette adresse accepte."),
             Self::Misdirected => ("Mauvaise adresse", "Ce site ne répond pas à ce nom."),

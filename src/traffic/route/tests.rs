@@ -17,6 +17,7 @@ fn route(path: &str, matching: Matching) -> Arc<Route> {
         follow: Follow::Live,
         response_limit: Duration::from_secs(60),
         body_limit: 1 << 20,
+        methods: Vec::new(),
         headers: Vec::new(),
     })
 }
@@ -64,6 +65,21 @@ fn only_our_names_are_served() {
     }
     let nobody = Asked { method: "GET", host: None, path: "/a", query: None, upgrade: None };
     assert_eq!(router.decide(&nobody).map(|c| c.route), Err(Refusal::NoHost));
+}
+
+#[test]
+fn a_route_carries_the_methods_it_lists_and_says_which() {
+    let mut some = Arc::unwrap_or_clone(route("/a", Matching::Prefix));
+    some.methods = vec![http::Method::GET, http::Method::HEAD];
+    let router = router(vec![Arc::new(some), route("/b", Matching::Prefix)]);
+    let by =
+        |method, path| router.decide(&Asked { method, ..get("edge.example.org", path) }).map(|carried| carried.route);
+    assert_eq!((by("GET", "/a"), by("HEAD", "/a/x")), (Ok(0), Ok(0)));
+    for method in ["POST", "OPTIONS", "get", "PROPFIND"] {
+        assert_eq!(by(method, "/a"), Err(Refusal::MethodNotAllowed { route: 0 }), "{method}");
+        assert_eq!(by(method, "/b"), Ok(1), "{method}");
+    }
+    assert_eq!(by("TRACE", "/b"), Err(Refusal::Method));
 }
 
 #[test]
