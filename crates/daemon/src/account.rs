@@ -80,7 +80,7 @@ impl Account {
                 }
             }
         };
-        // Root sees what root sees: there is nobody else's view to take.
+        // A service that runs as root sees what root sees: there is nobody else's view to take.
         Ok(account.filter(|account| account.uid != 0))
     }
 

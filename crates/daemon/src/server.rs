@@ -120,7 +120,8 @@ where
     let room = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
     loop {
-        // The place first: who finds none stays in the kernel's backlog, and costs nothing here.
+        // A place is taken before a connection is: who finds none stays in the kernel's backlog, and costs nothing
+        // here.
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -156,7 +157,7 @@ where
         .header_read_timeout(limits.head)
         .max_buf_size(HEAD_BYTES)
         .max_headers(HEAD_FIELDS)
-        // One request a connection: nobody holds a place by saying nothing.
+        // A connection carries one request: nobody holds a place by saying nothing.
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)
         .await;

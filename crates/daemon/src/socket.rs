@@ -106,7 +106,7 @@ fn bind_aside(path: &Path, parent: &Path, gid: Option<u32>) -> Result<(UnixListe
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let aside = parent.join(format!(".{name}.new"));
     let inner = aside.join("s");
-    // What a start left that was killed half-way.
+    // A start that was killed half-way may have left these.
     let _ = fs::remove_file(&inner);
     let _ = fs::remove_dir(&aside);
     DirBuilder::new().mode(0o700).create(&aside).map_err(failed("create", &aside))?;

@@ -112,7 +112,7 @@ struct Site {
 
 impl Site {
     async fn start(plan: Plan) -> Result<Self, DemoError> {
-        // Before anything is started: without the Edge's program nothing else is of use.
+        // The Edge's program is looked for before anything is started: without it nothing else is of use.
         let edge = plan.edge()?;
         // From the first process on somebody takes away what a killed demo leaves.
         let remains = remains::removed_after_us(plan.directory.path())?;

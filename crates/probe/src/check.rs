@@ -71,9 +71,9 @@ impl Check {
     fn time_is_up(&self, meter: &mut Meter, total: Duration) -> Result<String, Failure> {
         let late = total.saturating_sub(self.time_limit);
         match meter.on_time_limit.take() {
-            // It had passed before the time was up: only its goodbye took too long.
+            // The target had passed before the time was up: only its goodbye took too long.
             Some(Ok(answer)) => Ok(answer),
-            // Whatever else was seen: a prober that stood still has not waited for an answer.
+            // A prober that stood still has not waited for an answer, whatever else was seen.
             _ if late >= STALL => Err(Failure::new(
                 FailureKind::Local,
                 format_args!("this prober stood still: its timer fired {} ms late", late.as_millis()),

@@ -55,7 +55,7 @@ impl Offer<'_> {
         }
         let accept = derive_accept_key(self.key);
         let mut accepts = head.headers.get_all(SEC_WEBSOCKET_ACCEPT).iter().map(HeaderValue::as_bytes);
-        // One, and no more: of two a reader takes the first and another the last.
+        // There must be exactly one: of two, one reader takes the first and another the last.
         if accepts.next() != Some(accept.as_bytes()) || accepts.next().is_some() {
             return Err(NotOpened::Accept);
         }

@@ -128,7 +128,7 @@ pub(crate) async fn ask(check: &WebSocketCheck, mut wire: Wire, meter: &mut Mete
     let early = shake_hands(check, &mut wire).await?;
     let limits = WebSocketConfig::default()
         .read_buffer_size(BUFFER)
-        // Sent at once: what waits in a buffer for more to come is never answered.
+        // Messages are sent at once: what waits in a buffer for more to come is never answered.
         .write_buffer_size(0)
         .max_write_buffer_size(MESSAGE_LIMIT * 2)
         .max_message_size(Some(MESSAGE_LIMIT))

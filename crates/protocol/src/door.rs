@@ -123,7 +123,7 @@ impl Door {
         let inside = Inside { places: Arc::new(Semaphore::new(CONNECTIONS)), connected: Connected::default() };
         let mut tasks = tokio::task::JoinSet::new();
         loop {
-            // Those that have ended are taken out with each turn: kept, they would grow without end.
+            // Tasks that have ended are taken out with each turn: kept, they would grow without end.
             while tasks.try_join_next().is_some() {}
             let (stream, address) = match listener.accept().await {
                 Ok(accepted) => accepted,
@@ -195,9 +195,9 @@ async fn welcome<H: Handler>(
         crate::identity::Flaw::Role(role) => role.to_string(),
         crate::identity::Flaw::Certificate(problem) => format!("its certificate {problem}"),
     })?;
-    // It has shown a certificate: its place is for the next stranger.
+    // The caller has shown a certificate: its place is for the next stranger.
     drop(stranger);
-    // Refused, and not kept waiting: a vote that comes late is worth nothing.
+    // A caller that finds no place is refused, and not kept waiting: a vote that comes late is worth nothing.
     let Ok(_open) = inside.places.try_acquire() else {
         return Err(format!("too many connections, {who} is one more").into());
     };
@@ -212,7 +212,7 @@ async fn welcome<H: Handler>(
 }
 
 async fn shake(stream: TcpStream, keyring: &Keyring) -> Result<tokio_rustls::server::TlsStream<TcpStream>, Away> {
-    // The hello first: what it offers names an old node even if no handshake comes of it.
+    // The hello is read first: what it offers names an old node even if no handshake comes of it.
     let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
     let start = start.await.map_err(|error| format!("it does not speak TLS: {error}"))?;
     let offered: Vec<Vec<u8>> = start.client_hello().alpn().into_iter().flatten().map(<[u8]>::to_vec).take(8).collect();
@@ -295,7 +295,7 @@ async fn converse<H: Handler>(connection: Connection, who: &Who, handler: &H) {
                     return;
                 }
             }
-            // With so many unanswered nothing more is read: the caller waits in its own socket.
+            // While so many calls are unanswered nothing more is read: the caller waits in its own socket.
             call = timeout(IDLE, calls.next()), if open.len() < CALLS => {
                 let Ok(Some(Ok(frame))) = call else { return };
                 match frames::read::<Call>(&frame) {

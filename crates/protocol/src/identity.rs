@@ -128,7 +128,8 @@ impl Identity {
         CertifiedKey::from_der(chain.clone(), key.clone_key(), &default_provider()).map_err(|error| {
             wrong(&key_path, format!("is not the key of {}: {}", chain_path.display(), explain(&error)))
         })?;
-        // As of a time when it was valid: an expired certificate is no reason not to start, it is for others to refuse.
+        // The chain is checked as of a time when it was valid: an expired certificate is no reason not to start, it is
+        // for others to refuse.
         if let Err(error) = verify::chain_of(&chain, &roots, expires) {
             return Err(wrong(
                 &chain_path,
@@ -191,7 +192,7 @@ fn server(
         .with_client_cert_verifier(clients)
         .with_single_cert(chain.to_vec(), key.clone_key())?;
     config.alpn_protocols = vec![VERSION.into()];
-    // As when dialling: a resumed session would not look at certificates again.
+    // No session is resumed here, either: it would not look at certificates again.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
@@ -330,7 +331,7 @@ pub(crate) fn read(certificate: &CertificateDer<'_>) -> Result<(Who, u64), Flaw>
     });
     let mut roles = uris.filter(|uri| uri.starts_with(crate::who::SCHEME));
     let role = roles.next().ok_or_else(|| broken("names no role (a URI bascule:…)"))?;
-    // One that names two would be whichever of them a reader looks at first.
+    // A certificate that names two roles would be whichever of them a reader looks at first.
     if roles.next().is_some() {
         return Err(broken("names more than one role"));
     }

@@ -84,7 +84,7 @@ impl Authority {
     pub fn create(directory: &Path, site: &str) -> Result<Self, IssueError> {
         let mut parameters = CertificateParams::default();
         parameters.distinguished_name.push(DnType::CommonName, format!("{site} Bascule authority"));
-        // None of its certificates can be an authority: who takes a node's key must not be able to make nodes.
+        // No certificate of the authority's can be one itself: who takes a node's key must not be able to make nodes.
         parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let valid = Validity::days(AUTHORITY_DAYS);
@@ -130,7 +130,7 @@ impl Authority {
         let key = SubjectPublicKeyInfo::from_der(&key)?;
         let renewed = leaf(&who, valid(&who))?.signed_by(&key, &self.issuer)?;
         let (path, fresh) = (directory.join(CHAIN), directory.join(format!("{CHAIN}.new")));
-        // What a renewal left that was cut off half-way.
+        // A renewal that was cut off half-way may have left one.
         let _ = fs::remove_file(&fresh);
         write(&fresh, &renewed.pem(), 0o644)?;
         fs::rename(&fresh, &path).map_err(|source| IssueError::File { path, source })?;
@@ -143,7 +143,7 @@ fn leaf(who: &Who, valid: Validity) -> Result<CertificateParams, rcgen::Error> {
     parameters.distinguished_name.push(DnType::CommonName, who.name());
     parameters.subject_alt_names = vec![SanType::URI(Ia5String::try_from(who.uri())?)];
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    // Both, as nodes dial each other.
+    // Nodes dial each other: each certificate is a client's and a server's.
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
     (parameters.not_before, parameters.not_after) = (valid.from.into(), valid.to.into());
     Ok(parameters)
@@ -159,7 +159,7 @@ fn text(path: &Path) -> Result<String, IssueError> {
 
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), IssueError> {
     let write = || {
-        // Never over a file that is there: it may be the only copy of a key.
+        // A file that is there is never written over: it may be the only copy of a key.
         let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()

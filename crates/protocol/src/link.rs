@@ -133,7 +133,8 @@ impl Link {
                 // The last one is waited for below, however long it takes.
                 break;
             } else if is_asked_twice(&ask) {
-                // The first is not given up: whichever answers sooner counts, and a vote asked twice is given once.
+                // The first lane is not given up: whichever answers sooner counts, and a vote asked for twice is given
+                // once.
                 timeout(NEXT_LANE, asked.next()).await.ok().flatten()
             } else {
                 asked.next().await
@@ -241,7 +242,8 @@ impl Line {
             if let Some(net) = crate::played::net() {
                 return Ok(frames::framed(net.dial(address).await?));
             }
-            // Asked anew for each dial: a certificate that was renewed is shown from the next connection on.
+            // The identity is taken anew for each dial: a certificate that was renewed is shown from the next
+            // connection on.
             let config = keyring.current().client(expected).map_err(io::Error::other)?;
             let stream = TcpStream::connect(address).await?;
             frames::tune(&stream)?;
@@ -280,7 +282,8 @@ impl Line {
                 frame = connection.next() => match frame {
                     Some(Ok(frame)) => match frames::read::<Reply>(&frame) {
                         Ok(Reply { id, answer }) => {
-                            // It speaks, so nobody on the way has forgotten it: the dial beside it is dropped.
+                            // A connection that speaks was forgotten by nobody on the way: the dial beside it is
+                            // dropped.
                             (fresh, doubted) = (None, Instant::now());
                             if let Some((_, call)) = open.remove(&id) {
                                 let _ = call.answer.send(Ok(answer));

@@ -23,7 +23,7 @@ impl Span {
             let end = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
             let (unit, after) = after.split_at(end);
             let &(_, milliseconds) = Self::UNITS.iter().find(|(name, _)| *name == unit)?;
-            // Largest first, each once: `1s1m` is a slip of the pen, and its sum not what was meant.
+            // Units come largest first, each once: `1s1m` is a slip of the pen, and its sum not what was meant.
             if milliseconds >= smallest {
                 return None;
             }

@@ -255,7 +255,8 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&word, &candidate.to_lowercase()), candidate))
-        // A letter for each four, and one more: of a short word with more wrong nobody can tell what was meant.
+        // One letter may be wrong, and one more for each four: of a short word with more wrong nobody can tell what was
+        // meant.
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(word.len()) / 4)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)

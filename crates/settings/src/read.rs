@@ -31,7 +31,7 @@ pub struct Kind {
 /// # Errors
 /// What the system says, and `InvalidInput` for what is no regular file.
 pub fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    // Looked at before it is opened: a fifo would wait for its writer.
+    // The file is looked at before it is opened: a fifo would wait for its writer.
     let kind = std::fs::metadata(path)?.file_type();
     if kind.is_dir() {
         return Err(io::Error::from(io::ErrorKind::IsADirectory));
@@ -40,7 +40,8 @@ pub fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
     let mut bytes = Vec::new();
-    // One byte more than there may be, so that a longer file is seen to be one, whatever the system says of its size.
+    // One byte more is read than there may be, so that a longer file is seen to be one, whatever the system says of its
+    // size.
     File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST { Err(too_large()) } else { Ok(bytes) }
 }

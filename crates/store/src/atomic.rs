@@ -59,7 +59,8 @@ fn replace_with(
         let mut file = open::regular(OpenOptions::new().write(true).create(true).truncate(true).mode(MODE), &fresh)?;
         before(Step::Write)?;
         file.write_all(bytes)?;
-        // The data before the name: a rename that reaches the disk alone leaves an empty file after a power cut.
+        // The data is on the disk before the name: a rename that gets there alone leaves an empty file after a power
+        // cut.
         if kept == Kept::PowerCut {
             before(Step::Sync)?;
             file.sync_all()?;

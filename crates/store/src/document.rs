@@ -99,7 +99,7 @@ impl Document {
     /// That it cannot be read, or is torn, foreign or of another version.
     pub fn load<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, DocumentError> {
         let mut text = Vec::new();
-        // One byte more than there may be: a longer file is seen to be one, and is not taken for a torn one.
+        // One byte more is read than there may be: a longer file is seen to be one, and is not taken for a torn one.
         let read = open::to_read(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut text));
         match read {
             Ok(_) => {}
@@ -118,7 +118,7 @@ impl Document {
             Ok(value) => value,
             Err(error) => return Err(DocumentError::Corrupt { path, document, why: error.to_string() }),
         };
-        // The format first: the version of somebody else's file means nothing here.
+        // The format is looked at first: the version of somebody else's file means nothing here.
         if value.get("format").and_then(Value::as_str) != Some(self.format) {
             return Err(DocumentError::Foreign { path, document });
         }

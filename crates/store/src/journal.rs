@@ -79,7 +79,7 @@ impl Journal {
     fn write(&mut self, text: &[u8]) -> io::Result<()> {
         if self.open.as_ref().is_some_and(|open| open.size >= self.limit) {
             self.open = None;
-            // Of the older file only one is kept: so both together have a bound.
+            // Only one older file is kept: so both together have a bound.
             fs::rename(&self.path, &self.older)?;
         }
         let open = match self.open.take() {

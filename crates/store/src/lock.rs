@@ -51,7 +51,8 @@ pub fn lock(directory: &Path, name: &str) -> Result<Lock, LockError> {
     let path = directory.join(name);
     let lock = open::regular(OpenOptions::new().write(true).create(true).truncate(false).mode(atomic::MODE), &path)
         .map_err(|source| failed("open", &path, source))?;
-    // Tried, and not waited for: a start that waits for another's end says nothing, and looks like one that hangs.
+    // The lock is tried, and not waited for: a start that waits for another's end says nothing, and looks like one that
+    // hangs.
     match lock.try_lock() {
         Ok(()) => Ok(Lock(lock)),
         Err(TryLockError::WouldBlock) => Err(LockError::Taken(directory.to_owned())),

@@ -128,7 +128,7 @@ impl RequestHandler {
         // The kernel's word on who is at the other end comes first; what the caller says of itself is added to it.
         let who = who(&daemon::user(peer.uid()), &order.by);
         let order = Order { act: order.act.into(), who, reason: clean(&order.reason), reply };
-        // Refused and not queued: an order that is carried out long after it was given does harm.
+        // An order that finds no room is refused: one that is carried out long after it was given does harm.
         if orders.try_send(order).is_err() {
             let sentence = "The driver is busy or has ended; look at its log.".to_owned();
             return refuse(StatusCode::SERVICE_UNAVAILABLE, "busy", sentence);

@@ -223,7 +223,7 @@ fn relocate(from: &Path, to: &Path) -> Result<(), LegacyFailoverError> {
         }
         Err(error) => return Err(failed("move", from)(error)),
     }
-    // The new name first: a power cut between the two leaves two tables, and never none.
+    // The new name is synced first: a power cut between the two leaves two tables, and never none.
     store::sync_directory(to).map_err(failed("sync the directory of", to))?;
     store::sync_directory(from).map_err(failed("sync the directory of", from))
 }

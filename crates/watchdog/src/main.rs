@@ -52,7 +52,8 @@ fn watch(config: &Config, options: &Options, log: &Log, dropped: &IntCounter, wa
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    // Before anything that may end it: systemd starts again at once whatever ended, what is refused here, too.
+    // Starts are counted before anything that may end this one: systemd starts again at once whatever ended, a refusal
+    // too.
     if let Some(Pause { starts, wait }) = restarts::count(&config.runtime("starts")) {
         match starts {
             Some(starts) => {

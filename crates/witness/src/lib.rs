@@ -82,7 +82,7 @@ impl<D: Disk> DurableVoter<D> {
                 return Err(why);
             }
         }
-        // Only of a batch that holds: of one that was undone nothing became of the vote.
+        // Only a batch that holds is news: of one that was undone nothing became of the vote.
         self.news.append(&mut news);
         Ok(answer)
     }

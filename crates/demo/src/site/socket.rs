@@ -208,7 +208,7 @@ fn own(path: &Path) -> Result<Own, DoorError> {
 /// Everybody may write /tmp: what stands there may be another's.
 fn is_ours(path: &Path) -> Result<(), DoorError> {
     let uid = rustix::process::geteuid().as_raw();
-    // Not followed: a link that another user put there would lead to a place of theirs.
+    // Links are not followed: one that another user put there would lead to a place of theirs.
     let found = fs::symlink_metadata(path).map_err(|source| DoorError::Io { path: path.to_owned(), source })?;
     let ours = found.is_dir() && found.uid() == uid && found.mode() & 0o077 == 0;
     if ours { Ok(()) } else { Err(DoorError::NotOurs(path.to_owned())) }

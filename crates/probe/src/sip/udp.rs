@@ -47,8 +47,8 @@ pub(super) async fn ask(
         first_byte.seen();
         match Head::parse(&buffer[..length]).map_or(Meaning::Stray, |head| transaction.meaning(&head)) {
             Meaning::Final(status) => return Ok(status),
-            // It has the request: asked again it is only so that a lost final response is repeated (RFC 3261 section
-            // 17.1.2.2).
+            // The target has the request: it is asked again only so that a lost final response is repeated (RFC 3261
+            // section 17.1.2.2).
             Meaning::Provisional(status) => {
                 waiting.provisional(status);
                 interval = T2;

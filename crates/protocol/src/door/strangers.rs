@@ -49,7 +49,8 @@ impl Strangers {
         if !self.known.contains(&address) && others().map(|(_, there)| there.len()).sum::<usize>() >= STRANGERS {
             // A few addresses that say nothing must not keep the rest out. Who is honest is through in no time.
             let most = others().max_by_key(|(_, there)| there.len()).map(|(other, there)| (*other, there.len()));
-            // One more than this address would have: else the two would push each other out in turn.
+            // The address that makes room must keep more than this one gets: else the two would push each other out in
+            // turn.
             let Some((most, count)) = most.filter(|(_, count)| *count > its + 1) else {
                 return Err("too many connections have shown no certificate yet");
             };

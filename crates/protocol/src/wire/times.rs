@@ -23,7 +23,7 @@ pub struct Voter<'a> {
 
 impl From<&Timing> for Times {
     fn from(timing: &Timing) -> Self {
-        // Rounded so that nobody is told of a longer promise than is given, nor of a shorter need.
+        // Both are rounded so that nobody is told of a longer promise than is given, nor of a shorter need.
         let needs = timing.shortest_promise().as_micros().div_ceil(1_000);
         Self {
             needs_ms: u64::try_from(needs).unwrap_or(u64::MAX),

@@ -84,7 +84,7 @@ pub fn check(options: &Options, user: Option<&str>) -> Exit {
         let _ = writeln!(io::stdout(), "{eyes}");
     }
     let mut found = found;
-    // Not as that user: the control socket lets root in, and not everybody.
+    // The watchdog is not asked as that user: its socket lets root in, and not everybody.
     if let Role::Xivo(xivo) = &config.role {
         found.compare_times(xivo, others(&config));
     }

@@ -26,7 +26,7 @@ pub fn take_over(options: &Options) -> Exit {
 /// Puts it back. Not beside a running watchdog.
 pub fn release(options: &Options) -> Exit {
     carry_out(options, |path, config, _| {
-        // Both would decide: every minute the cron table would undo what the watchdog does.
+        // Two would decide: every minute the cron table would undo what the watchdog does.
         if UnixStream::connect(&config.control).is_ok() {
             let source = io::Error::other("a watchdog runs; end it first: systemctl disable --now bascule-watchdog");
             return Err(LegacyFailoverError::Io { act: "put back", path: path.to_owned(), source });

@@ -165,7 +165,7 @@ fn ago(ms: Option<u64>) -> String {
 }
 
 fn row(text: &mut String, name: &str, value: &str) {
-    // All of it may come from elsewhere, a peer's words and a command's: nothing in it may move the cursor.
+    // Names and values may come from elsewhere, from a peer or a command: nothing in them may move the cursor.
     let _ = writeln!(text, "  {:<12} {}", visible(name), visible(value));
 }
 

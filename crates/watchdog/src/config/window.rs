@@ -28,7 +28,7 @@ impl Window {
         let open = if self.from < self.to {
             self.days[today] && (self.from..self.to).contains(&minute)
         } else {
-            // Over midnight: the hours of the morning belong to the day on which it opened.
+            // A window over midnight belongs to the day on which it opens, the hours of the morning too.
             self.days[today] && minute >= self.from || self.days[(today + 6) % 7] && minute < self.to
         };
         if open { duty::Window::Open } else { duty::Window::Closed }

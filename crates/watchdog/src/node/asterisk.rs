@@ -167,7 +167,7 @@ impl Asterisk {
                 Ok(text) => ports.extend(read(&text)),
                 // A module that is not loaded listens nowhere.
                 Err(AsteriskError::Command { said, .. }) if said.starts_with("No such command") => {}
-                // The others are asked all the same, but what is known in part must not be taken for all.
+                // The other questions are asked all the same, but what is known in part must not be taken for all.
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
@@ -194,7 +194,7 @@ impl Asterisk {
     async fn ask(&self, asked: &str) -> Result<String, AsteriskError> {
         let argv = self.argv(asked);
         let time_limit = self.spec.time_limit;
-        // No grace: it is a question, and the next one comes soon.
+        // A question gets no grace when its time is up: the next one comes soon.
         let run = Run { argv: &argv, time_limit, input: None, grace: Duration::ZERO, keep: TABLES, record: None };
         let ran = run.until(pending()).await;
         match complaint(&ran) {

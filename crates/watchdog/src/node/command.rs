@@ -141,7 +141,7 @@ impl Run<'_> {
         let mut killed = pin!(killed);
         let status = tokio::select! {
             biased;
-            // First, so that a command that ends in the same moment is told as killed.
+            // The kill is looked for first: a command that ends in the same moment is told as killed.
             () = &mut killed => Err(Ending::Killed),
             status = group.ended() => Ok(status),
             () = limit::passed(self.time_limit) => Err(Ending::TimedOut),
@@ -168,7 +168,7 @@ impl Run<'_> {
 
     fn start(&self) -> io::Result<(Group, Captured)> {
         let (program, arguments) = self.argv.split_first().ok_or(io::ErrorKind::NotFound)?;
-        // One pipe for both, so that what it said stands in the order in which it said it.
+        // Both outputs share a pipe, so that what a command says stands in the order in which it says it.
         let (said, writer) = io::pipe()?;
         let mut command = tokio::process::Command::new(program);
         command
@@ -198,7 +198,7 @@ async fn end(group: &mut Group, grace: Duration, killed: impl Future<Output = ()
             () = killed => {}
         }
     }
-    // In any case: a leader that ended in order may have left children that did not.
+    // The group is killed in any case: a leader that ended in order may have left children that did not.
     group.kill();
     let _ = timeout(LAST_BREATH, group.ended()).await;
 }

@@ -108,8 +108,8 @@ impl Echo {
         match (socket, self.answers.borrow().last.get(&target)) {
             (Socket::None(_) | Socket::Unused, _) | (_, None) => Answering::Unknown,
             (_, Some(Some(last))) if now.since(*last) <= within => Answering::Yes,
-            // Nobody has been asked for long enough: silence that short would let a node that has just begun serve
-            // beside its peer.
+            // The host has not been asked for long enough: silence that short would let a node that has just begun
+            // serve beside its peer.
             _ if now.since(self.began) < within => Answering::Unknown,
             _ => Answering::No,
         }
@@ -160,12 +160,12 @@ impl Asker {
     }
 
     fn take(&mut self, from: IpAddr, number: u16) {
-        // By number and address: an answer to somebody else's request, or a forged one, is none.
+        // An answer is known by number and address: one to somebody else's request, or a forged one, is none.
         let asked = self.asked.iter().find(|(asked, target, _)| *asked == number && *target == from);
         let Some((.., sent)) = asked.copied() else { return };
         self.tell.send_modify(|answers| {
             let last = answers.last.entry(from).or_default();
-            // As of the question: an answer that was long on its way says nothing of the time since.
+            // The answer counts as of its question: one that was long on its way says nothing of the time since.
             *last = (*last).max(Some(sent));
         });
     }

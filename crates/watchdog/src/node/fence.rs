@@ -302,13 +302,14 @@ impl Fence {
     pub async fn close(&self, partners: Partners) -> Result<Closed, FenceError> {
         let began = Instant::now();
         self.order();
-        // Before the lock is waited for: whoever holds it, a permit above all, ends by this.
+        // Closings are counted before the lock is waited for: whoever holds it, a permit above all, ends by this.
         self.closings.send_modify(|closings| *closings += 1);
         match &self.kind {
             Mechanism::Kernel(nft) => nft.lock().await.close(partners).await?,
             Mechanism::Commands { close, state, .. } => {
                 let mut state = state.lock().await;
-                // Until it has succeeded: a command that fails half-way leaves neither open nor closed.
+                // The state is not known until the command has succeeded: one that fails half-way leaves neither open
+                // nor closed.
                 *state = State::Unknown;
                 done("close the fence", close, close.run().await)?;
                 *state = State::Closed;
@@ -328,7 +329,7 @@ impl Fence {
         let began = Instant::now();
         self.order();
         self.closings.send_modify(|closings| *closings += 1);
-        // Beside each other, as the time in which phones get in is what counts by now.
+        // Both are tried beside each other, as the time in which phones get in is what counts by now.
         let table = async {
             match &self.kind {
                 Mechanism::Kernel(nft) => nft.lock().await.harden().await,

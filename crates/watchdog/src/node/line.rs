@@ -11,8 +11,8 @@ pub(super) fn one_line(text: &str) -> String {
             line.push('…');
             break;
         }
-        // Characters of no width, and those that turn the direction: a line on a terminal would show something else
-        // than it says.
+        // Characters of no width, and those that turn the direction, would have a terminal show something else than the
+        // line says.
         let hidden = matches!(
             character,
             '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'

@@ -78,7 +78,7 @@ pub struct Liveness {
 impl Liveness {
     /// Starts the task, not watching yet. Needs a tokio runtime.
     pub fn start(mut spec: LivenessSpec) -> Self {
-        // One limit for both: the judge reckons with probes that end within its own.
+        // Probe and judge share one limit: the judge reckons with probes that end within it.
         let time_limit = spec.policy.time_limit;
         spec.probe = spec.probe.map(|probe| Arc::new(probe::Check { time_limit, ..probe::Check::clone(&probe) }));
         let (watching, told) = watch::channel(Watching::Off);

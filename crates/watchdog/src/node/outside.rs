@@ -56,7 +56,7 @@ impl Outside {
 /// Returns who holds the lock on a file, in a sentence.
 fn held(path: &Path) -> Option<String> {
     let file = store::open::to_read(path).ok()?;
-    // Asked, and not taken: whoever installs packages must not find its lock held by a watchdog.
+    // The lock is asked about, and not taken: whoever installs packages must not find it held by a watchdog.
     let holder = fcntl_getlk(&file, &Flock::from(FlockType::WriteLock)).ok()??;
     let who = holder.pid.map_or_else(
         || "a process".to_owned(),

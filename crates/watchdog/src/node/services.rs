@@ -168,7 +168,7 @@ impl Worker {
             Order::Start { before } => (What::Start, before),
             Order::Stop { before } => (What::Stop, before),
         };
-        // Numbered as of now: a kill that came before the order is none of its.
+        // Kills are counted as of now: one that came before the order does not end it.
         let kills = *self.kills.borrow();
         self.orders.try_send(Job { what, before, kills }).map_err(|_| Busy)
     }
@@ -243,8 +243,8 @@ impl Services {
         let verified = tokio::select! {
             biased;
             () = kills.killed() => return failed(began, "killed while its start was verified".into(), notes),
-            // Whatever the command said: a start command that says yes and starts nothing would leave a node `active`
-            // that serves nobody (W4).
+            // What the command says of itself is not believed: one that says yes and starts nothing would leave a node
+            // `active` that serves nobody (W4).
             verified = timeout(self.spec.verify_limit, self.running(&seen)) => verified.is_ok(),
         };
         let text = if verified {
@@ -291,7 +291,7 @@ impl Services {
 
     async fn stopped_within(&self, limit: Duration, ran: &Ran, seen: &Notes) -> bool {
         if !self.can_be_looked_at() {
-            // With nothing to look by, its own word is all there is.
+            // With nothing to look by, the command's own word is all there is.
             return ran.is_done();
         }
         if limit.is_zero() {
@@ -308,8 +308,8 @@ fn ran_at_all(ran: &Ran) -> bool {
 /// Runs what must come before, all at once; returns what failed.
 async fn run_before(before: &[CommandSpec], kills: &Kills) -> Vec<String> {
     let all =
-        // All at once, and what fails is told: a media server that does not answer must hold up neither the stop nor
-        // the others.
+        // They run all at once, and what fails is told: a media server that does not answer must hold up neither the
+        // stop nor the others.
         join_all(before.iter().map(|command| async move { (command, command.run_until(kills.killed()).await) })).await;
     let failed = all.into_iter().filter(|(_, ran)| !ran.is_done());
     failed.map(|(command, ran)| format!("before it, `{command}`: {ran}")).collect()

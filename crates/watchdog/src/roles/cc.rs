@@ -116,7 +116,7 @@ impl Cc {
                 Some(done) = self.done.recv() => queue.push_back(self.worked(done)),
                 Ok(()) = self.observed.changed() => {
                     let observed = self.observed.borrow_and_update().clone();
-                    // While they start or stop they come and go; that is for the worker to judge.
+                    // While services start or stop they come and go; that is for the worker to judge.
                     let died = observed.works == health::State::NotWorking && self.follower.status() == Status::Active;
                     if died && !made(Mistake::DeathUnnoticed) {
                         note(&self.journal, Kind::Alarm, &format!("the services do not work: {}", observed.detail));

@@ -60,7 +60,7 @@ impl Mds {
             }
             Err(error) => {
                 self.mute(error.to_string());
-                // Not to be told is no sight: what was registered is taken to be so still.
+                // An Asterisk that does not answer shows nothing: what was registered is taken to be so still.
                 Sight::Timer
             }
         };
@@ -85,7 +85,7 @@ impl Mds {
     }
 
     fn mute(&mut self, why: String) {
-        // Said once, when it begins: Asterisk is asked with each heartbeat.
+        // The silence is told once, when it begins: Asterisk is asked with each heartbeat.
         if self.mute.is_none() {
             let text = format!("Asterisk does not tell who is registered: {why}");
             note(&self.journal, Kind::Alarm, &text);

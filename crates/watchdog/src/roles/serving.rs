@@ -19,7 +19,7 @@ impl Serving {
     /// # Errors
     /// It cannot be made; names the file.
     pub(super) fn allow(&self) -> io::Result<()> {
-        // Opened to append: a file that is there already stays as it is, and no fifo holds up the loop.
+        // The file is opened to append: one that is there already stays as it is, and no fifo holds up the loop.
         let made = store::open::regular(OpenOptions::new().create(true).append(true), &self.0);
         made.map(|_| ()).map_err(|error| self.named(&error))
     }
@@ -30,7 +30,7 @@ impl Serving {
     /// It cannot be removed; names the file.
     pub(super) fn forbid(&self) -> io::Result<()> {
         match fs::remove_file(&self.0) {
-            // That it is gone is what was wanted.
+            // A file that is gone is what was wanted.
             Err(error) if error.kind() != ErrorKind::NotFound => Err(self.named(&error)),
             _ => Ok(()),
         }

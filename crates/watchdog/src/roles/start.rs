@@ -118,7 +118,7 @@ pub async fn run(config: &Config, config_path: &Path, log_lines_dropped: &IntCou
     let name = specs::name(config, identity.who().name());
     let instance = state::instance::of(&config.runtime("instance.json"))?;
     let who = Who { role: config.kind(), side: config.side(), name, instance };
-    // Its lock keeps out a second watchdog, which would hold the same vote twice.
+    // The state's lock keeps out a second watchdog, which would hold the same vote twice.
     let (kept, memory) = State::open(&config.state)?;
     let journal = Journal::open(&config.state)?;
     let metrics = Arc::new(Metrics::new().map_err(io::Error::other)?);
@@ -196,7 +196,7 @@ impl Base {
         let (worker, done) = services.work();
         let liveness = Liveness::start(specs::liveness(&cc.services, probe, POLICY));
         let observed = liveness.observed();
-        // Its XiVO holds a watch for `WATCH_HOLD` before it answers: a connection is silent only after that.
+        // The XiVO holds a watch for `WATCH_HOLD` before it answers: a connection is silent only after that.
         let limits = Limits {
             dial: cc.heartbeat,
             patience: WATCH_HOLD + cc.heartbeat,

@@ -101,7 +101,7 @@ impl Xivo {
     async fn run(mut self, mut end: watch::Receiver<bool>) {
         self.look_around();
         loop {
-            // Before each event, so that the duty decides by what the node can do as of then.
+            // Fitness is judged before each event, so that the duty decides by what the node can do as of then.
             self.judge_fitness();
             while let Some(input) = self.queue.pop_front() {
                 self.feed(input).await;
@@ -112,8 +112,8 @@ impl Xivo {
                 self.permit(None).await;
             }
             self.show();
-            // By the loop itself: a watchdog whose loop hangs must not be taken for alive by whoever would start it
-            // again.
+            // The loop itself says that it turns: a watchdog whose loop hangs must not be taken for alive by whoever
+            // would start it again.
             crate::telemetry::systemd::alive();
             if *end.borrow() {
                 break;
@@ -127,7 +127,8 @@ impl Xivo {
     async fn feed(&mut self, input: Input) {
         let (event, now, waits) = match input {
             Input::Event(event) => (event, clock::now(), Waits::Nobody),
-            // As of when it was verified: a fence that was in time is not late because much was queued before this.
+            // The fence counts as of when it was verified: one that was in time is not late because much was queued
+            // before this.
             Input::Fenced(at) => (Event::Fenced, at, Waits::Nobody),
             Input::Asked(asked) => {
                 let now = clock::now();
@@ -145,7 +146,7 @@ impl Xivo {
         let now = clock::now();
         let wake = [self.duty.deadline(), self.condition.fitness.deadline(now), Some(now + LONGEST_SLEEP)];
         let wake = wake.into_iter().flatten().min().unwrap_or(now);
-        // In a stated order: with one drawn at random a seed of the simulation would not be one run.
+        // The order is stated: with one drawn at random a seed of the simulation would not be one run.
         tokio::select! {
             biased;
             Some(done) = self.telephony.done.recv() => self.worked(done),

@@ -62,7 +62,7 @@ impl From<HandoverForm> for Handover {
             epoch: form.epoch,
             campaign: form.campaign,
             grants: PerVoter { peer: instant(form.peer), witness: instant(form.witness) },
-            // A version without it had one set of times: its lease counts as it is.
+            // A version that wrote none had one set of times: its lease counts as it is.
             held: form.held.map_or(Duration::MAX, Duration::from_micros),
             unguarded: form.unguarded,
         }
@@ -113,7 +113,7 @@ pub fn take(path: &Path) -> io::Result<Option<Handover>> {
         tracing::warn!(%error, "the handover is of no use");
         None
     });
-    // Removed before it is used: a second watchdog that read it would go on with the same lease.
+    // The file is removed before it is used: a second watchdog that read it would go on with the same lease.
     match fs::remove_file(path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

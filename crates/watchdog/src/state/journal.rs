@@ -177,7 +177,7 @@ impl Journal {
             queue.recent.pop_front();
         }
         if queue.waiting.len() >= MOST_WAITING {
-            // The oldest goes: what happens now is what whoever reads it after an outage needs.
+            // The oldest entry goes: the newest are what whoever reads the journal after an outage needs.
             queue.waiting.pop_front();
             queue.lost += 1;
         }
@@ -235,7 +235,7 @@ fn write(shared: &Shared, mut file: Option<store::Journal>, directory: &Path) {
             Ok(()) => queue.trouble = None,
             Err(error) => {
                 queue.trouble = Some(format!("the journal cannot be written: {error}"));
-                // Back to the front, in their order: a disk that is well again gets what it missed.
+                // The entries go back to the front, in their order: a disk that is well again gets what it missed.
                 for entry in entries.into_iter().rev() {
                     if queue.waiting.len() >= MOST_WAITING {
                         queue.lost += 1;

@@ -64,7 +64,7 @@ impl Captured {
     }
 
     fn keep(&mut self, more: &[u8]) {
-        // The end of it is kept: what a command says last is why it failed.
+        // The last words are kept: what a command says last is why it failed.
         self.kept.extend_from_slice(more);
         let beyond = self.kept.len().saturating_sub(self.most);
         self.kept.drain(..beyond);

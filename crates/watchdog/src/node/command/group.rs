@@ -22,7 +22,7 @@ pub(super) struct Group {
 
 impl Group {
     pub(super) fn start(command: &mut Command) -> io::Result<Self> {
-        // A group of its own: a signal reaches whatever it starts, and never the watchdog.
+        // The command leads a group of its own: a signal reaches whatever it starts, and never the watchdog.
         Ok(Self { leader: command.process_group(0).spawn()? })
     }
 
@@ -70,7 +70,7 @@ impl Drop for Group {
 
 /// Returns whether anybody of a group lives.
 pub(super) fn lives(group: Pid) -> bool {
-    // Who cannot be looked at is taken to live: it is waited for, to the limit.
+    // A group that cannot be looked at is taken to live: it is waited for, to the limit.
     let Ok(processes) = fs::read_dir("/proc") else { return true };
     processes.flatten().any(|process| {
         fs::read_to_string(process.path().join("stat")).is_ok_and(|stat| lives_in(&stat, group.as_raw_pid()))

@@ -26,7 +26,8 @@ impl Record {
             // It has ended already.
             return record;
         };
-        // With the time at which it began: the number alone may be another process's by the time it is read.
+        // The time at which the process began is written, too: its number alone may be another's by the time it is
+        // read.
         let text = format!("{} {began} {}\n", leader.as_raw_pid(), one_line(&argv.join(" ")));
         if let Err(error) = store::replace_until_boot(path, text.as_bytes()) {
             tracing::warn!(path = %path.display(), %error, "the running command cannot be recorded");

@@ -31,7 +31,7 @@ pub(super) struct EchoSocket {
 impl EchoSocket {
     /// Opens what the system grants, and says what that is.
     pub(super) fn open(family: Family) -> (Socket, Option<Self>) {
-        // The unprivileged one first: the watchdog need not hold a right that it does not use.
+        // The unprivileged socket is tried first: the watchdog need not hold a right that it does not use.
         let datagram = match Self::of(family, SocketType::DGRAM) {
             Ok(socket) => return (Socket::Datagram, Some(socket)),
             Err(cause) => cause,

@@ -79,7 +79,7 @@ impl Element {
     }
 
     fn millis(&self) -> Option<u64> {
-        // No time at all would mean for ever: what is shorter than a millisecond is one.
+        // A timeout of zero would mean for ever: what is shorter than a millisecond becomes one.
         self.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1))
     }
 }
@@ -171,7 +171,7 @@ impl Kernel {
         if let Some(stage) = crate::node::played::stage() {
             return stage.change(&changes.script(), &changes.sets());
         }
-        // Put back only when all went well: the next call must not read the answers that this one left.
+        // The socket is put back only when all went well: the next call must not read the answers that this one left.
         let socket = match self.socket.take() {
             Some(socket) => socket,
             None => self.open()?,
@@ -265,8 +265,8 @@ impl Batch {
                 Change::Add(set, elements) => elements.chunks(ELEMENTS).for_each(|some| batch.add(set, some)),
                 Change::Without(table) => {
                     let named = |body: &mut Vec<u8>| attribute(body, TABLE_NAME, |value| text(value, table));
-                    // To delete what is not there is an error, and would undo the whole transaction: so it is made
-                    // first.
+                    // To delete a table that is not there is an error, and would undo the whole transaction: so it is
+                    // made first.
                     batch.change(NEW_TABLE, CREATE, named);
                     batch.change(DELETE_TABLE, 0, named);
                 }

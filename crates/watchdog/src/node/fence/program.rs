@@ -77,7 +77,7 @@ impl Program {
         interrupted: impl Future<Output = ()>,
     ) -> Result<Ran, FenceError> {
         let argv: Vec<_> = self.argv.iter().cloned().chain(arguments.iter().map(ToString::to_string)).collect();
-        // No grace: while a program that hangs is waited for, phones may get in.
+        // The program gets no grace: while one that hangs is waited for, phones may get in.
         let (time_limit, grace) = (self.time_limit, Duration::ZERO);
         let run = Run { argv: &argv, time_limit, input, grace, keep: READ_BACK, record: None };
         let ran = run.until(interrupted).await;

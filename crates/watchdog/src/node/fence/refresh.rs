@@ -42,7 +42,7 @@ impl Refresher {
     #[expect(clippy::disallowed_methods, reason = "holds against what the kernel says, which no test can pause")]
     pub(super) fn prolong(&mut self, kernel: &mut Kernel, ports: &[u16], lasting: Duration) -> io::Result<()> {
         let began = Instant::now();
-        // Taken out, and put back when all went well: a socket that failed once is opened anew.
+        // The socket is taken out, and put back when all went well: one that failed once is opened anew.
         let socket = match self.socket.take() {
             Some(socket) => socket,
             None => open()?,
@@ -59,7 +59,7 @@ impl Refresher {
         let left = kernel.left("permitted", ports)?;
         // What has passed since, and the kernel's coarseness, are no sign that it was not prolonged.
         let least = lasting.saturating_sub(began.elapsed() + TICKS);
-        // All of them: a port that is missing would keep its phones out, with nobody to notice.
+        // All ports must be there: one that is missing would keep its phones out, with nobody to notice.
         if left.len() == ports.len() && left.iter().all(|left| *left >= least) {
             return Ok(());
         }

@@ -74,7 +74,8 @@ impl Seen {
             return Err("it is dormant, or another's".into());
         }
         for name in ["input", "output"] {
-            // By hook and by number of rules; what they do is compared with what was read after writing.
+            // A chain is known by its hook and by the number of its rules; what they do is compared with what was read
+            // after writing.
             let ours = |chain: &Chain| chain.is_hooked_at(name) && chain.rules.len() == rules(table, name);
             if !self.chains.get(name).is_some_and(ours) {
                 return Err(format!("its chain `{name}` is not the one installed"));

@@ -102,7 +102,7 @@ impl<'a> Monitoring<'a> {
         let check = self.check.said.as_deref().unwrap_or_default();
         let with_check = |answer: &str| format!("{answer}{}{check}", if check.is_empty() { "" } else { "; " });
         let observed = |works, detail, first_sign| Observed { works, detail, first_sign };
-        // Either is enough: SIP may answer while what the check looks at is dead.
+        // The check's word alone is enough: SIP may answer while what the check looks at is dead.
         if self.check.works == health::State::NotWorking {
             return observed(health::State::NotWorking, check.to_owned(), self.check.since);
         }

@@ -57,7 +57,7 @@ impl Services {
         let check = async { Some(spec.check.as_ref()?.run().await) };
         let stopped = async { Some(spec.stopped.as_ref()?.run().await) };
         let probe = async { Some(ask(spec.probe.as_ref()?).await) };
-        // Beside each other: a check command that hangs would else hide what SIP shows.
+        // All are asked beside each other: a check command that hangs would else hide what SIP shows.
         let ((check, stopped), probe) = join(join(check, stopped), probe).await;
         if let Some(ran) = check.as_ref().or(stopped.as_ref()) {
             notes.check(ran);

@@ -163,7 +163,7 @@ async fn keep<W>(
         loop {
             let Some(wanted) = *told.borrow_and_update() else { break };
             let began = clock::now();
-            // In a thread of its own: a disk that hangs must not hold up the loop, and with it the lease.
+            // The write has a thread of its own: a disk that hangs must not hold up the loop, and with it the lease.
             let written = host::blocking(write(wanted.memory)).await;
             let took = clock::now().since(began);
             metrics.persisted(&written, took);

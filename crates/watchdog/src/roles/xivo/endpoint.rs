@@ -37,7 +37,8 @@ pub(in crate::roles) struct RequestHandler {
 impl RequestHandler {
     async fn vote(&self, who: &Who, request: Request) -> Told {
         let peer = self.side.other();
-        // By the certificate: the request alone could name any side, and take the vote of the node that serves.
+        // The certificate says who asks: the request alone could name any side, and take the vote of the node that
+        // serves.
         if !who.is_node(Role::Xivo, Some(peer)) || request.from != peer {
             return refused(format!("{who} has no vote here: only the XiVO node of {peer} asks for this one"));
         }

@@ -142,14 +142,15 @@ impl Xivo {
             let why = if written { "the lease ended before it could" } else { "the state is not on the disk" };
             self.telling.tell(Kind::Decided, &format!("does not start: {why}"));
             note_failed_start(&self.telling.journal, &mut self.telling.alarms, why);
-            // Reported as failed: the duty would else serve, and keep both votes, with nothing that runs (`LostStart`).
+            // The start is reported as failed: the duty would else go on, and keep both votes, with nothing that runs
+            // (`LostStart`).
             if !made(Mistake::LostStart) {
                 self.queue.push_back(Event::Started(Outcome::Failed).into());
             }
             return;
         }
         self.telling.tell(Kind::Decided, &format!("starts in epoch {epoch}: {reason}"));
-        // Before the command: units that are held back ask for this file the moment it starts them.
+        // The file is there before the command: units that are held back ask for it the moment they are started.
         self.telling.warn(self.telephony.serving.allow());
         self.order(Order::Start { before: Vec::new() }, Event::Started(Outcome::Failed));
     }
@@ -159,7 +160,7 @@ impl Xivo {
         let permitted = self.fencing.permit(until, &mut self.telling).await;
         self.condition.fitness.fence(permitted.as_ref().err().cloned());
         if let Ok(event) = permitted {
-            // Ahead of the queue: a timer in it would take the permit before this one for the last.
+            // The report goes ahead of the queue: a timer in it would take the permit before this one for the last.
             self.queue.push_front(event.into());
         }
     }
@@ -177,8 +178,8 @@ impl Xivo {
         self.left.leave(self.duty.hand_over());
         let fenced = self.fencing.close(partners, &mut self.telling).await;
         self.fenced(fenced);
-        // Behind the fence, which is what phones are kept out by: this keeps others from starting services, and a file
-        // may take its time.
+        // The fence, which keeps phones out, comes first: this keeps others from starting services, and a file may take
+        // its time.
         self.telling.warn(self.telephony.serving.forbid());
     }
 

@@ -89,7 +89,7 @@ impl Fitness {
 
     /// The services are stopped, and verified to be.
     pub(super) fn stopped(&mut self, now: Instant) {
-        // Only after a death: an orderly stop leaves a node that could serve again at once.
+        // Only a death is followed by a rest: an orderly stop leaves a node that could serve again at once.
         if self.dead.take().is_some() {
             self.rest_until = now + self.recover;
         }
@@ -130,7 +130,7 @@ impl Fitness {
     /// Why the node cannot serve, if so. What keeps an inactive node from starting stops no serving one: a full disk is no
     /// reason to end calls.
     pub(super) fn unfit(&self, now: Instant, serves: bool) -> Option<Unfit> {
-        // The one thing that stops a node that serves: nobody is served by it any more.
+        // Dead telephony alone stops a node that serves: nobody is served by it any more.
         if let Some(dead) = &self.dead {
             return Some(Unfit::Dead(dead.detail.clone()));
         }

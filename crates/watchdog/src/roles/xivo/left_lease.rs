@@ -25,7 +25,7 @@ impl LeftLease {
         };
         match written {
             Ok(()) => self.left = handover,
-            // Without it the next watchdog stops and starts the services in order: no promise hangs on the file.
+            // Without the file the next watchdog stops and starts the services in order: no promise hangs on it.
             Err(error) => tracing::debug!(%error, "the hand-over cannot be written"),
         }
     }

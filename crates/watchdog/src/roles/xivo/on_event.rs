@@ -49,7 +49,7 @@ impl Xivo {
     /// An operator at the socket acts.
     pub(super) fn ordered(&mut self, order: Order) {
         let Order { act, who, reason, reply } = order;
-        // Before the act is fed: it would be refused by a node that is unfit for what the operator has just mended.
+        // The node's fitness is judged before the act: it would be refused for what the operator has just mended.
         if matches!(act, Act::Activate | Act::ForceActivate | Act::Resume) {
             self.condition.mended_by_hand(&mut self.telling);
             self.judge_fitness();

@@ -87,7 +87,7 @@ impl Operators {
         let act = act.to_string();
         telling.journal.append(Entry::new(Kind::Act, &*act).by(&operator.who, &operator.reason));
         match operator.reply {
-            // Beside the loop: an operator may wait for the disk, the lease may not.
+            // The answer waits beside the loop: an operator may wait for the disk, the lease may not.
             Reply::Here(reply) => {
                 host::spawn(async move {
                     let kept = written.await;

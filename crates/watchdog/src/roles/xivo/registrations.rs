@@ -70,7 +70,7 @@ struct Task {
 impl Task {
     async fn run(self, settings: Settings, mut told: watch::Receiver<Option<Service>>) {
         let mut registrar = Registrar::new(settings, clock::now());
-        // Room for each attempt under way, and for one before it that was given up and ends all the same.
+        // There is room for each attempt under way, and for one before it that was given up and ends all the same.
         let (ended, mut endings) = mpsc::channel::<(Attempt, Outcome)>(usize::from(Settings::MOST) * 2);
         self.publish(&registrar);
         loop {

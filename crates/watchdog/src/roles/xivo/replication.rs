@@ -37,7 +37,7 @@ impl Replication {
 
     /// Tells whether the replication may run.
     pub(super) fn tell(&self, replicates: Replicates) {
-        // Told in every turn: only another wish runs a command.
+        // The wish is told in every turn: only another one runs a command.
         self.wanted.send_if_modified(|before| before.replace(replicates) != Some(replicates));
     }
 

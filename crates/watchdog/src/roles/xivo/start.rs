@@ -200,7 +200,7 @@ fn telephony(config: &Config, xivo: &XivoConfig, services: &Services, liveness: 
 
 fn condition(config: &Config, xivo: &XivoConfig, services: Services) -> Condition {
     let outside = Watch::start(specs::outside(&xivo.services), services, xivo.services.fit.clone());
-    // Of another fence nobody knows which ports it holds.
+    // Nobody knows which ports another fence holds.
     let unfenced = (xivo.fence == config::Fence::Nft)
         .then(|| unfenced::watch(specs::asterisk(&xivo.asterisk), xivo.sip.ports.clone()));
     Condition::new(Fitness::new(xivo.services.recover), outside, unfenced, config.legacy_failover.clone())

@@ -15,13 +15,13 @@ impl Xivo {
     /// Shows everything that changed since the last event: to the followers, the Edge, and whoever asks.
     pub(super) fn show(&mut self) {
         let (status, serves) = (self.duty.status(), self.serves());
-        // First, as CCs act on it.
+        // CCs act on the status: they are told first.
         self.telling.followers(status, self.duty.epoch());
         self.condition.outside.inactive(status == Status::Inactive);
         self.telephony.replicate(status, &mut self.telling);
         own_certificate(&self.telling.keyring, &mut self.telling.alarms, &self.telling.metrics);
         let fit = self.condition.show(serves, &mut self.telling);
-        // With each turn, so that the newest lease lies there however this watchdog ends.
+        // The lease is left with each turn, so that the newest one lies there however this watchdog ends.
         self.left.leave(self.duty.hand_over());
         self.others.look_for_company(status, &mut self.telling);
         self.look_at_votes();

@@ -76,7 +76,7 @@ impl Voters {
     pub(super) fn ask(&self, voter: RemoteVoter, request: Request, sent: Instant) {
         let Some(link) = self.lines[voter].as_ref().map(|line| line.link.clone()) else { return };
         let (answers, limit) = (self.answers.clone(), self.limit);
-        // Each request by itself: an answer that is late must not keep the next request from being sent.
+        // Each request has a task: an answer that is late must not keep the next request from being sent.
         host::spawn(async move {
             let told = match timeout(limit, link.ask(Ask::Vote(request))).await {
                 Ok(Ok(Told::Vote(answer))) => Ok(answer),
