@@ -138,6 +138,7 @@ where
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
+        // Tasks that have ended are taken out with each turn: kept, they would grow without end.
         while connections.try_join_next().is_some() {}
     }
 }

@@ -92,6 +92,8 @@ impl Head {
     pub fn parse(buf: &[u8]) -> Result<Option<(usize, Self)>, Faulty> {
         let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
         let mut response = httparse::Response::new(&mut fields);
+        // The parser is as lenient as Pingora's client: a check that is stricter takes a side down whose users are
+        // served.
         let mut parser = httparse::ParserConfig::default();
         parser.allow_spaces_after_header_name_in_responses(true);
         parser.allow_obsolete_multiline_headers_in_responses(true);
@@ -130,6 +132,7 @@ impl Head {
                 buf.advance(length);
                 return Ok(head);
             }
+            // The limit holds before more is read, too: a head without an end takes no more memory than this.
             if buf.len() > MOST_HEAD {
                 return Err(Faulty::HeadTooLarge.into());
             }
@@ -299,6 +302,8 @@ impl Body {
                     };
                 }
                 Reading::Chunk(0) => {
+                    // Nothing but a line's end may stand behind a chunk: else two readers would see the next one begin
+                    // at two places.
                     if !line(stream, buf, 2).await?.is_empty() {
                         return Err(Faulty::Chunk.into());
                     }
@@ -310,6 +315,7 @@ impl Body {
                     return Ok(Some(piece));
                 }
                 Reading::Trailers(before) => {
+                    // The limit is that of all trailers together, not of each.
                     let length = line(stream, buf, MOST_TRAILERS - before.min(MOST_TRAILERS)).await?.len();
                     self.state = if length == 0 { Reading::Done } else { Reading::Trailers(before + length + 2) };
                 }
@@ -334,6 +340,7 @@ async fn chunk_size<R: AsyncRead + Unpin>(stream: &mut R, buf: &mut BytesMut) ->
                 buf.advance(length);
                 return Ok(size);
             }
+            // A chunk's line may hold extensions: one that never ends is not waited for.
             Ok(httparse::Status::Partial) if buf.len() <= MOST_CHUNK_LINE => fill(stream, buf).await?,
             Ok(httparse::Status::Partial) | Err(_) => return Err(Faulty::Chunk.into()),
         }
@@ -345,6 +352,7 @@ async fn line<R: AsyncRead + Unpin>(stream: &mut R, buf: &mut BytesMut, most: us
     loop {
         let end = buf.iter().take(most).position(|byte| *byte == b'\n');
         match end {
+            // A bare LF ends a line for some readers and not for others: only CRLF does here.
             Some(end) if end > 0 && buf[end - 1] == b'\r' => {
                 let mut line = buf.split_to(end + 1);
                 line.truncate(end - 1);

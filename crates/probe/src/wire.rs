@@ -81,6 +81,7 @@ impl Wire {
         self.end_tls().await;
         let mut rest = [0; 1024];
         let goodbye = async {
+            // A target that goes on talking is not listened to for as long as it likes.
             for _ in 0..MOST_READS {
                 if !matches!(self.read(&mut rest).await, Ok(1..)) {
                     break;

@@ -280,6 +280,7 @@ impl Builder {
         match event {
             Event::DocumentStart(_) => {
                 self.documents += 1;
+                // Nobody would read a second document, and whoever wrote it would not learn of that.
                 if self.documents > 1 {
                     return Err(Flaw::new(
                         line,
@@ -321,6 +322,7 @@ impl Builder {
     }
 
     fn open(&mut self, line: usize, collection: Collection) -> Result<(), Flaw> {
+        // Whoever reads the tree goes down its levels, one call each: their number is bounded here.
         if self.open.len() >= DEEPEST {
             return Err(Flaw::new(
                 line,

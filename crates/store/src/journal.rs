@@ -117,6 +117,7 @@ fn open_end(path: &Path) -> io::Result<Open> {
 fn line(entry: &impl Entry) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(entry)?;
     if line.len() > LINE_BYTES {
+        // Without a limit one entry could fill what `tail` reads of a file, and hide all others.
         line = serde_json::to_vec(&entry.shortened())?;
     }
     line.push(b'\n');

@@ -227,7 +227,7 @@ impl Duty {
 
     /// When it will have been fit and in touch with its peer for its hold-down, its disk proven, so that neither services, a
     /// link, a disk nor starts that come and go make telephony do so. A silence that lasts needs no look here: then it does
-    /// not hear, either. Nothing while it is not fit.
+    /// not hear, either. Nothing while it is not fit. May change with each call of [`Duty::handle`].
     pub fn settles_at(&self) -> Option<Instant> {
         let (fit, disk) = (self.fit_since?, self.disk_is_well_since()?);
         let since = [self.met.map(|met| met.since), self.relapse.ended_at(), Some(disk)].into_iter().flatten();

@@ -127,7 +127,7 @@ impl Duty {
         if alone { self.may_be_unguarded() } else { None }
     }
 
-    /// Returns the end of the lease: the younger of the two grants rules.
+    /// Returns the end of the lease: the younger of the two grants rules. May change with each call of [`Duty::handle`].
     pub fn lease_until(&self) -> Option<Instant> {
         // One vote beside the own is a majority: so the younger of the two carries the lease.
         self.grants.peer.max(self.grants.witness).map(|sent| sent + self.settings.timing.lease)

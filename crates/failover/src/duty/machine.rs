@@ -377,9 +377,11 @@ impl Duty {
 
     /// Returns when to call [`Event::Timer`]; may change with each call of [`Duty::handle`].
     pub fn deadline(&self) -> Option<Instant> {
+        // A node without a majority has no lease that could end.
         let lease = if self.serves() && self.unguarded.is_none() { self.lease_until() } else { None };
         let stopping =
             if let Phase::Stopping(stopping) = self.phase { self.stopping_deadline(&stopping) } else { None };
+        // A rest that is over is no deadline: the driver would turn without end.
         let rest = (self.now < self.rest_until).then_some(self.rest_until);
         let asks = RemoteVoter::BOTH.map(|voter| self.next_ask[voter]);
         let asks = if self.settings.witness == super::Witness::None { asks[0] } else { asks[0].min(asks[1]) };

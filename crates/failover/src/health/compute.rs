@@ -130,6 +130,7 @@ fn refuses(status: Status) -> bool {
 fn spoken(topology: &Topology, facts: &Facts, side: Side, such: impl Fn(Status) -> bool) -> Option<(NodeId, Word)> {
     topology.nodes.iter().zip(&facts.nodes).zip(0..).find_map(|((node, known), number)| {
         let word = (*known)?;
+        // A node that the side works without cannot say that the side does not.
         (node.side == side && node.need == Need::Required && such(word.status)).then_some((NodeId(number), word))
     })
 }

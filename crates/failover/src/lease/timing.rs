@@ -42,6 +42,7 @@ impl Timing {
         fence: Duration::from_millis(500),
         drift_ppm: 1_000,
         granularity: Duration::from_millis(100),
+        // The times above ask for 2.405 s at least.
         promise: Duration::from_millis(2_500),
         quiet: Duration::from_millis(2_500),
         witness_out: Duration::from_secs(15),

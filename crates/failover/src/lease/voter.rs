@@ -160,6 +160,7 @@ impl Voter {
 
     /// Returns when to call [`Event::Timer`]; may change with each call of [`Voter::handle`].
     pub fn deadline(&self) -> Option<Instant> {
+        // A free vote waits for nothing.
         (self.record != Record::Free).then_some(self.until)
     }
 

@@ -45,6 +45,7 @@ impl Ledger {
 
     /// Returns when a spent budget allows a switch again; none when it never will, or does now.
     pub(super) fn back_at(&self) -> Option<Instant> {
+        // A budget is back when the oldest of its switches is an hour old.
         if self.is_spent() { self.until.first().copied() } else { None }
     }
 

@@ -274,7 +274,7 @@ impl Switch {
 }
 
 impl HoldReason {
-    /// Returns when this rule gives way by itself.
+    /// Returns when this rule gives way by itself. It is a rule of one moment: the next event may bring another.
     pub(super) fn until(&self) -> Option<Instant> {
         match *self {
             Self::Settling { until, .. } | Self::HoldingDown { until } => Some(until),

@@ -80,6 +80,7 @@ impl Head {
             once(&mut self.sequence, sequence(value).ok_or(Malformed::Sequence)?, "CSeqs")?;
         } else if is("Content-Length", "l") {
             let length = digits(value).and_then(|digits| digits.parse().ok()).ok_or(Malformed::ContentLength)?;
+            // Two lengths would cut the stream at two places: a message that has both is no answer.
             once(&mut seen.content_length, length, "Content-Lengths")?;
             self.content_length = length;
         }

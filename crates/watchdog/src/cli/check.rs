@@ -187,6 +187,7 @@ fn ports(xivo: &XivoConfig, troubles: &mut Vec<String>) -> Option<String> {
             format!("Asterisk listens on, or registers at, {}.", ports.sentence())
         }
         Err(why) => {
+            // An Asterisk that does not run is no trouble: that of an inactive node never does.
             format!("Where Asterisk listens is not known, as it could not be asked; check again where it runs ({why}).")
         }
     })
@@ -248,6 +249,7 @@ fn inequalities(xivo: &XivoConfig) -> Vec<Inequality> {
         row("retry_limit", xivo.duty.retry_limit, "retry", xivo.duty.retry),
         row("hold_down_limit", xivo.duty.hold_down_limit, "hold_down", xivo.duty.hold_down),
     ];
+    // Only without a fence is the stop what keeps phones out.
     if xivo.fence == Fence::None {
         rows.push(row("fence", timing.fence, "services.stop.time_limit", xivo.services.stop.time_limit));
     }

@@ -123,6 +123,8 @@ impl Alarms {
         let at = u64::try_from(now.unix_ms()).unwrap_or(0);
         let before = self.start.take();
         let (count, since) = before.as_ref().map_or((0, at), |before| (before.starts.count, before.starts.since));
+        // A start that fails every second with other numbers in its words is one trouble, and must not fill the
+        // journal.
         let same = before.filter(|before| alike(&before.starts.words, why)).map(|before| before.sentence);
         let news = same.is_none();
         let since_when = Time::from_unix_ms(i64::try_from(since).unwrap_or(i64::MAX));

@@ -110,6 +110,7 @@ pub(super) fn fence(xivo: &XivoConfig) -> FenceSpec {
             ports: xivo.sip.ports.clone(),
             partners: xivo.media_servers.iter().map(|server| server.address.ip()).collect(),
             renewals: Renewals::of(xivo.duty.timing.lease, xivo.duty.timing.pause),
+            // Closing takes two calls, a write and the reading back: both together must end within `fence`.
             time_limit: xivo.duty.timing.fence / 2,
             last_resort: None,
         }),

@@ -201,6 +201,7 @@ impl Base {
             dial: cc.heartbeat,
             patience: WATCH_HOLD + cc.heartbeat,
             silence: WATCH_HOLD + cc.heartbeat * 2,
+            // Reports and watches have time: one connection is enough where no vote is asked for.
             lanes: NonZeroU8::MIN,
         };
         let line = self.line(cc.xivo, Expected::Xivo(cc.side), limits);

@@ -226,6 +226,7 @@ fn write(shared: &Shared, mut file: Option<store::Journal>, directory: &Path) {
         }
         let entries: VecDeque<Entry> = std::mem::take(&mut queue.waiting);
         let ended = queue.ended;
+        // What is being written is in no queue: `flush` must wait for it all the same.
         queue.writing = entries.len();
         drop(queue);
         let written = append(&mut file, directory, &entries);

@@ -73,6 +73,8 @@ pub(super) fn argv(written: Option<Vec<String>>, at: &KeyPath, findings: &mut Fi
             findings.error(at, "the list is empty", "write program and arguments, such as [xivo-service, start, all]")
         }
         Some(program) if program.is_empty() => findings.error(at, "the program has no name", "write it first"),
+        // No shell takes it apart: a program of that whole name would be looked for, and not be there when it is
+        // needed.
         Some(program) if argv.len() == 1 && program.contains(' ') => findings.error(
             at,
             format!("{program:?} is one word with spaces"),

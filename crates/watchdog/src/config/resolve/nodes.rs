@@ -111,6 +111,7 @@ fn heartbeat(written: Option<TimingFile>, findings: &mut Findings) -> Duration {
     let at = KeyPath::top("timing");
     let file = written.unwrap_or_default();
     let heartbeat = file.heartbeat;
+    // Who writes times of the vote here believes that they hold: they hold where votes are given.
     if (TimingFile { heartbeat, ..TimingFile::default() }) != file {
         findings.error(&at, "only heartbeat has a meaning on a node that does not vote", "remove the other times");
     }

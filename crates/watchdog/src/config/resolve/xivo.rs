@@ -235,6 +235,7 @@ fn sip(written: Option<SipFile>, listen: Option<SocketAddr>, findings: &mut Find
     let SipFile { address, ports, check, time_limit } = written.unwrap_or_default();
     let address = match (address, listen) {
         (Some(text), _) => host(&text, &at.key("address"), findings),
+        // Phones do not find the node at 0.0.0.0, and the probe must ask where they do.
         (None, Some(listen)) if listen.ip().is_unspecified() => {
             let remedy = "write where phones find this node, such as `sip: { address: 10.0.0.11 }`";
             findings.missing(&at.key("address"), "is missing, and `listen` names no address", remedy);

@@ -131,6 +131,7 @@ impl Checked {
         match ran.ending {
             Ending::Done => *self = Self { works: health::State::Working, ..Self::default() },
             Ending::ExitCode(code) => {
+                // The trouble began with the first refusal, though it takes two to believe in it.
                 if self.refusals == 0 {
                     self.since = Some(now);
                 }

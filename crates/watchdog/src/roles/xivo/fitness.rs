@@ -122,7 +122,7 @@ impl Fitness {
         self.unready = said;
     }
 
-    /// When it may change by time alone.
+    /// Returns when the answer may change by time alone; another after [`Fitness::stopped`].
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         (now < self.rest_until).then_some(self.rest_until)
     }

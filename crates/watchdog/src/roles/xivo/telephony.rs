@@ -72,6 +72,8 @@ impl Telephony {
         let active = status == Status::Active;
         self.liveness.watch(if active { Watching::On } else { Watching::Off });
         if active {
+            // Only a node whose start was verified registers: media servers would else send calls to one that still
+            // starts (W6).
             self.register(Service::Serves);
         }
     }

@@ -62,6 +62,7 @@ impl Telling {
         self.doings.status = status;
         self.doings.because.clone_from(&text);
         self.tell(Kind::Changed, &text);
+        // Services that run are as they should be from here on, whoever started them.
         if status != Status::Inactive {
             self.alarms.outside(false);
         }
