@@ -13,7 +13,7 @@ use rcgen::{
 
 /// Long enough for nobody to be warned of the end, too short to be used for anything else.
 const VALID_FOR: Duration = Duration::from_secs(90 * 24 * 3600);
-/// Clocks differ.
+/// Clocks differ: a browser on a machine that is behind must not find it not valid yet.
 const VALID_BEFORE: Duration = Duration::from_secs(24 * 3600);
 const MODE: u32 = 0o600;
 
@@ -29,16 +29,16 @@ pub struct Authority {
 pub struct Leaf {
     /// The leaf, then its authority.
     pub chain: String,
-    /// PKCS #8, not encrypted.
+    /// The private key in PKCS #8, not encrypted: it is thrown away with the demo.
     pub key: String,
 }
 
 /// Where a [`Leaf`] was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Files {
-    /// `NAME.pem`.
+    /// The file of the chain, `NAME.pem`.
     pub chain: PathBuf,
-    /// `NAME.key`.
+    /// The file of the private key, `NAME.key`.
     pub key: PathBuf,
 }
 
@@ -51,9 +51,9 @@ pub enum CertError {
     /// It could not be written.
     #[error("{path}: {source}")]
     Write {
-        /// Where to.
+        /// The file that could not be written.
         path: PathBuf,
-        /// Why not.
+        /// What the system says of it.
         #[source]
         source: io::Error,
     },

@@ -85,9 +85,9 @@ pub enum SideError {
     /// An address is not to be had.
     #[error("cannot listen on {address}: {source}")]
     Listen {
-        /// That address.
+        /// The address that cannot be listened on.
         address: SocketAddr,
-        /// Why.
+        /// What the system says of it.
         #[source]
         source: io::Error,
     },
@@ -97,9 +97,9 @@ pub enum SideError {
     /// The ledger cannot be written.
     #[error("{path}: {source}")]
     Ledger {
-        /// The ledger.
+        /// The file in which posted numbers are written down.
         path: PathBuf,
-        /// Why.
+        /// What the system says of it.
         #[source]
         source: io::Error,
     },

@@ -14,7 +14,7 @@ use super::mode::ModeSwitch;
 /// Methods that are counted by name; the rest together.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/// One side.
+/// A side as all of its connections share it.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) name: SideName,
@@ -23,7 +23,7 @@ pub(super) struct State {
     pub(super) scheme: Scheme,
     pub(super) mode: ModeSwitch,
     pub(super) ledger: Option<Ledger>,
-    /// Numbers posted here.
+    /// How many numbers were posted here since it began.
     pub(super) counted: AtomicU64,
     requests: [AtomicU64; METHODS.len() + 1],
     websockets: AtomicU64,

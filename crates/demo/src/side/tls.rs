@@ -13,18 +13,18 @@ pub enum TlsError {
     /// A file holds no readable PEM of its sort.
     #[error("{path}: {source}")]
     Unreadable {
-        /// That file.
+        /// The file that is no PEM of its sort.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with it.
         #[source]
         source: rustls::pki_types::pem::Error,
     },
     /// Certificate and key do not go together.
     #[error("{path}: {source}")]
     Unusable {
-        /// The chain.
+        /// The file of the certificate chain.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with it.
         #[source]
         source: rustls::Error,
     },

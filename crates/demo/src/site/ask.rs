@@ -26,10 +26,10 @@ use super::plan::{FQDN, Plan};
 const LIMIT: Duration = Duration::from_secs(15);
 const MOST_BYTES: usize = 1 << 20;
 
-/// No answer, and why.
+/// Why there is no answer, in whatever words the library has for it.
 pub(super) type NoAnswer = Box<dyn std::error::Error + Send + Sync>;
 
-/// Asks the admin door.
+/// Asks the Edge over its admin socket, as an operator would.
 pub(super) async fn admin(socket: &Path, method: Method, path: &str) -> Result<Response<Bytes>, NoAnswer> {
     let request = Request::builder().method(method).uri(path).header("host", "edge").body(Full::default())?;
     let asked = async { exchange(UnixStream::connect(socket).await?, request).await };
@@ -42,7 +42,7 @@ pub(super) struct User {
     connector: TlsConnector,
 }
 
-/// A user's WebSocket.
+/// A WebSocket as a browser would have it: over TLS, to the Edge.
 pub(super) type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
 impl User {

@@ -41,7 +41,7 @@ pub(super) struct Plan {
     pub(super) https: SocketAddr,
     pub(super) http: SocketAddr,
     pub(super) metrics: SocketAddr,
-    /// The Edge's admin socket.
+    /// Where operators, and the demo itself, ask the Edge.
     pub(super) socket: PathBuf,
     /// What the Edge's certificate is verified with.
     pub(super) authority: PathBuf,
@@ -61,13 +61,13 @@ struct Certificates {
 /// Why there is no demo.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// Somebody listens there.
+    /// Somebody listens on the port that was asked for.
     #[error("port {0} is taken: stop who listens there, or choose another with --port")]
     Taken(u16),
-    /// Nothing is free.
+    /// No port was free in many attempts.
     #[error("no free port was found on {0}")]
     NoPort(IpAddr),
-    /// No certificates.
+    /// The throw-away certificates could not be made.
     #[error(transparent)]
     Certificates(#[from] CertError),
     /// The Edge's program is not there.
@@ -121,7 +121,7 @@ impl Plan {
         self.directory.path().join("edge.yaml")
     }
 
-    /// What the Edge logs.
+    /// Returns where the Edge writes its log.
     pub(super) fn log(&self) -> PathBuf {
         self.directory.path().join("edge.log")
     }

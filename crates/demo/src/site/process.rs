@@ -16,7 +16,7 @@ use tokio::time::timeout;
 /// Lines of a log that tell why a process ended.
 const LAST_LINES: usize = 12;
 
-/// What is started.
+/// A program with its arguments, and how it is known to be ready.
 #[derive(Debug, Clone)]
 pub(super) struct Program {
     pub(super) title: &'static str,
@@ -49,16 +49,16 @@ pub enum ProcessError {
     /// The system did not start it, or does not let us end it.
     #[error("{title}: {source}")]
     Io {
-        /// Which.
+        /// The process, as its messages name it.
         title: &'static str,
-        /// Why.
+        /// What the system says of it.
         #[source]
         source: io::Error,
     },
     /// It ended.
     #[error("{title} ended{said}")]
     Ended {
-        /// Which.
+        /// The process, as its messages name it.
         title: &'static str,
         /// The last of what it logged.
         said: String,
@@ -66,9 +66,9 @@ pub enum ProcessError {
     /// It started and says nothing.
     #[error("{title} was not ready within {} s{said}", limit.as_secs())]
     NotReady {
-        /// Which.
+        /// The process, as its messages name it.
         title: &'static str,
-        /// What it was given.
+        /// The time within which it should have been ready.
         limit: Duration,
         /// The last of what it logged.
         said: String,

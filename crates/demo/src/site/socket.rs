@@ -23,10 +23,10 @@ const MOST_BYTES: u64 = 64 << 10;
 /// Why orders are neither taken nor given.
 #[derive(Debug, thiserror::Error)]
 pub enum DoorError {
-    /// Nobody listens.
+    /// Nobody listens there, so there is no demo to tell.
     #[error("no demo of yours runs: start one with `bascule-demo`")]
     NoDemo,
-    /// Somebody does already.
+    /// Another demo of this user takes orders there already.
     #[error("a demo of yours runs already: end it with `bascule-demo --do quit`")]
     Runs,
     /// Its place belongs to somebody else.
@@ -35,18 +35,18 @@ pub enum DoorError {
     /// The demo did not do it.
     #[error("{0}")]
     Refused(String),
-    /// The demo says nothing.
+    /// The demo took the order, and said nothing within the limit.
     #[error("the demo does not answer on {0}")]
     Silent(PathBuf),
     /// The socket cannot be had.
     #[error(transparent)]
     Socket(#[from] SocketError),
-    /// The system refused.
+    /// The system refused to make, check or use the place.
     #[error("{path}: {source}")]
     Io {
-        /// What.
+        /// The file or directory that it is about.
         path: PathBuf,
-        /// Why.
+        /// What the system says of it.
         #[source]
         source: io::Error,
     },
@@ -83,7 +83,7 @@ pub(super) struct Asked {
     pub(super) answer: Answer,
 }
 
-/// Waits for a sentence.
+/// Whoever gave an order, and waits for one sentence on what came of it.
 #[derive(Debug)]
 pub(super) struct Answer(UnixStream);
 

@@ -33,7 +33,7 @@ impl Chain {
 }
 
 impl Seen {
-    /// Reads it.
+    /// Reads the listing as `nft` prints it.
     ///
     /// # Errors
     /// Returns what is wrong with the text, in one line.
