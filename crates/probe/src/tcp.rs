@@ -15,7 +15,7 @@ pub(crate) async fn connect(target: SocketAddr, source: Option<IpAddr>) -> Resul
     };
     let socket = socket.map_err(|error| Failure::local("open a socket", error))?;
     socket.set_nodelay(true).map_err(|error| Failure::local("set TCP_NODELAY", error))?;
-    // A check each second, of dozens of services, would fill the table of ports with connections in `TIME_WAIT`.
+    // Closed in order, each probe would leave a port of this machine's in `TIME_WAIT` for a minute.
     socket.set_zero_linger().map_err(|error| Failure::local("set SO_LINGER", error))?;
     if let Some(source) = source {
         socket

@@ -75,7 +75,7 @@ impl Policy {
             found.push(at_least("lag_limit", self.lag_limit, Duration::from_millis(1), "1 ms"));
         }
         // One fault of our own network is seen by each side's next probe: up to this far apart. A shorter time would
-        // take it for two faults, and move traffic (E7).
+        // take it for two faults, and the Edge would not doubt itself (E7).
         if self.same_instant < seen {
             found.push(at_least("same_instant", self.same_instant, seen, "interval + jitter + time_limit"));
         }

@@ -35,7 +35,7 @@ pub fn count(file: &Path) -> Option<Pause> {
     // The file is of no use half written: then it counts anew.
     match fs::write(file, format!("{starts} {}\n", (now + wait).as_micros())) {
         Ok(()) => (!wait.is_zero()).then_some(Pause { starts: Some(starts), wait }),
-        // Without the directory nothing else works either, and that is told by what needs it.
+        // The directory is made with the control socket: before the first start there is none, and nothing to count.
         Err(_) if file.parent().is_some_and(|directory| !directory.exists()) => None,
         Err(_) => Some(Pause { starts: None, wait: UNCOUNTED }),
     }
