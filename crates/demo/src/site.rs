@@ -198,6 +198,7 @@ async fn take_orders(site: &mut Site, door: &Door, tell: &Tell) -> Result<(), De
     loop {
         tokio::select! {
             () = signals.told() => return Ok(()),
+            // Without the Edge there is nothing to play with, and its last words say why.
             ended = site.edge.ended() => return Err(ended.into()),
             asked = door.next() => {
                 let Some(Asked { order, answer }) = asked else { continue };

@@ -68,10 +68,12 @@ async fn respond(request: Request<Incoming>, state: &Arc<State>, exempt: &Exempt
 
 async fn dispatch(request: Request<Incoming>, state: &Arc<State>, exempt: &Exempt) -> Result<Answer, Gone> {
     match request.uri().path() {
+        // Orders come before the mode is looked at: a side that fails could else not be told to end that.
         "/xuc/lab/mode" => return Ok(order(&request, state, exempt)),
         "/xuc/lab/stats" => return Ok(answer::json(StatusCode::OK, &state.stats())),
         _ => {}
     }
+    // Probes come every second: counted, they would hide the requests of a test.
     if request.headers().get(USER_AGENT).is_none_or(|name| name != PROBE) {
         state.note_request(request.method());
     }
@@ -90,6 +92,7 @@ fn order(request: &Request<Incoming>, state: &State, exempt: &Exempt) -> Answer 
     let Some(mode) = Mode::parse(word).filter(|_| request.method() == http::Method::POST) else {
         return answer::bad("POST ?mode=ok, ?mode=mute or ?mode=500");
     };
+    // The answer to the order to be mute must still leave.
     exempt.grant();
     state.mode.set(mode);
     let mut answer = answer::text(StatusCode::OK, format!("{word}\n"));

@@ -88,6 +88,7 @@ async fn connection(mut stream: TcpStream, mode: ModeSwitch) {
                 return;
             }
         }
+        // A request that is not whole by then is none: its connection ends here.
         if pending.len() >= MOST || !matches!(stream.read_buf(&mut pending).await, Ok(1..)) {
             return;
         }

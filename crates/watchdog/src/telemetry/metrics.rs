@@ -147,6 +147,7 @@ impl Metrics {
 
     /// Shows what a published status says.
     pub fn show(&self, view: &StatusView) {
+        // Each status has a series, 0 or 1: one that is over does not linger beside the one that is.
         for status in Status::ALL {
             self.status.with_label_values(&[status.label()]).set(i64::from(*status == view.status));
         }

@@ -37,6 +37,7 @@ impl SurroundingsMonitor {
         let peer_host = self.peer() != Answering::No;
         let surroundings = Surroundings { peer_host, anchors: self.an_anchor_answers() };
         let window = self.window.as_ref().map_or(duty::Window::Closed, Window::now);
+        // The surroundings are looked at in every turn, and told when they changed.
         let surroundings = (self.told.replace(surroundings) != Some(surroundings)).then_some(surroundings);
         let window = (self.told_window.replace(window) != Some(window)).then_some(window);
         surroundings.map(Event::Surroundings).into_iter().chain(window.map(Event::Window))
