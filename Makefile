@@ -71,10 +71,11 @@ alerts: ## The alert rules, on made-up days.
 WALKED := $(TARGET)/walked.tsv
 
 # Plain `cargo test`, as it runs the examples in the documentation too. One that fails keeps no other from running: a run
-# takes long, and tells of all.
+# takes long, and tells of all. How many tests run beside each other is the runner's to say, by what they wait for.
+RUNNER := --config "target.'cfg(all())'.runner = '$(CURDIR)/scripts/test-runner'"
 unit: ## All tests; at the end, how far the models were walked.
 	@mkdir -p $(dir $(WALKED)) && rm -f $(WALKED)
-	BASCULE_WALK_REPORT=$(WALKED) $(CARGO) test $(LOCKED) --workspace --no-fail-fast
+	BASCULE_WALK_REPORT=$(WALKED) $(CARGO) test $(LOCKED) --workspace --no-fail-fast $(RUNNER)
 	@scripts/walked $(WALKED)
 
 # A hundred times the seeds of `make test`. `make soak SEEDS=50000` plays fewer; `make soak SEED=days:4711` plays the
