@@ -15,6 +15,7 @@ mod record;
 mod report;
 #[cfg(test)]
 mod simulation;
+mod site;
 mod switcher;
 mod switchover;
 mod tell;
@@ -42,7 +43,7 @@ use self::monitor::{Finished, Known, Monitor, id_of};
 use self::nodes::Nodes;
 use self::order::Order;
 use self::switcher::Switcher;
-use self::switchover::Ordered;
+use self::switchover::SwitchoverDriver;
 use crate::admin::api::{ConfigurationStatus, Time};
 use crate::live::state::{Beginning, State};
 use crate::live::{Mode, View};
@@ -86,9 +87,8 @@ pub struct Engine {
     configuration: ConfigurationStatus,
     draining: bool,
     health_sentences: PerSide<Rate>,
-    /// None: an Edge alone.
-    nodes: Option<Nodes>,
-    ordered: Option<Ordered>,
+    /// None: an Edge alone, which moves traffic and nothing else.
+    switchover: Option<SwitchoverDriver>,
 }
 
 /// What wakes the loop. Only one is taken with each turn, orders first: an operator is not kept waiting by probes.
@@ -131,8 +131,7 @@ impl Engine {
             configuration: ConfigurationStatus { loaded: Some(Time::now()), broken: None },
             draining: false,
             health_sentences: PerSide { main: HEALTH_SENTENCES, standby: HEALTH_SENTENCES },
-            nodes: None,
-            ordered: None,
+            switchover: None,
             means,
             clock,
             plan,
@@ -144,7 +143,7 @@ impl Engine {
 
     /// Gives it a door for nodes.
     pub fn with_nodes(mut self, means: NodesMeans) -> Self {
-        self.nodes = Some(Nodes::new(means));
+        self.switchover = Some(SwitchoverDriver::new(Nodes::new(means)));
         self
     }
 
@@ -178,8 +177,8 @@ impl Engine {
     }
 
     fn deadline(&self) -> Instant {
-        let registry = self.nodes.as_ref().and_then(|nodes| nodes.registry.deadline());
-        let machines = [self.monitor.deadline(), self.switcher.switch.deadline(), registry, self.switchover_deadline()];
+        let switchover = self.switchover.as_ref().and_then(SwitchoverDriver::deadline);
+        let machines = [self.monitor.deadline(), self.switcher.switch.deadline(), switchover];
         let site = &self.plan.site;
         let suspicion = site.config.probe.suspicion;
         let longest = if site.upstreams.await_answers() { suspicion / 3 } else { LONGEST_SLEEP.min(suspicion) };

@@ -55,7 +55,7 @@ impl Engine {
     /// Edge's own is nobody's, though it may come of an order that allows it: a resume.
     fn whose(&self, kind: Kind, asker: Option<&Asker>) -> Option<Asker> {
         match (kind, asker) {
-            (Kind::Planned, None) => self.wisher(),
+            (Kind::Planned, None) => self.switchover.as_ref()?.wisher(self.clock.now()),
             (Kind::Planned, Some(asker)) => Some(asker.clone()),
             (Kind::Failover | Kind::Failback, asker) => asker.filter(|_| made(Mistake::AskerStays)).cloned(),
         }

@@ -1,17 +1,18 @@
-//! The nodes' word: reports in, wishes out, and what they mean for the health of a side.
+//! The nodes as the engine knows them: reports in, wishes out, and what they mean for operators and for the health of a side.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use failover::health;
 use failover::lease::{Record, Timing};
-use failover::{PerSide, Side};
+use failover::{Instant, PerSide, Side};
 use protocol::identity::{Keyring, expiry};
 use protocol::wire::{Guard, NodeReport, Role, Times, Told, Wish};
 
+use super::clock::Clock;
 use super::mistakes::{Mistake, made};
-use super::{Engine, Work};
-use crate::admin::api::{Event, NodeStatus, Time, WitnessStatus};
+use super::plan::Voice;
+use crate::admin::api::{NodeStatus, Time, WitnessStatus};
 use crate::site::nodes::{Known, News, Node, Registry, Versions, takeover};
 use crate::site::witness::{View, Witness};
 use crate::telemetry::metrics::{NodeLabels, NodeState, NodesMetrics};
@@ -35,90 +36,79 @@ pub(super) struct Nodes {
     pub(super) means: NodesMeans,
     pub(super) registry: Registry,
     /// Handed to the XiVO node of a side with each reply.
-    pub(super) wishes: PerSide<Option<Wish>>,
+    wishes: PerSide<Option<Wish>>,
 }
 
 impl Nodes {
     pub(super) fn new(means: NodesMeans) -> Self {
         Self { means, registry: Registry::default(), wishes: PerSide::default() }
     }
-}
 
-impl Engine {
-    /// Takes a node's report in.
-    pub(super) fn take_report(&mut self, node: Node, mut report: NodeReport) -> Told {
+    /// Takes a report in: what is new of its node, and the answer to it.
+    ///
+    /// # Errors
+    /// Why it is not taken, for the node.
+    pub(super) fn take(
+        &mut self,
+        node: Node,
+        mut report: NodeReport,
+        now: Instant,
+    ) -> Result<(Vec<News>, Told), String> {
         if made(Mistake::AgeIgnored) {
             report.made_us = None;
         }
-        let now = self.clock.now();
-        let Some(nodes) = &mut self.nodes else {
-            return Told::Refused { reason: "this Edge has no door for nodes".to_owned() };
-        };
+        // A CC goes by its XiVO, and a media server by nobody's wish.
         let wish = match (node.role, node.side) {
-            (Role::Xivo, Some(side)) => nodes.wishes[side].clone(),
+            (Role::Xivo, Some(side)) => self.wishes[side].clone(),
             _ => None,
         };
-        count(&nodes.means.metrics, &node, &report);
-        let place = (node.role, node.side);
-        match nodes.registry.take(node, report, now) {
-            Ok(news) => self.tell_nodes(news),
-            Err(error) => return Told::Refused { reason: error.to_string() },
-        }
-        self.tell_wish();
-        self.hear(|role, side| (role, Some(side)) == place);
-        Told::Report { wish }
+        count(&self.means.metrics, &node, &report);
+        let news = self.registry.take(node, report, now).map_err(|error| error.to_string())?;
+        self.count_actives();
+        Ok((news, Told::Report { wish }))
     }
 
-    /// Lets time pass for the nodes' reports.
-    pub(super) fn tick_nodes(&mut self) {
-        let now = self.clock.now();
-        let Some(nodes) = &mut self.nodes else { return };
-        let mut news = nodes.registry.tick(now);
+    /// Lets time pass: which nodes have fallen silent.
+    pub(super) fn tick(&mut self, now: Instant) -> Vec<News> {
+        let mut news = self.registry.tick(now);
         news.retain(|_| !made(Mistake::SilenceUntold));
-        for (node, _) in nodes.registry.all().filter(|(_, known)| !known.is_fresh(now)) {
-            nodes.means.metrics.status(labels(node), NodeState::Unknown);
-            nodes.means.metrics.guard(labels(node), None);
+        for (node, _) in self.registry.all().filter(|(_, known)| !known.is_fresh(now)) {
+            self.means.metrics.status(labels(node), NodeState::Unknown);
+            self.means.metrics.guard(labels(node), None);
         }
-        nodes.means.metrics.own_certificate(nodes.means.keyring.current().days_left());
-        self.tell_nodes(news);
-        self.tell_wish();
+        self.means.metrics.own_certificate(self.means.keyring.current().days_left());
+        self.count_actives();
+        news
     }
 
-    fn tell_nodes(&mut self, news: Vec<News>) {
-        for one in news {
-            match one {
-                News::Node(sentence) => {
-                    tracing::info!("{sentence}");
-                    self.journal(Event::Node, sentence);
-                }
-                News::Alarm(sentence) => {
-                    tracing::error!("{sentence}");
-                    self.journal(Event::Alarm, sentence);
-                }
-            }
-        }
-        if let Some(nodes) = &self.nodes {
-            nodes.means.metrics.two_actives.set(i64::from(nodes.registry.two_actives().is_some()));
-        }
+    fn count_actives(&self) {
+        self.means.metrics.two_actives.set(i64::from(self.registry.two_actives().is_some()));
     }
 
-    /// Tells the health what these nodes say.
-    pub(super) fn hear(&mut self, of: impl Fn(Role, Side) -> bool) {
-        let now = self.clock.now();
-        let Some(nodes) = self.nodes.as_ref().filter(|_| !made(Mistake::ReportUnheard)) else { return };
-        for voice in self.plan.voices.iter().filter(|voice| of(voice.role, voice.side)) {
-            if let Some(status) = nodes.registry.word(voice.role, voice.side, voice.backends, now) {
-                self.work.push_back(Work::Health(health::Event::Node { node: voice.node, status }));
-            }
-        }
+    /// Hands a wish to the XiVO node of a side with each reply, in place of an older one: a reply may be lost, and a node
+    /// follows the same wish once.
+    pub(super) fn lay_out(&mut self, side: Side, wish: Wish) {
+        self.wishes[side] = Some(wish);
+    }
+
+    /// Hands out no wish any more.
+    pub(super) fn withdraw_wishes(&mut self) {
+        self.wishes = PerSide::default();
+    }
+
+    /// What these voices say of the health of their sides.
+    pub(super) fn words<'a>(&self, voices: impl Iterator<Item = &'a Voice>, now: Instant) -> Vec<health::Event> {
+        let word = |voice: &Voice| {
+            let status = self.registry.word(voice.role, voice.side, voice.backends, now)?;
+            Some(health::Event::Node { node: voice.node, status })
+        };
+        voices.filter_map(word).collect()
     }
 
     /// What of the nodes and the vote needs a person, most urgent first.
-    pub(super) fn node_alarms(&self) -> Vec<String> {
-        let Some(nodes) = &self.nodes else { return Vec::new() };
-        let now = self.clock.now();
-        let mut alarms = nodes.registry.alarms(now);
-        for (node, known) in nodes.registry.all().filter(|(_, known)| known.is_fresh(now)) {
+    pub(super) fn alarms(&self, now: Instant) -> Vec<String> {
+        let mut alarms = self.registry.alarms(now);
+        for (node, known) in self.registry.all().filter(|(_, known)| known.is_fresh(now)) {
             match known.report.vote.as_ref().and_then(|vote| vote.guard.as_ref()) {
                 Some(Guard::Unguarded { why }) => {
                     alarms.insert(0, format!("UNGUARDED: {node} serves without a majority: {why}"))
@@ -129,46 +119,45 @@ impl Engine {
                 Some(Guard::Guarded) | None => {}
             }
         }
-        let View { trouble, alarms: of_askers, .. } = nodes.means.witness.view();
+        let View { trouble, alarms: of_askers, .. } = self.means.witness.view();
         alarms.extend(trouble.map(|why| format!("{why}; nobody is granted the vote")));
         alarms.extend(of_askers);
-        alarms.extend(nodes.means.versions.alarms(tokio::time::Instant::now()));
-        alarms.extend(nodes.means.keyring.not_taken().map(|not_taken| {
+        alarms.extend(self.means.versions.alarms(tokio::time::Instant::now()));
+        alarms.extend(self.means.keyring.not_taken().map(|not_taken| {
             let since = Time::from(not_taken.since);
             format!(
                 "the certificate for nodes on the disk does not load, since {since}; the old one is shown: {}",
                 not_taken.why
             )
         }));
-        alarms.extend(expiry("this Edge at the nodes' door", nodes.means.keyring.current().days_left()));
+        alarms.extend(expiry("this Edge at the nodes' door", self.means.keyring.current().days_left()));
         alarms
     }
 
     /// The nodes, as operators see them.
-    pub(super) fn node_rows(&self) -> Vec<NodeStatus> {
-        let now = self.clock.now();
+    pub(super) fn rows(&self, clock: Clock) -> Vec<NodeStatus> {
+        let now = clock.now();
         let row = |(node, known): (&Node, &Known)| NodeStatus {
             role: node.role,
             side: node.side,
             name: node.name.clone(),
             fresh: known.is_fresh(now),
-            heard: self.clock.wall(known.at),
+            heard: clock.wall(known.at),
             report: known.report.clone(),
         };
-        self.nodes.iter().flat_map(|nodes| nodes.registry.all()).map(row).collect()
+        self.registry.all().map(row).collect()
     }
 
     /// The vote, as operators see it.
-    pub(super) fn witness_row(&self) -> Option<WitnessStatus> {
-        let nodes = self.nodes.as_ref()?;
-        let View { record, epoch, left, trouble, .. } = nodes.means.witness.view();
+    pub(super) fn witness_row(&self, now: Instant) -> WitnessStatus {
+        let View { record, epoch, left, trouble, .. } = self.means.witness.view();
         let seconds = left.as_secs_f64();
         let sentence = match (&trouble, record) {
             (Some(why), _) => format!("{why}; nobody is granted the vote"),
             (None, Record::Free) => format!("{record}"),
             (None, _) => format!("{record}; {seconds:.1} s left"),
         };
-        Some(WitnessStatus {
+        WitnessStatus {
             sentence,
             holder: match record {
                 Record::Promised(promise) => Some(promise.holder),
@@ -178,18 +167,18 @@ impl Engine {
             quiet: record == Record::Unknown,
             left_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
             trouble,
-            times_differ: nodes.registry.times_differ(Times::from(&nodes.means.timing), self.clock.now()),
-        })
+            times_differ: self.registry.times_differ(Times::from(&self.means.timing), now),
+        }
     }
 
     /// What would become of telephony if a side died now.
-    pub(super) fn takeovers(&self) -> Vec<String> {
-        let Some(nodes) = self.nodes.as_ref().filter(|nodes| nodes.registry.all().next().is_some()) else {
+    pub(super) fn takeovers(&self, now: Instant) -> Vec<String> {
+        // Without watchdogs telephony stays where it is, and there is nothing to tell.
+        if self.registry.all().next().is_none() {
             return Vec::new();
-        };
-        let now = self.clock.now();
+        }
         let half = |side| {
-            let (_, known) = nodes.registry.xivo(side)?;
+            let (_, known) = self.registry.xivo(side)?;
             Some(takeover::Half {
                 status: known.report.status,
                 vote: known.report.vote.as_ref(),
@@ -199,7 +188,7 @@ impl Engine {
             })
         };
         let halves = PerSide { main: half(Side::Main), standby: half(Side::Standby) };
-        let view = nodes.means.witness.view();
+        let view = self.means.witness.view();
         let witness = match (view.trouble, view.record) {
             (Some(_), _) => takeover::Witness::Mute,
             (None, Record::Unknown) => takeover::Witness::Quiet(view.left.max(Duration::from_millis(1))),

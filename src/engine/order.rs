@@ -256,7 +256,7 @@ impl Engine {
             }
             Order::Report(node, report, answer) => drop(answer.send(self.take_report(node, *report))),
             Order::Switchover(answer) => {
-                drop(answer.send(self.ordered.as_ref().map(|ordered| ordered.status.clone())));
+                drop(answer.send(self.switchover.as_ref().and_then(|driver| driver.status().cloned())));
             }
             Order::Note(event, sentence, answer) => {
                 self.journal(event, sentence);
@@ -267,8 +267,8 @@ impl Engine {
     }
 
     async fn order_switch(&mut self, request: SwitchRequest) -> Result<SwitchAnswer, EngineError> {
-        if self.is_switching_over() && !request.dry_run || self.switchovers() && !request.force {
-            return self.begin_switchover(request).await;
+        if let Some(answer) = self.order_switchover(&request).await {
+            return answer;
         }
         let SwitchRequest { to, dry_run, force, reason, by } = request;
         let guard = if force { Guard::Forced } else { Guard::Checked };

@@ -1,403 +1,244 @@
-//! Drives a planned switch of the whole site: gathers the facts, hands the wishes out, and tells how far it is.
+//! The driver of a planned switch of the whole site. It knows the nodes, tells the machine (`site::switchover`) the facts,
+//! and lays its wishes out for the nodes. What else is to be done are values: the engine has traffic moved by the switcher,
+//! and writes the journal.
+
+mod limits;
 
 use std::time::Duration;
 
-use failover::health::{Reason, State as HealthState};
-use failover::switch::{self, Act, Guard};
-use failover::verdict::{self, Verdict};
-use failover::{Explain as _, PerSide, Side};
-use protocol::wire::{Chosen, Role, Wish};
+use failover::{Instant, PerSide, Side};
+use protocol::wire::{Role, Wish};
 
+use self::limits::{expected, limits};
 use super::act::Asker;
 use super::mistakes::{Mistake, made};
-use super::{Engine, Work};
-use crate::admin::EngineError;
-use crate::admin::api::{
-    Event, SwitchAnswer, SwitchRequest, SwitchoverCheck, SwitchoverState, SwitchoverStatus, SwitchoverStep, Time,
-};
+use super::nodes::Nodes;
+use crate::admin::api::{SwitchRequest, SwitchoverCheck, SwitchoverState, SwitchoverStatus, SwitchoverStep, Time};
+use crate::config::Config;
 use crate::site::switchover::{
-    Cc, End, Facts, Half, Limits, Output, Record, Step, Switchover, Undone, Xivo, preflight,
+    Cc, Check, End, Facts, Half, Limits, Output, Record, Switchover, Undone, Xivo, preflight,
 };
 use crate::telemetry::metrics::SwitchoverResult;
-use crate::traffic::websocket::tunnel::Pin;
 
-/// Two reports of a node, and some.
-const HAND_OVER: Duration = Duration::from_secs(5);
-/// The watchdog's own limit is 60 s; then it fences.
-const STOP: Duration = Duration::from_secs(90);
-/// The watchdog's own limits: 90 s to start, 20 s to verify.
-const START: Duration = Duration::from_secs(120);
-const REGISTER: Duration = Duration::from_secs(20);
-/// As the start of telephony: xuc takes its time.
-const CONTACT: Duration = Duration::from_secs(120);
-/// From services that run to probes that say so.
-const TRAFFIC: Duration = Duration::from_secs(20);
-/// Beyond the drain limit, for what is cut to be gone.
-const VERIFY: Duration = Duration::from_secs(10);
-/// For the target to stop and the source to start again.
-const UNDO: Duration = Duration::from_secs(240);
-/// A wish is answered with the next report.
-const ONE_REPORT: Duration = Duration::from_millis(500);
-/// What a stop and a CC's start usually take; sites differ.
-const USUALLY: Duration = Duration::from_secs(5);
+/// The nodes, and the switch of the whole site that is made with them.
+pub(super) struct SwitchoverDriver {
+    pub(super) nodes: Nodes,
+    /// One at most: two would ask the same nodes for opposite things.
+    under_way: Option<UnderWay>,
+    /// The newest that is over, or was refused. Operators read it until the next one begins.
+    past: Option<SwitchoverStatus>,
+}
 
-/// A switch of the whole site, under way or over.
-pub(super) struct Ordered {
-    /// None: over, or never begun.
-    switchover: Option<Switchover>,
-    pub(super) status: SwitchoverStatus,
-    reason: String,
+struct UnderWay {
+    machine: Switchover,
+    status: SwitchoverStatus,
+    /// Whoever ordered it: all that comes of it is booked to them.
+    asker: Asker,
     expected: Vec<Duration>,
     limits: Limits,
 }
 
-impl Ordered {
-    /// Who ordered it, and why: all that it does is booked to them.
-    fn asker(&self) -> Asker {
-        Asker { by: self.status.by.clone(), why: self.reason.clone() }
-    }
+/// What monitor, switcher and request path know at one instant, beside the nodes' word.
+pub(super) struct Seen {
+    pub(super) sides: PerSide<SeenSide>,
+    pub(super) live: Side,
+    pub(super) observe: bool,
 }
 
-impl Engine {
-    /// Whether a planned switch is one of the whole site: XiVO nodes report.
-    pub(super) fn switchovers(&self) -> bool {
-        self.nodes.as_ref().is_some_and(|nodes| nodes.registry.has_xivo(self.clock.now()))
+/// What they know of a side.
+pub(super) struct SeenSide {
+    pub(super) works: bool,
+    /// Why, or why not.
+    pub(super) health: String,
+    /// Whether anything of it answers probes, if only to refuse.
+    pub(super) answers: bool,
+    pub(super) sessions: u64,
+}
+
+/// What is left for the engine to do, in this order.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Have the switch move traffic; if it refuses, [`SwitchoverDriver::refused`] wants to know.
+    MoveTraffic { to: Side, asker: Asker },
+    /// Tell of a step.
+    Told { sentence: String, asker: Asker },
+    /// Tell how it ended.
+    Ended { sentence: String, asker: Asker, result: SwitchoverResult },
+}
+
+impl SwitchoverDriver {
+    /// Knows of no node yet.
+    pub(super) fn new(nodes: Nodes) -> Self {
+        Self { nodes, under_way: None, past: None }
     }
 
-    /// Whether one is under way.
-    pub(super) fn is_switching_over(&self) -> bool {
-        self.ordered.as_ref().is_some_and(|ordered| ordered.switchover.is_some())
+    /// Whether an order is for this driver. Once XiVO nodes report, a switch is one of the whole site, unless it is forced:
+    /// traffic alone would go to a side whose telephony does not serve. While one is under way no order goes past it, not
+    /// even a forced one: the two would undo each other.
+    pub(super) fn takes(&self, request: &SwitchRequest, now: Instant) -> bool {
+        self.is_under_way() && !request.dry_run || self.nodes.registry.has_xivo(now) && !request.force
     }
 
-    /// When it wants to be called again.
-    pub(super) fn switchover_deadline(&self) -> Option<failover::Instant> {
-        self.ordered.as_ref()?.switchover.as_ref()?.deadline()
+    pub(super) const fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
     }
 
-    /// Begins one, or says why not.
-    pub(super) async fn begin_switchover(&mut self, request: SwitchRequest) -> Result<SwitchAnswer, EngineError> {
-        let SwitchRequest { to, dry_run, reason, by, .. } = request;
-        if self.is_switching_over() {
-            let sentence = "A switch of the whole site is under way; see bascule status.".to_owned();
-            self.journal_of(Event::Refused, sentence.clone(), Some(&Asker { by, why: reason }));
-            return Err(EngineError::Refused(sentence));
+    /// When nodes or machine want to be called again; a report, an order or [`Self::go_on`] may change it.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let machine = self.under_way.as_ref().and_then(|under_way| under_way.machine.deadline());
+        [self.nodes.registry.deadline(), machine].into_iter().flatten().min()
+    }
+
+    /// The one under way, else the newest that was ordered since the Edge started.
+    pub(super) fn status(&self) -> Option<&SwitchoverStatus> {
+        self.under_way.as_ref().map(|under_way| &under_way.status).or(self.past.as_ref())
+    }
+
+    /// Looks whether a switch could be made, and begins it if it can and is no dry run. The first wishes come with
+    /// [`Self::go_on`].
+    ///
+    /// # Errors
+    /// Another one is under way; the sentence says so.
+    pub(super) fn order(
+        &mut self,
+        request: &SwitchRequest,
+        seen: &Seen,
+        config: &Config,
+        now: Instant,
+    ) -> Result<SwitchoverStatus, String> {
+        if self.is_under_way() {
+            return Err("A switch of the whole site is under way; see bascule status.".to_owned());
         }
-        let facts = self.facts();
+        let to = request.to;
+        let facts = facts(&self.nodes, seen, now);
         let checks = preflight(to, &facts);
-        let failed: Vec<&str> = checks.iter().filter(|check| !check.passed).map(|check| check.name).collect();
-        let limits = self.limits();
-        let switchover = Switchover::new(to, limits, first_wish(&facts), self.clock.now());
-        let (state, sentence) = match (failed.is_empty(), dry_run) {
-            (false, _) => {
-                let sentence =
-                    format!("{} cannot be made to serve: these do not hold: {}", Side::title(to), failed.join(", "));
-                (SwitchoverState::Refused, sentence)
-            }
-            (true, true) => {
-                (SwitchoverState::Planned, format!("{} could be made to serve; nothing was done", Side::title(to)))
-            }
-            (true, false) => (SwitchoverState::Running, format!("{} is being made to serve", Side::title(to))),
-        };
-        let mut ordered = Ordered {
+        let (state, sentence) = outlook(to, &checks, request.dry_run);
+        let limits = limits(config);
+        let mut beginning = UnderWay {
+            machine: Switchover::new(to, limits, first_wish(&facts), now),
             status: SwitchoverStatus {
                 to,
-                by: by.clone(),
+                by: request.by.clone(),
                 began: Time::now(),
                 ended: (state != SwitchoverState::Running).then(Time::now),
                 state,
-                sentence: sentence.clone(),
+                sentence,
                 checks: checks.iter().map(api_check).collect(),
                 steps: Vec::new(),
             },
-            switchover: (state == SwitchoverState::Running).then(|| switchover.clone()),
-            reason: reason.clone(),
-            expected: self.expected(to, &facts),
+            asker: Asker { by: request.by.clone(), why: request.reason.clone() },
+            expected: expected(to, &facts, config),
             limits,
         };
-        ordered.show(switchover.records());
-        let status = ordered.status.clone();
-        if !dry_run {
-            let event = if state == SwitchoverState::Running { Event::Switchover } else { Event::Refused };
-            tracing::warn!("{sentence}");
-            self.journal_of(event, sentence.clone(), Some(&Asker { by, why: reason }));
-            if state == SwitchoverState::Refused
-                && let Some(nodes) = &self.nodes
-            {
-                nodes.means.metrics.switchovers.of(SwitchoverResult::Refused).inc();
+        beginning.show_steps();
+        let status = beginning.status.clone();
+        // A dry run leaves no trace: operators would take what it answered for the newest order.
+        match state {
+            SwitchoverState::Running => self.under_way = Some(beginning),
+            SwitchoverState::Refused if !request.dry_run => {
+                self.nodes.means.metrics.switchovers.of(SwitchoverResult::Refused).inc();
+                self.past = Some(beginning.status);
             }
-            self.ordered = Some(ordered);
-            self.tell_wish();
-            self.go_on_with_switchover().await;
+            _ => {}
         }
-        Ok(SwitchAnswer {
-            switched: false,
-            dry_run,
-            live: self.switcher.switch.live(),
-            epoch: self.switcher.switch.epoch(),
-            refused: (state == SwitchoverState::Refused).then(|| sentence.clone()),
-            explain: self.explanation(sentence),
-            switchover: Some(status),
-        })
+        Ok(status)
     }
 
     /// Goes on as far as the facts allow.
-    pub(super) async fn go_on_with_switchover(&mut self) {
-        if !self.is_switching_over() {
-            return;
-        }
-        // Each turn moves traffic once at most; what follows from it is seen in the next.
-        for _ in 0..2 {
-            let (facts, now) = (self.facts(), self.clock.now());
-            let Some(switchover) = self.ordered.as_mut().and_then(|ordered| ordered.switchover.as_mut()) else {
-                return;
-            };
-            let outputs = switchover.handle(&facts, now);
-            let moved = outputs.iter().any(|output| matches!(output, Output::MoveTraffic(_)));
-            self.carry_out_switchover(outputs).await;
-            if !moved {
-                break;
+    pub(super) fn go_on(&mut self, seen: &Seen, now: Instant) -> Vec<Effect> {
+        self.advance(seen, now, |machine, facts| machine.handle(facts, now))
+    }
+
+    /// Hears that traffic could not be moved, and why. What comes of it moves no traffic.
+    pub(super) fn refused(&mut self, why: &str, seen: &Seen, now: Instant) -> Vec<Effect> {
+        self.advance(seen, now, |machine, facts| machine.refused(why, facts, now))
+    }
+
+    fn advance(
+        &mut self,
+        seen: &Seen,
+        now: Instant,
+        advance: impl FnOnce(&mut Switchover, &Facts) -> Vec<Output>,
+    ) -> Vec<Effect> {
+        let Some(under_way) = &mut self.under_way else { return Vec::new() };
+        let outputs = advance(&mut under_way.machine, &facts(&self.nodes, seen, now));
+        under_way.show();
+        outputs.into_iter().filter_map(|output| self.carry_out(output)).collect()
+    }
+
+    fn carry_out(&mut self, output: Output) -> Option<Effect> {
+        let asker = self.under_way.as_ref()?.asker.clone();
+        match output {
+            Output::Wish { node, id, to } => {
+                let wish = Wish { id, to, who: asker.by, reason: asker.why };
+                self.nodes.lay_out(if made(Mistake::WishMisplaced) { node.other() } else { node }, wish);
+                None
             }
-        }
-        if let Some(ordered) = &mut self.ordered
-            && let Some(switchover) = ordered.switchover.clone()
-        {
-            ordered.status.state =
-                if switchover.is_undoing() { SwitchoverState::Undoing } else { SwitchoverState::Running };
-            ordered.show(switchover.records());
-        }
-        self.tell_wish();
-    }
-
-    /// Tells the switch whose move the next one is, before a report of a node that has stopped makes it move: that of a
-    /// switch of the whole site, else of an operator at a node.
-    pub(super) fn tell_wish(&mut self) {
-        let wished = match self.ordered.as_ref().and_then(|ordered| ordered.switchover.as_ref()) {
-            Some(switchover) => switchover.wished(),
-            None => self.chosen().map(|chosen| chosen.serves),
-        };
-        if wished != self.switcher.switch.wished() && !made(Mistake::WishUntold) {
-            self.work.push_front(Work::Switch(switch::Event::Wished(wished)));
+            Output::MoveTraffic(to) => Some(Effect::MoveTraffic { to, asker }),
+            Output::Told(sentence) => Some(Effect::Told { sentence, asker }),
+            Output::Ended(end) => self.end(end),
         }
     }
 
-    /// Who wished for the move that [`Self::tell_wish`] told of, and why.
-    pub(super) fn wisher(&self) -> Option<Asker> {
-        match self.ordered.as_ref().filter(|ordered| ordered.switchover.is_some()) {
-            Some(ordered) => Some(ordered.asker()),
-            None => self.chosen().map(|chosen| Asker { by: chosen.who.clone(), why: chosen.reason.clone() }),
-        }
-    }
-
-    /// What an operator chose at a XiVO node.
-    fn chosen(&self) -> Option<&Chosen> {
-        self.nodes.as_ref()?.registry.chosen(self.clock.now())
-    }
-
-    async fn carry_out_switchover(&mut self, outputs: Vec<Output>) {
-        for output in outputs {
-            match output {
-                Output::Wish { node, id, to } => self.hand_wish(node, id, to),
-                Output::MoveTraffic(to) => self.move_for_switchover(to).await,
-                Output::Told(sentence) => {
-                    tracing::info!("planned switch: {sentence}");
-                    self.journal_switchover(sentence);
-                }
-                Output::Ended(end) => self.end_switchover(end),
-            }
-        }
-    }
-
-    fn hand_wish(&mut self, node: Side, id: u64, to: Side) {
-        let Some(ordered) = &self.ordered else { return };
-        let wish = Wish { id, to, who: ordered.status.by.clone(), reason: ordered.reason.clone() };
-        if let Some(nodes) = &mut self.nodes {
-            let node = if made(Mistake::WishMisplaced) { node.other() } else { node };
-            nodes.wishes[node] = Some(wish);
-        }
-    }
-
-    async fn move_for_switchover(&mut self, to: Side) {
-        let Some(ordered) = &self.ordered else { return };
-        let (by, why) = (ordered.status.by.clone(), ordered.reason.clone());
-        let moved = self.order_act(Act::Switch { to, guard: Guard::Checked }, by, why).await;
-        if let Err(error) = moved {
-            let (facts, now) = (self.facts(), self.clock.now());
-            let switchover = self.ordered.as_mut().and_then(|ordered| ordered.switchover.as_mut());
-            let outputs =
-                switchover.map(|switchover| switchover.refused(&error.to_string(), &facts, now)).unwrap_or_default();
-            // A refusal brings wishes and words, and no further move.
-            for output in outputs {
-                match output {
-                    Output::Wish { node, id, to } => self.hand_wish(node, id, to),
-                    Output::Told(sentence) => self.journal_switchover(sentence),
-                    Output::Ended(end) => self.end_switchover(end),
-                    Output::MoveTraffic(_) => {}
-                }
-            }
-        }
-    }
-
-    fn journal_switchover(&mut self, sentence: String) {
-        let asker = self.ordered.as_ref().map(Ordered::asker);
-        self.journal_of(Event::Switchover, format!("planned switch: {sentence}"), asker.as_ref());
-    }
-
-    fn end_switchover(&mut self, end: End) {
-        let Some(ordered) = &mut self.ordered else { return };
-        let Some(switchover) = ordered.switchover.take() else { return };
-        ordered.show(switchover.records());
-        let (to, from) = (Side::title(switchover.to()), switchover.to().other());
-        let (state, counted, sentence) = match end {
+    fn end(&mut self, end: End) -> Option<Effect> {
+        let UnderWay { machine, mut status, asker, .. } = self.under_way.take()?;
+        let (to, from) = (Side::title(machine.to()), machine.to().other());
+        let (state, result, sentence) = match end {
             End::Moved => {
-                (SwitchoverState::Done, SwitchoverResult::Done, format!("{to} serves, and all of it was verified"))
+                let sentence = format!("{to} serves, and all of it was verified");
+                (SwitchoverState::Done, SwitchoverResult::Done, sentence)
             }
             End::Failed { why, undone: Undone::Nothing } => {
                 (SwitchoverState::Failed, SwitchoverResult::Undone, format!("{why}; nothing was changed"))
             }
-            End::Failed { why, undone: Undone::All } => (
-                SwitchoverState::Failed,
-                SwitchoverResult::Undone,
-                format!("{why}; all was undone, {from} serves as before"),
-            ),
+            End::Failed { why, undone: Undone::All } => {
+                let sentence = format!("{why}; all was undone, {from} serves as before");
+                (SwitchoverState::Failed, SwitchoverResult::Undone, sentence)
+            }
             End::Failed { why, undone: Undone::NotAll(missing) } => {
-                (SwitchoverState::Failed, SwitchoverResult::Failed, format!("{why}; NOT ALL WAS UNDONE: {missing}"))
+                let sentence = format!("{why}; NOT ALL WAS UNDONE: {missing}");
+                (SwitchoverState::Failed, SwitchoverResult::Failed, sentence)
             }
         };
-        (ordered.status.state, ordered.status.sentence) = (state, sentence.clone());
-        ordered.status.ended = Some(Time::now());
-        if let Some(nodes) = &mut self.nodes {
-            if !made(Mistake::WishKept) {
-                nodes.wishes = PerSide::default();
+        (status.state, status.sentence, status.ended) = (state, sentence.clone(), Some(Time::now()));
+        self.past = Some(status);
+        // A node that comes back later, or boots again, would follow a wish that nobody has any more.
+        if !made(Mistake::WishKept) {
+            self.nodes.withdraw_wishes();
+        }
+        self.nodes.means.metrics.switchovers.of(result).inc();
+        Some(Effect::Ended { sentence, asker, result })
+    }
+
+    /// The side to which the next move of traffic is somebody's wish: that of a switch of the whole site, else of an operator
+    /// at a node.
+    pub(super) fn wished(&self, now: Instant) -> Option<Side> {
+        match &self.under_way {
+            Some(under_way) => under_way.machine.wished(),
+            None => self.nodes.registry.chosen(now).map(|chosen| chosen.serves),
+        }
+    }
+
+    /// Whose wish [`Self::wished`] is, and why.
+    pub(super) fn wisher(&self, now: Instant) -> Option<Asker> {
+        match &self.under_way {
+            Some(under_way) => Some(under_way.asker.clone()),
+            None => {
+                let chosen = self.nodes.registry.chosen(now)?;
+                Some(Asker { by: chosen.who.clone(), why: chosen.reason.clone() })
             }
-            nodes.means.metrics.switchovers.of(counted).inc();
         }
-        if counted == SwitchoverResult::Failed {
-            tracing::error!("planned switch: {sentence}");
-        } else {
-            tracing::warn!("planned switch: {sentence}");
-        }
-        if !made(Mistake::EndUntold) {
-            self.journal_switchover(sentence);
-        }
-    }
-
-    /// Shows whether one is under way.
-    pub(super) fn count_switchover(&self) {
-        if let Some(nodes) = &self.nodes {
-            nodes.means.metrics.ordered.set(i64::from(self.is_switching_over()));
-        }
-    }
-
-    fn limits(&self) -> Limits {
-        let drain = self.plan.site.config.switch.drain_limit;
-        Limits {
-            hand_over: if made(Mistake::WaitsForNodes) { STOP } else { HAND_OVER },
-            stop: STOP,
-            start: START,
-            register: REGISTER,
-            contact: CONTACT,
-            traffic: TRAFFIC,
-            verify: drain + VERIFY,
-            undo: UNDO,
-        }
-    }
-
-    /// What each step usually takes; what has a bound is shown with it.
-    fn expected(&self, to: Side, facts: &Facts) -> Vec<Duration> {
-        let start = facts.sides[to].xivo.as_ref().and_then(|xivo| xivo.vote.as_ref());
-        let start = start.map_or(USUALLY, |vote| Duration::from_millis(vote.takeover_ms));
-        let probe = &self.plan.site.config.probe;
-        let seen = probe.interval * u32::from(probe.rise.get()) + probe.time_limit;
-        let drain = self.plan.site.config.switch.drain_limit;
-        let of = |step: &Step| match step {
-            Step::HandOver => ONE_REPORT,
-            Step::Stop | Step::Contact => USUALLY,
-            Step::Start => start,
-            Step::Register => ONE_REPORT * 2,
-            Step::Traffic => seen,
-            Step::Verify => drain,
-        };
-        Step::ALL.iter().map(of).collect()
-    }
-
-    fn facts(&self) -> Facts {
-        let conflicts = |nodes: &super::nodes::Nodes| {
-            let now = self.clock.now();
-            let of_mds = nodes.registry.all().filter(|(node, known)| node.role == Role::Mds && known.is_fresh(now));
-            let both = of_mds.filter(|(_, known)| known.report.presence.as_ref().is_some_and(|seen| seen.conflict));
-            both.map(|(node, _)| node.name.clone()).collect()
-        };
-        Facts {
-            sides: PerSide { main: self.half(Side::Main), standby: self.half(Side::Standby) },
-            has_cc_nodes: self
-                .nodes
-                .as_ref()
-                .is_some_and(|nodes| nodes.registry.all().any(|(node, _)| node.role == Role::Cc)),
-            conflicts: self.nodes.as_ref().map(conflicts).unwrap_or_default(),
-            live: self.switcher.switch.live(),
-            observe: self.plan.site.config.switch.observe,
-        }
-    }
-
-    fn half(&self, side: Side) -> Half {
-        let now = self.clock.now();
-        let health = self.monitor.health.side(side);
-        let mut half = Half {
-            works: health.state == HealthState::Working,
-            health: health.named(self.plan.names()).to_string(),
-            answers: self.answers(side),
-            ..Half::default()
-        };
-        if let Some(nodes) = &self.nodes {
-            half.xivo = nodes.registry.xivo(side).filter(|(_, known)| known.is_fresh(now)).map(|(node, known)| Xivo {
-                name: node.name.clone(),
-                status: known.report.status,
-                version: known.report.version.clone(),
-                vote: known.report.vote.clone(),
-                failed_starts: known.report.failed_starts.clone(),
-                media_servers: known.report.media_servers.clone(),
-                wished: known.report.wished.clone(),
-            });
-            let cc = nodes.registry.fresh(Role::Cc, side, now);
-            half.cc = cc.map(|(node, known)| Cc { name: node.name.clone(), status: known.report.status }).collect();
-        }
-        let tally = self.means.edge.sessions.tally();
-        let there = tally.iter().filter(|tally| tally.pin == Pin::Side(side));
-        half.sessions = there.map(|tally| u64::try_from(tally.sessions).unwrap_or(u64::MAX)).sum();
-        half
-    }
-
-    /// Whether anything of a side answers, if only to refuse.
-    fn answers(&self, side: Side) -> bool {
-        self.plan.topology.required_checks(side).any(|check| {
-            let report = self.monitor.report(check.index());
-            match (report.verdict, report.reason) {
-                (Verdict::Up, _) => true,
-                (Verdict::Down, verdict::Reason::Failed { last, .. }) => !last.is_silence(),
-                _ => false,
-            }
-        })
-    }
-
-    /// Whether the live side was stopped on purpose and the other is about to start: requests wait for it, as long as one
-    /// may wait. Then they see the page at once, until it does.
-    pub(super) fn awaits_switchover(&self) -> bool {
-        let live = self.monitor.health.side(self.switcher.switch.live());
-        let patience = self.plan.site.config.switch.park_limit;
-        let stopped = matches!(live.reason, Reason::NodeSays { .. });
-        self.is_switching_over() && stopped && self.clock.now().since(live.since) < patience
     }
 }
 
-/// Grows over restarts of the Edge, and over a clock that was set back: nodes follow each wish once.
-fn first_wish(facts: &Facts) -> u64 {
-    let newest = |side| facts.sides[side].xivo.as_ref()?.wished.as_ref().map(|wished| wished.id);
-    let known = Side::BOTH.into_iter().filter_map(newest).max().unwrap_or(0);
-    known.max(u64::try_from(Time::now().unix_ms()).unwrap_or(0))
-}
+impl UnderWay {
+    fn show(&mut self) {
+        let undoing = self.machine.is_undoing();
+        self.status.state = if undoing { SwitchoverState::Undoing } else { SwitchoverState::Running };
+        self.show_steps();
+    }
 
-impl Ordered {
-    fn show(&mut self, records: &[Record]) {
+    fn show_steps(&mut self) {
         let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let step = |(record, expected): (&Record, &Duration)| SwitchoverStep {
             step: record.step.to_string(),
@@ -407,10 +248,67 @@ impl Ordered {
             expected_ms: ms(*expected),
             limit_ms: ms(self.limits.of(record.step)),
         };
-        self.status.steps = records.iter().zip(&self.expected).map(step).collect();
+        self.status.steps = self.machine.records().iter().zip(&self.expected).map(step).collect();
     }
 }
 
-fn api_check(check: &crate::site::switchover::Check) -> SwitchoverCheck {
+/// What becomes of an order, by what must hold before it.
+fn outlook(to: Side, checks: &[Check], dry_run: bool) -> (SwitchoverState, String) {
+    let failed: Vec<&str> = checks.iter().filter(|check| !check.passed).map(|check| check.name).collect();
+    let to = Side::title(to);
+    match (failed.is_empty(), dry_run) {
+        (false, _) => {
+            let sentence = format!("{to} cannot be made to serve: these do not hold: {}", failed.join(", "));
+            (SwitchoverState::Refused, sentence)
+        }
+        (true, true) => (SwitchoverState::Planned, format!("{to} could be made to serve; nothing was done")),
+        (true, false) => (SwitchoverState::Running, format!("{to} is being made to serve")),
+    }
+}
+
+/// Grows over restarts of the Edge, and over a clock that was set back: nodes follow each wish once, and would take a
+/// number they know for the old wish.
+fn first_wish(facts: &Facts) -> u64 {
+    let newest = |side| facts.sides[side].xivo.as_ref()?.wished.as_ref().map(|wished| wished.id);
+    let known = Side::BOTH.into_iter().filter_map(newest).max().unwrap_or(0);
+    known.max(u64::try_from(Time::now().unix_ms()).unwrap_or(0))
+}
+
+fn facts(nodes: &Nodes, seen: &Seen, now: Instant) -> Facts {
+    let of_mds = nodes.registry.all().filter(|(node, known)| node.role == Role::Mds && known.is_fresh(now));
+    let both = of_mds.filter(|(_, known)| known.report.presence.as_ref().is_some_and(|seen| seen.conflict));
+    Facts {
+        sides: PerSide { main: half(nodes, seen, Side::Main, now), standby: half(nodes, seen, Side::Standby, now) },
+        has_cc_nodes: nodes.registry.all().any(|(node, _)| node.role == Role::Cc),
+        conflicts: both.map(|(node, _)| node.name.clone()).collect(),
+        live: seen.live,
+        observe: seen.observe,
+    }
+}
+
+fn half(nodes: &Nodes, seen: &Seen, side: Side, now: Instant) -> Half {
+    // What a node said before it fell silent is no fact any more: it may have stopped since.
+    let xivo = nodes.registry.xivo(side).filter(|(_, known)| known.is_fresh(now));
+    let cc = nodes.registry.fresh(Role::Cc, side, now);
+    let SeenSide { works, health, answers, sessions } = &seen.sides[side];
+    Half {
+        xivo: xivo.map(|(node, known)| Xivo {
+            name: node.name.clone(),
+            status: known.report.status,
+            version: known.report.version.clone(),
+            vote: known.report.vote.clone(),
+            failed_starts: known.report.failed_starts.clone(),
+            media_servers: known.report.media_servers.clone(),
+            wished: known.report.wished.clone(),
+        }),
+        cc: cc.map(|(node, known)| Cc { name: node.name.clone(), status: known.report.status }).collect(),
+        works: *works,
+        health: health.clone(),
+        answers: *answers,
+        sessions: *sessions,
+    }
+}
+
+fn api_check(check: &Check) -> SwitchoverCheck {
     SwitchoverCheck { check: check.name.to_owned(), passed: check.passed, said: check.said.clone() }
 }

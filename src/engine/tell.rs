@@ -115,7 +115,10 @@ impl Engine {
 
     /// Everything on one screen.
     pub(super) fn status(&self) -> Status {
-        let told = self.switcher.switch.explain(self.clock.now());
+        let now = self.clock.now();
+        let told = self.switcher.switch.explain(now);
+        let driver = self.switchover.as_ref();
+        let nodes = driver.map(|driver| &driver.nodes);
         let names = self.plan.names();
         let to = match told.if_live_died {
             WhatIf::Moves { to, .. } => Some(to),
@@ -148,15 +151,15 @@ impl Engine {
                 .into_iter()
                 .chain(self.carriage_alarms())
                 .chain(self.configuration_alarm())
-                .chain(self.node_alarms())
+                .chain(nodes.iter().flat_map(|nodes| nodes.alarms(now)))
                 .chain(self.alarms.iter().cloned())
                 .chain(self.means.state.trouble())
                 .chain(self.expiring_certificates())
                 .collect(),
-            nodes: self.node_rows(),
-            witness: self.witness_row(),
-            takeovers: self.takeovers(),
-            switchover: self.ordered.as_ref().map(|ordered| ordered.status.clone()),
+            nodes: nodes.map(|nodes| nodes.rows(self.clock)).unwrap_or_default(),
+            witness: nodes.map(|nodes| nodes.witness_row(now)),
+            takeovers: nodes.map(|nodes| nodes.takeovers(now)).unwrap_or_default(),
+            switchover: driver.and_then(|driver| driver.status().cloned()),
         }
     }
 

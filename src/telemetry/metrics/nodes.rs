@@ -103,7 +103,7 @@ pub struct NodesMetrics {
     /// Who was turned away at the door, by why.
     pub turned_away: Per<TurnedAway, IntCounter>,
     /// 1: a switch of the whole site is under way.
-    pub ordered: IntGauge,
+    pub switching_over: IntGauge,
     /// Switches of the whole site, by how they ended.
     pub switchovers: Per<SwitchoverResult, IntCounter>,
     own_certificate: IntGauge,
@@ -142,7 +142,7 @@ impl NodesMetrics {
             two_actives: make.gauge("bascule_two_actives", "1: both XiVO nodes say that they serve.")?,
             reports: make.counter("bascule_node_reports_total", "Reports of nodes taken in.")?,
             turned_away: counter_per(&make, turned_away, "Who was turned away at the nodes' door.", "reason")?,
-            ordered: make.gauge("bascule_site_switching", "1: a switch of the whole site is under way.")?,
+            switching_over: make.gauge("bascule_site_switching", "1: a switch of the whole site is under way.")?,
             switchovers: counter_per(&make, switchovers, "Planned switches of the whole site.", "result")?,
             own_certificate: make.gauge(own, "Until the Edge's own certificate for nodes expires, in whole days.")?,
         })
