@@ -1,6 +1,8 @@
 //! What is written, not drawn: one thing goes wrong, or is ordered, in the middle of another, and the engine is to do one
 //! thing. The record judges these runs as it does all others.
 
+mod switchover;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,11 +37,15 @@ fn script(happens: impl AsyncFn(&Script)) {
             // What the start had to settle is settled.
             sleep(Duration::from_secs(3)).await;
             happens(&script).await;
-            // What is written beside the loop is on the disk by then.
-            sleep(Duration::from_secs(60)).await;
+            ends().await;
         });
         judged.unwrap_or_else(|why| panic!("{why}"));
     }
+}
+
+/// What is written beside the loop is on the disk by then.
+async fn ends() {
+    sleep(Duration::from_secs(60)).await;
 }
 
 impl Script {
