@@ -68,41 +68,11 @@ async fn flap(world: &Arc<World>) {
     }
 }
 
-#[allow(clippy::too_many_lines, reason = "one arm for each fault")]
 fn strike(world: &Arc<World>) {
     let takes = Duration::from_millis(world.pick(&[200, 1_000, 4_000, 12_000]));
     let side = world.below(2) as usize;
     match world.below(20) {
-        0..6 => {
-            let how = [
-                Condition::Refuses,
-                Condition::Refuses,
-                Condition::Silent,
-                Condition::Wrong,
-                Condition::Never,
-                Condition::Works(700),
-                Condition::Works(2_000),
-            ];
-            let how = world.pick(&how);
-            world.set(side, how);
-            then(world, takes, move |world| world.set(side, Condition::Works(5)));
-            if how.is_dead() && world.below(2) == 0 {
-                // Live traffic meets it before a probe does, as at a real Edge: its signals bring the probe.
-                for backend in 0..4 {
-                    if let Some(edge) = world.edge() {
-                        let sign = if how == Condition::Refuses { Sign::Refused } else { Sign::TimedOut };
-                        let of_side = edge
-                            .site()
-                            .upstreams
-                            .all()
-                            .any(|one| one.index == backend && one.side.is_some_and(|its| its as usize == side));
-                        if of_side {
-                            edge.site().upstreams.signs.raise(backend, sign);
-                        }
-                    }
-                }
-            }
-        }
+        0..6 => strike_side(world, side, takes),
         6 => {
             world.inner().cut = true;
             world.note(Event::Cut(true));
@@ -150,6 +120,38 @@ fn strike(world: &Arc<World>) {
             for _ in 0..150 {
                 let Some(handle) = world.handle() else { return };
                 tokio::spawn(async move { handle.status().await.map(drop) });
+            }
+        }
+    }
+}
+
+/// A side fares badly for some time.
+fn strike_side(world: &Arc<World>, side: usize, takes: Duration) {
+    let how = [
+        Condition::Refuses,
+        Condition::Refuses,
+        Condition::Silent,
+        Condition::Wrong,
+        Condition::Never,
+        Condition::Works(700),
+        Condition::Works(2_000),
+    ];
+    let how = world.pick(&how);
+    world.set(side, how);
+    then(world, takes, move |world| world.set(side, Condition::Works(5)));
+    if how.is_dead() && world.below(2) == 0 {
+        // Live traffic meets it before a probe does, as at a real Edge: its signals bring the probe.
+        for backend in 0..4 {
+            if let Some(edge) = world.edge() {
+                let sign = if how == Condition::Refuses { Sign::Refused } else { Sign::TimedOut };
+                let of_side = edge
+                    .site()
+                    .upstreams
+                    .all()
+                    .any(|one| one.index == backend && one.side.is_some_and(|its| its as usize == side));
+                if of_side {
+                    edge.site().upstreams.signs.raise(backend, sign);
+                }
             }
         }
     }

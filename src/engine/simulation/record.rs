@@ -200,6 +200,47 @@ struct Switched {
     whose: Whose,
 }
 
+/// The Edge's process.
+#[derive(Default)]
+struct Process {
+    alive: bool,
+    stands_still: bool,
+    booted: Duration,
+}
+
+/// What the request path was told last.
+#[derive(Default)]
+struct Shown {
+    live: Option<(Side, u64)>,
+    serving: bool,
+    /// The page is shown instead.
+    waiting: bool,
+}
+
+#[derive(Default)]
+struct Switches {
+    all: Vec<Switched>,
+    automatic: Vec<(Duration, u64)>,
+    /// Which order the journal of the end names for each.
+    booked: BTreeMap<u64, Option<usize>>,
+}
+
+#[derive(Default)]
+struct Disk {
+    /// What was last said to be on it.
+    kept: Option<Word>,
+    failing: Option<Duration>,
+    failed: Duration,
+    was_ill: bool,
+}
+
+/// The configuration's.
+#[derive(Default)]
+struct File {
+    broken: Option<Duration>,
+    reloaded: Duration,
+}
+
 struct Judge {
     halves: [Half; 2],
     cut: bool,
@@ -207,29 +248,16 @@ struct Judge {
     own: Duration,
     /// When anything was done, or went wrong, before what did so last.
     disturbed: [Duration; 2],
-    alive: bool,
-    stands_still: bool,
-    booted: Duration,
-    live: Option<(Side, u64)>,
-    /// Since when requests are served, and since when the page is shown instead.
-    serving: bool,
-    waiting: bool,
+    process: Process,
+    shown: Shown,
     /// Whether automatic switches are forbidden; none: it is not certain.
     frozen: Option<bool>,
     orders: BTreeMap<usize, Given>,
-    switched: Vec<Switched>,
-    automatic: Vec<(Duration, u64)>,
-    /// What was last said to be on the disk.
-    kept: Option<Word>,
-    failing: Option<Duration>,
-    failed: Duration,
-    disk_was_ill: bool,
-    broken: Option<Duration>,
-    reloaded: Duration,
+    switches: Switches,
+    disk: Disk,
+    file: File,
     alarms: Vec<String>,
     probes: BTreeMap<usize, VecDeque<Duration>>,
-    /// Who the journal says made each switch.
-    booked: BTreeMap<u64, Option<usize>>,
     nodes: Nodes,
     told: Told,
 }
@@ -242,25 +270,15 @@ pub(super) fn judge(events: &[(Duration, Event)], end: Duration) -> Result<Told,
         cut: false,
         own: zero,
         disturbed: [zero; 2],
-        alive: false,
-        stands_still: false,
-        booted: zero,
-        live: None,
-        serving: false,
-        waiting: false,
+        process: Process::default(),
+        shown: Shown::default(),
         frozen: Some(false),
         orders: BTreeMap::new(),
-        switched: Vec::new(),
-        automatic: Vec::new(),
-        kept: None,
-        failing: None,
-        failed: zero,
-        disk_was_ill: false,
-        broken: None,
-        reloaded: zero,
+        switches: Switches { booked: booked(events), ..Switches::default() },
+        disk: Disk::default(),
+        file: File::default(),
         alarms: Vec::new(),
         probes: BTreeMap::new(),
-        booked: booked(events),
         nodes: Nodes::default(),
         told: Told::default(),
     };
@@ -296,29 +314,29 @@ impl Judge {
                 }
             }
             Event::Cut(cut) => (self.cut, self.own) = (*cut, at),
-            Event::Frozen(frozen) => (self.stands_still, self.own) = (*frozen, at),
-            Event::Disk(plate) => self.disk_was_ill |= *plate != Plate::Well,
+            Event::Frozen(frozen) => (self.process.stands_still, self.own) = (*frozen, at),
+            Event::Disk(plate) => self.disk.was_ill |= *plate != Plate::Well,
             Event::Boots(found, switches) => self.boots(at, *found, switches)?,
             Event::Spins => return Err("the loop turns without end, and no time passes".into()),
             Event::Dies => {
-                (self.alive, self.stands_still, self.live) = (false, false, None);
+                (self.process.alive, self.process.stands_still, self.shown.live) = (false, false, None);
                 self.nodes.dies();
             }
             Event::Live { side, serving, waiting, epoch } => {
-                (self.serving, self.waiting) = (*serving, *waiting);
+                (self.shown.serving, self.shown.waiting) = (*serving, *waiting);
                 self.moved(at, *side, *epoch)?;
             }
             Event::Probe(check) => self.probed(at, *check)?,
             Event::Probed(_) => {}
-            Event::Written(true) => self.failing = None,
-            Event::Written(false) => (self.failing, self.failed) = (self.failing.or(Some(at)), at),
+            Event::Written(true) => self.disk.failing = None,
+            Event::Written(false) => (self.disk.failing, self.disk.failed) = (self.disk.failing.or(Some(at)), at),
             Event::Status { alive, took, said, kept, damped, alarms, rows, switchover } => {
                 self.says(at, *alive, *took, *said, *kept)?;
                 self.says_damped(at, *damped)?;
                 self.alarmed(at, alarms)?;
                 self.nodes.own = self.own;
                 self.nodes.rows(at, rows)?;
-                if !self.stands_still && !self.cut {
+                if !self.process.stands_still && !self.cut {
                     self.nodes.misses(at, alarms)?;
                 }
                 if let Some(switchover) = switchover {
@@ -331,8 +349,8 @@ impl Judge {
                 let given = Given { at, order: *order, by: by.clone(), answered: None, refused: false, done: false };
                 self.orders.insert(*number, given);
             }
-            Event::Reload => (self.reloaded, self.broken) = (at, None),
-            Event::Broken => self.broken = self.broken.or(Some(at)),
+            Event::Reload => (self.file.reloaded, self.file.broken) = (at, None),
+            Event::Broken => self.file.broken = self.file.broken.or(Some(at)),
             Event::Kept { live, entries, reports } => self.kept(at, *live, entries, reports)?,
             event => self.of_nodes(at, event)?,
         }
@@ -364,10 +382,10 @@ impl Judge {
 
     /// What was on the disk counts, and nothing that was said to be there is forgotten (E4).
     fn boots(&mut self, at: Duration, found: Option<Word>, switches: &BTreeSet<u64>) -> Result<(), String> {
-        (self.alive, self.stands_still, self.booted, self.own) = (true, false, at, at);
-        (self.alarms, self.failing, self.broken) = (Vec::new(), None, None);
+        (self.process.alive, self.process.stands_still, self.process.booted, self.own) = (true, false, at, at);
+        (self.alarms, self.disk.failing, self.file.broken) = (Vec::new(), None, None);
         self.nodes.boots(at);
-        if let Some(kept) = self.kept {
+        if let Some(kept) = self.disk.kept {
             let Some(found) = found.filter(|found| found.1 >= kept.1) else {
                 return Err(format!("E4: {kept:?} was said to be on the disk, and {found:?} is found"));
             };
@@ -376,7 +394,7 @@ impl Judge {
             }
         }
         // What was not on the disk yet is forgotten; of that nothing was said.
-        self.automatic.retain(|(_, epoch)| switches.contains(epoch));
+        self.switches.automatic.retain(|(_, epoch)| switches.contains(epoch));
         self.frozen = found.map_or(Some(false), |found| Some(found.2));
         for given in self.orders.values_mut() {
             given.answered = given.answered.or(Some(at));
@@ -389,7 +407,7 @@ impl Judge {
         if self.nodes.live.1 != to {
             (self.nodes.was_live, self.nodes.live) = (self.nodes.live, (at, to));
         }
-        let Some((from, before)) = self.live.replace((to, epoch)) else { return Ok(()) };
+        let Some((from, before)) = self.shown.live.replace((to, epoch)) else { return Ok(()) };
         if epoch < before || from == to && epoch != before {
             return Err(format!("E4: epoch {epoch} comes after {before}"));
         }
@@ -400,13 +418,13 @@ impl Judge {
             return Err(format!("E4: {to} is live in epoch {epoch}, after {before}"));
         }
         self.told.switches += 1;
-        let used = |number: &usize| self.switched.iter().any(|switched| switched.whose == Whose::Order(*number));
+        let used = |number: &usize| self.switches.all.iter().any(|switched| switched.whose == Whose::Order(*number));
         let order = self.orders.iter().find(|(number, given)| {
             // Who ordered may hear of it a disk's patience before the request path does.
             let open = given.answered.is_none_or(|answered| answered + DONE >= at) && !given.refused;
             open && matches!(given.order, Order::Switch(side, _) if side == to) && !used(number)
         });
-        let whose = match (order, self.nodes.whose(at, to), self.booked.get(&epoch)) {
+        let whose = match (order, self.nodes.whose(at, to), self.switches.booked.get(&epoch)) {
             // An order that is about to be refused was given meanwhile.
             (_, Some(switchover), Some(Some(booked))) if switchover == *booked => Whose::Switchover(Some(switchover)),
             (Some((number, _)), _, _) => Whose::Order(*number),
@@ -420,7 +438,7 @@ impl Judge {
             (None, ..) if self.nodes.chosen(at, to) => Whose::Switchover(None),
             (None, ..) => Whose::Edge,
         };
-        self.switched.push(Switched { at, epoch, to, whose });
+        self.switches.all.push(Switched { at, epoch, to, whose });
         if whose != Whose::Edge {
             self.told.planned += 1;
         }
@@ -444,14 +462,14 @@ impl Judge {
         if whose != Whose::Edge {
             return Ok(());
         }
-        self.automatic.retain(|(then, _)| *then + HOUR > at);
-        if self.automatic.len() >= BUDGET && !lately(left.dead) && self.own + SEEN < at {
+        self.switches.automatic.retain(|(then, _)| *then + HOUR > at);
+        if self.switches.automatic.len() >= BUDGET && !lately(left.dead) && self.own + SEEN < at {
             return Err(format!(
                 "E9: the {}th switch of an hour leaves a side that is not dead",
-                self.automatic.len() + 1
+                self.switches.automatic.len() + 1
             ));
         }
-        self.automatic.push((at, epoch));
+        self.switches.automatic.push((at, epoch));
         Ok(())
     }
 
@@ -460,7 +478,7 @@ impl Judge {
         let Some((number, began, ended)) = self.nodes.under_way() else { return };
         let forward = matches!(seen.state, SwitchoverState::Running | SwitchoverState::Done);
         let meanwhile = |switched: &&mut Switched| switched.at > began && ended.is_none_or(|ended| switched.at < ended);
-        for switched in self.switched.iter_mut().filter(meanwhile).filter(|switched| switched.to == seen.to) {
+        for switched in self.switches.all.iter_mut().filter(meanwhile).filter(|switched| switched.to == seen.to) {
             if forward && switched.whose == Whose::Edge {
                 switched.whose = Whose::Switchover(Some(number));
             }
@@ -489,7 +507,7 @@ impl Judge {
         kept: Option<Option<Word>>,
     ) -> Result<(), String> {
         let asked = at.saturating_sub(took);
-        if !self.stands_still && self.own < asked {
+        if !self.process.stands_still && self.own < asked {
             self.told.longest_status = self.told.longest_status.max(took);
             if took > LONGEST_STATUS || !alive {
                 return Err(format!("the loop stands still: it answers after {took:?}"));
@@ -508,15 +526,15 @@ impl Judge {
             if !found.is_some_and(fits) {
                 return Err(format!("E4: {said:?} is said to be on the disk, and {found:?} is"));
             }
-            self.kept = Some(said);
+            self.disk.kept = Some(said);
         }
         Ok(())
     }
 
     fn says_damped(&self, at: Duration, damped: bool) -> Result<(), String> {
-        let used = self.automatic.iter().filter(|(then, _)| *then + HOUR > at).count();
+        let used = self.switches.automatic.iter().filter(|(then, _)| *then + HOUR > at).count();
         // A switch of this very instant may be counted, or not yet.
-        let newest = self.automatic.last().is_some_and(|(then, _)| *then + Duration::from_secs(1) > at);
+        let newest = self.switches.automatic.last().is_some_and(|(then, _)| *then + Duration::from_secs(1) > at);
         match damped == (used >= BUDGET) || newest {
             true => Ok(()),
             false => Err(format!("E9: it says that it is damped: {damped}, after {used} switches")),
@@ -528,11 +546,11 @@ impl Judge {
         self.alarms = alarms.to_vec();
         let is_true = |alarm: &String| {
             if alarm.starts_with("cannot write") {
-                at < self.failed + SEEN && self.disk_was_ill
+                at < self.disk.failed + SEEN && self.disk.was_ill
             } else if alarm.starts_with("The journal knows") || alarm.contains("is gone") {
-                self.disk_was_ill
+                self.disk.was_ill
             } else if alarm.starts_with("the configuration on the disk does not load") {
-                self.broken.is_some() || at < self.reloaded.max(self.own) + ALARMED
+                self.file.broken.is_some() || at < self.file.reloaded.max(self.own) + ALARMED
             } else {
                 self.nodes.is_true(at, alarm)
             }
@@ -572,19 +590,19 @@ impl Judge {
                 }
             }
         }
-        if self.cut || self.stands_still || !self.alive {
+        if self.cut || self.process.stands_still || !self.process.alive {
             self.own = until;
             self.nodes.troubled.push(until);
             return Ok(());
         }
         let shows = |words: &str| self.alarms.iter().any(|alarm| alarm.contains(words));
-        if self.failing.is_some_and(|since| until > since.max(self.own) + ALARMED) && !shows("cannot write") {
+        if self.disk.failing.is_some_and(|since| until > since.max(self.own) + ALARMED) && !shows("cannot write") {
             return Err("it tells nobody that its disk does not take anything".into());
         }
-        if self.broken.is_some_and(|since| until > since.max(self.own) + ALARMED) && !shows("does not load") {
+        if self.file.broken.is_some_and(|since| until > since.max(self.own) + ALARMED) && !shows("does not load") {
             return Err("it tells nobody that its configuration does not load".into());
         }
-        let Some((live, _)) = self.live else { return Ok(()) };
+        let Some((live, _)) = self.shown.live else { return Ok(()) };
         self.somebody_serves(until, self.halves[live as usize], self.halves[live.other() as usize])
     }
 
@@ -596,14 +614,15 @@ impl Judge {
         if until <= since + limit {
             return Ok(());
         }
-        let left = live.condition.is_dead() || live.condition == Condition::Wrong && self.automatic.len() < BUDGET;
+        let left =
+            live.condition.is_dead() || live.condition == Condition::Wrong && self.switches.automatic.len() < BUDGET;
         if left && quick(&other) && self.frozen == Some(false) {
             return Err(format!("E2: the live side is {:?} for {limit:?}, and the other works", live.condition));
         }
-        if quick(&live) && !self.serving {
+        if quick(&live) && !self.shown.serving {
             return Err(format!("E3: the live side works for {limit:?}, and requests are not sent to it"));
         }
-        if live.condition.is_dead() && other.condition.is_dead() && !self.waiting {
+        if live.condition.is_dead() && other.condition.is_dead() && !self.shown.waiting {
             return Err(format!("E3: no side works for {limit:?}, and users do not get the page"));
         }
         Ok(())
@@ -611,11 +630,11 @@ impl Judge {
 
     /// The journal has each switch and each order of the last process, and says who and why; nothing was lost.
     fn kept(&self, at: Duration, live: Option<Word>, entries: &[Entry], reports: &BTreeSet<u64>) -> Result<(), String> {
-        if live.map(|live| (live.0, live.1)) != self.live {
-            return Err(format!("E4: {live:?} is on the disk in the end, and {:?} is live", self.live));
+        if live.map(|live| (live.0, live.1)) != self.shown.live {
+            return Err(format!("E4: {live:?} is on the disk in the end, and {:?} is live", self.shown.live));
         }
         let named = |number: usize| Some(format!("number {number}"));
-        for switched in self.switched.iter().filter(|switched| switched.at > self.booted) {
+        for switched in self.switches.all.iter().filter(|switched| switched.at > self.process.booted) {
             let of_epoch = |entry: &&Entry| entry.event == api::Event::Switched && entry.epoch == switched.epoch;
             let found: Vec<_> = entries.iter().filter(of_epoch).collect();
             let [Entry { by, why, .. }] = found[..] else {
@@ -635,7 +654,7 @@ impl Judge {
                 return Err(format!("E8: there is no report of epoch {}", switched.epoch));
             }
         }
-        for (number, given) in self.orders.iter().filter(|(_, given)| given.at > self.booted && given.at < at) {
+        for (number, given) in self.orders.iter().filter(|(_, given)| given.at > self.process.booted && given.at < at) {
             let what = match given.order {
                 _ if given.refused => api::Event::Refused,
                 Order::Freeze => api::Event::Frozen,
