@@ -55,9 +55,10 @@ use crate::traffic::edge::Edge;
 const ORDERS: usize = 64;
 /// Probe results that may wait for the loop; a prober waits when there are more.
 const RESULTS: usize = 256;
-/// Probes that run at once, over all checks.
+/// Probes that run at once, over all checks. Each holds a socket, and an Edge without sockets carries nobody.
 const PROBES: usize = 256;
-/// The loop turns at least so often, whatever the machines want.
+/// The loop turns at least so often, whatever the machines want: from outside, a loop that rests and one that hangs look
+/// alike, and `/healthz` goes by its turns.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// Changes of a side's health that are written down: more than a bad night has, and in a week less than the journal keeps.
@@ -181,6 +182,7 @@ impl Engine {
         let machines = [self.monitor.deadline(), self.switcher.switch.deadline(), switchover];
         let site = &self.plan.site;
         let suspicion = site.config.probe.suspicion;
+        // A backend that leaves requests unanswered raises no event. It is found by looking, a third of its time late at most.
         let longest = if site.upstreams.await_answers() { suspicion / 3 } else { LONGEST_SLEEP.min(suspicion) };
         machines.into_iter().flatten().min().unwrap_or(Instant::ORIGIN + Duration::MAX).min(self.clock.now() + longest)
     }
@@ -198,6 +200,7 @@ impl Engine {
     fn take_time(&mut self, due: Instant) {
         let now = self.clock.now();
         self.means.metrics.loop_lag.set(now.since(due).as_secs_f64());
+        // From below upwards: what has grown old is known to be old before the machine above it decides on it.
         if made(Mistake::ProbesEachTurn) {
             let all = 0..self.monitor.checks();
             self.work.extend(all.map(|check| Work::Judge(check, verdict::Event::Reprobe)));
@@ -220,6 +223,7 @@ impl Engine {
     }
 
     fn take_result(&mut self, finished: Finished) {
+        // After a reload its number is another check's.
         if !self.monitor.is_current(&finished) {
             return;
         }
@@ -255,6 +259,7 @@ impl Engine {
                 }
             }
         }
+        // Only here: a loop that turns and feeds no machine is not alive.
         self.pulse.store(self.clock.now().as_micros(), Ordering::Release);
     }
 
@@ -271,7 +276,8 @@ impl Engine {
         self.work.push_back(Work::Health(health::Event::Verdict { check: id_of(check), report }));
     }
 
-    /// Has the other side probed before it is needed.
+    /// Has the other side probed before it is needed: an automatic move wants an answer of the target that is newer than the
+    /// trouble, and users would wait for it. What nothing depends on moves no traffic, and is no reason to probe more.
     fn on_suspicion(&mut self, check: usize) {
         let place = &self.plan.backends[self.plan.checks[check].backend];
         if let Some(side) = place.side
@@ -288,6 +294,7 @@ impl Engine {
                 self.note_side(side, &output);
                 self.work.push_back(Work::Switch(switch::Event::Health { side, health }));
             }
+            // Nothing has changed but the evidence is newer, and the switch decides on that alone.
             health::Output::SideConfirmed { side, health } => {
                 self.work.push_back(Work::Switch(switch::Event::Health { side, health }));
             }
@@ -357,6 +364,7 @@ impl Engine {
         self.check_metrics(check, |counted| counted.verdict(verdict));
         let backend = self.plan.checks[check].backend;
         let checks = &self.plan.backends[backend].checks;
+        // What is not known yet gets requests: at the start nothing is, and a request that fails tells as much as a probe.
         let up = checks.iter().all(|check| self.monitor.report(check.index()).verdict != Verdict::Down);
         self.plan.site.upstreams.set_up(backend, up);
     }

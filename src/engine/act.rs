@@ -68,6 +68,7 @@ impl Engine {
             kind: step.kind,
             to: step.to,
         });
+        // The disk first: an Edge that dies between the two would wake on the side it left, and use this epoch again (E4).
         if let Some(memory) = memory {
             self.switcher.persist(memory).await;
         }
@@ -75,6 +76,7 @@ impl Engine {
     }
 
     fn reprobe(&mut self, side: Side) {
+        // What nothing depends on makes no side work, so its answer would not be waited for.
         let checks: Vec<_> = self.plan.topology.required_checks(side).collect();
         for check in checks {
             self.work.push_back(Work::Judge(check.index(), verdict::Event::Reprobe));
@@ -131,7 +133,8 @@ impl Engine {
         self.journal_of(event, sentence, asker);
     }
 
-    /// The switch itself: publish, cut, close, in this order.
+    /// The switch itself: publish, cut, close, in this order. A request whose connection is cut is sent again at once, and a
+    /// session that is closed dials again: both must find the new side.
     fn move_traffic(&mut self, step: Move, sentence: String, asker: Option<&Asker>) {
         let edge = self.means.edge.clone();
         let site = self.plan.site.clone();
@@ -148,6 +151,7 @@ impl Engine {
                 tokio::spawn(cut_later(present, switching.drain_limit, move || edge.live.view().epoch == epoch));
                 0
             }
+            // Whatever still waits for a side that does not work would wait in vain.
             Kind::Planned | Kind::Failover | Kind::Failback => present.cut(),
         };
         let pacing = Pacing { reconnect_rate: switching.reconnect_rate, drain_limit: switching.drain_limit };
@@ -167,6 +171,7 @@ impl Engine {
             to: step.to,
             reason: sentence.clone(),
         });
+        // Users first: what is told of the move comes behind all that was done.
         let explain = self.explanation(sentence.clone());
         if !made(Mistake::SwitchUnwritten) {
             self.journal_of(Event::Switched, sentence, asker);

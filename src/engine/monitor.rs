@@ -89,6 +89,7 @@ impl Monitor {
         self.jitter = policy.jitter;
         for check in 0..plan.checks.len() {
             let (judge, last) = match known.remove(&plan.key(check)) {
+                // By other thresholds another verdict might have been made of the same outcomes.
                 Some((judge, last)) if *judge.policy() == policy => (judge, last),
                 _ => (Judge::new(policy, now), None),
             };
@@ -151,6 +152,7 @@ impl Monitor {
         let (report, generation) = (self.report.clone(), self.generation);
         tokio::spawn(async move {
             let finished = Finished { check, id, report: probes::run(&probe).await, generation };
+            // Before it waits for the loop: one that stands still must not use up the probes of all checks.
             drop(permit);
             // The engine is gone when nobody listens.
             let _ = report.send(finished).await;
@@ -189,6 +191,8 @@ impl Monitor {
 
 fn due_at(judge: &Judge, offset: Duration) -> Option<Instant> {
     let at = judge.deadline()?;
+    // Calm probes are spread, or all checks of a site would be probed at one instant, again and again. What settles a
+    // verdict is not: users wait for it.
     Some(if judge.pace() == Pace::Calm { at + offset } else { at })
 }
 

@@ -110,6 +110,7 @@ impl Nodes {
         let mut alarms = self.registry.alarms(now);
         for (node, known) in self.registry.all().filter(|(_, known)| known.is_fresh(now)) {
             match known.report.vote.as_ref().and_then(|vote| vote.guard.as_ref()) {
+                // Two may be serving, and no call is safe: before all others.
                 Some(Guard::Unguarded { why }) => {
                     alarms.insert(0, format!("UNGUARDED: {node} serves without a majority: {why}"))
                 }
@@ -211,6 +212,7 @@ fn count(metrics: &NodesMetrics, node: &Node, report: &NodeReport) {
         metrics.vote(labels, vote.fit, vote.epoch);
         metrics.guard(labels, vote.guard.as_ref());
     }
+    // A node names them, and each name is a series that lasts as long as the process.
     for (name, server) in report.media_servers.iter().filter(|(name, _)| protocol::who::is_name(name)).take(64) {
         metrics.registered(labels, name, server.registered);
     }

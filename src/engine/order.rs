@@ -88,6 +88,7 @@ impl Handle {
             Event::Alarm => tracing::error!("{sentence}"),
             _ => tracing::info!("{sentence}"),
         }
+        // The witness's thread calls this, and keeps the vote: a loop that hangs must not hang it.
         let (answer, _) = oneshot::channel();
         let _ = self.orders.try_send(Order::Note(event, sentence, answer));
     }
@@ -290,6 +291,7 @@ impl Engine {
 
     /// Lets a copy of the machine answer.
     fn dry_run(&self, act: Act) -> SwitchAnswer {
+        // By the rules themselves: what is foretold otherwise may come otherwise.
         let mut copy: Switch = self.switcher.switch.clone();
         let outputs = copy.handle(switch::Event::Act(act), self.clock.now());
         let refused = outputs.iter().find(|output| matches!(output, switch::Output::Refused { .. }));
@@ -318,6 +320,7 @@ impl Engine {
 
     pub(super) async fn order_act(&mut self, act: Act, by: String, why: String) -> Result<(), EngineError> {
         let refusal = self.decide(switch::Event::Act(act), Some(&Asker { by, why })).await;
+        // Before the answer: whoever asks for the status next sees all that came of the order.
         self.turn().await;
         match refusal {
             Some(_) if made(Mistake::RefusalUntold) => Ok(()),
@@ -330,6 +333,7 @@ impl Engine {
         self.means.metrics.reloaded(Reload::Rejected);
         let besides = if more > 0 { format!(" (and {more} more)") } else { String::new() };
         self.journal(Event::Alarm, format!("The configuration was not loaded, nothing has changed: {error}{besides}"));
+        // A file that is tried again and again is one trouble, and as old as its first try.
         let since = self.configuration.broken.take().map_or_else(Time::now, |before| before.since);
         self.configuration.broken = Some(BrokenConfiguration { since, error, more });
     }
@@ -339,10 +343,12 @@ impl Engine {
         let plan = Plan::new(site, self.clock).map_err(|error| error.to_string())?;
         let known = self.monitor.leave(&self.plan);
         self.plan = plan;
+        // Its numbers are the old plan's, and mean other checks in the new one.
         self.work.clear();
         self.switcher.adopt(self.plan.site.config.switch_policy(), self.clock.now());
         self.means.metrics.observe.set(i64::from(self.plan.site.config.switch.observe));
         self.judge_anew(known);
+        // The new switch knows of no wish, and would book a move of a switchover under way as the Edge's own.
         self.tell_wish();
         self.means.metrics.reloaded(Reload::Taken);
         self.configuration = ConfigurationStatus { loaded: Some(Time::now()), broken: None };

@@ -34,6 +34,7 @@ pub(super) fn remember(beginning: Beginning) -> Remembered {
                 live: last.unwrap_or(Side::Main),
                 // A switch that nobody wrote down may have used the next one.
                 epoch: epoch.saturating_add(1),
+                // Nobody knows whether it was. A side that dies must be left even so; an operator is told by the alarm.
                 frozen: false,
                 last: None,
                 switches: Vec::new(),
@@ -46,11 +47,13 @@ pub(super) fn remember(beginning: Beginning) -> Remembered {
 }
 
 fn memory(live: &LiveState) -> Memory {
+    // The budget is against flapping, and operators do not flap.
     let automatic = live.switches.iter().filter(|switch| switch.kind != Kind::Planned);
     Memory {
         live: live.live,
         epoch: live.epoch,
         frozen: live.frozen.is_some(),
+        // An operator's choice binds until it is let go, over a restart, too: else the next start would undo it (E4).
         last: match live.chosen {
             true => Some(Kind::Planned),
             false => live.switches.last().map(|switch| switch.kind).filter(|kind| *kind != Kind::Planned),

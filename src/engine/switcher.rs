@@ -42,6 +42,7 @@ impl Switcher {
 
     /// Goes by another policy; what is remembered stays.
     pub(super) fn adopt(&mut self, policy: Policy, now: Instant) {
+        // A reload is no way around the budget, a freeze or an operator's choice.
         let mut memory = self.switch.memory(now);
         if made(Mistake::ReloadForgetsBudget) {
             memory.switches.clear();
@@ -52,6 +53,7 @@ impl Switcher {
     /// Writes what the machine wants kept, waiting a little for the disk.
     pub(super) async fn persist(&mut self, memory: switch::Memory) {
         let written = self.state.save(live_state(&memory, self.frozen.as_ref(), &self.past));
+        // One for each write: an older write that ends late says nothing of the newer memory.
         let persisted = Arc::new(AtomicBool::new(false));
         self.persisted = persisted.clone();
         let writing = tokio::spawn(async move {

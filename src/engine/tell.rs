@@ -32,6 +32,7 @@ impl Engine {
         metrics.frozen.set(i64::from(self.switcher.frozen.is_some()));
         metrics.observe.set(i64::from(self.plan.site.config.switch.observe));
         metrics.live(live, epoch);
+        // At once, not with the first switch: a disk that takes nothing is told of while it does no harm.
         self.switcher.persist(self.switcher.switch.memory(self.clock.now())).await;
     }
 
@@ -146,6 +147,7 @@ impl Engine {
             last_switch: self.switcher.last.clone(),
             certificates: self.certificates(),
             configuration: self.configuration.clone(),
+            // What turns users away comes first, what will do so in some days last: people read from the top.
             alarms: self
                 .expired_certificates()
                 .into_iter()
