@@ -20,8 +20,10 @@ pub enum Refusal {
     BadPath(BadPath),
     /// No route lists the path.
     NoRoute,
-    /// The route carries no upgrade, or not this one.
+    /// The route carries no upgrade.
     UpgradeNotAllowed,
+    /// The route carries upgrades, but none with what is offered as `Sec-WebSocket-Protocol`.
+    Subprotocol,
     /// The method is one that nobody here carries (RFC 9110 section 9.3.8: TRACE shows credentials to scripts).
     Method,
     /// The route lists the methods it carries, and this is none of them (405, RFC 9110 section 15.5.6).
@@ -99,10 +101,8 @@ impl Router {
         if !route.methods.is_empty() && !route.methods.iter().any(|method| method == asked.method) {
             return Err(Refusal::MethodNotAllowed { route: index });
         }
-        if let Some(offered) = asked.upgrade
-            && !allows(&route.websocket, offered)
-        {
-            return Err(Refusal::UpgradeNotAllowed);
+        if let Some(offered) = asked.upgrade {
+            allows(&route.websocket, offered)?;
         }
         if !token::admits(route.token, asked.query) {
             return Err(Refusal::Token);
@@ -158,17 +158,18 @@ fn reaches(route: &Route, path: &str) -> bool {
     }
 }
 
-fn allows(websocket: &WebSocket, offered: Option<&str>) -> bool {
-    match websocket {
-        WebSocket::No => false,
-        WebSocket::Allowed { subprotocols } if subprotocols.is_empty() => true,
-        WebSocket::Allowed { subprotocols } => offered.is_some_and(|offered| {
-            // RFC 9110 section 5.6.1: an empty item is none.
-            let mut offers = offered.split(',').map(str::trim).filter(|offer| !offer.is_empty()).peekable();
-            // All of them: the upstream chooses one, and it may be any.
-            offers.peek().is_some() && offers.all(|o| subprotocols.iter().any(|s| s == o))
-        }),
+fn allows(websocket: &WebSocket, offered: Option<&str>) -> Result<(), Refusal> {
+    let WebSocket::Allowed { subprotocols } = websocket else { return Err(Refusal::UpgradeNotAllowed) };
+    if subprotocols.is_empty() {
+        return Ok(());
     }
+    let fits = offered.is_some_and(|offered| {
+        // RFC 9110 section 5.6.1: an empty item is none.
+        let mut offers = offered.split(',').map(str::trim).filter(|offer| !offer.is_empty()).peekable();
+        // All of them: the upstream chooses one, and it may be any.
+        offers.peek().is_some() && offers.all(|o| subprotocols.iter().any(|s| s == o))
+    });
+    fits.then_some(()).ok_or(Refusal::Subprotocol)
 }
 
 #[cfg(test)]

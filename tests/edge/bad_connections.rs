@@ -59,6 +59,29 @@ async fn a_handshake_that_never_ends_is_ended() {
 }
 
 #[tokio::test]
+async fn a_handshake_that_fails_is_counted_by_whose_doing_it_was() {
+    let mut site = Site::start_with(SMALL);
+    let failed = |why: &str| format!("bascule_tls_handshake_failures_total{{reason=\"{why}\"}}");
+    // It trusts somebody else, and says so when it has seen the certificate.
+    let stranger = rcgen::generate_simple_self_signed([FQDN.to_owned()]).unwrap();
+    for round in [1.0, 2.0] {
+        Client::trusting(&site, &[stranger.cert.der()]).tls(Speaks::H1).await.unwrap_err();
+        wait_counted(&site, &failed("certificate"), round).await;
+    }
+    // It leaves behind its hello.
+    drop(tcp(site.https, &client_hello()).await);
+    wait_counted(&site, &failed("gone"), 1.0).await;
+    // It answers the certificate with what is no TLS.
+    let mut stream = tcp(site.https, &client_hello()).await;
+    stream.read_exact(&mut [0]).await.unwrap();
+    stream.write_all(&[0xff; 64]).await.unwrap();
+    until_closed(&mut stream).await;
+    wait_counted(&site, &failed("protocol"), 1.0).await;
+    assert_eq!(site.metric(&failed("other")), 0.0);
+    assert_alive(&mut site).await;
+}
+
+#[tokio::test]
 async fn what_is_not_tls_or_too_old_is_refused() {
     let mut site = Site::start_with(SMALL);
     let mut plain = tcp(site.https, format!("GET / HTTP/1.1\r\nHost: {FQDN}\r\n\r\n").as_bytes()).await;

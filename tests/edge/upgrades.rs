@@ -5,7 +5,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use crate::client::Client;
 use crate::odd::Odd;
 use crate::raw::{say, status};
-use crate::site::FQDN;
+use crate::site::{FQDN, wait_until};
 
 const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAA==";
 
@@ -82,6 +82,8 @@ async fn no_subprotocol_slips_by_in_a_line_of_its_own() {
         assert_eq!(status(&answer), expected, "{fields} {answer}");
     }
     assert_eq!(odd.count("/sip-only"), 3);
+    let refused = "bascule_refused_requests_total{reason=\"subprotocol\"}";
+    wait_until("those that were refused are counted", || site.metric(refused) == 7.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -205,5 +207,5 @@ async fn a_101_that_a_browser_would_not_take_opens_nothing() {
         let got = say(&client, upgrade(&format!("/odd/{number}"), offer).as_bytes()).await;
         assert_eq!(status(&got), *expected, "{answer}\n{got}");
     }
-    crate::site::wait_until("the log tells it", || site.access_log().contains("upstream_protocol"));
+    wait_until("the log tells it", || site.access_log().contains("upstream_protocol"));
 }

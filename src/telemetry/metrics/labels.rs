@@ -144,8 +144,6 @@ closed_set! {
         NotTls => "not_tls",
         /// It asks for a name that nobody here has, and such are refused.
         UnknownName => "unknown_name",
-        /// The Edge drains.
-        Draining => "draining",
         /// No descriptor left.
         Descriptors => "descriptors",
     }
@@ -170,7 +168,7 @@ closed_set! {
 
     /// Why a handshake failed.
     pub enum HandshakeFailure {
-        /// No version or cipher in common.
+        /// No version or cipher in common, or not TLS as it is written.
         Protocol => "protocol",
         /// The client did not like our certificate.
         Certificate => "certificate",

@@ -1,5 +1,6 @@
 //! One client connection from its first byte: TLS under deadlines, then HTTP/1 request by request, or h2.
 
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -71,8 +72,46 @@ pub enum NoTls {
     UnknownName,
     /// The handshake was not finished in time.
     HandshakeTooLate,
-    /// The handshake failed: no version or cipher in common, or the client left.
-    HandshakeFailed,
+    /// The handshake failed.
+    HandshakeFailed(HandshakeFailure),
+}
+
+/// Whose doing it was that a handshake failed: an administrator mends other things for each.
+fn failure_of(error: &io::Error) -> HandshakeFailure {
+    use rustls::AlertDescription as Alert;
+    let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
+        return match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                HandshakeFailure::Gone
+            }
+            _ => HandshakeFailure::Other,
+        };
+    };
+    match tls {
+        // What a client says of a certificate that has expired, is for another name, or of an authority that it does not
+        // know (RFC 8446 section 6.2).
+        rustls::Error::AlertReceived(
+            Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::BadCertificateStatusResponse
+            // A signature that does not fit: the authority it trusts has the name of ours, and another key.
+            | Alert::DecryptError,
+        ) => HandshakeFailure::Certificate,
+        rustls::Error::AlertReceived(Alert::CloseNotify | Alert::UserCanceled) => HandshakeFailure::Gone,
+        rustls::Error::AlertReceived(_)
+        | rustls::Error::PeerIncompatible(_)
+        | rustls::Error::PeerMisbehaved(_)
+        | rustls::Error::InvalidMessage(_)
+        | rustls::Error::InappropriateMessage { .. }
+        | rustls::Error::InappropriateHandshakeMessage { .. }
+        | rustls::Error::NoApplicationProtocol
+        | rustls::Error::DecryptError => HandshakeFailure::Protocol,
+        _ => HandshakeFailure::Other,
+    }
 }
 
 /// A connection whose ClientHello was read.
@@ -162,7 +201,7 @@ impl Door {
             Err(NoTls::BadHello) => metrics.connections_refused.of(ConnectionRefusal::NotTls).inc(),
             Err(NoTls::UnknownName) => metrics.connections_refused.of(ConnectionRefusal::UnknownName).inc(),
             Err(NoTls::HandshakeTooLate) => metrics.handshake_failures.of(HandshakeFailure::Timeout).inc(),
-            Err(NoTls::HandshakeFailed) => metrics.handshake_failures.of(HandshakeFailure::Protocol).inc(),
+            Err(NoTls::HandshakeFailed(why)) => metrics.handshake_failures.of(why).inc(),
         }
     }
 
@@ -210,7 +249,7 @@ impl Door {
         let hello = StartHandshake::from_parts(greeted.accepted, greeted.tcp);
         match timeout(site.config.limits.handshake, hello.into_stream(self.tls.clone())).await {
             Err(_) => Err(NoTls::HandshakeTooLate),
-            Ok(Err(_)) => Err(NoTls::HandshakeFailed),
+            Ok(Err(error)) => Err(NoTls::HandshakeFailed(failure_of(&error))),
             Ok(Ok(tls)) => {
                 self.count_handshake(tls.get_ref().1);
                 // Boxed, too: it goes on from future to future, each of which would keep room for it to its end.

@@ -218,6 +218,7 @@ fn counted(ending: Ending) -> Option<Counted> {
             Refusal::BadPath(_) => Counted::BadPath,
             Refusal::NoRoute => Counted::NoRoute,
             Refusal::UpgradeNotAllowed => Counted::UpgradeNotAllowed,
+            Refusal::Subprotocol => Counted::Subprotocol,
             Refusal::Token => Counted::Token,
             Refusal::Method | Refusal::MethodNotAllowed { .. } => Counted::Method,
         },

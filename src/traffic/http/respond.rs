@@ -24,7 +24,7 @@ pub fn page_of(refusal: Refusal) -> ErrorPage {
         Refusal::NoHost | Refusal::BadPath(_) | Refusal::Token => ErrorPage::BadRequest,
         Refusal::WrongHost => ErrorPage::Misdirected,
         Refusal::NoRoute => ErrorPage::NotFound,
-        Refusal::UpgradeNotAllowed | Refusal::Method => ErrorPage::Forbidden,
+        Refusal::UpgradeNotAllowed | Refusal::Subprotocol | Refusal::Method => ErrorPage::Forbidden,
         Refusal::MethodNotAllowed { .. } => ErrorPage::MethodNotAllowed,
     }
 }
