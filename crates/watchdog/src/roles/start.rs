@@ -164,7 +164,7 @@ fn signals(keyring: Arc<Keyring>, journal: Journal) -> io::Result<watch::Receive
 
 impl Base {
     pub(super) fn line(&self, address: SocketAddr, expected: Expected, limits: Limits) -> Line {
-        Line { link: Link::new(address, expected, Arc::clone(&self.keyring), limits), address }
+        Line { link: Link::new(address, expected, Arc::clone(&self.keyring), limits), address: address.to_string() }
     }
 
     /// Shows the node at its socket and to the Edge.

@@ -14,7 +14,6 @@ use protocol::identity::{Keyring, expiry};
 use protocol::link::{Link, State};
 use protocol::wire::{Chosen, NodeReport, Role, Vote, Wished};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -33,7 +32,8 @@ pub(super) struct Who {
 #[derive(Debug, Clone)]
 pub(super) struct Line {
     pub(super) link: Link,
-    pub(super) address: SocketAddr,
+    /// As each status repeats it.
+    pub(super) address: String,
 }
 
 /// Where a node shows itself.
@@ -66,7 +66,7 @@ impl Line {
     /// The connection, as people read it.
     pub(super) fn view(&self) -> api::Link {
         let state = self.link.state();
-        api::Link { address: self.address.to_string(), connected: state == State::Up, state: state.to_string() }
+        api::Link { address: self.address.clone(), connected: state == State::Up, state: state.to_string() }
     }
 }
 

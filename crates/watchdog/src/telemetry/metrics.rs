@@ -1,5 +1,6 @@
 //! What Prometheus is told. Gauges follow the published status; counters and histograms are the drivers' to feed.
 
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use daemon::{Health, Maker};
@@ -29,20 +30,41 @@ impl Health for Metrics {
     }
 }
 
+/// Gauges of a closed set of words, of which one is 1. Each is looked up once: the loop shows them with every turn. They
+/// are made when they are first shown, as a node of another role has none.
+#[derive(Debug)]
+struct OneOf {
+    gauges: IntGaugeVec,
+    each: OnceLock<Vec<(&'static str, IntGauge)>>,
+}
+
+impl OneOf {
+    fn of(gauges: IntGaugeVec) -> Self {
+        Self { gauges, each: OnceLock::new() }
+    }
+
+    fn show<W: Iterator<Item = &'static str>>(&self, word: &str, words: impl FnOnce() -> W) {
+        let made = || words().map(|word| (word, self.gauges.with_label_values(&[word]))).collect();
+        for (each, gauge) in self.each.get_or_init(made) {
+            gauge.set(i64::from(*each == word));
+        }
+    }
+}
+
 /// Every metric of a watchdog.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    status: IntGaugeVec,
+    status: OneOf,
     epoch: IntGauge,
     campaign: IntGauge,
-    guard: IntGaugeVec,
+    guard: OneOf,
     fit: IntGauge,
     failed_starts: IntGauge,
     frozen: IntGauge,
     manual: IntGauge,
     lease: Gauge,
-    fence: IntGaugeVec,
+    fence: OneOf,
     alarms: IntGauge,
     connected: IntGaugeVec,
     services: IntGaugeVec,
@@ -76,17 +98,17 @@ impl Metrics {
         let make = Maker(&registry);
         make.build_info("bascule_watchdog_build_info", env!("CARGO_PKG_VERSION"))?;
         let metrics = Self {
-            status: make.gauges("bascule_watchdog_status", "1: what the node does.", &["status"])?,
+            status: OneOf::of(make.gauges("bascule_watchdog_status", "1: what the node does.", &["status"])?),
             epoch: make.gauge("bascule_watchdog_duty_epoch", "Grows by one with each activation of a XiVO node.")?,
             campaign: make.gauge("bascule_watchdog_campaign", "Number of the node's attempt to serve.")?,
-            guard: make.gauges("bascule_watchdog_guard", "1: how the node is guarded while it serves.", &["guard"])?,
+            guard: OneOf::of(make.gauges("bascule_watchdog_guard", "1: how the node is guarded while it serves.", &["guard"])?),
             fit: make.gauge("bascule_watchdog_fit", "1: it can serve.")?,
             failed_starts: make
                 .gauge("bascule_watchdog_failed_starts", "Starts that failed in a row; 0: the newest came well.")?,
             frozen: make.gauge("bascule_watchdog_frozen", "1: automatic starts and failback are forbidden.")?,
             manual: make.gauge("bascule_watchdog_manual", "1: an operator decides.")?,
             lease: make.real("bascule_watchdog_lease_seconds", "How long the lease lasts without a further grant; 0 without one.")?,
-            fence: make.gauges("bascule_watchdog_fence", "1: how the fence is.", &["state"])?,
+            fence: OneOf::of(make.gauges("bascule_watchdog_fence", "1: how the fence is.", &["state"])?),
             alarms: make.gauge("bascule_watchdog_alarms", "What needs a person.")?,
             connected: make.gauges("bascule_watchdog_connected", "1: the other node is reached.", &["to"])?,
             services: make.gauges("bascule_watchdog_service_works", "1: the service's check passes.", &["service"])?,
@@ -148,9 +170,7 @@ impl Metrics {
     /// Shows what a published status says.
     pub fn show(&self, view: &StatusView) {
         // Each status has a series, 0 or 1: one that is over does not linger beside the one that is.
-        for status in Status::ALL {
-            self.status.with_label_values(&[status.label()]).set(i64::from(*status == view.status));
-        }
+        self.status.show(view.status.label(), || Status::ALL.iter().map(|status| status.label()));
         self.alarms.set(i64::try_from(view.alarms.len()).unwrap_or(i64::MAX));
         self.failed_starts.set(view.failed_starts.as_ref().map_or(0, |failed| failed.count.into()));
         for (name, service) in &view.services {
@@ -172,12 +192,8 @@ impl Metrics {
         self.epoch.set(i64::try_from(duty.epoch).unwrap_or(i64::MAX));
         self.campaign.set(i64::try_from(duty.campaign).unwrap_or(i64::MAX));
         let guard = duty.guard.as_ref().map_or("none", Guard::label);
-        for each in Guard::LABELS.into_iter().chain(["none"]) {
-            self.guard.with_label_values(&[each]).set(i64::from(each == guard));
-        }
-        for state in FenceState::ALL {
-            self.fence.with_label_values(&[state.label()]).set(i64::from(*state == duty.fence.state));
-        }
+        self.guard.show(guard, || Guard::LABELS.into_iter().chain(["none"]));
+        self.fence.show(duty.fence.state.label(), || FenceState::ALL.iter().map(|state| state.label()));
         for (gauge, is) in [
             (&self.fit, duty.fit),
             (&self.frozen, duty.frozen),

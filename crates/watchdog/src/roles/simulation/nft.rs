@@ -1,8 +1,10 @@
 //! The kernel's packet filter, as far as a fence needs it: tables, chains, rules, and sets whose elements time out. A
 //! script is one transaction.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -13,7 +15,8 @@ pub(super) struct Nft {
 
 #[derive(Clone, Debug, Default)]
 struct Table {
-    chains: BTreeMap<String, Chain>,
+    /// Shared with what was before a transaction that does not touch them.
+    chains: Arc<BTreeMap<String, Chain>>,
     sets: BTreeMap<String, BTreeMap<String, Option<Instant>>>,
 }
 
@@ -55,7 +58,10 @@ impl Nft {
                 let table = self.tables.get_mut(table)?;
                 match kind {
                     "set" => drop(table.sets.entry(name.to_owned()).or_default()),
-                    "chain" => table.chains.entry(name.to_owned()).or_default().hook = body.trim().to_owned(),
+                    "chain" => {
+                        Arc::make_mut(&mut table.chains).entry(name.to_owned()).or_default().hook =
+                            body.trim().to_owned()
+                    }
                     "element" => {
                         let set = table.sets.get_mut(name)?;
                         for element in body.split(',') {
@@ -67,10 +73,12 @@ impl Nft {
                 }
             }
             ["flush", "set", "inet", table, name] => self.tables.get_mut(table)?.sets.get_mut(name)?.clear(),
-            ["flush", "chain", "inet", table, name] => self.tables.get_mut(table)?.chains.get_mut(name)?.rules.clear(),
+            ["flush", "chain", "inet", table, name] => {
+                Arc::make_mut(&mut self.tables.get_mut(table)?.chains).get_mut(name)?.rules.clear();
+            }
             ["add", "rule", "inet", table, name, ..] => {
                 let rule = line.split_once(name)?.1.trim().to_owned();
-                self.tables.get_mut(table)?.chains.get_mut(name)?.rules.push(rule);
+                Arc::make_mut(&mut self.tables.get_mut(table)?.chains).get_mut(name)?.rules.push(rule);
             }
             [] => {}
             _ => return None,
@@ -81,26 +89,31 @@ impl Nft {
     /// What `nft -j list table inet TABLE` says.
     pub(super) fn list(&self, table: &str, now: Instant) -> Option<String> {
         let found = self.tables.get(table)?;
-        let mut objects = vec![json!({"table": {"family": "inet", "name": table}})];
-        for (name, chain) in &found.chains {
+        // Written as it goes: it is asked for each second of each day.
+        let mut text = format!("{{\"nftables\": [{{\"table\": {{\"family\": \"inet\", \"name\": \"{table}\"}}}}");
+        for (name, chain) in found.chains.iter() {
             let hook = if chain.hook.contains("hook input") { "input" } else { "output" };
-            objects.push(
-                json!({"chain": {"name": name, "type": "filter", "hook": hook, "prio": -150, "policy": "accept"}}),
+            let _ = write!(
+                text,
+                ", {{\"chain\": {{\"name\": \"{name}\", \"type\": \"filter\", \"hook\": \"{hook}\", \"prio\": -150, \
+                 \"policy\": \"accept\"}}}}"
             );
-            let rules = chain.rules.iter().map(|rule| json!({"rule": {"chain": name, "expr": [rule]}}));
-            objects.extend(rules);
+            for rule in &chain.rules {
+                let rule = Value::from(rule.as_str());
+                let _ = write!(text, ", {{\"rule\": {{\"chain\": \"{name}\", \"expr\": [{rule}]}}}}");
+            }
         }
         for (name, set) in &found.sets {
             let there = set.iter().filter(|(_, end)| end.is_none_or(|end| now < end));
-            let elements: Vec<Value> = there
-                .map(|(element, end)| match (element.parse::<u64>(), end) {
-                    (Ok(port), None) => json!(port),
-                    _ => json!({"elem": {"val": element}}),
-                })
-                .collect();
-            objects.push(json!({"set": {"name": name, "elem": elements}}));
+            let elements = there.map(|(element, end)| match (element.parse::<u64>(), end) {
+                (Ok(port), None) => port.to_string(),
+                _ => format!("{{\"elem\": {{\"val\": \"{element}\"}}}}"),
+            });
+            let elements = elements.collect::<Vec<_>>().join(", ");
+            let _ = write!(text, ", {{\"set\": {{\"name\": \"{name}\", \"elem\": [{elements}]}}}}");
         }
-        Some(json!({ "nftables": objects }).to_string())
+        text.push_str("]}");
+        Some(text)
     }
 
     pub(super) fn has(&self, table: &str, set: &str) -> bool {
@@ -114,7 +127,8 @@ impl Nft {
 
     /// Somebody else takes the rules out of a chain.
     pub(super) fn empty(&mut self, chain: &str) {
-        if let Some(chain) = self.tables.get_mut("bascule").and_then(|table| table.chains.get_mut(chain)) {
+        let Some(table) = self.tables.get_mut("bascule") else { return };
+        if let Some(chain) = Arc::make_mut(&mut table.chains).get_mut(chain) {
             chain.rules.clear();
         }
     }
