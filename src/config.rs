@@ -6,6 +6,7 @@ pub mod chain;
 mod defaults;
 mod file;
 mod load;
+mod network;
 mod policy;
 mod preset;
 mod resolve;
@@ -26,6 +27,7 @@ use http::header::{HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use network::{Network, masked};
 pub use settings::{Errors, Problem, Warning};
 pub use summary::Summary;
 
@@ -92,6 +94,24 @@ pub struct Listen {
     pub https: Vec<SocketAddr>,
     /// Plain HTTP, answered with a redirect to the FQDN only.
     pub http: Vec<SocketAddr>,
+    /// Those of both that are told by others who their clients are.
+    pub proxied: Vec<Proxied>,
+}
+
+/// A listener that is told by the PROXY protocol who its clients are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxied {
+    /// Which.
+    pub listener: SocketAddr,
+    /// Who tells it: every connection from there begins with a header, and no other one may. At least one.
+    pub from: Vec<Network>,
+}
+
+impl Listen {
+    /// Who is believed at `listener`.
+    pub fn believed(&self, listener: SocketAddr) -> &[Network] {
+        self.proxied.iter().find(|proxied| proxied.listener == listener).map_or(&[], |proxied| &proxied.from)
+    }
 }
 
 /// A certificate chain and its key, PEM.

@@ -23,7 +23,7 @@ use tokio::sync::{oneshot, watch};
 use crate::admin::EngineApi;
 use crate::admin::api::Event;
 use crate::admin::socket::AdminEndpoint;
-use crate::config::{Config, Errors, Limits};
+use crate::config::{Config, Errors, Limits, Network};
 use crate::engine::{Engine, Handle, Means, PlanError};
 use crate::live::state::{OpenError, State};
 use crate::live::{self, Live, Mode, View};
@@ -231,14 +231,18 @@ impl Control {
 
 /// The public sockets, bound before anything is served.
 struct Listeners {
-    https: Vec<TcpListener>,
-    http: Vec<TcpListener>,
+    https: Vec<Listener>,
+    http: Vec<Listener>,
 }
+
+/// A socket, and who says there whose connections are.
+type Listener = (TcpListener, Arc<[Network]>);
 
 impl Listeners {
     fn bind(config: &Config) -> Result<Self, RunError> {
         let all = |addresses: &[SocketAddr]| {
-            addresses.iter().map(|address| bind(*address)).collect::<Result<Vec<_>, RunError>>()
+            let one = |address: &SocketAddr| Ok((bind(*address)?, config.listen.believed(*address).into()));
+            addresses.iter().map(one).collect::<Result<Vec<_>, RunError>>()
         };
         Ok(Self { https: all(&config.listen.https)?, http: all(&config.listen.http)? })
     }
@@ -274,18 +278,18 @@ async fn serve(
     let door = Arc::new(door(&edge, shutdown.clone())?);
     // Before the first connection: a SIGHUP that nobody has asked for ends the process.
     let mut signals = Signals::new().map_err(RunError::start("signals"))?;
-    for listener in listeners.https {
+    for (listener, believed) in listeners.https {
         let door = door.clone();
         let serve = move |tcp, peer, admitted| {
             let door = door.clone();
             async move { door.admit(tcp, peer, admitted).await }
         };
-        tokio::spawn(listener::accept(listener, edge.clone(), serve));
+        tokio::spawn(listener::accept(listener, edge.clone(), believed, serve));
     }
-    for listener in listeners.http {
+    for (listener, believed) in listeners.http {
         let for_each = edge.clone();
         let serve = move |tcp, peer, admitted| plain::serve(for_each.clone(), tcp, peer, admitted);
-        tokio::spawn(listener::accept(listener, edge.clone(), serve));
+        tokio::spawn(listener::accept(listener, edge.clone(), believed, serve));
     }
     let sessions = edge.sessions.clone();
     tokio::spawn(async move { sessions.pace().await });

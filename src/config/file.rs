@@ -94,9 +94,35 @@ pub(super) enum PresetName {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct ListenFile {
     /// TLS: h2 and http/1.1.
-    pub(super) https: Option<OneOrMany<String>>,
+    pub(super) https: Option<OneOrMany<Short<ListenerFile>>>,
     /// Plain HTTP, answered with a redirect to the FQDN only.
-    pub(super) http: Option<OneOrMany<String>>,
+    pub(super) http: Option<OneOrMany<Short<ListenerFile>>>,
+}
+
+/// One listener: `0.0.0.0:443`, or with more to say.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ListenerFile {
+    /// IP address and port.
+    pub(super) address: Option<String>,
+    /// Who says by the PROXY protocol, version 1 or 2, where connections come from.
+    pub(super) proxy_protocol: Option<ProxyFile>,
+}
+
+/// Who is believed.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ProxyFile {
+    /// Networks whose connections begin with a header; no other one may.
+    pub(super) from: Option<OneOrMany<String>>,
+}
+
+impl Abbreviated for ListenerFile {
+    const EXPECTED: &'static str = "an address, a list of addresses, or a mapping with address and proxy_protocol";
+
+    fn from_text<E: serde::de::Error>(text: &str) -> Result<Self, E> {
+        Ok(Self { address: Some(text.to_owned()), proxy_protocol: None })
+    }
 }
 
 /// A certificate chain and its key, PEM.

@@ -29,6 +29,9 @@ impl fmt::Display for Summary<'_> {
         write!(f, "{}", config.fqdn)?;
         config.aliases.iter().try_for_each(|alias| write!(f, ", {alias}"))?;
         writeln!(f, " on {}", list(&config.listen.https))?;
+        for proxied in &config.listen.proxied {
+            writeln!(f, "{} believes by the PROXY protocol: {}", proxied.listener, list(&proxied.from))?;
+        }
         for side in [Side::Main, Side::Standby] {
             writeln!(f, "{}", if side == Side::Main { "main" } else { "standby" })?;
             for service in config.services.iter().filter(|service| !service.is_shared()) {

@@ -257,6 +257,13 @@ impl Edge {
         tracing::warn!(%error, "accepting a connection failed");
     }
 
+    /// Notes a connection on which a proxy did not say whose it is, as it must.
+    pub fn note_no_header<T>(&self, proxy: std::net::SocketAddr, why: &dyn std::fmt::Display) -> Option<T> {
+        self.metrics.connections_refused.of(ConnectionRefusal::ProxyHeader).inc();
+        tracing::debug!(proxy = %proxy.ip(), "no header of the PROXY protocol: {why}");
+        None
+    }
+
     /// Notes a connection turned away by a cap.
     pub fn note_turned_away(&self, turned_away: TurnedAway) {
         let why = match turned_away {

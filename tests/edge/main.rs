@@ -36,6 +36,7 @@ mod odd_files;
 mod old_certificates;
 mod orders;
 mod passing;
+mod proxied;
 mod raw;
 mod reload;
 mod rewriting;

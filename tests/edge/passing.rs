@@ -86,13 +86,22 @@ impl Echo {
         name: &str,
         protocols: Vec<Vec<u8>>,
     ) -> std::io::Result<TlsStream<TcpStream>> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(from, 0))?;
+        self.secure(socket.connect(at).await?, name, protocols).await
+    }
+
+    /// Speaks TLS as a client of it, on a connection that leads there.
+    pub async fn secure(
+        &self,
+        tcp: TcpStream,
+        name: &str,
+        protocols: Vec<Vec<u8>>,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from(self.certificate.clone())).unwrap();
         let mut tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         tls.alpn_protocols = protocols;
-        let socket = TcpSocket::new_v4()?;
-        socket.bind(SocketAddr::new(from, 0))?;
-        let tcp = socket.connect(at).await?;
         TlsConnector::from(Arc::new(tls)).connect(ServerName::try_from(name.to_owned()).unwrap(), tcp).await
     }
 

@@ -8,8 +8,8 @@ use tracing_subscriber::EnvFilter;
 
 use super::super::address;
 use super::super::defaults;
-use super::super::file::{AdminFile, ListenFile, LogFile, OneOrMany, Short};
-use super::super::{Admin, Listen, Log, LogFormat, Place, Service};
+use super::super::file::{AdminFile, ListenFile, ListenerFile, LogFile, OneOrMany, ProxyFile, Short};
+use super::super::{Admin, Listen, Log, LogFormat, Network, Place, Proxied, Service};
 use super::item;
 pub(super) use settings::absolute;
 use settings::{Findings, KeyPath, nearest, quoted};
@@ -17,27 +17,29 @@ use settings::{Findings, KeyPath, nearest, quoted};
 pub(super) fn listen(written: Option<ListenFile>, findings: &mut Findings) -> Listen {
     let at = KeyPath::top("listen");
     let written = written.unwrap_or_default();
-    let https = written.https.unwrap_or_else(|| OneOrMany(defaults::HTTPS.map(str::to_owned).to_vec()));
+    let default = |text: &&str| Short(ListenerFile { address: Some((*text).to_owned()), proxy_protocol: None });
+    let https = written.https.unwrap_or_else(|| OneOrMany(defaults::HTTPS.iter().map(default).collect()));
     let http = written.http.unwrap_or(OneOrMany(Vec::new()));
     if https.0.is_empty() {
         findings.error(&at.key("https"), "the list is empty", "write at least one address, such as 0.0.0.0:443");
     }
-    let mut seen = HashMap::new();
-    let mut addresses = |list: OneOrMany<String>, at: &KeyPath, findings: &mut Findings| -> Vec<SocketAddr> {
-        let list = list.0.into_iter().enumerate();
-        list.filter_map(|(index, text)| {
+    let (mut seen, mut proxied) = (HashMap::new(), Vec::new());
+    let mut listeners = |list: OneOrMany<Short<ListenerFile>>, at: &KeyPath, findings: &mut Findings| {
+        let mut addresses = Vec::new();
+        for (index, Short(written)) in list.0.into_iter().enumerate() {
             let at = item(at, index, findings);
-            let address =
-                address::listener(&text).map_err(|(message, remedy)| findings.error(&at, message, remedy)).ok()?;
+            let from = written.proxy_protocol.map(|proxies| believed(proxies, &at.key("proxy_protocol"), findings));
+            let Some(address) = listener(written.address.as_deref(), &at, findings) else { continue };
             if let Some(first) = seen.insert(address, at.to_string()) {
                 findings.error(&at, format!("{address} is listened on already by {first}"), "keep one of the two");
             }
-            Some(address)
-        })
-        .collect()
+            proxied.extend(from.map(|from| Proxied { listener: address, from }));
+            addresses.push(address);
+        }
+        addresses
     };
-    let https = addresses(https, &at.key("https"), findings);
-    let http = addresses(http, &at.key("http"), findings);
+    let https = listeners(https, &at.key("https"), findings);
+    let http = listeners(http, &at.key("http"), findings);
     let all = https.iter().chain(&http);
     // Listeners take one family each: `[::]` alone leaves out everybody without IPv6.
     for alone in all.clone().filter(|one| one.is_ipv6() && one.ip().is_unspecified()) {
@@ -46,7 +48,38 @@ pub(super) fn listen(written: Option<ListenFile>, findings: &mut Findings) -> Li
             findings.warn(&at, format!("{alone} takes IPv6 alone"), format!("list 0.0.0.0:{port} beside it for IPv4"));
         }
     }
-    Listen { https, http }
+    Listen { https, http, proxied }
+}
+
+fn listener(written: Option<&str>, at: &KeyPath, findings: &mut Findings) -> Option<SocketAddr> {
+    let address_at = if findings.tree().has(&at.key("address")) { at.key("address") } else { at.clone() };
+    let Some(text) = written else {
+        findings.missing(&at.key("address"), "is missing", "write IP address and port, such as 0.0.0.0:443");
+        return None;
+    };
+    address::listener(text).map_err(|(message, remedy)| findings.error(&address_at, message, remedy)).ok()
+}
+
+/// Who may say where connections come from.
+fn believed(written: ProxyFile, at: &KeyPath, findings: &mut Findings) -> Vec<Network> {
+    let at = at.key("from");
+    let written = written.from.map(|list| list.0).unwrap_or_default();
+    if written.is_empty() {
+        findings.missing(&at, "is missing", "write who sends the header, such as 10.0.0.0/8; nobody else is believed");
+    }
+    let mut networks = Vec::new();
+    for (index, text) in written.iter().enumerate() {
+        let at = item(&at, index, findings);
+        match Network::parse(text) {
+            Ok(network) if network.is_everybody() => {
+                let remedy = "write the networks of the proxies alone";
+                findings.error(&at, format!("{network} lets everybody say who they are"), remedy);
+            }
+            Ok(network) => networks.push(network),
+            Err((message, remedy)) => findings.error(&at, message, remedy),
+        }
+    }
+    networks
 }
 
 /// A request sent to the Edge's own listener would come back to it until something gives way.

@@ -142,6 +142,10 @@ closed_set! {
         ClientHelloTimeout => "client_hello_timeout",
         /// It does not speak TLS.
         NotTls => "not_tls",
+        /// It began with a header of the PROXY protocol, and comes from nobody who is believed.
+        ProxyStranger => "proxy_stranger",
+        /// Whoever is believed sent no header of the PROXY protocol, or one that cannot be understood, or not in time.
+        ProxyHeader => "proxy_header",
         /// It asks for a name that nobody here has, and such are refused.
         UnknownName => "unknown_name",
         /// No descriptor left.

@@ -50,7 +50,7 @@ fn config(services: Vec<Service>, routes: Vec<Route>) -> Config {
     Config {
         fqdn: "edge.example.org".into(),
         aliases: vec![],
-        listen: Listen { https: vec![], http: vec![] },
+        listen: Listen { https: vec![], http: vec![], proxied: vec![] },
         certificates: vec![],
         tls_min: TlsVersion::V1_2,
         unknown_name: UnknownName::Serve,

@@ -146,6 +146,15 @@ fn lock(shard: &Mutex<Clients>) -> MutexGuard<'_, Clients> {
 }
 
 impl Admitted {
+    /// Counts the connection to another client, the one it is passed on for.
+    ///
+    /// # Errors
+    /// That client holds as many as it may.
+    pub fn of_client(self, client: IpAddr, most_per_client: usize) -> Result<Self, TurnedAway> {
+        // In all it is counted once again for a moment, so it cannot be refused for its own place.
+        self.admission.admit(client, usize::MAX, most_per_client, self.activity.is_late())
+    }
+
     /// What happens on the connection.
     pub fn activity(&self) -> &Arc<Activity> {
         &self.activity
@@ -192,6 +201,20 @@ mod tests {
         drop(first);
         assert_eq!(admission.open(), 2);
         assert!(admission.admit(a, 3, 2, false).is_ok());
+    }
+
+    #[test]
+    fn a_connection_that_is_passed_on_counts_for_whom_it_is_passed_on() {
+        let admission = Arc::new(Admission::default());
+        let (proxy, client): (IpAddr, IpAddr) = ("10.0.0.5".parse().unwrap(), "192.0.2.1".parse().unwrap());
+        let passed_on = || admission.admit(proxy, 3, usize::MAX, false).unwrap().of_client(client, 2);
+        let held = [passed_on().unwrap(), passed_on().unwrap()];
+        assert_eq!(passed_on().err(), Some(TurnedAway::Greedy));
+        assert_eq!(admission.open(), 2);
+        assert_eq!(admission.admit(client, 3, 2, false).err(), Some(TurnedAway::Greedy));
+        assert!(admission.admit(proxy, 3, 1, false).is_ok(), "it holds none itself");
+        drop(held);
+        assert_eq!(admission.open(), 0);
     }
 
     #[test]

@@ -38,6 +38,7 @@ use crate::traffic::http::record::{self, Unread};
 use crate::traffic::pages::ErrorPage;
 use crate::traffic::pass::names::Whose;
 use crate::traffic::pass::{self, Passing};
+use crate::traffic::proxy_protocol;
 use crate::traffic::upstream::dial::Dialing;
 use crate::traffic::websocket::upgrade;
 
@@ -68,6 +69,8 @@ pub enum NoTls {
     HelloTooLate,
     /// Not TLS, or TLS nobody here speaks.
     BadHello,
+    /// A header of the PROXY protocol, from somebody who is not believed.
+    ProxyStranger,
     /// It asks for a name that nobody here has, or for none, and such are refused.
     UnknownName,
     /// The handshake was not finished in time.
@@ -199,6 +202,7 @@ impl Door {
             Ok(()) => {}
             Err(NoTls::HelloTooLate) => metrics.connections_refused.of(ConnectionRefusal::ClientHelloTimeout).inc(),
             Err(NoTls::BadHello) => metrics.connections_refused.of(ConnectionRefusal::NotTls).inc(),
+            Err(NoTls::ProxyStranger) => metrics.connections_refused.of(ConnectionRefusal::ProxyStranger).inc(),
             Err(NoTls::UnknownName) => metrics.connections_refused.of(ConnectionRefusal::UnknownName).inc(),
             Err(NoTls::HandshakeTooLate) => metrics.handshake_failures.of(HandshakeFailure::Timeout).inc(),
             Err(NoTls::HandshakeFailed(why)) => metrics.handshake_failures.of(why).inc(),
@@ -415,10 +419,13 @@ async fn greet(site: &Site, tcp: TcpStream) -> Result<Greeted, NoTls> {
     let peeked = Peeked::new(tcp, site.names.pass_any());
     // Apart from the handshake, with a limit of its own: whoever says nothing, or no TLS, is told apart from a handshake
     // that fails.
-    let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), peeked);
-    match timeout(site.config.limits.client_hello, hello).await {
+    let mut hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), peeked);
+    match timeout(site.config.limits.client_hello, &mut hello).await {
         Err(_) => Err(NoTls::HelloTooLate),
-        Ok(Err(_)) => Err(NoTls::BadHello),
+        Ok(Err(_)) => match hello.take_io() {
+            Some(peeked) if proxy_protocol::begins(peeked.first()) => Err(NoTls::ProxyStranger),
+            _ => Err(NoTls::BadHello),
+        },
         Ok(Ok(StartHandshake { accepted, io, .. })) => {
             let (tcp, said) = io.into_parts();
             Ok(Greeted { accepted, tcp, said })

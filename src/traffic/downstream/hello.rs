@@ -20,12 +20,19 @@ pub const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
 pub struct Peeked<S = TcpStream> {
     stream: S,
     kept: Option<Vec<u8>>,
+    /// How it began, and how many bytes of that came.
+    first: ([u8; 5], usize),
 }
 
 impl<S> Peeked<S> {
     /// Keeps what is read if `keep`.
     pub fn new(stream: S, keep: bool) -> Self {
-        Self { stream, kept: keep.then(Vec::new) }
+        Self { stream, kept: keep.then(Vec::new), first: Default::default() }
+    }
+
+    /// The first bytes of what came, five at most.
+    pub fn first(&self) -> &[u8] {
+        &self.first.0[..self.first.1]
     }
 
     /// The connection, and what was kept.
@@ -38,6 +45,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Peeked<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let (first, came) = &mut self.first;
+        for (place, byte) in first[*came..].iter_mut().zip(&buf.filled()[before..]) {
+            *place = *byte;
+            *came += 1;
+        }
         if let Some(kept) = &mut self.kept {
             let read = &buf.filled()[before..];
             if kept.len() + read.len() > MOST_KEPT {

@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
 use super::admission::{Admitted, TurnedAway};
+use crate::config::Network;
 use crate::traffic::edge::Edge;
+use crate::traffic::proxy_protocol::{self, NoHeader};
 
 /// Connections the kernel holds for us while we are busy: what a whole site sends when it comes back at once.
 const BACKLOG: i32 = 4096;
@@ -48,9 +51,11 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Accepts for as long as the process lives, so that none of its last moments refuses anybody; `serve` gets each admitted
 /// connection in a task of its own.
-pub async fn accept<S, F>(listener: TcpListener, edge: Arc<Edge>, serve: S)
+///
+/// Whoever is `believed` says by the PROXY protocol whose connection it is, before anything else.
+pub async fn accept<S, F>(listener: TcpListener, edge: Arc<Edge>, believed: Arc<[Network]>, serve: S)
 where
-    S: Fn(TcpStream, SocketAddr, Admitted) -> F,
+    S: Fn(TcpStream, SocketAddr, Admitted) -> F + Clone + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
     loop {
@@ -66,6 +71,9 @@ where
         let site = edge.site();
         let limits = &site.config.limits;
         let (most, each) = (limits.connections.get(), limits.connections_per_client.get());
+        let introduced = believed.iter().any(|network| network.contains(peer.ip()));
+        // A proxy has as many connections as all its clients; each is counted as theirs once it is known whose it is.
+        let each = if introduced { usize::MAX } else { each };
         // Late ones are counted apart: who was there before is waited for, and they are not.
         let admitted = match edge.drain.has_begun() {
             false => edge.admission.admit(peer.ip(), most, each, false),
@@ -75,9 +83,47 @@ where
         match admitted {
             Ok(admitted) => {
                 prepare(&tcp);
-                tokio::spawn(serve(tcp, peer, admitted));
+                match introduced {
+                    false => drop(tokio::spawn(serve(tcp, peer, admitted))),
+                    true => {
+                        let (edge, serve) = (edge.clone(), serve.clone());
+                        tokio::spawn(async move {
+                            let whose = Box::pin(introduce(&edge, tcp, peer, admitted)).await;
+                            if let Some((tcp, client, admitted)) = whose {
+                                serve(tcp, client, admitted).await;
+                            }
+                        });
+                    }
+                }
             }
             Err(turned_away) => turn_away(&edge, &tcp, turned_away),
+        }
+    }
+}
+
+/// Reads whose connection it is. None: it has ended, and that is counted.
+async fn introduce(
+    edge: &Edge,
+    mut tcp: TcpStream,
+    proxy: SocketAddr,
+    admitted: Admitted,
+) -> Option<(TcpStream, SocketAddr, Admitted)> {
+    let site = edge.site();
+    let limits = &site.config.limits;
+    let told = match timeout(limits.client_hello, proxy_protocol::read(&mut tcp)).await {
+        Ok(Ok(told)) => told,
+        // A proxy that looks whether somebody listens.
+        Ok(Err(NoHeader::Silent)) => return None,
+        Ok(Err(why)) => return edge.note_no_header(proxy, &why),
+        Err(_) => return edge.note_no_header(proxy, &"it did not come in time"),
+    };
+    // What it says of itself, or of what is no TCP, leaves the connection its own.
+    let Some(told) = told else { return Some((tcp, proxy, admitted)) };
+    match admitted.of_client(told.client.ip(), limits.connections_per_client.get()) {
+        Ok(admitted) => Some((tcp, told.client, admitted)),
+        Err(turned_away) => {
+            turn_away(edge, &tcp, turned_away);
+            None
         }
     }
 }
