@@ -203,10 +203,13 @@ impl Switchover {
 
     /// Looks at one step; whether there is a next one to look at.
     fn forward(&mut self, step: Step, since: Instant, facts: &Facts, now: Instant, outputs: &mut Vec<Output>) -> bool {
-        self.act(step, since, facts, now, outputs);
         let took = now.since(since);
-        let progress = step.progress(self.to, facts, &self.wished);
         let over = took >= self.limits.of(step);
+        // Else the step could fail in the same breath in which it has traffic moved, and say that nothing was changed.
+        if !over {
+            self.act(step, since, facts, now, outputs);
+        }
+        let progress = step.progress(self.to, facts, &self.wished);
         let record = self.record(step);
         record.took = took;
         match progress {

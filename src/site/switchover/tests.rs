@@ -178,6 +178,20 @@ fn a_source_that_serves_again_because_the_target_did_not_start_ends_the_switchov
 }
 
 #[test]
+fn a_step_whose_time_is_over_asks_for_nothing_more() {
+    let (mut switchover, mut facts) = (switchover(), site());
+    // Telephony is there already: no node has to be asked.
+    set(&mut facts, Side::Main, Status::Inactive);
+    set(&mut facts, Side::Standby, Status::Active);
+    facts.sides.standby.works = false;
+    switchover.handle(&facts, at(0));
+    facts.sides.standby.works = true;
+    let outputs = switchover.handle(&facts, at(0) + LIMITS.traffic);
+    assert!(matches!(ended(&outputs), Some(End::Failed { undone: Undone::Nothing, .. })), "{outputs:?}");
+    assert!(!outputs.contains(&Output::MoveTraffic(Side::Standby)), "that would not be nothing: {outputs:?}");
+}
+
+#[test]
 fn each_step_that_takes_too_long_is_undone() {
     // How the facts must be for the switchover to come to a step, and to stay there.
     type Arrange = fn(&mut Facts);
