@@ -64,13 +64,13 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// Changes of a side's health that are written down: more than a bad night has, and in a week less than the journal keeps.
 const HEALTH_SENTENCES: Rate = Rate::new(100, Duration::from_secs(10));
 
-/// What the engine needs from outside.
+/// The parts that every engine is given.
 pub struct Means {
-    /// What the request path shares.
+    /// The request path's side of things: live side, connections, sessions, the site in force.
     pub edge: Arc<Edge>,
-    /// What survives a restart.
+    /// The live side, journal and reports on the disk.
     pub state: Arc<State>,
-    /// What is counted.
+    /// The Edge's metrics.
     pub metrics: Arc<Metrics>,
 }
 
@@ -92,7 +92,7 @@ pub struct Engine {
     switchover: Option<SwitchoverDriver>,
 }
 
-/// What wakes the loop. Only one is taken with each turn, orders first: an operator is not kept waiting by probes.
+/// The reasons for which the loop wakes. Only one is taken with each turn, orders first: an operator is not kept waiting by probes.
 enum Woken {
     Order(Order),
     Result(Finished),
@@ -100,7 +100,7 @@ enum Woken {
     Time,
 }
 
-/// What is still to be fed to a machine.
+/// An event that is still to be fed to a machine.
 enum Work {
     Judge(usize, verdict::Event),
     Health(health::Event),

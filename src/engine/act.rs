@@ -14,7 +14,8 @@ use crate::live::{Mode, View};
 use crate::traffic::upstream::connections::Present;
 use crate::traffic::websocket::tunnel::Pacing;
 
-/// Who asked for something, and why.
+/// The operator who ordered something, and their reason: handed on with what comes of the order, so that the journal books
+/// nothing to whoever happened to order last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asker {
     pub(super) by: String,
@@ -76,7 +77,7 @@ impl Engine {
     }
 
     fn reprobe(&mut self, side: Side) {
-        // What nothing depends on makes no side work, so its answer would not be waited for.
+        // An optional service makes no side work: the switch would not wait for its answer.
         let checks: Vec<_> = self.plan.topology.required_checks(side).collect();
         for check in checks {
             self.work.push_back(Work::Judge(check.index(), verdict::Event::Reprobe));

@@ -11,7 +11,7 @@ use crate::admin::api::{CertificateStatus, Time};
 use crate::config::{Check, CheckKind, UpstreamTls, Verify};
 
 impl Engine {
-    /// Those shown to browsers.
+    /// The certificates shown to browsers, with the days that each has left.
     pub(super) fn certificates(&self) -> Vec<CertificateStatus> {
         let now = SystemTime::now();
         let status = |(name, term): (String, Term)| CertificateStatus {
@@ -22,12 +22,12 @@ impl Engine {
         self.means.edge.certificates.terms().into_iter().map(status).collect()
     }
 
-    /// What of certificates turns browsers away now.
+    /// One alarm for each certificate that turns browsers away now.
     pub(super) fn expired_certificates(&self) -> Vec<String> {
         of_browsers(self.means.edge.certificates.terms(), SystemTime::now(), |end| matches!(end, End::Past(_)))
     }
 
-    /// What of certificates is to be renewed.
+    /// One alarm for each certificate that is to be renewed: of the Edge, and of backends whose checks would fail with it.
     pub(super) fn expiring_certificates(&self) -> Vec<String> {
         let now = SystemTime::now();
         let mut alarms = of_browsers(self.means.edge.certificates.terms(), now, |end| matches!(end, End::Soon(_)));

@@ -34,7 +34,7 @@ pub(super) struct Monitor {
     probes: Arc<Semaphore>,
 }
 
-/// What a probe last came to.
+/// The newest outcome of a check, as operators are shown it: the judge keeps no words.
 #[derive(Debug, Clone)]
 pub(super) struct LastProbe {
     pub(super) at: Time,
@@ -115,7 +115,7 @@ impl Monitor {
         self.judges.len()
     }
 
-    /// When it wants to be called again.
+    /// When the judges or the health want to be called again; may change with each event fed to them.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let judges = self.judges.iter().zip(&self.offsets).filter_map(|(judge, offset)| due_at(judge, *offset));
         judges.chain(self.health.deadline()).min()
@@ -144,8 +144,8 @@ impl Monitor {
         self.judges[check].handle(event, now)
     }
 
-    /// Starts a probe. It tells whether there was room for one: else it is our own trouble, and nothing is held against the
-    /// backend.
+    /// Starts a probe, and tells whether there was room for one. A lack of room is the Edge's own trouble, and is not held
+    /// against the backend.
     pub(super) fn start(&mut self, check: usize, id: ProbeId, probe: Arc<probe::Check>) -> bool {
         self.offsets[check] = self.jitter.mul_f64(fastrand::f64());
         let Ok(permit) = self.probes.clone().try_acquire_owned() else { return false };

@@ -17,13 +17,13 @@ use crate::site::nodes::{Known, News, Node, Registry, Versions, takeover};
 use crate::site::witness::{View, Witness};
 use crate::telemetry::metrics::{NodeLabels, NodeState, NodesMetrics};
 
-/// What the engine needs where there is a door for nodes.
+/// The parts that an engine is given beside [`super::Means`] where nodes may report.
 pub struct NodesMeans {
     /// The Edge's vote.
     pub witness: Witness,
     /// The Edge's own certificate.
     pub keyring: Arc<Keyring>,
-    /// What is counted.
+    /// The metrics of nodes and switchovers.
     pub metrics: Arc<NodesMetrics>,
     /// The Edge's times as a voter.
     pub timing: Timing,
@@ -31,7 +31,7 @@ pub struct NodesMeans {
     pub versions: Arc<Versions>,
 }
 
-/// What the engine knows of nodes.
+/// The nodes that report, and the wishes that lie ready for them.
 pub(super) struct Nodes {
     pub(super) means: NodesMeans,
     pub(super) registry: Registry,
@@ -96,7 +96,7 @@ impl Nodes {
         self.wishes = PerSide::default();
     }
 
-    /// What these voices say of the health of their sides.
+    /// The word of each of these voices on the health of its side.
     pub(super) fn words<'a>(&self, voices: impl Iterator<Item = &'a Voice>, now: Instant) -> Vec<health::Event> {
         let word = |voice: &Voice| {
             let status = self.registry.word(voice.role, voice.side, voice.backends, now)?;

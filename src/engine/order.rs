@@ -30,7 +30,7 @@ use crate::traffic::websocket::tunnel::{Pin, User};
 /// A loop that has not turned for so long is not alive: it turns at least every second.
 const PULSE_LIMIT: Duration = Duration::from_secs(5);
 
-/// What the loop is asked.
+/// An order or a question to the loop, with the way back for its answer.
 pub(super) enum Order {
     Status(oneshot::Sender<Status>),
     Explain(oneshot::Sender<Explain>),
@@ -65,7 +65,7 @@ impl Handle {
     /// Puts another configuration's site before the engine.
     ///
     /// # Errors
-    /// One sentence why the engine did not take it: it goes on with the old one.
+    /// One sentence why the engine did not take the site; the old one stays in force.
     pub async fn reload(&self, site: Arc<Site>) -> Result<(), String> {
         self.ask(|answer| Order::Reload(site, answer)).await.map_err(|error| error.to_string())?
     }
@@ -220,7 +220,7 @@ impl EngineApi for Handle {
 
 impl Engine {
     pub(super) async fn obey(&mut self, order: Order) {
-        // Who asked may be gone: the answer is then for nobody.
+        // An asker may have given up meanwhile: then nobody reads the answer.
         match order {
             Order::Status(answer) => drop(answer.send(self.status())),
             Order::Explain(answer) => drop(answer.send(self.explain_now())),
@@ -261,7 +261,7 @@ impl Engine {
             }
             Order::Note(event, sentence, answer) => {
                 self.journal(event, sentence);
-                // Whoever waits may be gone.
+                // The caller may have given up meanwhile.
                 let _ = answer.send(());
             }
         }
@@ -343,7 +343,7 @@ impl Engine {
         let plan = Plan::new(site, self.clock).map_err(|error| error.to_string())?;
         let known = self.monitor.leave(&self.plan);
         self.plan = plan;
-        // Its numbers are the old plan's, and mean other checks in the new one.
+        // Events that wait bear the old plan's numbers, which mean other checks in the new one.
         self.work.clear();
         self.switcher.adopt(self.plan.site.config.switch_policy(), self.clock.now());
         self.means.metrics.observe.set(i64::from(self.plan.site.config.switch.observe));

@@ -14,7 +14,7 @@ use crate::config::{self, Check, CheckKind, Config, ServiceIndex};
 use crate::traffic::edge::Site;
 use crate::traffic::upstream::{BackendIndex, Placed, placed};
 
-/// What is watched.
+/// All that one configuration has the monitor watch.
 pub struct Plan {
     /// The site.
     pub site: Arc<Site>,
@@ -40,9 +40,9 @@ pub struct Planned {
     pub backend: BackendIndex,
     /// Position among the backend's checks.
     pub position: usize,
-    /// Its name.
+    /// The check's name in the file.
     pub name: String,
-    /// Its port, where that is not the backend's.
+    /// The port the check asks, where that is not the backend's.
     pub port: Option<u16>,
     /// Whether an expired certificate fails it.
     pub heeds_dates: bool,
@@ -66,15 +66,15 @@ pub(super) struct Voice {
 /// Where a backend belongs.
 #[derive(Debug, Clone)]
 pub struct Place {
-    /// Its service.
+    /// The service that the backend is one address of.
     pub service: ServiceIndex,
-    /// Its side; none when shared.
+    /// The side it belongs to; none: its service is shared.
     pub side: Option<Side>,
     /// Position among the service's backends on that side.
     pub position: usize,
-    /// Its name in the file.
+    /// The backend's name in the file.
     pub name: String,
-    /// Its checks.
+    /// The checks of this backend; it works when all of them are up.
     pub checks: Vec<CheckId>,
 }
 

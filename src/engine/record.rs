@@ -7,11 +7,11 @@ use super::clock::Clock;
 use crate::admin::api::{Event, Frozen, SwitchSummary, Time};
 use crate::live::state::{Beginning, LiveState, PastSwitch, RECENT, SWITCHES_KEPT, State};
 
-/// What an Edge begins with.
+/// The state that an Edge begins with, from the disk or without it.
 pub(super) struct Remembered {
     /// For the machine; none at the very first start.
     pub memory: Option<Memory>,
-    /// Who froze it, and why.
+    /// The operator who froze automatic switches, if they are frozen.
     pub frozen: Option<Frozen>,
     /// Switches of the past, oldest first.
     pub past: Vec<PastSwitch>,
@@ -62,7 +62,7 @@ fn memory(live: &LiveState) -> Memory {
     }
 }
 
-/// What is written for a machine's memory.
+/// The file's form of a machine's memory, with the names and times that only people need.
 pub(super) fn live_state(memory: &Memory, frozen: Option<&Frozen>, past: &[PastSwitch]) -> LiveState {
     let unnamed = || Frozen { by: "bascule".into(), why: "a forced switch".into(), since: Time::now() };
     LiveState {

@@ -87,7 +87,7 @@ impl SwitchReport {
             while (unserved() || Instant::now() < counted) && self.is_present() {
                 tokio::time::sleep(LOOK).await;
             }
-            // What a later switch counts is not ours.
+            // The counts of a later switch are in that one's report.
             if self.is_present() {
                 self.state.report(self.report(&explain, &leaving, persisted, last_moved));
             }

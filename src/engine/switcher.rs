@@ -60,7 +60,7 @@ impl Switcher {
             persisted.store(written.await.is_ok(), Ordering::Release);
         });
         let patience = if made(Mistake::WaitsForDisk) { Duration::MAX } else { DISK_PATIENCE };
-        // It goes on when we do not wait any longer.
+        // The write goes on when nobody waits for it any longer.
         let _ = timeout(patience, writing).await;
         if !self.is_persisted() {
             tracing::error!(

@@ -38,14 +38,14 @@ struct UnderWay {
     limits: Limits,
 }
 
-/// What monitor, switcher and request path know at one instant, beside the nodes' word.
+/// The facts of one instant that monitor, switcher and request path know; those of the nodes the driver has itself.
 pub(super) struct Seen {
     pub(super) sides: PerSide<SeenSide>,
     pub(super) live: Side,
     pub(super) observe: bool,
 }
 
-/// What they know of a side.
+/// The facts of a side.
 pub(super) struct SeenSide {
     pub(super) works: bool,
     /// Why, or why not.
