@@ -11,3 +11,4 @@ pub mod route;
 pub mod scratch;
 pub mod upstream;
 pub mod websocket;
+pub mod zones;
