@@ -1,6 +1,7 @@
 //! What the Edge itself adds to a request before it is sent: every step of the decision, and all of it.
 
 use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
 
 use bascule::config::HostHeader;
 use bascule::telemetry::logging::{RequestId, SafePath};
@@ -14,6 +15,7 @@ use failover::Side;
 use futures_util::FutureExt;
 use pingora::http::RequestHeader;
 use site::{FQDN, Site};
+use tokio::time::Instant;
 
 #[path = "site/site.rs"]
 mod site;
@@ -95,6 +97,28 @@ fn decision(c: &mut Criterion) {
     group.finish();
 }
 
+/// A request's zone; beside `decision`, which is the rest of what the Edge decides.
+fn zone(c: &mut Criterion) {
+    let site = Site::with_backends(1);
+    let zones = site.zones();
+    let route = |asked: &Asked<'_>| site.router.decide(asked).map(|carried| carried.route).expect("a route");
+    let (api, login) = (route(&API), route(&SOCKET));
+    let public = |host: u32| IpAddr::from(Ipv4Addr::from(0xc000_0200 + host % 50_000));
+    let since = Instant::now();
+    let mut group = c.benchmark_group("zone");
+    let ask = |route, client: IpAddr, now| zones.ask(route, black_box(client), now, since);
+    group.bench_function("exempt", |b| b.iter(|| ask(api, "10.1.2.3".parse().expect("an address"), Instant::now())));
+    let mut host = 0_u32;
+    group.bench_function("passed", |b| {
+        b.iter(|| {
+            host += 1;
+            ask(api, public(host), Instant::now())
+        });
+    });
+    group.bench_function("refused", |b| b.iter(|| ask(login, public(1), since)));
+    group.finish();
+}
+
 fn head(c: &mut Criterion) {
     use std::time::Duration;
     let limits =
@@ -137,5 +161,5 @@ fn forward(c: &mut Criterion) {
     });
 }
 
-criterion_group!(request_path, path, route, side, backend, decision, head, forward, log);
+criterion_group!(request_path, path, route, side, backend, decision, zone, head, forward, log);
 criterion_main!(request_path);

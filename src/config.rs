@@ -15,6 +15,7 @@ mod summary;
 mod tests;
 mod typed;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::{NonZeroU8, NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -61,6 +62,10 @@ pub struct Config {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Routes of the preset that lead to a service this site does not have.
     pub left_out: Vec<LeftOut>,
+    /// How fast client addresses may ask; a [`ZoneIndex`] points here.
+    pub zones: Vec<Zone>,
+    /// What holds for every zone.
+    pub rate_limits: RateLimits,
     /// When a live side is left for reasons other than its death.
     pub failback: Failback,
     /// How verdicts are made.
@@ -349,8 +354,8 @@ pub struct Route {
     pub matching: Matching,
     /// Where it goes.
     pub service: ServiceIndex,
-    /// Rate zone, or none.
-    pub zone: Option<String>,
+    /// The zone its requests count in, or none.
+    pub zone: Option<ZoneUse>,
     /// Upgrades: refused, allowed or demanded.
     pub websocket: WebSocket,
     /// Token format check.
@@ -369,6 +374,94 @@ pub struct Route {
     pub methods: Vec<http::Method>,
     /// Added to answers that do not have them.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Requests of one client address that count together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Zone {
+    /// Its name in the file.
+    pub name: String,
+    /// How many requests pass in the long run.
+    pub rate: Rate,
+    /// How many may come before their time, where the route says nothing else.
+    pub burst: NonZeroU32,
+    /// Whether those wait for their time, where the route says nothing else.
+    pub delay: bool,
+    /// How many client addresses are remembered.
+    pub addresses: NonZeroUsize,
+}
+
+/// Position of a zone in [`Config::zones`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ZoneIndex(pub usize);
+
+/// How a route's requests count in a zone: the same account as other routes', with a burst of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ZoneUse {
+    /// The zone.
+    pub zone: ZoneIndex,
+    /// How many requests may come before their time.
+    pub burst: NonZeroU32,
+    /// Whether those wait for their time.
+    pub delay: bool,
+}
+
+/// So many requests in a unit of time. Displays as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Never 0 in a resolved configuration.
+    pub requests: u32,
+    /// In which time.
+    pub per: RateUnit,
+}
+
+failover::closed_set! {
+    /// What rates are counted in.
+    pub enum RateUnit {
+        /// A second.
+        Second => "s",
+        /// A minute.
+        Minute => "min",
+    }
+}
+
+impl Rate {
+    /// Between two requests that come at this rate.
+    pub fn interval(self) -> Duration {
+        let unit = match self.per {
+            RateUnit::Second => Duration::from_secs(1),
+            RateUnit::Minute => Duration::from_secs(60),
+        };
+        unit / self.requests.max(1)
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.requests, self.per.label())
+    }
+}
+
+/// What holds for every zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RateLimits {
+    /// Networks whose clients are not limited.
+    pub exempt: Vec<Network>,
+    /// Leading bits by which IPv6 clients are told apart.
+    pub ipv6_prefix: u8,
+    /// How many requests wait for their time at once.
+    pub delayed: NonZeroUsize,
+    /// How zones widen when a side begins to serve, or not at all.
+    pub relax: Option<Relax>,
+}
+
+/// How zones widen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Relax {
+    /// How many times as many requests pass at first.
+    pub factor: u32,
+    /// How long it takes until they are as before.
+    pub over: Duration,
 }
 
 /// A route of the preset that is not carried.

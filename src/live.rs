@@ -1,13 +1,16 @@
-//! The live side as the request path sees it: one atomic word. Who decides it is left to the engine.
+//! The live side as the request path sees it: one atomic word, and another that says since when it serves. Who decides it is
+//! left to the engine.
 
 pub mod file;
 pub mod state;
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use failover::Side;
 pub use failover::switch::Mode;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// A consistent view of the live side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +28,9 @@ pub struct View {
 pub struct Live {
     word: AtomicU64,
     changed: watch::Sender<u64>,
+    made: Instant,
+    /// When the present side began to serve, in nanoseconds since it was `made`.
+    serving: AtomicU64,
 }
 
 const STANDBY: u64 = 1;
@@ -57,7 +63,8 @@ fn unpack(word: u64) -> View {
 impl Live {
     /// Starts with `view`.
     pub fn new(view: View) -> Self {
-        Self { word: AtomicU64::new(pack(view)), changed: watch::Sender::new(pack(view)) }
+        let changed = watch::Sender::new(pack(view));
+        Self { word: AtomicU64::new(pack(view)), changed, made: Instant::now(), serving: AtomicU64::new(0) }
     }
 
     /// The present view.
@@ -69,10 +76,22 @@ impl Live {
     /// Publishes `view` and wakes all who wait.
     pub fn publish(&self, view: View) {
         let word = pack(view);
+        let before = unpack(self.word.load(Ordering::Acquire));
+        // Before the view: nobody is sent to a side of which it is not yet known since when it serves.
+        if view.mode == Mode::Serving && (before.mode != Mode::Serving || before.side != view.side) {
+            let since = u64::try_from(self.made.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.serving.store(since, Ordering::Release);
+        }
         // Only a change wakes: a thousand parked requests would look up for nothing.
         if self.word.swap(word, Ordering::AcqRel) != word {
             self.changed.send_replace(word);
         }
+    }
+
+    /// When the present side began to serve, or began again: from then on its users come back, all at once.
+    #[inline]
+    pub fn serving_since(&self) -> Instant {
+        self.made + Duration::from_nanos(self.serving.load(Ordering::Acquire))
     }
 
     /// Returns as soon as the view is not `seen`.
@@ -101,6 +120,27 @@ mod tests {
                     assert_eq!(unpack(pack(view)), view);
                 }
             }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_side_serves_since_a_switch_or_since_it_works_again() {
+        let began = Instant::now();
+        let view = |side, mode, epoch| View { side, mode, epoch };
+        let live = Live::new(view(Side::Main, Mode::Deciding, 0));
+        let steps = [
+            (view(Side::Main, Mode::Serving, 0), 1),
+            (view(Side::Main, Mode::Serving, 0), 1),
+            (view(Side::Standby, Mode::Serving, 1), 3),
+            (view(Side::Standby, Mode::Waiting, 1), 3),
+            (view(Side::Standby, Mode::Serving, 1), 5),
+            (view(Side::Standby, Mode::Deciding, 1), 5),
+            (view(Side::Main, Mode::Serving, 2), 7),
+        ];
+        for (step, since) in steps {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            live.publish(step);
+            assert_eq!(live.serving_since() - began, Duration::from_secs(since), "{step:?}");
         }
     }
 

@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use crate::admin::EngineApi;
 use crate::admin::api::Event;
@@ -28,7 +29,7 @@ use crate::engine::{Engine, Handle, Means, PlanError};
 use crate::live::state::{OpenError, State};
 use crate::live::{self, Live, Mode, View};
 use crate::telemetry::logging::access::AccessLog;
-use crate::telemetry::metrics::{Metrics, Reload};
+use crate::telemetry::metrics::{Metrics, Reload, ZonesCollector};
 use crate::traffic::downstream::connection::Door;
 use crate::traffic::downstream::drain::{self, Stage};
 use crate::traffic::downstream::h2::resets_at_once;
@@ -126,6 +127,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         .map_err(RunError::start("cannot start the access log"))?;
     let edge = Arc::new(Edge::new(config.clone(), Arc::new(Live::new(first)), metrics.clone(), access.clone())?);
     reload::count_certificates(&edge);
+    count_zones(&registry, &edge).map_err(RunError::start("metrics"))?;
     let means = Means { edge: edge.clone(), state: state.clone(), metrics: metrics.clone() };
     let (engine, handle) = Engine::new(means, beginning)?;
     metrics.reloaded(Reload::Taken);
@@ -158,6 +160,15 @@ fn runtime() -> Result<Runtime, RunError> {
         .thread_name("edge")
         .build()
         .map_err(RunError::start("cannot start the worker threads"))
+}
+
+/// Has each scrape look at the zones.
+fn count_zones(registry: &Registry, edge: &Arc<Edge>) -> prometheus::Result<()> {
+    let edge = Arc::downgrade(edge);
+    registry.register(Box::new(ZonesCollector::new(move || {
+        let standing = |edge: Arc<Edge>| edge.site().zones.standing(Instant::now()).collect();
+        edge.upgrade().map(standing).unwrap_or_default()
+    })?))
 }
 
 /// Doors for operators, on the engine's own thread: they answer whatever the load.

@@ -6,6 +6,7 @@ use bascule::config::Config;
 use bascule::live::{Live, Mode, View};
 use bascule::traffic::route::{Asked, Refusal, Router};
 use bascule::traffic::upstream::{Registers, SetUpError, Upstream, Upstreams};
+use bascule::traffic::zones::Zones;
 use failover::Side;
 
 /// The name users browse.
@@ -31,6 +32,12 @@ impl Site {
         let live = Arc::new(Live::new(first));
         let upstreams = upstreams(&config, &live).expect("upstreams without TLS need nothing");
         Self { router: Router::new(&config), config, live, upstreams }
+    }
+
+    /// Its zones.
+    pub(crate) fn zones(&self) -> Zones {
+        let uses = self.config.routes.iter().map(|route| route.zone);
+        Zones::new(&self.config.zones, uses, &self.config.rate_limits, None)
     }
 
     /// The whole decision about a request: host, path, route, token, live side, backend.

@@ -85,6 +85,32 @@ pub(super) mod switch {
     pub(in crate::config) const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 }
 
+pub(super) mod rate_limits {
+    use std::time::Duration;
+
+    /// Private networks (RFC 1918), loopback, link-local and unique local addresses: users inside, as XiVO's proxy has it.
+    pub(in crate::config) const EXEMPT: [&str; 8] = [
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "::1",
+        "fc00::/7",
+        "fe80::/10",
+    ];
+    /// What one subscriber has (RFC 6177).
+    pub(in crate::config) const IPV6_PREFIX: u8 = 64;
+    pub(in crate::config) const DELAY: bool = true;
+    /// A MiB of accounts.
+    pub(in crate::config) const ADDRESSES: usize = 65_536;
+    pub(in crate::config) const DELAYED: usize = 1000;
+    /// A hundred users behind one address, with three requests of zone auth each, are back within five seconds.
+    pub(in crate::config) const RELAX_FACTOR: u32 = 30;
+    /// Twice as long as sessions are closed after a switch.
+    pub(in crate::config) const RELAX_OVER: Duration = Duration::from_secs(60);
+}
+
 pub(super) mod limits {
     use std::time::Duration;
 

@@ -6,6 +6,7 @@ mod pass;
 mod routes;
 mod tuning;
 mod upstreams;
+mod zones;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -19,6 +20,7 @@ pub(super) use upstreams::{
     BackendsFile, CheckFile, HttpCheckFile, Scheme, ServiceFile, SharedFile, SidesFile, SipCheckFile, UpstreamTlsFile,
     VerifyFile, WebSocketCheckFile,
 };
+pub(super) use zones::{RateLimitsFile, RelaxFile, ZoneFile, ZoneUseFile};
 
 use super::{LogFormat, TlsVersion, UnknownName};
 use settings::Abbreviated;
@@ -57,6 +59,10 @@ pub(super) struct File {
     pub(super) headers: Option<Named<String>>,
     /// TLS connections handed on undecrypted, by the name their clients ask for.
     pub(super) pass: Option<Vec<PassFile>>,
+    /// How fast client addresses may ask; laid over the preset's zones key by key.
+    pub(super) zones: Option<Named<Short<ZoneFile>>>,
+    /// What holds for every zone.
+    pub(super) rate_limits: Option<RateLimitsFile>,
     /// When a live side that works is left.
     pub(super) failback: Option<Short<FailbackFile>>,
     /// How verdicts are made.

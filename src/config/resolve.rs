@@ -10,6 +10,7 @@ mod routes;
 mod services;
 mod tls;
 mod tuning;
+mod zones;
 
 use std::time::SystemTime;
 
@@ -46,7 +47,12 @@ pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findin
     let at = KeyPath::top("headers");
     let headers = headers::over(&[], beneath.headers.as_ref(), &at, findings);
     let headers = headers::over(&headers, user.headers.as_ref(), &at, findings);
-    let (routes, left_out) = routes::resolve(&user, beneath, &services, &headers, findings);
+    let rate_limits = zones::rate_limits(user.rate_limits.take().unwrap_or_default(), findings);
+    let zones = zones::resolve(&user, beneath, findings);
+    let common = routes::Common { services: &services, headers: &headers, zones: &zones };
+    let (routes, left_out) = routes::resolve(&user, beneath, common, findings);
+    let used: Vec<_> = routes.iter().filter_map(|route| route.zone).map(|zone| zone.zone).collect();
+    zones::unused(&user, beneath, &zones, &used, findings);
     // Only here: each part resolves what it can, so that all mistakes are told at once.
     if findings.has_errors() {
         return None;
@@ -63,6 +69,8 @@ pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findin
         routes,
         headers,
         left_out,
+        zones: zones.zones,
+        rate_limits: rate_limits?,
         failback: failback?,
         probe: probe?,
         switch: switch?,

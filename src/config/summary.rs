@@ -6,7 +6,7 @@ use failover::Side;
 
 use super::file::{Size, Span};
 use super::{
-    Backend, Check, CheckKind, Config, Failback, ProxyHeader, Service, SipTransport, UnknownName, Verify, Warning,
+    Backend, Check, CheckKind, Config, Failback, ProxyHeader, Service, SipTransport, UnknownName, Verify, Warning, Zone,
 };
 
 /// What a file came to, for people: displays as lines.
@@ -136,6 +136,7 @@ fn bounds(f: &mut fmt::Formatter<'_>, config: &Config) -> fmt::Result {
         None => writeln!(f, "a switch closes the sessions of all users at once, by force after {drain}")?,
     }
     memory(f, config)?;
+    zones(f, config)?;
     let moves = if config.switch.observe { "observes only: moves nothing" } else { "moves traffic" };
     writeln!(f, "failback: {back}; at most {} automatic switches an hour; {moves}", config.switch.per_hour)?;
     match &config.nodes {
@@ -165,7 +166,53 @@ impl Config {
         // A head is read before its request is admitted, so `limits.memory` does not count it: each connection may be
         // reading one.
         let each = CONNECTION + bytes(self.limits.head_bytes);
-        ALONE + bytes(self.limits.memory) + each * bytes(self.limits.connections)
+        ALONE + bytes(self.limits.memory) + each * bytes(self.limits.connections) + self.accounts_bound()
+    }
+
+    /// What the zones remember of client addresses, in bytes.
+    fn accounts_bound(&self) -> u64 {
+        self.zones.iter().map(Zone::bytes).sum()
+    }
+}
+
+/// What a zone remembers of one client address.
+const ACCOUNT: u64 = 16;
+/// Accounts that lie together.
+const ACCOUNTS: u64 = 8;
+
+impl Zone {
+    /// What it remembers of client addresses, in bytes: `traffic/zones/table` makes its room a power of two.
+    pub fn bytes(&self) -> u64 {
+        let addresses = u64::try_from(self.addresses.get()).unwrap_or(u64::MAX / 2);
+        addresses.div_ceil(ACCOUNTS).checked_next_power_of_two().unwrap_or(1).saturating_mul(ACCOUNT * ACCOUNTS)
+    }
+}
+
+/// Zones, and what they remember at most. What delayed requests hold is counted by `limits.memory`.
+fn zones(f: &mut fmt::Formatter<'_>, config: &Config) -> fmt::Result {
+    if config.zones.is_empty() {
+        return writeln!(f, "zones: none; no request rates are limited");
+    }
+    let limits = &config.rate_limits;
+    writeln!(
+        f,
+        "zones: per client address, IPv6 by /{}; {} for their accounts; {} requests at most wait for their time",
+        limits.ipv6_prefix,
+        Size(config.accounts_bound()),
+        limits.delayed,
+    )?;
+    for zone in &config.zones {
+        let how = if zone.delay { "delayed" } else { "not delayed" };
+        let (name, rate, burst, addresses, size) = (&zone.name, zone.rate, zone.burst, zone.addresses, zone.bytes());
+        writeln!(f, "  {name}: {rate}, burst {burst}, {how}; {addresses} addresses in {}", Size(size))?;
+    }
+    let exempt = if limits.exempt.is_empty() { "nobody".to_owned() } else { list(&limits.exempt) };
+    match limits.relax {
+        None => writeln!(f, "  exempt: {exempt}; no wider after a switch"),
+        Some(relax) => {
+            let (factor, over) = (relax.factor, Span(relax.over));
+            writeln!(f, "  exempt: {exempt}; after a switch {factor} times as wide, and as before within {over}")
+        }
     }
 }
 
@@ -175,7 +222,7 @@ fn memory(f: &mut fmt::Formatter<'_>, config: &Config) -> fmt::Result {
     writeln!(
         f,
         "memory: {} at most, whatever clients do: {} connections of {} (limits.connections; a head of limits.head_bytes each) \
-         and {} for requests under way (limits.memory)",
+         and {} for requests under way (limits.memory); the accounts of the zones are in it",
         mib(config.memory_bound()),
         limits.connections,
         Size(CONNECTION + limits.head_bytes.get() as u64),

@@ -7,6 +7,7 @@ mod make;
 mod nodes;
 mod passes;
 mod process;
+mod zones;
 
 use std::time::{Duration, SystemTime};
 
@@ -20,10 +21,11 @@ use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry, Result};
 pub use configured::{BackendMetrics, CheckMetrics, Configured, RouteMetrics, ServiceMetrics};
 pub use labels::{
     Alpn, AnswerFailure, By, Class, ConnectFailure, ConnectionRefusal, Direction, Handshake, HandshakeFailure, Label,
-    NodeState, Parked, Per, ProbeOutcome, Refusal, Reload, Ruled, SwitchoverResult, TurnedAway,
+    NodeState, Parked, Per, ProbeOutcome, Refusal, Reload, Ruled, SwitchoverResult, TurnedAway, ZoneOutcome,
 };
 pub use nodes::{NodeLabels, NodesMetrics, WitnessMetrics};
 pub use passes::PassMetrics;
+pub use zones::{Standing, ZonesCollector};
 
 use self::configured::Families;
 use self::make::{counter_per, histogram_per};

@@ -21,6 +21,7 @@ use crate::traffic::pass::names::Names;
 use crate::traffic::route::Router;
 use crate::traffic::upstream::{Registers, SetUpError, Upstreams};
 use crate::traffic::websocket::tunnel::{Close, Sessions};
+use crate::traffic::zones::Zones;
 
 /// What the waiting page tells programs to wait.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -41,7 +42,9 @@ pub struct Site {
     pub insiders: UpstreamNames,
     /// By position of the route in [`Router::routes`].
     pub manners: Vec<Manner>,
-    /// What is counted of its routes and services.
+    /// How fast its clients may ask.
+    pub zones: Zones,
+    /// What is counted of its routes, services and zones.
     pub counted: Configured,
     /// How long a WebSocket whose upstream is lost waits to be told of a switch: as long as it takes to find a side dead.
     pub orphan_limit: Duration,
@@ -167,7 +170,7 @@ impl Edge {
     ) -> Result<Self, SiteError> {
         let registers = Registers::default();
         let certificates = Arc::new(Certificates::load(&config.certificates)?);
-        let site = Site::new(config, 0, &live, &registers, &metrics)?;
+        let site = Site::new(config, 0, None, &live, &registers, &metrics)?;
         let admission = Arc::<Admission>::default();
         admission.budget.set_most(site.config.limits.memory.get());
         Ok(Self {
@@ -201,7 +204,7 @@ impl Edge {
         // ones would refuse.
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
         let certificates = Certificates::load(&config.certificates)?;
-        let site = Site::new(config, generation, &self.live, &self.registers, &self.metrics)?;
+        let site = Site::new(config, generation, Some(&self.site().zones), &self.live, &self.registers, &self.metrics)?;
         Ok(Prepared { site: Arc::new(site), certificates })
     }
 
@@ -225,6 +228,7 @@ impl Site {
     fn new(
         config: Arc<Config>,
         generation: u32,
+        zones_before: Option<&Zones>,
         live: &Arc<Live>,
         registers: &Registers,
         metrics: &Metrics,
@@ -241,6 +245,12 @@ impl Site {
             router,
             upstreams: Upstreams::new(&config, generation, live, registers)?,
             insiders: UpstreamNames::new(&config),
+            zones: Zones::new(
+                &config.zones,
+                config.routes.iter().map(|route| route.zone),
+                &config.rate_limits,
+                zones_before,
+            ),
             counted: metrics.configure(&config),
             // As long as a silent side may take to be found: an orphan that is told earlier would come back alone,
             // before its user's other sockets end.

@@ -5,6 +5,7 @@ pub mod context;
 pub mod forward;
 pub mod hop;
 pub mod park;
+pub mod rate;
 pub mod record;
 pub mod respond;
 pub mod rewrite;
@@ -178,7 +179,7 @@ impl ProxyHttp for Proxy {
             // What may not be sent again is not kept: an upload would hold 64 KiB in vain.
             holding.keep_no_body();
         }
-        Ok(false)
+        self.pass_zone(session, ctx).await
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Box<Context>) -> Result<Box<HttpPeer>> {
@@ -467,6 +468,26 @@ impl ProxyHttp for Proxy {
 }
 
 impl Proxy {
+    /// Lets a request pass its zone. True: it was answered instead.
+    async fn pass_zone(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        let client = respond::client(session).ip();
+        let watched = session.downstream_session.is_body_empty();
+        let gone = async {
+            match watched {
+                // As while it is parked: whoever left shall not be served twice when he tries again.
+                true => drop(session.downstream_session.read_body_or_idle(true).await),
+                false => std::future::pending().await,
+            }
+        };
+        let Err(ending) = rate::pass(&self.edge, ctx, client, gone).await else { return Ok(false) };
+        ctx.ending = ending;
+        if ending != Ending::OverRate {
+            return Error::e_explain(ErrorType::Custom(ENDED), "it waited for its time");
+        }
+        respond::ending(&self.edge, session, ctx).await;
+        Ok(true)
+    }
+
     /// Whether a request that may have reached an upstream is sent again (E5).
     fn may_replay(&self, session: &Session, ctx: &Context, slow: bool) -> bool {
         let allowed = is_repeatable(session, ctx);

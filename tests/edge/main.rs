@@ -53,3 +53,4 @@ mod turns;
 mod upgrades;
 mod warnings;
 mod websocket;
+mod zones;

@@ -1,9 +1,9 @@
-//! Values with a form of their own: ranges of statuses, TLS versions.
+//! Values with a form of their own: ranges of statuses, TLS versions, rates.
 
 use failover::Label as _;
-use settings::{Leaf, leaf};
+use settings::{Leaf, leading_number, leaf};
 
-use crate::config::TlsVersion;
+use crate::config::{Rate, RateUnit, TlsVersion};
 
 /// Statuses that are well: `200`, `200-299`; both ends belong to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,17 @@ impl Leaf for TlsVersion {
     }
 }
 
+impl Leaf for Rate {
+    const EXPECTED: &'static str = "a rate such as 30/s or 20/min";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let (requests, unit) = leading_number(text.trim())?;
+        let per = RateUnit::from_label(unit.trim_start().strip_prefix('/')?.trim_start())?;
+        Some(Self { requests: requests.try_into().ok()?, per })
+    }
+}
+
+leaf!(Rate, { "type": "string", "pattern": "^[0-9]+ */ *(s|min)$" });
 leaf!(StatusRange, { "anyOf": [
     { "type": "integer", "minimum": 100, "maximum": 699 },
     { "type": "string", "pattern": "^[1-6][0-9]{2}(-[1-6][0-9]{2})?$" }

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde::de::Error;
 use settings::{Abbreviated, Named, OneOrMany, Short, Size, Span};
 
+use super::zones::ZoneUseFile;
 use crate::config::{Follow, Matching, Replay, Token};
 
 /// One path that is carried.
@@ -22,8 +23,8 @@ pub(in crate::config) struct RouteFile {
     pub(in crate::config) matching: Option<Matching>,
     /// The service it goes to; `mds.{mds}` for the media server itself.
     pub(in crate::config) service: Option<String>,
-    /// Rate zone.
-    pub(in crate::config) zone: Option<String>,
+    /// The zone its requests count in.
+    pub(in crate::config) zone: Option<Short<ZoneUseFile>>,
     /// Whether WebSockets are carried, and with which subprotocols.
     pub(in crate::config) websocket: Option<Short<WebSocketFile>>,
     /// Format of the token the query must carry.
@@ -53,7 +54,10 @@ impl RouteFile {
             remove: self.remove.or(beneath.remove),
             matching: self.matching.or(beneath.matching),
             service: self.service.or(beneath.service),
-            zone: self.zone.or(beneath.zone),
+            zone: match (self.zone, beneath.zone) {
+                (Some(above), Some(below)) => Some(Short(above.0.over(below.0))),
+                (above, below) => above.or(below),
+            },
             websocket: self.websocket.or(beneath.websocket),
             token: self.token.or(beneath.token),
             replay: self.replay.or(beneath.replay),

@@ -4,7 +4,7 @@ use super::super::file::{CloseFile, File, OneOrMany, RouteFile, Short, WebSocket
 use super::super::{
     Close, Follow, LeftOut, Matching, Replay, Route, Service, ServiceIndex, Token, WebSocket, defaults,
 };
-use super::{checks, headers, item, services, tuning};
+use super::{checks, headers, item, tuning, zones};
 use http::Method;
 use http::header::{HeaderName, HeaderValue};
 use settings::{Findings, KeyPath, nearest, quoted};
@@ -12,14 +12,23 @@ use settings::{Findings, KeyPath, nearest, quoted};
 /// In a route, stands for the name of each media server.
 const EACH_MDS: &str = "{mds}";
 
+/// What routes refer to.
+#[derive(Clone, Copy)]
+pub(super) struct Common<'a> {
+    pub(super) services: &'a [Service],
+    /// Added to every route's answers.
+    pub(super) headers: &'a [(HeaderName, HeaderValue)],
+    pub(super) zones: &'a zones::Known,
+}
+
 /// The routes in the order in which they are tried, and those of the preset that lead nowhere on this site.
 pub(super) fn resolve(
     user: &File,
     beneath: &File,
-    known: &[Service],
-    site: &[(HeaderName, HeaderValue)],
+    common: Common<'_>,
     findings: &mut Findings,
 ) -> (Vec<Route>, Vec<LeftOut>) {
+    let known = common.services;
     let media_servers: Vec<&str> = known.iter().filter_map(|service| service.name.strip_prefix("mds.")).collect();
     let mut left_out = Vec::new();
     // The preset first, then the user's laid over it: what is left open in a file is the preset's.
@@ -33,7 +42,7 @@ pub(super) fn resolve(
             let service = draft.route.service.unwrap_or_default();
             left_out.push(LeftOut { path: draft.path, service });
         } else {
-            routes.extend(draft.resolve(known, site, findings));
+            routes.extend(draft.resolve(common, findings));
         }
     }
     let at = KeyPath::top("routes");
@@ -212,13 +221,11 @@ fn path_flaw(path: &str) -> Option<(&'static str, &'static str)> {
 }
 
 impl Draft {
-    fn resolve(self, known: &[Service], site: &[(HeaderName, HeaderValue)], findings: &mut Findings) -> Option<Route> {
+    fn resolve(self, common: Common<'_>, findings: &mut Findings) -> Option<Route> {
         let at = self.at.unwrap_or_else(|| KeyPath::top("preset"));
         let route = self.route;
-        let service = service(route.service.as_deref(), known, &at, findings);
-        if route.zone.as_deref().is_some_and(|zone| !services::is_plain_name(zone)) {
-            findings.error(&at.key("zone"), "is no plain name", "write letters, digits, - and _");
-        }
+        let service = service(route.service.as_deref(), common.services, &at, findings);
+        let zone = zones::of_route(route.zone.map(|short| short.0), common.zones, &at.key("zone"), findings);
         let name = route.name.or(route.path).unwrap_or_default();
         if name.is_empty() || name.len() > 1024 || name.chars().any(char::is_control) {
             findings.error(&at.key("name"), "is no name for logs and metrics", "write a short text");
@@ -229,13 +236,13 @@ impl Draft {
             tuning::span(route.response_limit, defaults::RESPONSE_LIMIT, &at.key("response_limit"), findings);
         let replay = replay(route.replay, &at.key("replay"), findings);
         let methods = methods(route.methods, &websocket, &at.key("methods"), findings);
-        let headers = headers::over(site, route.headers.as_ref(), &at.key("headers"), findings);
+        let headers = headers::over(common.headers, route.headers.as_ref(), &at.key("headers"), findings);
         Some(Route {
             name,
             path: self.path,
             matching: self.matching,
             service: service?,
-            zone: route.zone,
+            zone: zone.ok()?,
             websocket,
             token: route.token.unwrap_or(Token::None),
             replay,

@@ -176,7 +176,7 @@ pub(super) fn limits(written: LimitsFile, findings: &mut Findings) -> Option<Lim
 }
 
 /// Notes a number that is greater than any that makes sense.
-fn at_most<W: Copy + Into<N>, N: PartialOrd + std::fmt::Display>(
+pub(super) fn at_most<W: Copy + Into<N>, N: PartialOrd + std::fmt::Display>(
     number: Option<W>,
     most: N,
     at: &KeyPath,
@@ -225,7 +225,7 @@ pub(super) fn span(
 }
 
 /// A number that is not zero.
-fn count<N: Copy + PartialEq + Default>(
+pub(super) fn count<N: Copy + PartialEq + Default>(
     written: Option<N>,
     default: N,
     at: &KeyPath,

@@ -258,7 +258,7 @@ fn starred(leaf: &[Step]) -> String {
         ["sides", _, _, ..] => Some(2),
         ["shared", "mds", _, ..] => Some(2),
         ["shared", name, ..] if *name != "mds" => Some(1),
-        ["services" | "headers", _, ..] => Some(1),
+        ["services" | "headers" | "zones", _, ..] => Some(1),
         ["routes", "headers", _] => Some(2),
         _ => None,
     };

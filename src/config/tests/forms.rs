@@ -116,7 +116,12 @@ fn the_summary_names_sides_services_checks_routes_and_what_is_left_out() {
         "routes: 16; left out: /wssip-{mds} (no mds), ",
         "left at most 170ms after the first bad sign, a silent one 1s250ms; with no traffic to give one, 1s120ms and 2s850ms after",
         "closes the sessions of 200 users a second, what is left after 30s (6000 users) at once",
-        "memory: 3701MiB at most, whatever clients do: 20000 connections of 160KiB (limits.connections; a head of limits.head_bytes each) and 512MiB for requests",
+        "memory: 3706MiB at most, whatever clients do: 20000 connections of 160KiB (limits.connections; a head of limits.head_bytes each) and 512MiB for requests",
+        "zones: per client address, IPv6 by /64; 5MiB for their accounts; 1000 requests at most wait for their time\n  webapp: 30/s, \
+         burst 20, delayed; 65536 addresses in 1MiB\n",
+        "  auth: 20/min, burst 12, not delayed; 65536 addresses in 1MiB\n",
+        "  exempt: 10.0.0.0/8, 172.16.0.0/12, ",
+        "; after a switch 30 times as wide, and as before within 1m\n",
         "failback: sticky; at most 4 automatic switches an hour; observes only: moves nothing",
         "warning: edge.yaml:7: upstream_tls.verify: is off: WHOEVER ANSWERS",
     ] {

@@ -16,6 +16,11 @@ fn route<'a>(config: &'a Config, path: &str) -> &'a Route {
     config.routes.iter().find(|route| route.path == path).unwrap_or_else(|| panic!("no route {path}"))
 }
 
+fn zone_of<'a>(config: &'a Config, path: &str) -> (&'a str, u32, bool) {
+    let used = route(config, path).zone.unwrap_or_else(|| panic!("{path} has no zone"));
+    (&config.zones[used.zone.0].name, used.burst.get(), used.delay)
+}
+
 fn service_of<'a>(config: &'a Config, path: &str) -> &'a str {
     &config.services[route(config, path).service.0].name
 }
@@ -57,10 +62,10 @@ fn the_preset_lists_the_routes_of_the_field_with_their_zones_and_services() {
     assert_eq!(config.left_out, []);
     let expected = "
         webapp cc /ccagent /ucassistant /switchboard
-        assets cc /assets /config /pwa-worker.js /static/offline.html
-        assets video /video/css /video/images /video/lang /video/libs /video/sounds
+        webapp/50 cc /assets /config /pwa-worker.js /static/offline.html
+        webapp/50 video /video/css /video/images /video/lang /video/libs /video/sounds
         apis cc /xuc /version
-        apis video /video/external_api.js
+        apis/10 video /video/external_api.js
         auth cc /xuc/api/2.0/auth/login /xuc/api/2.0/cti /invitation/video
         auth xivo /meetingrooms/token/validate
         auth sip /wssip /wssip-mds1 /wssip-north_2
@@ -70,13 +75,53 @@ fn the_preset_lists_the_routes_of_the_field_with_their_zones_and_services() {
     for line in expected.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let mut words = line.split(' ');
         let (zone, service) = (words.next().unwrap(), words.next().unwrap());
+        // With a burst of the route's own: not delayed.
+        let (zone, own) = zone.split_once('/').map_or((zone, None), |(zone, burst)| (zone, Some(burst)));
+        let known = config.zones.iter().find(|known| known.name == zone).unwrap();
+        let (burst, delay) = own.map_or((known.burst, known.delay), |burst| (burst.parse().unwrap(), false));
         for path in words {
-            assert_eq!(route(&config, path).zone.as_deref(), Some(zone), "{path}");
+            assert_eq!(zone_of(&config, path), (zone, burst.get(), delay), "{path}");
             assert_eq!(service_of(&config, path), service, "{path}");
             count += 1;
         }
     }
     assert_eq!(config.routes.len(), count, "no route but these");
+}
+
+#[test]
+fn the_preset_limits_requests_as_the_proxy_of_the_field_does() {
+    let config = whole_site("");
+    let zones: Vec<_> = config
+        .zones
+        .iter()
+        .map(|zone| format!("{} {} {} {}", zone.name, zone.rate, zone.burst, if zone.delay { "delayed" } else { "" }))
+        .collect();
+    let expected =
+        ["webapp 30/s 20 delayed", "apis 30/s 10 delayed", "auth 20/min 12 ", "dapp 20/min 15 ", "video 20/s 12 "];
+    assert_eq!(zones, expected);
+    let exempt = |client: &str| config.rate_limits.exempt.iter().any(|net| net.contains(client.parse().unwrap()));
+    for client in ["10.1.2.3", "172.31.0.1", "192.168.1.1", "127.0.0.1", "169.254.1.1", "::1", "fd00::1", "fe80::1"] {
+        assert!(exempt(client), "{client}");
+    }
+    for client in ["203.0.113.9", "172.32.0.1", "100.64.0.1", "2001:db8::1"] {
+        assert!(!exempt(client), "{client}");
+    }
+}
+
+#[test]
+fn zones_are_laid_over_the_presets_key_by_key_and_routes_may_leave_theirs() {
+    let config = whole_site(
+        "zones: { auth: { rate: 60/min }, video: off, rooms: { rate: 5/s, burst: 4, delay: false, addresses: 100 } }\n\
+         routes:\n  - { path: /ccagent, zone: off }\n  - { path: /assets, zone: { burst: 80 } }\n  - { path: /config, \
+         zone: auth }\n  - { path: /video/libs, zone: rooms }",
+    );
+    let auth = config.zones.iter().find(|zone| zone.name == "auth").unwrap();
+    assert_eq!((auth.rate.to_string().as_str(), auth.burst.get(), auth.delay), ("60/min", 12, false));
+    assert_eq!(route(&config, "/ccagent").zone, None);
+    assert_eq!(route(&config, "/video").zone, None, "the zone is off");
+    assert_eq!(zone_of(&config, "/assets"), ("webapp", 80, false), "laid over the preset's");
+    assert_eq!(zone_of(&config, "/config"), ("auth", 12, false), "another zone takes nothing from the one before");
+    assert_eq!(zone_of(&config, "/video/libs"), ("rooms", 4, false));
 }
 
 #[test]
@@ -128,12 +173,12 @@ fn the_longest_path_comes_first_and_exact_before_prefix() {
 #[test]
 fn a_route_of_the_same_path_is_laid_over_the_presets_key_by_key() {
     let plain = whole_site("");
-    let config = whole_site("routes: [{ path: /wssip, service: xivo, close: 4000 }, { path: /video/, zone: rooms }]");
+    let config = whole_site("routes: [{ path: /wssip, service: xivo, close: 4000 }, { path: /video/, zone: auth }]");
     assert_eq!(config.routes.len(), plain.routes.len());
     let wssip = route(&config, "/wssip");
     assert_eq!((service_of(&config, "/wssip"), wssip.close.code, wssip.token), ("xivo", 4000, Token::Present));
     assert_eq!((wssip.matching, wssip.follow), (Matching::Exact, Follow::Live));
-    assert_eq!(route(&config, "/video").zone.as_deref(), Some("rooms"));
+    assert_eq!(zone_of(&config, "/video"), ("auth", 12, false));
 }
 
 #[test]
@@ -146,10 +191,10 @@ fn a_route_of_the_preset_can_be_taken_away_and_others_added() {
 #[test]
 fn a_path_for_each_media_server_can_be_led_to_the_media_server_itself() {
     let config =
-        whole_site(r#"routes: [{ path: "/wssip-{mds}", service: "mds.{mds}" }, { path: /wssip-mds1, zone: own }]"#);
+        whole_site(r#"routes: [{ path: "/wssip-{mds}", service: "mds.{mds}" }, { path: /wssip-mds1, zone: dapp }]"#);
     assert_eq!(service_of(&config, "/wssip-north_2"), "mds.north_2");
     let written_out = route(&config, "/wssip-mds1");
-    assert_eq!((written_out.zone.as_deref(), written_out.name.as_str()), (Some("own"), "/wssip-mds1"));
+    assert_eq!((zone_of(&config, "/wssip-mds1").0, written_out.name.as_str()), ("dapp", "/wssip-mds1"));
 }
 
 #[test]

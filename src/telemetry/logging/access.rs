@@ -74,6 +74,10 @@ pub struct AccessRecord {
     pub replays: u8,
     /// How long the request waited for a switch.
     pub parked: Duration,
+    /// The zone that refused it or made it wait.
+    pub zone: Option<Arc<str>>,
+    /// How long it waited for its time in the zone.
+    pub delayed: Duration,
     /// Why it ended.
     pub ended: Ended,
     /// What a WebSocket carried; none for a request.
@@ -196,6 +200,10 @@ struct Row<'a> {
     route: Option<&'a str>,
     replays: u8,
     parked_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delayed_ms: Option<f64>,
     ended: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     session: Option<SessionTally>,
@@ -224,6 +232,8 @@ impl AccessRecord {
             route: self.route.as_deref(),
             replays: self.replays,
             parked_ms: ms(self.parked),
+            zone: self.zone.as_deref(),
+            delayed_ms: (!self.delayed.is_zero()).then(|| ms(self.delayed)),
             ended: self.ended.label(),
             session: self.session,
         };
@@ -271,6 +281,8 @@ impl AccessRecord {
         also("connect", self.connect.map(|time| format!("{:.1}ms", ms(time))));
         also("replays", (self.replays > 0).then(|| self.replays.to_string()));
         also("parked", (!self.parked.is_zero()).then(|| format!("{:.0}ms", ms(self.parked))));
+        also("zone", self.zone.as_deref().map(|zone| word(zone).into_owned()));
+        also("delayed", (!self.delayed.is_zero()).then(|| format!("{:.0}ms", ms(self.delayed))));
         also("frames", self.session.map(|session| format!("{}/{}", session.frames_in, session.frames_out)));
         also("close", self.session.and_then(|session| session.close_code).map(|code| code.to_string()));
         also("route", self.route.as_deref().map(|route| word(route).into_owned()));

@@ -9,7 +9,7 @@ use failover::verdict::Verdict;
 use probe::tls::Term;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Result};
 
-use super::labels::{AnswerFailure, By, Class, ConnectFailure, Per, ProbeOutcome};
+use super::labels::{AnswerFailure, By, Class, ConnectFailure, Per, ProbeOutcome, ZoneOutcome};
 use super::make::Family;
 use super::passes::{PassFamilies, PassMetrics};
 use crate::config::{Backend, Config, Place, Route, Service};
@@ -29,6 +29,8 @@ pub struct Configured {
     pub services: Vec<ServiceMetrics>,
     /// In the order of [`Config::pass`].
     pub passes: Vec<PassMetrics>,
+    /// In the order of [`Config::zones`].
+    pub zones: Vec<Per<ZoneOutcome, IntCounter>>,
 }
 
 /// One route's.
@@ -142,6 +144,7 @@ pub(super) struct Families {
     passes: PassFamilies,
     verdicts: Family<IntGaugeVec>,
     probes: Family<IntCounterVec>,
+    zones: Family<IntCounterVec>,
     probe_duration: Family<HistogramVec>,
     probe_certificates: Terms<IntGaugeVec>,
     certificates: Terms<Family<IntGaugeVec>>,
@@ -191,6 +194,7 @@ impl Families {
                 "Probes made, by what they came to.",
                 &["side", "service", "check", "outcome"],
             )?),
+            zones: zone_requests(make)?,
             probe_duration: Family::new(make.histograms(
                 "bascule_probe_duration_seconds",
                 "How long a probe took.",
@@ -233,9 +237,16 @@ impl Families {
             routes: config.routes.iter().map(|route| self.route(number, config, route)).collect(),
             services: config.services.iter().map(|service| self.service(number, service)).collect(),
             passes: config.pass.iter().map(|pass| self.passes.of(number, pass)).collect(),
+            zones: config.zones.iter().map(|zone| self.zone(number, &zone.name)).collect(),
         };
-        let counters =
-            [&self.requests, &self.sessions_ended, &self.connect_failures, &self.answer_failures, &self.probes];
+        let counters = [
+            &self.requests,
+            &self.sessions_ended,
+            &self.connect_failures,
+            &self.answer_failures,
+            &self.probes,
+            &self.zones,
+        ];
         // Behind the naming: a child that stays is never gone between two scrapes, and goes on counting.
         for counters in counters {
             counters.retire(number);
@@ -273,6 +284,10 @@ impl Families {
             }),
             sessions_ended: Per::new(|why: Ended| self.sessions_ended.child(number, &[name, why.label()])),
         }
+    }
+
+    fn zone(&self, number: u64, name: &str) -> Per<ZoneOutcome, IntCounter> {
+        Per::new(|outcome: ZoneOutcome| self.zones.child(number, &[name, outcome.label()]))
     }
 
     fn service(&self, number: u64, service: &Service) -> ServiceMetrics {
@@ -319,6 +334,11 @@ impl Families {
             checks => BackendMetrics { checks: checks.iter().map(|one| check(&one.name)).collect() },
         }
     }
+}
+
+fn zone_requests(make: &Maker<'_>) -> Result<Family<IntCounterVec>> {
+    let help = "Requests on routes with a zone, by what it made of them.";
+    Ok(Family::new(make.counters("bascule_zone_requests_total", help, &["zone", "outcome"])?))
 }
 
 /// Who can answer on a route: a side's service or a shared one, and always the Edge. No series for what cannot be.

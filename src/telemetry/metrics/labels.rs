@@ -132,6 +132,20 @@ closed_set! {
         NobodyWorks => "nobody_works",
     }
 
+    /// What a zone made of a request.
+    pub enum ZoneOutcome {
+        /// It went on at once.
+        Passed => "passed",
+        /// It waited for its time.
+        Delayed => "delayed",
+        /// Its client was over the rate.
+        Refused => "refused",
+        /// It was to wait, but too many did already.
+        Full => "full",
+        /// Its client is of an exempt network.
+        Exempt => "exempt",
+    }
+
     /// Why a connection was refused.
     pub enum ConnectionRefusal {
         /// Too many connections in all.

@@ -13,7 +13,8 @@ use prometheus::{Registry, TextEncoder};
 use super::{Alpn, By, Handshake, Metrics, ProbeOutcome, Refusal, Reload};
 use crate::config::{
     Admin, Backend, Close, Config, Follow, HostHeader, Limits, Listen, Log, LogFormat, Matching, Pass, Place, Probing,
-    ProxyHeader, Replay, Route, Service, ServiceIndex, Switching, TlsVersion, Token, UnknownName, WebSocket,
+    ProxyHeader, Rate, RateLimits, RateUnit, Replay, Route, Service, ServiceIndex, Switching, TlsVersion, Token,
+    UnknownName, WebSocket, Zone,
 };
 use crate::telemetry::logging::Ended;
 
@@ -64,6 +65,14 @@ fn config(services: Vec<Service>, routes: Vec<Route>) -> Config {
         routes,
         headers: vec![],
         left_out: vec![],
+        zones: vec![Zone {
+            name: "auth".into(),
+            rate: Rate { requests: 20, per: RateUnit::Minute },
+            burst: n32,
+            delay: false,
+            addresses: n,
+        }],
+        rate_limits: RateLimits { exempt: vec![], ipv6_prefix: 64, delayed: n, relax: None },
         failback: Failback::Sticky,
         probe: Probing {
             interval: s,
@@ -243,7 +252,7 @@ fn every_label_is_spelled_as_it_always_was() {
     let mut lines = String::new();
     for (of, words) in &found {
         // What the site is called is its own.
-        let ours = ["backend", "check", "name", "route", "service", "version"];
+        let ours = ["backend", "check", "name", "route", "service", "version", "zone"];
         if of.contains("build_info")
             || ours.iter().any(|name| of.ends_with(&format!(" {name}"))) && !of.contains("tls_handshakes")
         {

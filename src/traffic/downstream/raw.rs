@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::header::{HeaderName, HeaderValue};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -14,9 +15,14 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// A page as an HTTP/1.1 message after which the connection closes.
 pub fn page(answer: &Answer<'_>) -> Vec<u8> {
+    page_with(answer, &[])
+}
+
+/// A page with more fields.
+pub fn page_with(answer: &Answer<'_>, more: &[(HeaderName, HeaderValue)]) -> Vec<u8> {
     let reason = answer.status.canonical_reason().unwrap_or("Unknown");
     let mut out = format!("HTTP/1.1 {} {reason}\r\nConnection: close\r\n", answer.status.as_u16()).into_bytes();
-    for (name, value) in answer.headers {
+    for (name, value) in answer.headers.iter().chain(more) {
         for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
             out.extend_from_slice(part);
         }

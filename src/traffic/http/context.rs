@@ -60,6 +60,10 @@ pub struct Context {
     pub interim_size: usize,
     /// For how long it has waited, the present wait left out.
     pub waited: Duration,
+    /// For how long it waited for its time in its zone.
+    pub delayed: Duration,
+    /// When its client may come again, in seconds, if its zone refused it.
+    pub retry_after: u64,
     /// Since when it waits for a decision.
     pub parked_since: Option<Instant>,
     /// Time to get a connection, last attempt.
@@ -103,6 +107,8 @@ pub enum Ending {
     ParkingFull,
     /// Requests under way hold as much memory as they may, or its client's do.
     NoMemory,
+    /// Its client is over the rate of its zone.
+    OverRate,
     /// The upstream broke off and the request must not be sent twice.
     Lost,
     /// What the upstream answered is not HTTP as everybody reads it.
@@ -172,6 +178,8 @@ impl Context {
             interim: 0,
             interim_size: 0,
             waited: Duration::ZERO,
+            delayed: Duration::ZERO,
+            retry_after: 0,
             parked_since: None,
             connected_after: None,
             pooled: false,

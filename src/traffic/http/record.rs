@@ -1,6 +1,7 @@
 //! What is counted and logged when a request or a session ends.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
@@ -124,6 +125,8 @@ impl Unread<'_> {
             route: None,
             replays: 0,
             parked: Duration::ZERO,
+            zone: None,
+            delayed: Duration::ZERO,
             ended,
             session: None,
         }
@@ -153,9 +156,12 @@ pub fn by(ctx: &Context) -> By {
         Ending::ClientGone => ctx.parked_since.is_none(),
         // Tried until its time was over; where nothing was tried, it waited for a decision of ours.
         Ending::ParkedTooLong => ctx.attempts_here > 0,
-        Ending::Refused(_) | Ending::Malformed | Ending::HeadTooLarge | Ending::BodyTooLarge | Ending::ClientSlow => {
-            false
-        }
+        Ending::Refused(_)
+        | Ending::Malformed
+        | Ending::HeadTooLarge
+        | Ending::BodyTooLarge
+        | Ending::ClientSlow
+        | Ending::OverRate => false,
         Ending::Waiting | Ending::Draining | Ending::ParkingFull | Ending::NoMemory | Ending::Internal => false,
     };
     match &ctx.upstream {
@@ -172,8 +178,9 @@ fn count(edge: &Edge, ctx: &Context, status: Option<u16>) {
     let metrics = &edge.metrics;
     let parked = ctx.parked();
     // Without the time it was parked, which is the Edge's own (`bascule_parked_seconds`): else a switch would look like
-    // a slow upstream.
-    metrics.request_duration.of(by).observe(ctx.began.elapsed().saturating_sub(parked).as_secs_f64());
+    // a slow upstream. Nor with the time its zone made it wait.
+    let waited = parked + ctx.delayed;
+    metrics.request_duration.of(by).observe(ctx.began.elapsed().saturating_sub(waited).as_secs_f64());
     if ctx.replays > 0 {
         metrics.replayed.inc_by(u64::from(ctx.replays));
         edge.tally.replayed.fetch_add(u64::from(ctx.replays), Ordering::Relaxed);
@@ -227,6 +234,7 @@ fn counted(ending: Ending) -> Option<Counted> {
         Ending::HeadTooLarge => Counted::HeadTooLarge,
         Ending::BodyTooLarge => Counted::BodyTooLarge,
         Ending::NoMemory => Counted::Memory,
+        Ending::OverRate => Counted::Rate,
         Ending::Waiting | Ending::ParkedTooLong | Ending::ParkingFull => Counted::NobodyWorks,
         _ => return None,
     })
@@ -235,9 +243,12 @@ fn counted(ending: Ending) -> Option<Counted> {
 fn ended(ending: Ending) -> Ended {
     match ending {
         Ending::Served => Ended::Complete,
-        Ending::Refused(_) | Ending::Malformed | Ending::HeadTooLarge | Ending::BodyTooLarge | Ending::NoMemory => {
-            Ended::Refused
-        }
+        Ending::Refused(_)
+        | Ending::Malformed
+        | Ending::HeadTooLarge
+        | Ending::BodyTooLarge
+        | Ending::NoMemory
+        | Ending::OverRate => Ended::Refused,
         Ending::ClientSlow => Ended::ClientTimeout,
         Ending::Draining => Ended::Drained,
         Ending::Waiting => Ended::NobodyWorks,
@@ -264,6 +275,12 @@ fn ended_session(outcome: Outcome) -> Ended {
     }
 }
 
+/// The zone of a request that it held up or refused.
+fn zone(ctx: &Context) -> Option<Arc<str>> {
+    let noted = ctx.ending == Ending::OverRate || !ctx.delayed.is_zero();
+    ctx.route_index.filter(|_| noted).and_then(|route| ctx.site.zones.name(route))
+}
+
 fn line(ctx: &Context, seen: Seen<'_>, ended: Ended) -> AccessRecord {
     let duration = ctx.began.elapsed();
     let foreign = ctx.ending == Ending::Refused(Refusal::WrongHost);
@@ -287,6 +304,8 @@ fn line(ctx: &Context, seen: Seen<'_>, ended: Ended) -> AccessRecord {
         route: ctx.route_index.map(|route| ctx.site.manners[route].name.clone()),
         replays: u8::try_from(ctx.replays).unwrap_or(u8::MAX),
         parked: ctx.parked(),
+        zone: zone(ctx),
+        delayed: ctx.delayed,
         ended,
         session: None,
     }

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use http::header::ALLOW;
+use http::header::{ALLOW, HeaderValue, RETRY_AFTER};
 use http::{Method, Version};
 use pingora::Result;
 use pingora::http::ResponseHeader;
@@ -37,6 +37,7 @@ pub fn page_of_ending(ending: Ending) -> Option<ErrorPage> {
         Ending::HeadTooLarge => ErrorPage::HeadTooLarge,
         Ending::BodyTooLarge => ErrorPage::ContentTooLarge,
         Ending::ClientSlow => ErrorPage::RequestTimeout,
+        Ending::OverRate => ErrorPage::TooManyRequests,
         Ending::Lost | Ending::BadAnswer => ErrorPage::BadGateway,
         Ending::TimedOut => ErrorPage::GatewayTimeout,
         Ending::Internal => ErrorPage::Internal,
@@ -81,6 +82,9 @@ async fn send(edge: &Edge, session: &mut Session, ctx: &Context, answer: Answer<
     let mut header = ResponseHeader::build(answer.status, Some(answer.headers.len()))?;
     for (name, value) in answer.headers {
         header.append_header(name.clone(), value.clone())?;
+    }
+    if ctx.ending == Ending::OverRate {
+        header.insert_header(RETRY_AFTER, HeaderValue::from(ctx.retry_after))?;
     }
     if let Ending::Refused(Refusal::MethodNotAllowed { route }) = ctx.ending
         && let Some(route) = ctx.site.router.routes().get(route)

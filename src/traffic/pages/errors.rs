@@ -1,7 +1,6 @@
 //! The Edge's own refusals and failures, as small pages.
 
 use http::StatusCode;
-use http::header::{HeaderValue, RETRY_AFTER};
 
 use super::answer::{Answer, Bilingual, Page, Rendered};
 use super::language::Language;
@@ -23,7 +22,7 @@ pub enum ErrorPage {
     ContentTooLarge,
     /// 421: another name than the site's.
     Misdirected,
-    /// 429: the client's zone is used up. Says when to come back.
+    /// 429: the client's zone is used up. Whoever sends it says when to come back.
     TooManyRequests,
     /// 431: the head is too large.
     HeadTooLarge,
@@ -155,12 +154,7 @@ impl Default for ErrorPages {
 }
 
 fn render(page: ErrorPage, language: Language) -> Rendered {
-    let rendered = plain(page.status(), language, page.words(language));
-    match page {
-        // Every zone earns a request back within three seconds (20 a minute), most much sooner.
-        ErrorPage::TooManyRequests => rendered.with(RETRY_AFTER, HeaderValue::from_static("3")),
-        _ => rendered,
-    }
+    plain(page.status(), language, page.words(language))
 }
 
 /// Renders a page without a script.

@@ -11,12 +11,12 @@ use std::time::Duration;
 use bytes::BytesMut;
 use failover::Side;
 use failover::verdict::Sign;
-use http::header::{HeaderValue, SEC_WEBSOCKET_VERSION};
+use http::header::{HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION};
 use http::{HeaderMap, Method, StatusCode};
 use pingora::protocols::Stream;
 use probe::answer::{Framing, NoAnswer as NoHead};
 use probe::upgrade::Offer;
-use tokio::io::{AsyncWriteExt, Result as IoResult};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Result as IoResult};
 use tokio::time::timeout;
 
 use crate::config::{Follow, Route};
@@ -31,7 +31,7 @@ use crate::traffic::http::context::{Context, Ending};
 use crate::traffic::http::forward::{ForwardedHeaders, X_REQUEST_ID};
 use crate::traffic::http::record::{self, Seen};
 use crate::traffic::http::respond::page_of_ending;
-use crate::traffic::http::select;
+use crate::traffic::http::{rate, select};
 use crate::traffic::pages::ErrorPage;
 use crate::traffic::route::{Asked, Refusal};
 use crate::traffic::upstream::Upstream;
@@ -44,10 +44,13 @@ use handshake::{Handshake, NoHandshake};
 /// For an upstream to answer an upgrade.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
+/// What a client may send behind its upgrade while that waits for its time.
+const MOST_EARLY: usize = 16 << 10;
+
 /// Carries one upgrade to its end. `buf` begins with its head of `length` bytes.
 pub async fn serve(edge: Arc<Edge>, mut client: Stream, mut buf: BytesMut, length: usize, peer: SocketAddr) {
     let mut ctx = Context::new(edge.site());
-    let early = buf.split_off(length);
+    let mut early = buf.split_off(length);
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     // It parsed a moment ago.
@@ -63,10 +66,14 @@ pub async fn serve(edge: Arc<Edge>, mut client: Stream, mut buf: BytesMut, lengt
             return;
         }
     };
-    let opened = match open(&edge, &mut ctx, &request, &asked, peer.ip()).await {
+    let opened = match open(&edge, &mut ctx, &request, &asked, (peer.ip(), &mut client, &mut early)).await {
         Ok(opened) => opened,
         Err(ending) => {
             ctx.ending = ending;
+            let more: &[_] = match ending {
+                Ending::OverRate => &[(RETRY_AFTER, HeaderValue::from(ctx.retry_after))],
+                _ => &[],
+            };
             let answer = match page_of_ending(ending) {
                 Some(page) => edge.pages.errors.answer(page, asked.language),
                 // The short form of the page: no browser shows the answer to an upgrade.
@@ -74,7 +81,7 @@ pub async fn serve(edge: Arc<Edge>, mut client: Stream, mut buf: BytesMut, lengt
             };
             let seen = asked.seen(peer, answer.status.as_u16());
             record::request(&edge, &ctx, seen);
-            finish(&edge, &mut client, &raw::page(&answer)).await;
+            finish(&edge, &mut client, &raw::page_with(&answer, more)).await;
             return;
         }
     };
@@ -166,7 +173,7 @@ async fn open(
     ctx: &mut Context,
     request: &httparse::Request<'_, '_>,
     asked: &Handshake<'_>,
-    address: IpAddr,
+    (address, client, early): (IpAddr, &mut Stream, &mut BytesMut),
 ) -> Result<Opened, Ending> {
     let site = ctx.site.clone();
     let what = Asked {
@@ -180,6 +187,7 @@ async fn open(
     let route = site.router.routes()[carried.route].clone();
     ctx.route = Some(route.clone());
     ctx.route_index = Some(carried.route);
+    rate::pass(edge, ctx, address, left(client, early)).await?;
     let target = match asked.query {
         Some(query) => format!("{}?{query}", carried.path),
         None => carried.path.into_owned(),
@@ -238,6 +246,18 @@ async fn open(
             _ => Opened::Refused { upstream: stream, answer },
         });
     }
+}
+
+/// Ends when the client leaves. Keeps what it sends ahead; of a client that sends more than frames of a beginning the end is not
+/// looked for any more.
+async fn left(client: &mut Stream, early: &mut BytesMut) {
+    while early.len() < MOST_EARLY {
+        match client.read_buf(early).await {
+            Ok(1..) => {}
+            Ok(0) | Err(_) => return,
+        }
+    }
+    std::future::pending().await
 }
 
 /// Which switches a session ends with.

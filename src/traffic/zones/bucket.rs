@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use crate::config::Relax;
+
 /// What one request of a client costs, and how far ahead of its rate the client may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
@@ -50,32 +52,20 @@ impl Pace {
     }
 }
 
-/// How zones widen when everybody comes back at once: requests become cheaper by `factor`, and dearer again, in a straight
-/// line, until `over` has passed.
+/// What a request costs `since` after zones widened, where one costs `interval` otherwise: at first a `factor`th, and more
+/// and more until `over` has passed. The rate shrinks in a straight line.
 ///
 /// The tolerance stays what it is. So a burst of `factor` times as many requests fits into it, and yet nobody is ever further
 /// ahead than without: when the time is over every account is one that the narrow zone could have made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Relax {
-    /// At first: how many requests cost what one does.
-    pub factor: u32,
-    /// How long it takes to be as before.
-    pub over: Duration,
-}
-
-impl Relax {
-    /// What a request costs `since` after zones widened, where one costs `interval` otherwise.
-    pub fn cost(self, interval: u64, since: Duration) -> u64 {
-        let left = self.over.saturating_sub(since).as_nanos();
-        let over = self.over.as_nanos();
-        if left == 0 || self.factor <= 1 {
-            return interval;
-        }
-        // interval / (1 + (factor - 1) * left / over), without fractions.
-        let divisor = over.saturating_add(u128::from(self.factor - 1).saturating_mul(left));
-        let cost = u128::from(interval).saturating_mul(over) / divisor;
-        u64::try_from(cost).unwrap_or(interval).max(1)
+pub fn relaxed(interval: u64, relax: Relax, since: Duration) -> u64 {
+    let (left, over) = (relax.over.saturating_sub(since).as_nanos(), relax.over.as_nanos());
+    if left == 0 || relax.factor <= 1 {
+        return interval;
     }
+    // interval / (1 + (factor - 1) * left / over), without fractions.
+    let divisor = over.saturating_add(u128::from(relax.factor - 1).saturating_mul(left));
+    let cost = u128::from(interval).saturating_mul(over) / divisor;
+    u64::try_from(cost).unwrap_or(interval).max(1)
 }
 
 #[cfg(test)]

@@ -42,6 +42,8 @@ fn record() -> AccessRecord {
         route: Some("/xuc/api/2.0/cti".into()),
         replays: 1,
         parked: Duration::from_millis(250),
+        zone: Some("auth".into()),
+        delayed: Duration::from_millis(66),
         ended: Ended::Switched,
         session: Some(SessionTally { frames_in: 5, frames_out: 6, close_code: Some(1012) }),
     }
@@ -66,8 +68,8 @@ fn a_person_reads_who_asked_what_and_what_came_of_it() {
     assert_eq!(
         written(record(), true),
         "2023-11-14T22:13:20.045Z 203.0.113.9 ws GET edge.example.org/xuc/api/2.0/cti?token=… 101 switched 65432.1ms \
-         in=12 out=34 main/10.0.0.21 upstream=3.0ms connect=0.8ms replays=1 parked=250ms frames=5/6 close=1012 \
-         route=/xuc/api/2.0/cti request=000000000000000000000000000000ff"
+         in=12 out=34 main/10.0.0.21 upstream=3.0ms connect=0.8ms replays=1 parked=250ms zone=auth \
+         delayed=66ms frames=5/6 close=1012 route=/xuc/api/2.0/cti request=000000000000000000000000000000ff"
     );
 }
 
@@ -77,9 +79,11 @@ fn a_program_reads_the_same_as_one_object() {
     assert_eq!((&row["time"], &row["ended"]), (&"2023-11-14T22:13:20.045Z".into(), &"switched".into()));
     assert_eq!((&row["side"], &row["session"]["close_code"]), (&"main".into(), &1012.into()));
     assert_eq!((&row["duration_ms"], &row["parked_ms"]), (&65_432.1.into(), &250.0.into()));
-    let bare = AccessRecord { host: None, session: None, connect: None, status: None, ..record() };
+    assert_eq!((&row["zone"], &row["delayed_ms"]), (&"auth".into(), &66.0.into()));
+    let bare = AccessRecord { host: None, session: None, connect: None, status: None, zone: None, ..record() };
     let row: Value = serde_json::from_str(&written(bare, false)).unwrap();
     assert!(row.get("host").is_none() && row.get("session").is_none() && row.get("status").is_none());
+    assert!(row.get("zone").is_none());
 }
 
 #[test]

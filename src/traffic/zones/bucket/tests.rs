@@ -157,7 +157,7 @@ fn a_widened_zone_becomes_narrow_again_smoothly_and_never_narrower() {
     let interval = 3 * SECOND;
     let mut before = 0;
     for ms in 0..=70_000 {
-        let cost = relax.cost(interval, Duration::from_millis(ms));
+        let cost = relaxed(interval, relax, Duration::from_millis(ms));
         assert!(before <= cost && cost <= interval, "{ms}ms: {cost} after {before}");
         // The rate, not the cost, goes down in a straight line: by the same step each millisecond.
         let factor = interval as f64 / cost as f64;
@@ -165,11 +165,11 @@ fn a_widened_zone_becomes_narrow_again_smoothly_and_never_narrower() {
         assert!((factor / wanted - 1.0).abs() < 1e-6, "{ms}ms: {factor} instead of {wanted}");
         before = cost;
     }
-    assert_eq!(relax.cost(interval, Duration::ZERO), interval / 30);
-    assert_eq!(relax.cost(interval, Duration::from_secs(60)), interval);
-    assert_eq!(relax.cost(interval, Duration::MAX), interval);
+    assert_eq!(relaxed(interval, relax, Duration::ZERO), interval / 30);
+    assert_eq!(relaxed(interval, relax, Duration::from_secs(60)), interval);
+    assert_eq!(relaxed(interval, relax, Duration::MAX), interval);
     let no_factor = Relax { factor: 1, ..relax };
-    assert_eq!(no_factor.cost(interval, Duration::ZERO), interval);
+    assert_eq!(relaxed(interval, no_factor, Duration::ZERO), interval);
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn a_company_behind_one_address_is_back_within_five_seconds_of_a_switch() {
         let mut company = Client::new(pace);
         let mut narrow = Client::new(pace);
         let back = (0..300).filter(|n| {
-            let cost = relax.cost(pace.interval, Duration::from_nanos(at(*n)));
+            let cost = relaxed(pace.interval, relax, Duration::from_nanos(at(*n)));
             company.asks_for(switch + at(*n), cost).is_some()
         });
         assert_eq!(back.count(), 300, "shape {shape}");
