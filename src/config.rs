@@ -54,6 +54,8 @@ pub struct Config {
     pub unknown_name: UnknownName,
     /// Connections handed on undecrypted, by the name their clients ask for.
     pub pass: Vec<Pass>,
+    /// Whether files of certificates are read anew when they change, without a signal.
+    pub watch_certificates: bool,
     /// Services in the order of the file; a [`ServiceIndex`] points here.
     pub services: Vec<Service>,
     /// Only listed routes are carried. Sorted: longest path first, exact before prefix.
@@ -86,6 +88,29 @@ pub struct Config {
     pub live_file: Option<PathBuf>,
     /// Logs.
     pub log: Log,
+}
+
+impl Config {
+    /// Every file that certificates and keys of the site are read from: those that browsers see, and authorities that
+    /// upstreams are trusted by.
+    pub fn certificate_files(&self) -> Vec<PathBuf> {
+        let own = self.certificates.iter().flat_map(|pair| [&pair.chain, &pair.key]);
+        let checks = self.services.iter().flat_map(|service| &service.checks).filter_map(|check| match &check.kind {
+            CheckKind::Tls(tls) => Some(tls),
+            CheckKind::Http(http) => http.tls.as_ref(),
+            CheckKind::WebSocket(socket) => socket.tls.as_ref(),
+            CheckKind::Tcp | CheckKind::Sip(_) => None,
+        });
+        let upstreams = self.services.iter().filter_map(|service| service.tls.as_ref()).chain(checks);
+        let authorities = upstreams.filter_map(|tls| match &tls.verify {
+            Verify::Ca(path) => Some(path),
+            Verify::System | Verify::Pin(_) | Verify::Off => None,
+        });
+        let mut files: Vec<_> = own.chain(authorities).cloned().collect();
+        files.sort_unstable();
+        files.dedup();
+        files
+    }
 }
 
 /// Position of a service in [`Config::services`].

@@ -40,6 +40,7 @@ use crate::traffic::upstream::Registers;
 use crate::traffic::upstream::dial::Dialing;
 
 use self::nodes::NodesDoor;
+use self::reload::Loader;
 
 /// A PEM file without a certificate.
 const NO_ROOTS: &str = "/dev/null";
@@ -105,7 +106,7 @@ impl RunError {
 /// # Errors
 /// The configuration is wrong, or something it names cannot be had: an address, a file, the state directory.
 pub fn run(path: &Path) -> Result<(), RunError> {
-    let (config, warnings) = Config::load(path).map_err(RunError::Config)?;
+    let (text, config, warnings) = reload::load(path).map_err(RunError::Config)?;
     let registry = Registry::new();
     let metrics = Arc::new(Metrics::new(&registry).map_err(RunError::start("metrics"))?);
     // Behind the configuration, which says how to log: its own mistakes are told on standard error alone.
@@ -142,7 +143,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     if let Some(path) = &config.live_file {
         tokio::spawn(live::file::follow(path.clone(), edge.live.clone()));
     }
-    let told = Told { path: path.to_owned(), keyring };
+    let told = Told { loader: Loader::new(path, text, edge.clone(), handle.clone()), keyring };
     let served = runtime.block_on(serve(told, edge, handle, listeners, engine));
     runtime.block_on(async {
         // What is not written by then is lost, and was said to be.
@@ -272,14 +273,14 @@ fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
     })
 }
 
-/// What a signal to load anew is about.
+/// What is loaded anew while the Edge runs.
 struct Told {
-    path: PathBuf,
+    loader: Loader,
     keyring: Option<Arc<Keyring>>,
 }
 
 async fn serve(
-    told: Told,
+    mut told: Told,
     edge: Arc<Edge>,
     handle: Handle,
     listeners: Listeners,
@@ -304,14 +305,27 @@ async fn serve(
     }
     let sessions = edge.sessions.clone();
     tokio::spawn(async move { sessions.pace().await });
+    let (watched, keyring) = (edge.clone(), told.keyring.clone());
+    // Asked each time, as a reload may turn it off, or name other files.
+    let mut of_site = daemon::changes(move || {
+        let config = &watched.site().config;
+        if config.watch_certificates { config.certificate_files() } else { Vec::new() }
+    });
+    let mut of_nodes = daemon::changes(move || keyring.as_ref().map_or_else(Vec::new, |keyring| keyring.files()));
     loop {
         tokio::select! {
-            // Nothing is loaded by itself when a file changes: the two files of a certificate change at different
-            // instants.
             _ = signals.hang_up.recv() => {
                 // Each by itself: a bad configuration must not keep a renewed certificate from the nodes.
                 nodes::reload(told.keyring.as_ref(), &handle).await;
-                reload::reload(&told.path, &edge, &handle).await;
+                told.loader.reload().await;
+            }
+            // Certificates alone: a configuration is loaded when somebody says that it is finished. Who looks at the files
+            // is gone only with the runtime, so that the answer always arrives.
+            Some(taken) = of_site.recv() => {
+                let _ = taken.send(told.loader.renew().await);
+            }
+            Some(taken) = of_nodes.recv() => {
+                let _ = taken.send(nodes::reload(told.keyring.as_ref(), &handle).await);
             }
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,

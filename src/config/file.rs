@@ -147,6 +147,8 @@ pub(super) struct CertificateFile {
 pub(super) struct TlsFile {
     /// Oldest version clients may speak.
     pub(super) min: Option<TlsVersion>,
+    /// Whether files of certificates and of upstreams' authorities are read anew when they change.
+    pub(super) watch: Option<bool>,
     /// What becomes of clients that ask for no name, or for one that nobody here has.
     pub(super) unknown_name: Option<UnknownName>,
 }

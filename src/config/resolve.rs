@@ -29,6 +29,7 @@ pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findin
     let tls = user.tls.take().unwrap_or_default();
     // Both versions that are still thought sound; 1.0 and 1.1 are deprecated by RFC 8996.
     let tls_min = tls.min.unwrap_or(TlsVersion::V1_2);
+    let watch_certificates = tls.watch.unwrap_or(true);
     let unknown_name = tls.unknown_name.unwrap_or(UnknownName::Serve);
     let listen = endpoints::listen(user.listen.take(), findings);
     let pass = pass::pass(user.pass.take(), unknown_name, &names, &listen, findings);
@@ -63,6 +64,7 @@ pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findin
         listen,
         certificates,
         tls_min,
+        watch_certificates,
         unknown_name,
         pass,
         services,

@@ -350,7 +350,6 @@ impl Engine {
         self.judge_anew(known);
         // The new switch knows of no wish, and would book a move of a switchover under way as the Edge's own.
         self.tell_wish();
-        self.means.metrics.reloaded(Reload::Taken);
         self.configuration = ConfigurationStatus { loaded: Some(Time::now()), broken: None };
         self.journal(Event::Reloaded, "The configuration was loaded anew.".to_owned());
         Ok(())

@@ -83,14 +83,16 @@ impl NodesDoor {
     }
 }
 
-/// Reads the Edge's certificate for nodes anew. A bad one changes nothing and says why.
-pub(super) async fn reload(keyring: Option<&Arc<Keyring>>, engine: &Handle) {
-    let Some(keyring) = keyring.cloned() else { return };
+/// Reads the Edge's certificate for nodes anew. A bad one changes nothing and says why. Tells whether it is in use.
+pub(super) async fn reload(keyring: Option<&Arc<Keyring>>, engine: &Handle) -> bool {
+    let Some(keyring) = keyring.cloned() else { return true };
     let read =
         tokio::task::spawn_blocking(move || keyring.reload().map_err(|error| settings::with_causes(&error))).await;
-    if let Ok(Err(why)) = read {
+    if let Ok(Err(why)) = &read {
         let sentence = format!("the certificate for nodes was not loaded, the old one stays: {why}");
         tracing::error!("{sentence}");
         engine.note(Event::Alarm, sentence).await;
+        return false;
     }
+    read.is_ok()
 }

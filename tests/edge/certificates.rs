@@ -178,3 +178,27 @@ async fn a_certificate_that_ends_is_on_every_screen_before_and_after() {
         assert!(check.contains(warning), "{check}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewed_certificate_serves_by_itself_and_a_pair_that_does_not_fit_waits() {
+    let mut site = Site::start_with("tls: { watch: true }");
+    let old = Client::of(&site);
+    assert_eq!(old.shown_certificate().await.unwrap(), site.certificate);
+    // Its key comes later than the looks: the old one serves, and the screen says why.
+    let made = rcgen::generate_simple_self_signed([FQDN.to_owned()]).unwrap();
+    fs::write(site.path("chain.pem"), made.cert.pem()).unwrap();
+    let told = || site.status()["alarms"].to_string();
+    wait_until("the pair that does not fit is told", || told().contains("does not load"));
+    assert_eq!(old.shown_certificate().await.unwrap(), site.certificate);
+    fs::write(site.path("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    wait_until("the pair is taken", || site.metric(RELOADED) == 2.0);
+    wait_until("nothing is told of it any more", || !told().contains("does not load"));
+    let renewed = Client::trusting(&site, &[made.cert.der()]);
+    assert_eq!(renewed.shown_certificate().await.unwrap(), made.cert.der().to_vec());
+    // What the file says stays as it was, whatever somebody writes meanwhile.
+    site.write_config("fqdn: [");
+    site.renew_certificate();
+    wait_until("the next is taken, too", || site.metric(RELOADED) == 3.0);
+    assert_eq!(Client::of(&site).shown_certificate().await.unwrap(), site.certificate);
+    assert_eq!(Client::of(&site).get("/version").await.unwrap().status, 200);
+}

@@ -280,9 +280,11 @@ impl Site {
         let Self { https, http, metrics, main, standby, .. } = self;
         let at = |name: &str| self.path(name).display().to_string();
         let (chain, key, admin, state) = (at("chain.pem"), at("key.pem"), at("admin.sock"), at("state"));
+        // Most tests renew certificates by a signal, and count what it did.
+        let watch = if self.extra.contains("tls: {") { "" } else { "tls: { watch: false }\n" };
         let scheme = if main.tls.is_some() { "https" } else { "http" };
         format!(
-            "preset: xivo\nfqdn: {FQDN}\ncertificate: {{ chain: {chain}, key: {key} }}\n\
+            "preset: xivo\nfqdn: {FQDN}\ncertificate: {{ chain: {chain}, key: {key} }}\n{watch}\
              listen: {{ https: ['{https}'], http: ['{http}'] }}\n\
              sides:\n  main: {{ cc: '{scheme}://{}', xivo: '{scheme}://{}' }}\n  \
              standby: {{ cc: '{scheme}://{}', xivo: '{scheme}://{}' }}\n\

@@ -14,6 +14,7 @@ mod people;
 mod server;
 mod socket;
 mod time;
+mod watched;
 
 pub use account::{Account, NoAccount, Service};
 pub use alike::alike;
@@ -29,3 +30,4 @@ pub use server::{
 };
 pub use socket::{Socket, SocketError};
 pub use time::{Time, TimeError};
+pub use watched::changes;

@@ -231,6 +231,11 @@ impl Keyring {
         self.current.load_full()
     }
 
+    /// Returns the files it is read from.
+    pub fn files(&self) -> Vec<PathBuf> {
+        [CA, CHAIN, KEY].map(|name| self.directory.join(name)).to_vec()
+    }
+
     /// Reads the directory anew: for connections from now on. After an error the old identity stays.
     ///
     /// # Errors

@@ -54,6 +54,7 @@ fn config(services: Vec<Service>, routes: Vec<Route>) -> Config {
         listen: Listen { https: vec![], http: vec![], proxied: vec![] },
         certificates: vec![],
         tls_min: TlsVersion::V1_2,
+        watch_certificates: false,
         unknown_name: UnknownName::Serve,
         pass: vec![Pass {
             names: vec!["turn.example.org".into(), "*".into()],

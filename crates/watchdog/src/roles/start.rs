@@ -141,21 +141,31 @@ pub async fn run(config: &Config, config_path: &Path, log_lines_dropped: &IntCou
     }
 }
 
-/// Ends on SIGTERM and SIGINT; reads the certificate anew on SIGHUP.
+/// Ends on SIGTERM and SIGINT; reads the certificate anew on SIGHUP, and when its files have changed.
 fn signals(keyring: Arc<Keyring>, journal: Journal) -> io::Result<watch::Receiver<bool>> {
     let (end, told) = watch::channel(false);
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hup = signal(SignalKind::hangup())?;
+    let watched = Arc::clone(&keyring);
+    let mut changed = daemon::changes(move || watched.files());
     tokio::spawn(async move {
         loop {
-            tokio::select! {
+            let taken = tokio::select! {
                 _ = term.recv() => break,
                 _ = int.recv() => break,
-                _ = hup.recv() => match keyring.reload() {
-                    Ok(()) => note(&journal, Kind::Run, "the certificate was read anew"),
-                    Err(error) => note(&journal, Kind::Alarm, &format!("the certificate stays as it was: {error}")),
-                },
+                _ = hup.recv() => None,
+                Some(taken) = changed.recv() => Some(taken),
+            };
+            let fresh = Arc::clone(&keyring);
+            // Beside the one thread, which votes: a disk may hang.
+            let read = tokio::task::spawn_blocking(move || fresh.reload().map_err(|error| error.to_string()));
+            let read = read.await.unwrap_or_else(|error| Err(error.to_string()));
+            match &read {
+                Ok(()) => note(&journal, Kind::Run, "the certificate was read anew"),
+                Err(error) => note(&journal, Kind::Alarm, &format!("the certificate stays as it was: {error}")),
             }
+            // Who looks at the files is gone only with the runtime.
+            let _ = taken.map(|taken| taken.send(read.is_ok()));
         }
         end.send_replace(true);
     });
