@@ -242,3 +242,15 @@ async fn w5_a_cc_begins_to_follow_within_100_ms_of_its_xivos_change() {
     println!("a CC begins to start {start} ms, to stop {stop} ms after its XiVO's change");
     assert!(start <= 100 && stop <= 100, "start {start} ms, stop {stop} ms");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_was_renewed_is_read_without_a_signal() {
+    let mut site = Site::new().await;
+    site.get("main-cc").start();
+    let history = |site: &Site| site.nodes[2].verb(&["history"]).1;
+    site.until("it runs", || history(&site).contains("begins")).await;
+    let read = || history(&site).matches("the certificate was read anew").count();
+    assert_eq!(read(), 0);
+    site.renew("main-cc");
+    site.until("it is read", || read() == 1).await;
+}
