@@ -19,20 +19,24 @@ const REFUSED: u32 = 120;
 /// Looks at files as long as the receiver is there; what comes is told whether the files could be used. None of them: nobody
 /// looks. They are taken to have been read as they are now.
 ///
-/// The file system is asked beside the runtime: a disk that hangs holds up nobody.
+/// But for the first look, the file system is asked beside the runtime: a disk that hangs holds up nobody.
 pub fn changes(files: impl Fn() -> Vec<PathBuf> + Send + 'static) -> mpsc::Receiver<oneshot::Sender<bool>> {
     // One at a time: each waits for its answer.
     let (changes, changed) = mpsc::channel(1);
+    // Here and not in the task: what is renewed before the task's first turn would be taken for what was read.
+    let watched = Watched::new(files());
     tokio::spawn(async move {
         // It ends with whoever takes the changes, or with the runtime: there is nobody to tell.
-        let _ = follow(files, changes).await;
+        let _ = follow(watched, files, changes).await;
     });
     changed
 }
 
-async fn follow(files: impl Fn() -> Vec<PathBuf> + Send, changes: mpsc::Sender<oneshot::Sender<bool>>) -> Option<()> {
-    let paths = files();
-    let mut watched = tokio::task::spawn_blocking(move || Watched::new(paths)).await.ok()?;
+async fn follow(
+    mut watched: Watched,
+    files: impl Fn() -> Vec<PathBuf> + Send,
+    changes: mpsc::Sender<oneshot::Sender<bool>>,
+) -> Option<()> {
     loop {
         sleep(LOOK).await;
         let paths = files();
