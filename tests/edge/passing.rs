@@ -379,3 +379,56 @@ async fn passed_connections_count_as_their_clients_and_stand_still_no_longer_tha
     speaks.write_all(format!("GET /version HTTP/1.0\r\nHost: {FQDN}\r\n\r\n").as_bytes()).await.unwrap();
     assert!(until_closed(&mut speaks).await.contains(" 200 "));
 }
+
+/// coturn itself, if it is installed.
+fn coturn(ports: [SocketAddr; 2], directory: &std::path::Path) -> Option<(crate::site::Process, Vec<u8>)> {
+    let installed = std::process::Command::new("turnserver").arg("--version").output().is_ok();
+    if !installed {
+        return None;
+    }
+    let made = rcgen::generate_simple_self_signed([TURN.to_owned()]).unwrap();
+    std::fs::write(directory.join("chain.pem"), made.cert.pem()).unwrap();
+    std::fs::write(directory.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let [plain, tls] = ports.map(|address| address.port());
+    let text = format!(
+        "listening-ip=127.0.0.1\nrelay-ip=127.0.0.1\nlistening-port={plain}\ntls-listening-port={tls}\n\
+         cert={0}/chain.pem\npkey={0}/key.pem\nrealm=example.org\nno-auth\nno-cli\nno-udp\n\
+         no-dtls\nlog-file=stdout\npidfile={0}/pid\nuserdb={0}/turndb\n",
+        directory.display()
+    );
+    std::fs::write(directory.join("turnserver.conf"), text).unwrap();
+    let mut command = std::process::Command::new("turnserver");
+    command.arg("-c").arg(directory.join("turnserver.conf")).stdin(std::process::Stdio::null());
+    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    Some((crate::site::Process::spawn(&mut command), made.cert.der().to_vec()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn coturn_itself_answers_over_tls_on_the_sites_own_port() {
+    // STUN Binding (RFC 8489 section 5), with nothing in it; the answer says in XOR-MAPPED-ADDRESS who asked.
+    const MAGIC: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+    let ask = [&[0, 1, 0, 0][..], &MAGIC, b"transaction."].concat();
+    let (directory, ports) = (tempfile::tempdir().unwrap(), free_ports::<2>());
+    let Some((_coturn, certificate)) = coturn(ports, directory.path()) else {
+        println!("skipped: coturn behind the Edge (no turnserver)");
+        return;
+    };
+    for port in ports {
+        wait_until("coturn listens", || std::net::TcpStream::connect(port).is_ok());
+    }
+    let coturn = Echo { address: ports[1], certificate, before: Arc::default() };
+    let mut site = Site::start_with(&coturn.passed());
+    let mut stream = coturn.dial(site.https, TURN).await.unwrap();
+    stream.write_all(&ask).await.unwrap();
+    stream.flush().await.unwrap();
+    let mut head = [0; 20];
+    timeout(PATIENCE, stream.read_exact(&mut head)).await.expect("coturn answers").unwrap();
+    assert_eq!((&head[..2], &head[4..]), (&[1, 1][..], &ask[4..]), "a Binding success");
+    let mut fields = vec![0; usize::from(u16::from_be_bytes([head[2], head[3]]))];
+    timeout(PATIENCE, stream.read_exact(&mut fields)).await.unwrap().unwrap();
+    let mapped = fields.windows(12).find(|field| field.starts_with(&[0, 0x20, 0, 8, 0, 1])).expect("who asked");
+    let heard: Vec<u8> = mapped[8..].iter().zip(MAGIC).map(|(byte, magic)| byte ^ magic).collect();
+    // It is the Edge that asked.
+    assert_eq!(heard, [127, 0, 0, 1]);
+    assert_alive(&mut site).await;
+}
