@@ -36,23 +36,78 @@ pub(super) const WATCH_LIMIT: Duration = Duration::from_millis(2500);
 pub(super) struct Cc {
     pub(super) who: Who,
     pub(super) follower: Follower,
-    pub(super) worker: Worker,
-    pub(super) done: mpsc::Receiver<services::Event>,
-    pub(super) liveness: Liveness,
-    pub(super) observed: watch::Receiver<Observed>,
-    pub(super) xivo: mpsc::Receiver<Watched>,
+    pub(super) centre: ContactCentre,
+    pub(super) leader: Leader,
     pub(super) journal: Journal,
     pub(super) metrics: Arc<Metrics>,
     pub(super) keyring: Arc<Keyring>,
     pub(super) shown: Shown,
     pub(super) doings: Doings,
-    pub(super) doing_since: Option<(Doing, Instant)>,
     pub(super) alarms: Alarms,
-    /// The way to its XiVO, what that said, and when.
-    pub(super) line: Line,
-    pub(super) heard: Option<(Watched, Instant)>,
-    /// What lets the service manager start services.
+}
+
+/// The contact centre's services: the worker that starts and stops them, whether they work, and whether they may run.
+pub(super) struct ContactCentre {
+    pub(super) worker: Worker,
+    pub(super) done: mpsc::Receiver<services::Event>,
+    pub(super) doing_since: Option<(Doing, Instant)>,
+    pub(super) liveness: Liveness,
+    pub(super) observed: watch::Receiver<Observed>,
+    /// The permission by which the service manager starts services: without it a boot would start them before their XiVO is
+    /// known to serve.
     pub(super) serving: Serving,
+}
+
+/// The XiVO node that is followed: the way to it, and what it said.
+pub(super) struct Leader {
+    pub(super) line: Line,
+    pub(super) words: mpsc::Receiver<Watched>,
+    pub(super) newest: Option<(Watched, Instant)>,
+}
+
+impl ContactCentre {
+    /// Has the services watched and permitted as this status wants.
+    ///
+    /// # Errors
+    /// The permission could not be shown to the service manager; the sentence is for the journal.
+    fn set(&mut self, status: Status) -> Result<(), String> {
+        // Services that start or stop come and go: whether they work is looked at once they should.
+        self.liveness.watch(if status == Status::Active { Watching::On } else { Watching::Off });
+        self.permit(status)
+    }
+
+    fn permit(&self, status: Status) -> Result<(), String> {
+        let shown = match status {
+            Status::Active | Status::Starting => self.serving.allow(),
+            _ => self.serving.forbid(),
+        };
+        shown.map_err(|error| error.to_string())
+    }
+
+    fn state(&self) -> Option<ServiceState> {
+        let observed = self.observed.borrow().clone();
+        let works = observed.works == health::State::Working;
+        (observed.works != health::State::Unknown).then_some(ServiceState { works, detail: observed.detail })
+    }
+}
+
+impl Leader {
+    /// Takes in what the node said, for the follower.
+    fn hear(&mut self, watched: Watched, now: Instant) -> Event {
+        let status = watched.status;
+        self.newest = Some((watched, now));
+        Event::Xivo(status)
+    }
+
+    fn view(&self, now: Instant) -> Followed {
+        let newest = self.newest.as_ref();
+        Followed {
+            link: self.line.view(),
+            status: newest.map(|(watched, _)| watched.status),
+            epoch: newest.map_or(0, |(watched, _)| watched.epoch),
+            heard_ms_ago: newest.map(|(_, at)| millis(now.since(*at))),
+        }
+    }
 }
 
 /// Watches the XiVO node's status, and sends each answer on.
@@ -83,9 +138,10 @@ impl Cc {
     /// Looks after services that run already.
     pub(super) fn begin(&mut self) {
         if self.follower.status() == Status::Active {
-            self.liveness.watch(Watching::On);
+            self.centre.liveness.watch(Watching::On);
         }
-        self.permit(self.follower.status());
+        let permitted = self.centre.permit(self.follower.status());
+        self.tell_unless(permitted);
     }
 
     /// Runs until told to end. The services go on.
@@ -109,13 +165,12 @@ impl Cc {
             let wake = self.follower.deadline().map_or(soon, |at| at.min(soon));
             tokio::select! {
                 biased;
-                Some(watched) = self.xivo.recv() => {
-                    queue.push_back(Event::Xivo(watched.status));
-                    self.heard = Some((watched, clock::now()));
+                Some(watched) = self.leader.words.recv() => {
+                    queue.push_back(self.leader.hear(watched, clock::now()));
                 }
-                Some(done) = self.done.recv() => queue.push_back(self.worked(done)),
-                Ok(()) = self.observed.changed() => {
-                    let observed = self.observed.borrow_and_update().clone();
+                Some(done) = self.centre.done.recv() => queue.push_back(self.worked(done)),
+                Ok(()) = self.centre.observed.changed() => {
+                    let observed = self.centre.observed.borrow_and_update().clone();
                     // While services start or stop they come and go; that is for the worker to judge.
                     let died = observed.works == health::State::NotWorking && self.follower.status() == Status::Active;
                     if died && !made(Mistake::DeathUnnoticed) {
@@ -155,9 +210,9 @@ impl Cc {
             }
             Output::Changed(status) => {
                 self.doings = Doings { status, since: clock::wall(), because: text.clone() };
-                self.liveness.watch(if status == Status::Active { Watching::On } else { Watching::Off });
                 // The order that came before in this turn is only queued: the worker finds the permission when it runs.
-                self.permit(status);
+                let permitted = self.centre.set(status);
+                self.tell_unless(permitted);
                 note(&self.journal, Kind::Changed, &text);
                 crate::telemetry::systemd::status(&text);
             }
@@ -171,19 +226,15 @@ impl Cc {
         }
     }
 
-    fn permit(&self, status: Status) {
-        let shown = match status {
-            Status::Active | Status::Starting => self.serving.allow(),
-            _ => self.serving.forbid(),
-        };
-        if let Err(error) = shown {
-            note(&self.journal, Kind::Alarm, &error.to_string());
+    fn tell_unless(&self, done: Result<(), String>) {
+        if let Err(error) = done {
+            note(&self.journal, Kind::Alarm, &error);
         }
     }
 
     fn order(&mut self, order: Order, failed: Event, text: &str, queue: &mut VecDeque<Event>) {
         note(&self.journal, Kind::Changed, text);
-        if let Err(error) = self.worker.order(order) {
+        if let Err(error) = self.centre.worker.order(order) {
             note(&self.journal, Kind::Alarm, &error.to_string());
             queue.push_back(failed);
         }
@@ -192,18 +243,11 @@ impl Cc {
     fn show(&mut self) {
         own_certificate(&self.keyring, &mut self.alarms, &self.shown.metrics);
         let mut view = self.who.view(&self.doings, &self.alarms, Vec::new());
-        let observed = self.observed.borrow().clone();
-        if observed.works != health::State::Unknown {
-            let works = observed.works == health::State::Working;
-            view.services.insert("cc".into(), ServiceState { works, detail: observed.detail });
+        if let Some(state) = self.centre.state() {
+            view.services.insert("cc".into(), state);
         }
-        view.running = running(&self.worker, &mut self.doing_since);
-        view.follows = Some(Followed {
-            link: self.line.view(),
-            status: self.heard.as_ref().map(|(watched, _)| watched.status),
-            epoch: self.heard.as_ref().map_or(0, |(watched, _)| watched.epoch),
-            heard_ms_ago: self.heard.as_ref().map(|(_, at)| millis(clock::now().since(*at))),
-        });
+        view.running = running(&self.centre.worker, &mut self.centre.doing_since);
+        view.follows = Some(self.leader.view(clock::now()));
         self.shown.show(view, Requested::default());
     }
 }

@@ -1,7 +1,7 @@
 //! Sets a node up by its configuration: who it is, what it keeps, its doors and connections; then hands it to its role's loop.
 
 use super::alarms::Alarms;
-use super::cc::{Cc, watch_xivo};
+use super::cc::{Cc, ContactCentre, Leader, watch_xivo};
 use super::mds::Mds;
 use super::reporter;
 use super::serving::Serving;
@@ -220,24 +220,18 @@ impl Base {
         let edge = cc.edge.map(|address| self.line(address, Expected::Edge, limits));
         let doings = Doings::new(follower.status(), "the watchdog began");
         let shown = self.show(&doings, edge, cc.heartbeat, None, control, None);
+        let serving = Serving::new(config.runtime("serve"));
         let mut node = Cc {
             who: self.who,
             follower,
-            worker,
-            done,
-            liveness,
-            observed,
-            xivo,
+            centre: ContactCentre { worker, done, doing_since: None, liveness, observed, serving },
+            leader: Leader { line, words: xivo, newest: None },
             journal: self.journal,
             metrics: self.metrics,
             keyring: self.keyring,
             shown,
             doings,
-            doing_since: None,
             alarms: Alarms::default(),
-            line,
-            heard: None,
-            serving: Serving::new(config.runtime("serve")),
         };
         node.begin();
         crate::telemetry::systemd::ready("watching");
