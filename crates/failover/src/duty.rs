@@ -5,11 +5,14 @@
 
 mod act;
 mod ask;
+mod asking;
 mod disk;
 mod explain;
 mod guard;
 mod machine;
 mod output;
+mod peer;
+mod ready;
 mod relapse;
 mod running;
 mod settings;

@@ -103,7 +103,7 @@ impl Duty {
                 self.wishes.frozen = false;
                 // The operator's word is that the cause is mended: Standby need not wait out a hold-down that was
                 // doubled by it.
-                self.relapse.forget();
+                self.activation.relapse.forget();
                 self.wishes.choice = Choice::None;
             }
             Act::Mode(mode) => {
@@ -120,7 +120,7 @@ impl Duty {
             Act::HandOver { to } if to == self.settings.side => self.activate()?,
             // Who asks at the Edge may not see that nobody would serve. An operator at the node does, and `deactivate`
             // does not ask.
-            Act::HandOver { .. } if self.peer_is_silent() || !self.peer.is_some_and(|peer| peer.fit) => {
+            Act::HandOver { .. } if self.peer_is_silent() || !self.peer.report.is_some_and(|peer| peer.fit) => {
                 return Err(Refusal::PeerNotReady);
             }
             Act::HandOver { .. } => self.deactivate(Why::HandedOver, outputs)?,
@@ -129,7 +129,7 @@ impl Duty {
     }
 
     fn activate(&mut self) -> Result<(), Refusal> {
-        let peer_serves = !self.peer_is_silent() && self.peer.is_some_and(|peer| peer.status == Status::Active);
+        let peer_serves = !self.peer_is_silent() && self.peer.report.is_some_and(|peer| peer.status == Status::Active);
         match self.phase {
             // A node that serves by itself takes the choice: from then on a Standby does not stop for Main.
             Phase::Starting { .. } | Phase::Active { .. } if self.wishes.choice == Choice::Serve => {
@@ -138,11 +138,11 @@ impl Duty {
             // The peer has the votes: the order would wait without an end, and take effect at a moment that nobody
             // chose.
             Phase::Inactive if peer_serves => return Err(Refusal::PeerServes),
-            Phase::Inactive if self.fit_since.is_none() => return Err(Refusal::Unfit),
+            Phase::Inactive if self.ready.fit_since.is_none() => return Err(Refusal::Unfit),
             _ => self.wishes.choice = Choice::Serve,
         }
         // Who has it serve has seen to what failed.
-        self.relapse.forget();
+        self.activation.relapse.forget();
         Ok(())
     }
 
@@ -171,7 +171,7 @@ impl Duty {
             Phase::Inactive | Phase::Stopping(_) => {}
         }
         self.wishes.choice = Choice::StepBack;
-        self.yielded_at = self.now;
+        self.ready.yielded_at = self.now;
         Ok(())
     }
 }

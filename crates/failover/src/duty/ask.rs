@@ -70,16 +70,6 @@ impl<T> IndexMut<RemoteVoter> for PerVoter<T> {
     }
 }
 
-/// For how long a node has been in touch with its peer: its own requests were answered. To hear the peer's requests is not
-/// enough, for the peer may hear nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Met {
-    /// The first answer ever, or after a silence of a promise's time.
-    pub(super) since: Instant,
-    /// The newest answer: older than a promise's time, and the touch is lost.
-    pub(super) last: Instant,
-}
-
 /// Why an inactive node does not want to serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Waiting {
@@ -129,7 +119,7 @@ impl Duty {
         } else if self.wishes.mode == Mode::Manual && self.wishes.choice != Choice::Serve {
             Some(Waiting::Manual)
         // A node that cannot serve would keep the votes from one that can (W2).
-        } else if self.fit_since.is_none() {
+        } else if self.ready.fit_since.is_none() {
             Some(Waiting::Unfit)
         } else if self.wishes.choice == Choice::StepBack && self.peer_takes_over() {
             Some(Waiting::SteppedBack)
@@ -140,8 +130,8 @@ impl Duty {
         {
             // A slow node is better than none, and a start that is not carried out costs the other one's: the peer first.
             Some(Waiting::SlowDisk { took })
-        } else if self.now < self.rest_until {
-            Some(Waiting::Resting { until: self.rest_until })
+        } else if self.now < self.ready.rest_until {
+            Some(Waiting::Resting { until: self.ready.rest_until })
         // With the own vote promised away the other one makes no majority, and the peer counts on it
         // (`OwnVoteIgnored`).
         } else if !self.vote.is_free() && !made(Trap::OwnVoteIgnored) {
@@ -156,12 +146,12 @@ impl Duty {
     fn ask_of(&self, voter: RemoteVoter) -> Ask {
         match self.phase {
             Phase::Starting { .. } | Phase::Active { .. } => Ask::Renew,
-            Phase::Stopping(_) if made(Trap::EarlyRelease) && self.owed[voter].is_some() => Ask::Release,
+            Phase::Stopping(_) if made(Trap::EarlyRelease) && self.asking.owed[voter].is_some() => Ask::Release,
             // The node's services may still run, so its votes stay with it unasked: it gives them back when the stop is
             // verified (`EarlyRelease`, W1).
             Phase::Stopping(_) => Ask::Hello,
             // A vote that is owed is given back before anything is wanted: the peer waits for exactly this.
-            Phase::Inactive if self.owed[voter].is_some() => Ask::Release,
+            Phase::Inactive if self.asking.owed[voter].is_some() => Ask::Release,
             Phase::Inactive => match self.waiting() {
                 None => Ask::Want,
                 // By this want alone Main says that it is back, and Standby stops for it.
@@ -182,17 +172,10 @@ impl Duty {
                 continue;
             }
             let ask = self.ask_of(voter);
-            // Something new is asked at once: a release that waited for its heartbeat would have the peer wait as long.
-            if self.now < self.next_ask[voter] && self.last_ask[voter] == ask {
+            if !self.asking.is_due(voter, ask, self.now) {
                 continue;
             }
-            self.next_ask[voter] = self.now + self.settings.timing.heartbeat;
-            self.last_ask[voter] = ask;
-            // A release names the campaign that ended, which the voter's record bears; the present one is newer.
-            let campaign = match (ask, self.owed[voter]) {
-                (Ask::Release, Some(ended)) => ended,
-                _ => self.campaign,
-            };
+            let campaign = self.asking.asks(voter, ask, self.now + self.settings.timing.heartbeat);
             let request = Request {
                 from: self.settings.side,
                 ask,
@@ -200,8 +183,8 @@ impl Duty {
                 epoch: self.epoch(),
                 report: self.report(),
                 settled: self.is_settled(),
-                hears: self.is_fresh(self.heard[voter]),
-                instance: self.instance,
+                hears: self.is_fresh(self.asking.heard[voter]),
+                instance: self.asking.instance,
                 needs: self.needs(),
             };
             outputs.push(Output::Ask { voter, request, sent: self.now });
@@ -213,13 +196,6 @@ impl Duty {
         self.settings.timing.shortest_promise()
     }
 
-    /// Takes in that the peer answered.
-    pub(super) fn touch(&mut self) {
-        let again = |met: &Met| self.now.since(met.last) < self.settings.timing.promise;
-        let since = self.met.filter(again).map_or(self.now, |met| met.since);
-        self.met = Some(Met { since, last: self.now });
-    }
-
     /// Tells whether Standby may stop for it: see [`Duty::settles_at`].
     fn is_settled(&self) -> bool {
         self.settles_at().is_some_and(|at| at <= self.now)
@@ -229,8 +205,9 @@ impl Duty {
     /// link, a disk nor starts that come and go make telephony do so. A silence that lasts needs no look here: then it does
     /// not hear, either. Nothing while it is not fit. May change with each call of [`Duty::handle`].
     pub fn settles_at(&self) -> Option<Instant> {
-        let (fit, disk) = (self.fit_since?, self.disk_is_well_since()?);
-        let since = [self.met.map(|met| met.since), self.relapse.ended_at(), Some(disk)].into_iter().flatten();
+        let (fit, disk) = (self.ready.fit_since?, self.disk_is_well_since()?);
+        let since =
+            [self.peer.met.map(|met| met.since), self.activation.relapse.ended_at(), Some(disk)].into_iter().flatten();
         Some(since.fold(fit, Instant::max) + self.hold_down())
     }
 
@@ -238,9 +215,9 @@ impl Duty {
     pub fn report(&self) -> Report {
         Report {
             status: self.status(),
-            fit: self.fit_since.is_some() && (self.serves() || self.slow_disk().is_none()),
+            fit: self.ready.fit_since.is_some() && (self.serves() || self.slow_disk().is_none()),
             witness_out: self.witness_is_out(),
-            unguarded: self.unguarded.is_some(),
+            unguarded: self.guarding.unguarded.is_some(),
         }
     }
 }

@@ -34,7 +34,7 @@ impl Disk {
 impl Duty {
     /// Takes in how long a write of the memory took.
     pub(super) fn wrote(&mut self, took: Duration) {
-        let disk = &mut self.disk;
+        let disk = &mut self.ready.disk;
         if took > self.settings.slowest_write() {
             *disk = Disk { slow: Some(took), in_time: 0, well_since: None, proven_at: None, ..*disk };
             return;
@@ -52,15 +52,15 @@ impl Duty {
     /// Has a write tried when it is time, while nothing else shows how the disk is: who serves writes next to nothing, and
     /// ends no calls for its disk.
     pub(super) fn prove_disk(&mut self, outputs: &mut Vec<Output>) {
-        if self.phase == Phase::Inactive && self.now >= self.disk.look {
-            self.disk.look = self.now + self.settings.disk_watch;
+        if self.phase == Phase::Inactive && self.now >= self.ready.disk.look {
+            self.ready.disk.look = self.now + self.settings.disk_watch;
             outputs.push(Output::ProveDisk);
         }
     }
 
     /// Tells how long the last write took that came too late for a start, if the disk is not well again since.
     pub fn slow_disk(&self) -> Option<Duration> {
-        self.disk.slow.filter(|_| !made(Trap::SlowDiskIsWell))
+        self.ready.disk.slow.filter(|_| !made(Trap::SlowDiskIsWell))
     }
 
     /// Since when the disk is known to be fast enough, if a write has proven it lately: Standby is asked to stop only by a
@@ -72,7 +72,8 @@ impl Duty {
         // A proof counts for twice the pause between looks: one write that is under way must not unsettle a Main whose
         // disk is well.
         let lately = self.settings.disk_watch.saturating_mul(2);
-        let proven = self.slow_disk().is_none() && self.disk.proven_at.is_some_and(|at| self.now.since(at) <= lately);
-        self.disk.well_since.filter(|_| proven)
+        let proven =
+            self.slow_disk().is_none() && self.ready.disk.proven_at.is_some_and(|at| self.now.since(at) <= lately);
+        self.ready.disk.well_since.filter(|_| proven)
     }
 }

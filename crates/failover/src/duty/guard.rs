@@ -66,16 +66,36 @@ pub struct Surroundings {
     pub anchors: bool,
 }
 
+/// What decides whether a node may serve without a majority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Guarding {
+    /// Why the node serves without a majority, if so.
+    pub(super) unguarded: Option<Unguarded>,
+    pub(super) surroundings: Surroundings,
+    /// When the newest answered request to the witness was sent, or this machine began.
+    pub(super) witness_at: Instant,
+    /// The witness is out for this node, and the peer's last word was that it is for it too.
+    pub(super) agreed: bool,
+}
+
+impl Guarding {
+    pub(super) const fn new(now: Instant) -> Self {
+        // Until the driver has looked, the node assumes what keeps it from serving without a majority.
+        let surroundings = Surroundings { peer_host: true, anchors: false };
+        Self { unguarded: None, surroundings, witness_at: now, agreed: false }
+    }
+}
+
 impl Duty {
     /// Tells how a serving node is guarded; an unguarded one says so until it is fenced.
     pub fn guard(&self) -> Option<Guard> {
-        if let Some(why) = self.unguarded {
+        if let Some(why) = self.guarding.unguarded {
             return Some(Guard::Unguarded(why));
         }
         if !self.serves() {
             return None;
         }
-        let lacks = RemoteVoter::BOTH.into_iter().find(|by| !self.is_fresh(self.grants[*by]));
+        let lacks = RemoteVoter::BOTH.into_iter().find(|by| !self.is_fresh(self.asking.grants[*by]));
         Some(lacks.map_or(Guard::Guarded, |lacks| Guard::Exposed { lacks }))
     }
 
@@ -92,11 +112,11 @@ impl Duty {
     /// Since when the witness may have been silent. While this node slept nobody was: it would wake with the silence that is
     /// its own, and serve beside the one that took over.
     pub(super) fn witness_silent_since(&self) -> Instant {
-        self.witness_at.max(self.awake_since)
+        self.guarding.witness_at.max(self.awake_since)
     }
 
     pub(super) fn peer_silent_since(&self) -> Instant {
-        self.peer_at.max(self.awake_since)
+        self.peer.at.max(self.awake_since)
     }
 
     /// The reason for which this node may serve without a majority.
@@ -108,12 +128,13 @@ impl Duty {
         } else if !self.witness_is_out() {
             None
         // One node alone cannot tell an outage of the witness from a cut of its own line (`OneSidedSilence`, W1b).
-        } else if self.agreed || made(Trap::OneSidedSilence) {
+        } else if self.guarding.agreed || made(Trap::OneSidedSilence) {
             Some(Unguarded::WitnessOut)
         } else {
             // Anchors that answer are all that tells this node from one that is cut off; the peer may think the same of
             // itself, so it is the site's choice (`alone: serve`).
-            let alone = self.settings.alone == Alone::Serve && self.peer_is_silent() && self.surroundings.anchors;
+            let alone =
+                self.settings.alone == Alone::Serve && self.peer_is_silent() && self.guarding.surroundings.anchors;
             alone.then_some(Unguarded::Alone)
         }
     }
@@ -121,16 +142,15 @@ impl Duty {
     /// The reason for which this node may start without a majority. That Main's host answers keeps Standby back, not the
     /// other way round: Main serves unless it knows better, as it does without a watchdog.
     pub(super) fn may_start_unguarded(&self) -> Option<Unguarded> {
-        let host = self.surroundings.peer_host && self.settings.side == crate::side::Side::Standby;
+        let host = self.guarding.surroundings.peer_host && self.settings.side == crate::side::Side::Standby;
         // Without an anchor it is as likely to be this node that is cut off.
-        let alone = self.peer_is_silent() && !host && self.surroundings.anchors;
+        let alone = self.peer_is_silent() && !host && self.guarding.surroundings.anchors;
         if alone { self.may_be_unguarded() } else { None }
     }
 
     /// Returns the end of the lease: the younger of the two grants rules. May change with each call of [`Duty::handle`].
     pub fn lease_until(&self) -> Option<Instant> {
-        // One vote beside the own is a majority: so the younger of the two carries the lease.
-        self.grants.peer.max(self.grants.witness).map(|sent| sent + self.settings.timing.lease)
+        self.asking.newest_grant().map(|sent| sent + self.settings.timing.lease)
     }
 
     pub(super) fn is_fresh(&self, sent: Option<Instant>) -> bool {

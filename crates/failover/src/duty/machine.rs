@@ -1,12 +1,13 @@
 //! The machine: messages, time and outcomes in, outputs out.
 
 use super::act::Act;
-use super::ask::{Met, PerVoter, RemoteVoter};
-use super::disk::Disk;
-use super::guard::{Guard, Surroundings, Unguarded};
+use super::ask::{PerVoter, RemoteVoter};
+use super::asking::Asking;
+use super::guard::{Guard, Guarding, Surroundings, Unguarded};
 use super::output::{Output, Phones, StartReason};
-use super::relapse::Relapse;
-use super::running::{Fence, Stopping, Why};
+use super::peer::Peer;
+use super::ready::Readiness;
+use super::running::{Activation, Fence, Permit, Stopping, Why};
 use super::settings::{Settings, Window, Wishes};
 use crate::health::Status;
 use crate::lease::{self, Answer, Ask, Campaign, Report, Request, VoteReply, Voter};
@@ -32,71 +33,20 @@ use core::time::Duration;
 pub struct Duty {
     pub(super) settings: Settings,
     pub(super) wishes: Wishes,
-    /// Which machine of its name it is.
-    pub(super) instance: lease::Instance,
     pub(super) now: Instant,
     /// Since when it has been turning: before that it slept, and what it has not heard proves nothing.
     pub(super) awake_since: Instant,
     pub(super) vote: Voter,
     /// When the own vote was last another's.
     pub(super) taken_at: Option<Instant>,
-    /// The campaign that wants or serves; grows when it ends.
-    pub(super) campaign: Campaign,
     pub(super) phase: Phase,
-    /// When the newest granted request of this campaign was sent.
-    pub(super) grants: PerVoter<Option<Instant>>,
-    /// When the newest answered request of this campaign was sent.
-    pub(super) heard: PerVoter<Option<Instant>>,
-    pub(super) next_ask: PerVoter<Instant>,
-    pub(super) last_ask: PerVoter<Ask>,
-    /// The campaign whose votes are to be released.
-    pub(super) owed: PerVoter<Option<Campaign>>,
-    /// When the votes to be released have lapsed anyway.
-    pub(super) owed_until: Instant,
-    pub(super) fit_since: Option<Instant>,
-    /// When the peer was heard last, or this machine began.
-    pub(super) peer_at: Instant,
-    pub(super) peer: Option<Report>,
-    /// Since when the peer answers, and when it last did.
-    pub(super) met: Option<Met>,
-    /// When the newest answered request to the witness was sent, or this machine began.
-    pub(super) witness_at: Instant,
-    /// The witness is out for this node, and the peer's last word was that it is for it too.
-    pub(super) agreed: bool,
-    pub(super) unguarded: Option<Unguarded>,
-    pub(super) surroundings: Surroundings,
-    pub(super) window: Window,
-    /// It does not want before.
-    pub(super) rest_until: Instant,
-    /// When a node that stepped back last had a reason to believe that its peer takes over.
-    pub(super) yielded_at: Instant,
-    /// When the fence is looked at next.
-    pub(super) fence_look: Instant,
-    /// When the kernel keeps phones out by itself, by the last permit that was carried out; none: never. A start counts from
-    /// what it asks for.
-    pub(super) let_in_until: Option<Instant>,
-    /// Failed starts since it was last active.
-    pub(super) failed_starts: u8,
-    pub(super) relapse: Relapse,
-    pub(super) disk: Disk,
+    pub(super) asking: Asking,
+    pub(super) peer: Peer,
+    pub(super) guarding: Guarding,
+    pub(super) ready: Readiness,
+    pub(super) permit: Permit,
+    pub(super) activation: Activation,
     pub(super) told: (Status, Option<Guard>),
-    /// Since when it serves, or is about to.
-    pub(super) serves_since: Instant,
-    /// Since when it is active, or was.
-    pub(super) active_since: Instant,
-    /// The peer's words since then that it serves, too.
-    pub(super) rival: Option<Rival>,
-    /// It was told that both serve.
-    pub(super) told_two: bool,
-}
-
-/// What the peer has said since this node serves: that it serves, too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Rival {
-    /// When the first of an unbroken row of such words came.
-    pub(super) since: Instant,
-    /// One of them was surely said after this node's start.
-    pub(super) is_proven: bool,
 }
 
 /// What a duty does at an instant.
@@ -243,41 +193,18 @@ impl Duty {
         let mut duty = Self {
             settings,
             wishes: memory.map_or(settings.wishes, |memory| memory.wishes),
-            instance: life.instance,
             now,
             awake_since: now,
             vote,
             taken_at: None,
-            campaign: base.saturating_add(1),
             phase: Phase::Inactive,
-            grants: PerVoter::both(None),
-            heard: PerVoter::both(None),
-            next_ask: PerVoter::both(now),
-            last_ask: PerVoter::both(Ask::Hello),
-            owed: PerVoter::both(None),
-            owed_until: now,
-            fit_since: None,
-            peer_at: now,
-            peer: None,
-            met: None,
-            witness_at: now,
-            agreed: false,
-            unguarded: None,
-            // Until the driver has looked, the node assumes what keeps it from serving without a majority.
-            surroundings: Surroundings { peer_host: true, anchors: false },
-            window: Window::Closed,
-            rest_until,
-            yielded_at: now,
-            fence_look: now,
-            let_in_until: None,
-            failed_starts: 0,
-            relapse: Relapse::new(memory.map_or(0, |memory| memory.relapses), now),
-            disk: Disk::new(now),
+            asking: Asking::new(life.instance, base.saturating_add(1), now),
+            peer: Peer::new(now),
+            guarding: Guarding::new(now),
+            ready: Readiness::new(now, rest_until),
+            permit: Permit { until: None, look: now },
+            activation: Activation::new(memory.map_or(0, |memory| memory.relapses), now),
             told: (Status::Inactive, None),
-            serves_since: now,
-            active_since: now,
-            rival: None,
-            told_two: false,
         };
         let mut outputs = Vec::new();
         match found {
@@ -300,29 +227,36 @@ impl Duty {
         // A start under way is handed over to nobody: whether its services work was not verified yet (W4).
         let Phase::Active { epoch } = self.phase else { return None };
         let held = self.settings.timing.fence_bound();
-        Some(Handover { epoch, campaign: self.campaign, grants: self.grants, held, unguarded: self.unguarded })
+        Some(Handover {
+            epoch,
+            campaign: self.asking.campaign,
+            grants: self.asking.grants,
+            held,
+            unguarded: self.guarding.unguarded,
+        })
     }
 
     /// Goes on where the watchdog before left off, if its lease is not over.
     fn take_over(&mut self, from: &Handover, outputs: &mut Vec<Output>) {
         self.phase = Phase::Active { epoch: from.epoch };
-        (self.serves_since, self.active_since) = (self.now, self.now);
+        (self.activation.since, self.activation.active_since) = (self.now, self.now);
         self.vote.epoch = self.vote.epoch.max(from.epoch);
         // The voters' promises name this campaign: renewals and the release at its end must do so, too.
-        (self.campaign, self.grants, self.unguarded) = (from.campaign, from.grants, from.unguarded);
+        (self.asking.campaign, self.asking.grants, self.guarding.unguarded) =
+            (from.campaign, from.grants, from.unguarded);
         // The votes were promised to the times of the watchdog before: by longer ones it would outlive them.
         let longer = self.settings.timing.fence_bound().saturating_sub(from.held);
         if !made(Trap::LeaseOfOtherTimes) {
             RemoteVoter::BOTH.into_iter().for_each(|by| {
-                self.grants[by] = self.grants[by].map(|sent| sent.saturating_sub(longer));
+                self.asking.grants[by] = self.asking.grants[by].map(|sent| sent.saturating_sub(longer));
             });
         }
         // So long as a permit of the watchdog before may last. Whether one did is seen by giving it again at once.
-        let until = if self.unguarded.is_none() { self.permitted_until() } else { None };
-        self.let_in_until = until.or(Some(self.now + self.settings.timing.lease));
+        let until = if self.guarding.unguarded.is_none() { self.permitted_until() } else { None };
+        self.permit.until = until.or(Some(self.now + self.settings.timing.lease));
         // The services ran a moment ago. That they do not any more is for the driver's own look at them to say, soon.
-        self.fit_since = Some(self.now);
-        self.relapse.goes_on(self.now, self.settings.hold_down_limit);
+        self.ready.fit_since = Some(self.now);
+        self.activation.relapse.goes_on(self.now, self.settings.hold_down_limit);
         outputs.push(Output::Persist(self.memory()));
         // The lease may have run out while no watchdog was there: that is seen before a permit lets phones in again.
         self.advance(outputs);
@@ -352,23 +286,22 @@ impl Duty {
             Event::Asked(request) => self.answer(&request, &mut outputs),
             // No question was asked in the future: a lease would begin there, and outlive its promise.
             Event::Answered { by, sent, answer } => self.learn(by, sent.min(self.now), &answer, &mut outputs),
-            // A node that says again that it is fit has been so since the first time: the hold-down counts from there.
-            Event::Fit => self.fit_since = self.fit_since.or(Some(self.now)),
+            Event::Fit => self.ready.is_fit(self.now),
             Event::Unfit => {
-                self.fit_since = None;
+                self.ready.fit_since = None;
                 if self.serves() {
                     self.step_down(Why::Unfit, &mut outputs);
                 }
             }
             Event::Permitted { until } => {
                 if self.serves() {
-                    self.let_in_until = until;
+                    self.permit.until = until;
                 }
             }
             Event::Started(outcome) => self.started(outcome, &mut outputs),
             Event::Stopped(outcome) => self.stopped(outcome, &mut outputs),
-            Event::Surroundings(surroundings) => self.surroundings = surroundings,
-            Event::Window(window) => self.window = window,
+            Event::Surroundings(surroundings) => self.guarding.surroundings = surroundings,
+            Event::Window(window) => self.ready.window = window,
             Event::Act(act) => self.act(act, &mut outputs),
         }
         self.settle(&mut outputs);
@@ -378,16 +311,15 @@ impl Duty {
     /// Returns when to call [`Event::Timer`]; may change with each call of [`Duty::handle`].
     pub fn deadline(&self) -> Option<Instant> {
         // A node without a majority has no lease that could end.
-        let lease = if self.serves() && self.unguarded.is_none() { self.lease_until() } else { None };
+        let lease = if self.serves() && self.guarding.unguarded.is_none() { self.lease_until() } else { None };
         let stopping =
             if let Phase::Stopping(stopping) = self.phase { self.stopping_deadline(&stopping) } else { None };
-        // A rest that is over is no deadline: the driver would turn without end.
-        let rest = (self.now < self.rest_until).then_some(self.rest_until);
-        let asks = RemoteVoter::BOTH.map(|voter| self.next_ask[voter]);
+        let rest = self.ready.rests_until(self.now);
+        let asks = RemoteVoter::BOTH.map(|voter| self.asking.next[voter]);
         let asks = if self.settings.witness == super::Witness::None { asks[0] } else { asks[0].min(asks[1]) };
-        let look = (!self.is_closing()).then_some(self.fence_look);
-        let disk = (self.phase == Phase::Inactive).then_some(self.disk.look);
-        let lapse = if self.serves() && !made(Trap::LapsedServes) { self.let_in_until } else { None };
+        let look = (!self.is_closing()).then_some(self.permit.look);
+        let disk = (self.phase == Phase::Inactive).then_some(self.ready.disk.look);
+        let lapse = if self.serves() && !made(Trap::LapsedServes) { self.permit.until } else { None };
         [Some(asks), lease, lapse, stopping, rest, look, disk, self.vote.deadline()].into_iter().flatten().min()
     }
 
@@ -408,8 +340,8 @@ impl Duty {
 
     /// Returns what must survive a restart.
     pub fn memory(&self) -> Memory {
-        let relapses = self.relapse.count();
-        Memory { vote: self.vote.memory(), campaign: self.campaign, wishes: self.wishes, relapses }
+        let relapses = self.activation.relapse.count();
+        Memory { vote: self.vote.memory(), campaign: self.asking.campaign, wishes: self.wishes, relapses }
     }
 
     /// Tells whether it serves, or is about to.
@@ -424,24 +356,25 @@ impl Duty {
         }
         self.acquit(outputs);
         // By then the promises have lapsed by themselves: a voter that is gone is not asked for ever.
-        if self.now >= self.owed_until {
-            self.owed = PerVoter::both(None);
-        }
+        self.asking.lapse(self.now);
         // An agreement is about a silence that lasts. A witness that was heard again falls silent anew, and both must
         // say so anew (W1b).
         if !self.witness_is_out() {
-            self.agreed = false;
+            self.guarding.agreed = false;
         }
         match self.phase {
             Phase::Stopping(stopping) => self.advance_stop(stopping, outputs),
             // Only when the lease ends is it asked whether the node may go on without a majority: until then it has
             // one.
-            _ if self.serves() && self.unguarded.is_none() && self.lease_until().is_none_or(|end| end <= self.now) => {
-                self.unguarded = self.may_be_unguarded();
-                if self.unguarded.is_some() {
+            _ if self.serves()
+                && self.guarding.unguarded.is_none()
+                && self.lease_until().is_none_or(|end| end <= self.now) =>
+            {
+                self.guarding.unguarded = self.may_be_unguarded();
+                if self.guarding.unguarded.is_some() {
                     // The first permit without an end has a lease's time: where none is carried out the kernel keeps
                     // phones out, and the node must not go on as if it served.
-                    self.let_in_until = Some(self.now + self.settings.timing.lease);
+                    self.permit.until = Some(self.now + self.settings.timing.lease);
                     outputs.push(Output::Permit { until: None });
                 } else if !made(Trap::NoStepDown) {
                     self.step_down(Why::LeaseOver, outputs);
@@ -465,7 +398,7 @@ impl Duty {
                 let epoch = self.epoch().saturating_add(1);
                 self.start(epoch, StartReason::Unguarded(why), outputs);
             } else if made(Trap::ActivateAlone) {
-                self.grants.witness = Some(self.now);
+                self.asking.grants.witness = Some(self.now);
                 self.start(self.epoch() + 1, StartReason::Granted { by: RemoteVoter::Witness }, outputs);
             }
         }
@@ -475,10 +408,9 @@ impl Duty {
         self.prove_disk(outputs);
         let two = self.two_actives();
         // That both serve is told when it begins, once; while it lasts it is shown.
-        if two && !self.told_two {
+        if self.peer.begins_beside(two) {
             outputs.push(Output::TwoActives);
         }
-        self.told_two = two;
         // The status is compared last, so that an event which leads through two phases is told as one change.
         let (from, now) = (self.told.0, (self.status(), self.guard()));
         if now != self.told {
@@ -491,29 +423,26 @@ impl Duty {
     /// begins while the last word of a Main that died is still that it serves: who believed that would have a person
     /// deactivate the only node that works.
     pub fn two_actives(&self) -> bool {
-        self.serves() && !self.peer_is_silent() && self.rival.is_some_and(|rival| rival.is_proven)
+        self.serves() && !self.peer_is_silent() && self.peer.rival.is_some_and(|rival| rival.is_proven)
     }
 
     /// Takes in what the peer says of its duty. The answer to a request is newer than that; how old a request is nobody
     /// knows, as a cut that heals lets through what was sent before: so those count once the peer has said so for a lease.
     fn compare(&mut self, report: Report, asked: Option<Instant>) {
         if !self.serves() && !made(Trap::StaleWord) || !matches!(report.status, Status::Starting | Status::Active) {
-            self.rival = None;
+            self.peer.rival = None;
             return;
         }
-        let since = self.rival.map_or(self.now, |rival| rival.since);
-        let newer = asked.is_some_and(|asked| asked >= self.serves_since) || made(Trap::StaleWord);
-        let lasts = self.now.since(since) >= self.settings.timing.lease;
-        let is_proven = newer || lasts || self.rival.is_some_and(|rival| rival.is_proven);
-        self.rival = Some(Rival { since, is_proven });
+        let newer = asked.is_some_and(|asked| asked >= self.activation.since) || made(Trap::StaleWord);
+        self.peer.serves_too(newer, self.now, self.settings.timing.lease);
     }
 
     /// Has the fence looked at when it is time, also while the node serves: a table that is gone ends no lease.
     fn watch_fence(&mut self, outputs: &mut Vec<Output>) {
-        if self.now < self.fence_look || self.is_closing() {
+        if !self.permit.is_due(self.now) || self.is_closing() {
             return;
         }
-        self.fence_look = self.now + self.settings.fence_watch;
+        self.permit.look = self.now + self.settings.fence_watch;
         let phones = if self.serves() { Phones::LetIn } else { Phones::KeptOut };
         if phones == Phones::LetIn || !made(Trap::FencedOnce) {
             outputs.push(Output::VerifyFence { phones });
@@ -530,10 +459,9 @@ impl Duty {
         // `yield_to` compares with the peer's word before this one: so it comes before that is replaced.
         self.yield_to(report, epoch, outputs);
         self.compare(report, asked);
-        self.peer_at = self.now;
-        self.peer = Some(report);
+        self.peer.hear(report, self.now);
         // Both must say so at once: a peer that hears the witness again ends the agreement (`OneSidedSilence`, W1b).
-        self.agreed = report.witness_out && self.witness_is_out();
+        self.guarding.agreed = report.witness_out && self.witness_is_out();
     }
 
     /// Notes that the own vote is another's. It lapses unseen: then it was so until this machine turned again.
@@ -566,8 +494,8 @@ impl Duty {
             }
             // The peer has let go: there is nothing to wait for. But a node whose own start failed keeps its pause: the
             // services need it, whoever has the votes.
-            if request.ask == Ask::Release && !was.eq(&self.vote.record()) && self.failed_starts == 0 {
-                self.rest_until = self.now;
+            if request.ask == Ask::Release && !was.eq(&self.vote.record()) && self.activation.failed_starts == 0 {
+                self.ready.rest_until = self.now;
             }
             answer
         };
@@ -582,22 +510,22 @@ impl Duty {
             self.meet(report, epoch.unwrap_or_default(), Some(sent), outputs);
         }
         if by == RemoteVoter::Peer {
-            self.touch();
+            self.peer.touch(self.now, self.settings.timing.promise);
         }
         if by == RemoteVoter::Witness {
             // Silence counts from the question: an answer that was long on its way says nothing of the time since.
-            self.witness_at = self.witness_at.max(sent);
-            self.agreed &= self.witness_is_out();
+            self.guarding.witness_at = self.guarding.witness_at.max(sent);
+            self.guarding.agreed &= self.witness_is_out();
         }
-        if answer.to == Ask::Release && self.owed[by] == Some(answer.campaign) {
-            self.owed[by] = None;
+        if answer.to == Ask::Release {
+            self.asking.released(by, answer.campaign);
         }
         if made(Trap::HearingIsAGrant) && self.serves() {
-            self.grants[by] = Some(sent);
+            self.asking.grants[by] = Some(sent);
         }
         // An answer to an older campaign is of promises that ended with that (`OldAnswers`).
-        if answer.campaign == self.campaign || made(Trap::OldAnswers) {
-            self.heard[by] = self.heard[by].max(Some(sent));
+        if answer.campaign == self.asking.campaign || made(Trap::OldAnswers) {
+            self.asking.heard[by] = self.asking.heard[by].max(Some(sent));
             match (answer.ruling, epoch) {
                 (VoteReply::Grant, Some(epoch)) if answer.promises >= self.needs() => {
                     self.granted(by, sent, epoch, outputs);

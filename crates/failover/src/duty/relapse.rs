@@ -121,7 +121,7 @@ impl Relapse {
 impl Duty {
     /// Returns the activations that failed since the node last served for long; nothing if none did.
     pub fn relapses(&self) -> Option<Relapses> {
-        let Relapse { failed, why, .. } = self.relapse;
+        let Relapse { failed, why, .. } = self.activation.relapse;
         (failed > 0).then(|| Relapses { failed, why, hold_down: self.hold_down() })
     }
 
@@ -129,7 +129,7 @@ impl Duty {
     /// failed. Without a limit a Main that cannot start would be away for ever; without the doubling it takes a healthy
     /// Standby down again and again.
     pub(super) fn hold_down(&self) -> Duration {
-        let (failed, Settings { hold_down, hold_down_limit, .. }) = (self.relapse.failed, self.settings);
+        let (failed, Settings { hold_down, hold_down_limit, .. }) = (self.activation.relapse.failed, self.settings);
         if failed == 0 || made(Trap::NoDamping) {
             return hold_down;
         }
@@ -142,8 +142,8 @@ impl Duty {
 
     /// Forgets what failed once the node has served for long.
     pub(super) fn acquit(&mut self, outputs: &mut Vec<Output>) {
-        if self.relapse.good_at.is_some_and(|at| at <= self.now) {
-            self.relapse.forget();
+        if self.activation.relapse.good_at.is_some_and(|at| at <= self.now) {
+            self.activation.relapse.forget();
             outputs.push(Output::Persist(self.memory()));
         }
     }

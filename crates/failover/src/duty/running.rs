@@ -1,9 +1,10 @@
 //! From start to stop: what a serving node does with answers, and how it ends.
 
-use super::ask::{PerVoter, RemoteVoter};
+use super::ask::RemoteVoter;
 use super::guard::Unguarded;
 use super::machine::{Duty, Outcome, Phase};
 use super::output::{Output, StartReason};
+use super::relapse::Relapse;
 use super::settings::{Choice, Failback, Mode, Window};
 use crate::lease::{Ask, Campaign, Request, VoteReply};
 use crate::side::Side;
@@ -11,6 +12,7 @@ use crate::time::Instant;
 use crate::traps::{Trap, made};
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 /// What made a node stop serving, or stop starting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,33 +93,85 @@ pub(super) enum Work {
     },
 }
 
+/// How phones are let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Permit {
+    /// When the kernel keeps phones out by itself, by the last permit that was carried out; none: never. A start counts from
+    /// what it asks for.
+    pub(super) until: Option<Instant>,
+    /// When the fence is looked at next.
+    pub(super) look: Instant,
+}
+
+impl Permit {
+    pub(super) fn has_lapsed(&self, now: Instant) -> bool {
+        self.until.is_some_and(|end| end <= now)
+    }
+
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        now >= self.look
+    }
+}
+
+/// The present activation, and what became of those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Activation {
+    /// Since when the node serves, or is about to.
+    pub(super) since: Instant,
+    /// Since when it is active, or was.
+    pub(super) active_since: Instant,
+    /// Failed starts since it was last active.
+    pub(super) failed_starts: u8,
+    pub(super) relapse: Relapse,
+}
+
+impl Activation {
+    pub(super) const fn new(relapses: u8, now: Instant) -> Self {
+        Self { since: now, active_since: now, failed_starts: 0, relapse: Relapse::new(relapses, now) }
+    }
+
+    /// It begins. It is counted before the write that comes with it: a host that dies with this start could not write that
+    /// down (`UncountedStart`).
+    const fn begins(&mut self, now: Instant) {
+        self.since = now;
+        self.relapse.begins();
+    }
+
+    /// Its services are verified; they are on trial until they have served for `long`.
+    fn is_active(&mut self, now: Instant, long: Duration) {
+        (self.failed_starts, self.active_since) = (0, now);
+        self.relapse.serves(now, long);
+    }
+
+    const fn start_failed(&mut self) {
+        self.failed_starts = self.failed_starts.saturating_add(1);
+    }
+}
+
 impl Duty {
     pub(super) fn start(&mut self, epoch: u64, reason: StartReason, outputs: &mut Vec<Output>) {
         self.vote.epoch = self.vote.epoch.max(epoch);
         self.phase = Phase::Starting { epoch };
-        self.serves_since = self.now;
-        // The activation is counted before the write below: a host that dies with this start could not write that down
-        // (`UncountedStart`).
-        self.relapse.begins();
-        self.rival = self.rival.filter(|_| made(Trap::StaleWord));
+        self.activation.begins(self.now);
+        self.peer.rival = self.peer.rival.filter(|_| made(Trap::StaleWord));
         // Its turn has come again.
         if self.wishes.choice == Choice::StepBack {
             self.wishes.choice = Choice::None;
         }
         // What was still to be given back is wanted again: the next renewals ask for it in the new campaign.
-        self.owed = PerVoter::both(None);
+        self.asking.owe_nothing();
         let until = match reason {
             StartReason::Granted { .. } => self.permitted_until(),
             // Nobody promises anything to a node without a majority, so there is no instant at which its permit would
             // have to end.
             StartReason::Unguarded(why) => {
-                self.unguarded = Some(why);
+                self.guarding.unguarded = Some(why);
                 None
             }
         };
         // A start has as long for its first permit as that would last; for one without an end, a lease's time. A kernel
         // that takes none would else keep both votes with a node that no phone reaches (`LapsedServes`, W2).
-        self.let_in_until = until.or(Some(self.now + self.settings.timing.lease));
+        self.permit.until = until.or(Some(self.now + self.settings.timing.lease));
         // The disk comes first: a restart must find the epoch used and the activation on trial.
         outputs.extend([Output::Persist(self.memory()), Output::Permit { until }, Output::Start { epoch, reason }]);
     }
@@ -129,7 +183,7 @@ impl Duty {
 
     /// Tells whether phones are kept out by the kernel, although the node serves.
     pub(super) fn has_lapsed(&self) -> bool {
-        self.let_in_until.is_some_and(|end| end <= self.now)
+        self.permit.has_lapsed(self.now)
     }
 
     pub(super) fn granted(&mut self, by: RemoteVoter, sent: Instant, epoch: u64, outputs: &mut Vec<Output>) {
@@ -145,20 +199,20 @@ impl Duty {
                 let current = self.is_current(sent, epoch) || made(Trap::EpochForgotten) || made(Trap::OldAnswers);
                 // What keeps the node from serving may have come up since it asked.
                 if self.waiting().is_none() && current {
-                    self.grants[by] = Some(from);
+                    self.asking.grants[by] = Some(from);
                     self.start(epoch, StartReason::Granted { by }, outputs);
                 }
             }
             Phase::Starting { .. } | Phase::Active { .. } => {
                 let before = self.lease_until();
                 // Answers may overtake each other; the request that was sent last counts.
-                self.grants[by] = self.grants[by].max(Some(from));
+                self.asking.grants[by] = self.asking.grants[by].max(Some(from));
                 // A forced node's own vote may be promised: then a grant makes no majority.
-                if self.unguarded.is_some() && !self.vote.is_free() {
+                if self.guarding.unguarded.is_some() && !self.vote.is_free() {
                     return;
                 }
                 // A grant beside the own vote is a majority again: from here on the permit has an end.
-                if self.unguarded.take().is_some() || self.lease_until() > before {
+                if self.guarding.unguarded.take().is_some() || self.lease_until() > before {
                     outputs.push(Output::Permit { until: self.permitted_until() });
                 }
             }
@@ -175,9 +229,9 @@ impl Duty {
 
     /// A vote that is lost ends the lease only if the other one does not carry it. A forced node obeys its operator.
     pub(super) fn lost(&mut self, by: RemoteVoter, outputs: &mut Vec<Output>) {
-        self.grants[by] = None;
+        self.asking.grants[by] = None;
         let carried = self.lease_until().is_some_and(|until| self.now < until);
-        if self.serves() && !carried && self.unguarded != Some(Unguarded::Forced) {
+        if self.serves() && !carried && self.guarding.unguarded != Some(Unguarded::Forced) {
             self.step_down(Why::VoteLost(by), outputs);
         }
     }
@@ -190,7 +244,7 @@ impl Duty {
         let standby = self.settings.side == Side::Standby;
         let active = matches!(self.phase, Phase::Active { .. });
         if made(Trap::HearingIsAGrant) && active {
-            self.grants.peer = Some(self.now);
+            self.asking.grants.peer = Some(self.now);
         }
         match request.ask {
             // Else Standby would stop, grant nothing, and start again, for ever.
@@ -209,12 +263,14 @@ impl Duty {
             }
             // A renewal says that Main serves, and without a majority Standby cannot know that it alone should: of two
             // that serve it is Standby that yields (W3). Who forced it has decided otherwise, and stops it himself.
-            Ask::Renew if standby && self.serves() && self.unguarded.is_some_and(|why| why != Unguarded::Forced) => {
+            Ask::Renew
+                if standby && self.serves() && self.guarding.unguarded.is_some_and(|why| why != Unguarded::Forced) =>
+            {
                 self.step_down(Why::MainServes, outputs);
                 Some(VoteReply::Deny)
             }
             // This node has a majority, so the asker can have none: `lost` spares it the wait for its lease to end.
-            Ask::Want | Ask::Renew if active && self.unguarded.is_none() => Some(VoteReply::Lost),
+            Ask::Want | Ask::Renew if active && self.guarding.unguarded.is_none() => Some(VoteReply::Lost),
             _ => Some(VoteReply::Deny),
         }
     }
@@ -222,7 +278,7 @@ impl Duty {
     fn fails_back_for(&self, want: &Request) -> bool {
         let allowed = match self.wishes.failback {
             Failback::Auto => true,
-            Failback::Window => self.window == Window::Open,
+            Failback::Window => self.ready.window == Window::Open,
             Failback::Manual => false,
         };
         let by_itself = self.wishes.mode == Mode::Automatic && self.wishes.choice != Choice::Serve;
@@ -231,7 +287,7 @@ impl Duty {
         let proven = want.hears || made(Trap::OneWayFailback);
         // A Main that came back while Standby was still starting has been fit for its hold-down when that is done: users who
         // have just been moved would be moved again at once.
-        let rested = self.now.since(self.active_since) >= self.settings.hold_down || made(Trap::NoRest);
+        let rested = self.now.since(self.activation.active_since) >= self.settings.hold_down || made(Trap::NoRest);
         allowed && by_itself && !self.wishes.frozen && want.report.fit && want.settled && proven && rested
     }
 
@@ -249,17 +305,13 @@ impl Duty {
         // A lease that ends over a start that waits for a disk, or starves the watchdog, is a start that failed: tried again
         // at once it would take both votes again, and the peer would never get its turn.
         if aborting && !why.is_wished() && !made(Trap::AbortedStartsForgotten) {
-            self.failed_starts = self.failed_starts.saturating_add(1);
+            self.activation.start_failed();
         }
-        let ended = self.campaign;
+        let ended = self.asking.end();
         let work = if aborting { Work::Aborting } else { Work::Stopping };
         self.phase =
             Phase::Stopping(Stopping { why, campaign: ended, since: self.now, fence: Fence::Awaited, work, failed: 0 });
-        // The number changes at once: grants of the old campaign that are still on their way count no longer.
-        self.campaign = self.campaign.saturating_add(1);
-        self.relapse.ends(why);
-        self.grants = PerVoter::both(None);
-        self.heard = PerVoter::both(None);
+        self.activation.relapse.ends(why);
         if made(Trap::EarlyRelease) {
             self.owe(ended);
         }
@@ -302,20 +354,18 @@ impl Duty {
             && self.now <= stopping.since + self.settings.timing.fence
         {
             stopping.fence = Fence::Verified;
-            self.unguarded = None;
+            self.guarding.unguarded = None;
         }
     }
 
     pub(super) fn started(&mut self, outcome: Outcome, outputs: &mut Vec<Output>) {
         match (self.phase, outcome) {
             (Phase::Starting { epoch }, Outcome::Done) => {
-                self.failed_starts = 0;
-                self.active_since = self.now;
-                self.relapse.serves(self.now, self.settings.hold_down_limit);
+                self.activation.is_active(self.now, self.settings.hold_down_limit);
                 self.phase = Phase::Active { epoch };
             }
             (Phase::Starting { epoch }, Outcome::Failed) => {
-                self.failed_starts = self.failed_starts.saturating_add(1);
+                self.activation.start_failed();
                 // The command has ended: there is nothing to abort.
                 self.phase = Phase::Active { epoch };
                 self.step_down(Why::StartFailed, outputs);
@@ -343,20 +393,20 @@ impl Duty {
             return;
         }
         self.phase = Phase::Inactive;
-        self.relapse.is_over(self.now);
-        self.yielded_at = self.now;
-        self.unguarded = None;
+        self.activation.relapse.is_over(self.now);
+        self.ready.yielded_at = self.now;
+        self.guarding.unguarded = None;
         // Nobody knows until when phones got into a node that was not fenced in time: its votes lapse, instead (W1).
         if stopping.fence != Fence::Overdue {
             self.owe(stopping.campaign);
         }
         match stopping.why {
             // It stopped for Main, and lets Main speak first.
-            Why::Failback | Why::MainServes => self.rest_until = self.now + self.settings.timing.promise,
+            Why::Failback | Why::MainServes => self.ready.rest_until = self.now + self.settings.timing.promise,
             // Without a pause the node would want again at once, get both votes and fail, and its peer would never have
             // its turn.
-            why if self.failed_starts > 0 && !why.is_wished() => {
-                self.rest_until = self.now + self.settings.pause_after(self.failed_starts);
+            why if self.activation.failed_starts > 0 && !why.is_wished() => {
+                self.ready.rest_until = self.now + self.settings.pause_after(self.activation.failed_starts);
             }
             _ => {}
         }
@@ -368,9 +418,8 @@ impl Duty {
     }
 
     fn owe(&mut self, ended: Campaign) {
-        self.owed = PerVoter::both(Some(ended));
         // A voter keeps a promise at most this long after its last answer, if its times are these: until then a release
         // helps.
-        self.owed_until = self.now + self.settings.timing.promise;
+        self.asking.owe(ended, self.now + self.settings.timing.promise);
     }
 }

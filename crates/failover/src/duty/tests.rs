@@ -85,10 +85,11 @@ impl Node {
     }
 
     fn hear(&mut self, by: RemoteVoter, ruling: VoteReply) -> &[Output] {
-        let to = self.duty.last_ask[by];
+        let to = self.duty.asking.last[by];
         let report = (by == RemoteVoter::Peer).then_some(report(Status::Inactive));
         let epoch = self.duty.epoch() + u64::from(to == Ask::Want && ruling == VoteReply::Grant);
-        let answer = Answer { to, campaign: self.duty.campaign, ruling, epoch, promises: TIMING.promise, report };
+        let answer =
+            Answer { to, campaign: self.duty.asking.campaign, ruling, epoch, promises: TIMING.promise, report };
         self.feed(Event::Answered { by, sent: self.now, answer })
     }
 
@@ -185,7 +186,7 @@ fn a_node_cut_off_fences_itself_when_its_lease_is_over_and_releases_after_the_st
 #[test]
 fn a_node_whose_fence_the_kernel_has_closed_steps_down_although_its_lease_goes_on() {
     let mut node = Node::active(MAIN);
-    let permitted = node.duty.let_in_until.unwrap();
+    let permitted = node.duty.permit.until.unwrap();
     assert_eq!(permitted, node.now + TIMING.lease + TIMING.pause);
     node.refuses = true;
     while node.now < permitted {

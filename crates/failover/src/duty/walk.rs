@@ -399,7 +399,8 @@ fn w2_holds_while_nodes_may_be_unguarded() {
     // W3: who agreed before that the witness is out serves without it, and without the peer.
     for (side, serves) in [(1, Serves::Standby), (0, Serves::Main)] {
         let scene = Scene { serves, ..alone[1 - side] };
-        let agreed = |world: &World| world.witness.is_none() && world.nodes[side].duty.is_some_and(|duty| duty.agreed);
+        let agreed =
+            |world: &World| world.witness.is_none() && world.nodes[side].duty.is_some_and(|duty| duty.guarding.agreed);
         assert_eq!(heals("W3", &UNGUARDED, &[scene], limit() / 10, agreed), 0);
     }
 }
@@ -408,11 +409,14 @@ fn w2_holds_while_nodes_may_be_unguarded() {
 fn w2_standby_goes_on_beside_a_main_that_does_not_hear_it() {
     let beside = |world: &World| {
         let [Some(main), Some(standby)] = world.nodes.map(|node| node.duty) else { return false };
-        let proven = main.is_fresh(main.heard.peer);
+        let proven = main.is_fresh(main.asking.heard.peer);
         let held = world
             .witness
             .is_some_and(|voter| matches!(voter.record, Record::Promised(promise) if promise.holder == Side::Standby));
-        matches!(standby.phase, Phase::Active { .. }) && standby.grants.witness == Some(standby.now) && held && !proven
+        matches!(standby.phase, Phase::Active { .. })
+            && standby.asking.grants.witness == Some(standby.now)
+            && held
+            && !proven
     };
     let failures = |trap| making(trap, || heals("W2", &PLAN, &[MAIN_IS_DEAF], limit(), beside));
     assert_eq!(failures(None), 0);

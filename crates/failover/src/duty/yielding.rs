@@ -13,10 +13,10 @@ impl Duty {
     /// Tells whether a peer that is there, or was not heard yet, may take over. Two nodes that both stepped back, or whose peer
     /// is frozen, would else wait for each other for ever.
     pub(super) fn peer_takes_over(&self) -> bool {
-        let fit = self.peer.is_none_or(|report| report.fit);
+        let fit = self.peer.report.is_none_or(|report| report.fit);
         // Each of these ends the wait: a peer that cannot serve, that is gone, or that does not begin though it could.
         fit && !self.peer_is_silent()
-            && (self.now.since(self.yielded_at) < self.patience() || made(Trap::EndlessPatience))
+            && (self.now.since(self.ready.yielded_at) < self.patience() || made(Trap::EndlessPatience))
     }
 
     /// Twice what a takeover takes at most.
@@ -30,9 +30,9 @@ impl Duty {
         let serves = |report: &Report| matches!(report.status, Status::Starting | Status::Active);
         // A peer that starts, serves or stops is at it: patience counts from its newest word of that.
         if report.status != Status::Inactive {
-            self.yielded_at = self.now;
+            self.ready.yielded_at = self.now;
         }
-        let stopped = self.peer.is_some_and(|before| serves(&before)) && !serves(&report);
+        let stopped = self.peer.report.is_some_and(|before| serves(&before)) && !serves(&report);
         let current = epoch >= self.epoch() || made(Trap::OldWord);
         if stopped && current && self.phase == Phase::Inactive && self.wishes.choice == Choice::StepBack {
             self.wishes.choice = Choice::None;

@@ -165,7 +165,7 @@ fn pass_beside_standby(node: &mut Node, time: Duration) -> Vec<Output> {
     let mut all = Vec::new();
     while node.now < end {
         all.extend(node.pass(BEAT));
-        let (to, campaign) = (node.duty.last_ask[RemoteVoter::Peer], node.duty.campaign);
+        let (to, campaign) = (node.duty.asking.last[RemoteVoter::Peer], node.duty.asking.campaign);
         let report = Some(Report { fit: true, ..report(Status::Active) });
         let promises = TIMING.promise;
         let answer = Answer { to, campaign, ruling: VoteReply::Lost, epoch: 0, promises, report };
@@ -238,10 +238,10 @@ fn a_main_that_has_not_proven_a_write_lately_does_not_have_standby_stop() {
     let mut node = beside_standby(Duration::ZERO);
     assert!(last_asked(&pass_beside_standby(&mut node, MINUTE + BEAT)).settled);
     // The next write hangs: nothing is told of it. By and by that is known to be no proof.
-    let since = node.duty.disk.proven_at.unwrap();
-    node.duty.disk.look = since + MINUTE * 60;
+    let since = node.duty.ready.disk.proven_at.unwrap();
+    node.duty.ready.disk.look = since + MINUTE * 60;
     let outputs = pass_beside_standby(&mut node, MAIN.disk_watch * 2 + BEAT * 2);
-    assert!(!last_asked(&outputs).settled, "{:?}", node.duty.disk);
+    assert!(!last_asked(&outputs).settled, "{:?}", node.duty.ready.disk);
     node.feed(Event::Written { took: Duration::ZERO });
     assert!(last_asked(&pass_beside_standby(&mut node, BEAT)).settled, "it was never too slow");
 }

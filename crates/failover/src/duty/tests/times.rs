@@ -25,7 +25,7 @@ fn a_grant_for_less_time_than_the_node_needs_is_none() {
         sent: node.now,
         answer: Answer {
             to: Ask::Want,
-            campaign: node.duty.campaign,
+            campaign: node.duty.asking.campaign,
             ruling: VoteReply::Grant,
             epoch: 8,
             promises,
@@ -129,7 +129,7 @@ fn a_node_that_slept_takes_nobody_for_silent_when_it_wakes() {
                     sent,
                     answer: Answer { campaign: 0, ..told(true) },
                 });
-                assert!(node.duty.agreed);
+                assert!(node.duty.guarding.agreed);
             }
             node.now += SOON;
             let outputs = node.feed(Event::Timer);

@@ -308,10 +308,11 @@ fn word_that_is_older_than_the_peers_start_does_not_end_a_step_back() {
         pair.pass(SOON);
         pair.act(Side::Main, Act::Deactivate);
         pair.pass(SOON);
-        let Duty { campaign, vote, .. } = pair.nodes[Side::Main].unwrap();
+        let Duty { asking, vote, .. } = pair.nodes[Side::Main].unwrap();
         let report = Some(super::report(Status::Inactive));
         let (ruling, epoch) = (VoteReply::Deny, vote.epoch() - 1);
-        let answer = Answer { to: Ask::Hello, campaign, ruling, epoch, promises: TIMING.promise, report };
+        let answer =
+            Answer { to: Ask::Hello, campaign: asking.campaign, ruling, epoch, promises: TIMING.promise, report };
         pair.feed(Side::Main, Event::Answered { by: RemoteVoter::Peer, sent: pair.now, answer });
         pair.pass(LONG);
         pair.active()

@@ -17,8 +17,8 @@ const WRONG: u64 = u64::MAX;
 #[test]
 fn a_grant_in_an_epoch_that_cannot_be_true_neither_starts_a_node_nor_keeps_it_serving() {
     let grant = |node: &mut Node, by, epoch| {
-        let to = node.duty.last_ask[by];
-        let (campaign, promises) = (node.duty.campaign, TIMING.promise);
+        let to = node.duty.asking.last[by];
+        let (campaign, promises) = (node.duty.asking.campaign, TIMING.promise);
         let answer = Answer { to, campaign, ruling: VoteReply::Grant, epoch, promises, report: None };
         node.feed(Event::Answered { by, sent: node.now, answer });
     };
@@ -42,7 +42,7 @@ fn an_epoch_that_cannot_be_true_is_learnt_from_no_answer_and_no_request() {
         let epoch = node.duty.epoch();
         for ruling in [VoteReply::Deny, VoteReply::Lost] {
             for by in RemoteVoter::BOTH {
-                let campaign = node.duty.campaign;
+                let campaign = node.duty.asking.campaign;
                 let promises = TIMING.promise;
                 let answer = Answer { to: Ask::Hello, campaign, ruling, epoch: WRONG, promises, report: None };
                 node.feed(Event::Answered { by, sent: node.now, answer });
@@ -61,7 +61,7 @@ fn an_epoch_that_cannot_be_true_is_learnt_from_no_answer_and_no_request() {
 fn boast(node: &mut Node, words: u32, step: u64) {
     for _ in 0..words {
         let epoch = node.duty.epoch().saturating_add(step);
-        let (campaign, promises, said) = (node.duty.campaign, TIMING.promise, report(Status::Inactive));
+        let (campaign, promises, said) = (node.duty.asking.campaign, TIMING.promise, report(Status::Inactive));
         let answer = Answer { to: Ask::Want, campaign, ruling: VoteReply::Deny, epoch, promises, report: Some(said) };
         node.feed(Event::Answered { by: RemoteVoter::Peer, sent: node.now, answer });
         let epoch = node.duty.epoch().saturating_add(step);
@@ -176,7 +176,7 @@ fn a_voter_that_told_the_highest_epoch_there_is_keeps_neither_nodes_from_serving
         let mut pair = Pair::new(MAIN, STANDBY);
         pair.pass(SOON);
         assert!(pair.now > START && pair.active() == Some(Side::Main));
-        let campaign = pair.nodes[Side::Standby].unwrap().campaign;
+        let campaign = pair.nodes[Side::Standby].unwrap().asking.campaign;
         let promises = TIMING.promise;
         let answer = Answer { to: Ask::Hello, campaign, ruling: VoteReply::Deny, epoch: WRONG, promises, report: None };
         pair.feed(Side::Standby, Event::Answered { by: RemoteVoter::Witness, sent: pair.now, answer });

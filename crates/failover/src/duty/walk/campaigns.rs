@@ -37,8 +37,8 @@ impl World {
             let side = Side::BOTH[side];
             node.disk.iter().chain(&node.unwritten).for_each(|disk| call(side, &disk.campaign));
             if let Some(duty) = &node.duty {
-                call(side, &duty.campaign);
-                [duty.owed.peer, duty.owed.witness].iter().flatten().for_each(|owed| call(side, owed));
+                call(side, &duty.asking.campaign);
+                [duty.asking.owed.peer, duty.asking.owed.witness].iter().flatten().for_each(|owed| call(side, owed));
                 if let Phase::Stopping(stopping) = &duty.phase {
                     call(side, &stopping.campaign);
                 }

@@ -109,7 +109,7 @@ impl World {
         let answer = self.carry_out(plan, side, &outputs);
         // What cannot let phones in is not fit to start.
         let node = &self.nodes[side];
-        if node.denied && node.duty.is_some_and(|duty| !duty.serves() && duty.fit_since.is_some()) {
+        if node.denied && node.duty.is_some_and(|duty| !duty.serves() && duty.ready.fit_since.is_some()) {
             self.feed(plan, side, Event::Unfit);
         }
         answer
@@ -161,7 +161,7 @@ impl World {
                 }
                 Output::TwoActives => {
                     // Of a start and an end within a tick nobody knows which was first.
-                    let since = node.duty.map(|duty| duty.serves_since);
+                    let since = node.duty.map(|duty| duty.activation.since);
                     self.false_alarm |= since.is_some_and(|since| other.is_none_or(|at| at < since));
                 }
                 Output::Fence(_) => node.fencing = node.serving.then_some(node.clock),
@@ -180,7 +180,7 @@ impl World {
         }
         let node = &mut self.nodes[side];
         if let Some(duty) = &node.duty {
-            node.unguarded = duty.unguarded.is_some();
+            node.unguarded = duty.guarding.unguarded.is_some();
             if duty.serves() {
                 node.served_at = Some(node.clock);
             }

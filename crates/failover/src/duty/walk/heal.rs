@@ -247,7 +247,7 @@ fn boast(plan: &Plan, scene: &Scene, world: &mut World) {
     let hello = |epoch: u64| Request {
         from: Side::BOTH[boaster],
         ask: Ask::Hello,
-        campaign: duty.campaign,
+        campaign: duty.asking.campaign,
         epoch: epoch.saturating_add(LEAP),
         report: duty.report(),
         settled: false,

@@ -5,6 +5,7 @@
 //! first one found is explored. The number is
 //! a 64-bit hash: among ten million worlds two have the same by chance once in a few hundred thousand walks.
 
+use super::super::asking::Asking;
 use super::super::machine::{Duty, Phase};
 use super::super::running::{Fence, Work};
 use super::world::{Link, Plan, TICK, World};
@@ -99,12 +100,12 @@ pub(super) fn key(world: &World, plan: &Plan) -> u64 {
         }
         if plan.removals {
             into.push(age(node.clock, node.removed, ticks_of(255)));
-            into.push(node.duty.map_or(0, |duty| left(node.clock, duty.fence_look)));
+            into.push(node.duty.map_or(0, |duty| left(node.clock, duty.permit.look)));
         }
         into.push(age(node.clock, node.fencing, ticks_of(255)));
         if plan.refusals {
             into.push(u64::from(node.refuses) | u64::from(node.denied) << 1 | u64::from(node.runs) << 2);
-            let lapse = node.duty.filter(Duty::serves).and_then(|duty| duty.let_in_until);
+            let lapse = node.duty.filter(Duty::serves).and_then(|duty| duty.permit.until);
             into.push(lapse.map_or(255, |until| left(node.clock, until)));
         }
         let permit = if plan.orphans || plan.refusals || plan.sudden[side] { node.permit } else { None };
@@ -218,11 +219,27 @@ fn request(request: &Request, link: usize, ranks: &Ranks, plan: &Plan, into: &mu
     report(Some(request.report), plan, into);
 }
 
+fn asked(asking: &Asking, clock: Instant, lease: Duration, side: Side, wants: bool, ranks: &Ranks, into: &mut Mixer) {
+    for grant in [asking.grants.peer, asking.grants.witness] {
+        into.push(age(clock, grant, lease));
+    }
+    // What it hears counts with a want.
+    for heard in [asking.heard.peer, asking.heard.witness] {
+        into.push(if wants { age(clock, heard, lease) } else { 0 });
+    }
+    for owed in [asking.owed.peer, asking.owed.witness] {
+        into.push(owed.map_or(255, |owed| ranks.rank(side, owed)));
+    }
+    into.push(if asking.owed.peer.or(asking.owed.witness).is_some() { left(clock, asking.owed_until) } else { 0 });
+    into.push(asking.last.peer as u64 | (asking.last.witness as u64) << 2);
+    into.push(left(clock, asking.next.peer) | left(clock, asking.next.witness) << 4);
+}
+
 fn duty(duty: &Duty, clock: Instant, side: Side, plan: &Plan, world: &World, ranks: &Ranks, into: &mut Mixer) {
     let timing = &plan.timing[side as usize];
     let lease = timing.lease;
     vote(&duty.vote, clock, world, ranks, into);
-    into.push(ranks.rank(side, duty.campaign));
+    into.push(ranks.rank(side, duty.asking.campaign));
     match duty.phase {
         Phase::Inactive => into.push(0u64),
         Phase::Starting { .. } => into.push(1u64),
@@ -239,53 +256,44 @@ fn duty(duty: &Duty, clock: Instant, side: Side, plan: &Plan, world: &World, ran
             }
         }
     }
-    for grant in [duty.grants.peer, duty.grants.witness] {
-        into.push(age(clock, grant, lease));
-    }
-    // What it hears counts with a want.
-    let wants = !duty.serves();
-    for heard in [duty.heard.peer, duty.heard.witness] {
-        into.push(if wants { age(clock, heard, lease) } else { 0 });
-    }
-    for owed in [duty.owed.peer, duty.owed.witness] {
-        into.push(owed.map_or(255, |owed| ranks.rank(side, owed)));
-    }
-    into.push(if duty.owed.peer.or(duty.owed.witness).is_some() { left(clock, duty.owed_until) } else { 0 });
-    into.push(left(clock, duty.rest_until));
-    into.push(duty.last_ask.peer as u64 | (duty.last_ask.witness as u64) << 2);
-    into.push(left(clock, duty.next_ask.peer) | left(clock, duty.next_ask.witness) << 4);
+    asked(&duty.asking, clock, lease, side, !duty.serves(), ranks, into);
+    into.push(left(clock, duty.ready.rest_until));
     // Without a hold-down who is fit is settled: since when it is, and since when it is in touch (`met`), changes nothing.
-    into.push(u64::from(duty.fit_since.is_some()) | u64::from(duty.failed_starts > 0) << 1);
+    into.push(u64::from(duty.ready.fit_since.is_some()) | u64::from(duty.activation.failed_starts > 0) << 1);
     if plan.alarms {
-        into.push(age(clock, duty.serves().then_some(duty.serves_since), plan.longest(|timing| timing.promise) * 2));
-        into.push(age(clock, duty.rival.map(|rival| rival.since), lease));
-        into.push(u64::from(duty.rival.is_some_and(|rival| rival.is_proven)) | u64::from(duty.told_two) << 1);
+        into.push(age(
+            clock,
+            duty.serves().then_some(duty.activation.since),
+            plan.longest(|timing| timing.promise) * 2,
+        ));
+        into.push(age(clock, duty.peer.rival.map(|rival| rival.since), lease));
+        into.push(u64::from(duty.peer.rival.is_some_and(|rival| rival.is_proven)) | u64::from(duty.peer.told_two) << 1);
     }
     if plan.operators {
         into.push(duty.wishes.choice as u64);
     }
     if plan.operators || plan.relapses {
-        into.push(age(clock, Some(duty.yielded_at), timing.takeover_bound() * 2));
+        into.push(age(clock, Some(duty.ready.yielded_at), timing.takeover_bound() * 2));
     }
     if plan.relapses {
         let limit = plan.hold_down_limit();
-        let (failed, on_trial, good_at, ended_at) = duty.relapse.parts();
+        let (failed, on_trial, good_at, ended_at) = duty.activation.relapse.parts();
         into.push(u64::from(failed.min(MOST_FAILED)) | u64::from(on_trial) << 7);
         into.push(good_at.map_or(255, |at| left(clock, at)));
-        let since = [duty.fit_since, duty.met.map(|met| met.since), ended_at, duty.disk.well_since];
+        let since = [duty.ready.fit_since, duty.peer.met.map(|met| met.since), ended_at, duty.ready.disk.well_since];
         since.into_iter().for_each(|since| into.push(age(clock, since, limit)));
-        into.push(age(clock, duty.met.map(|met| met.last), timing.promise));
-        into.push(u64::from(duty.disk.slow.is_some()) | u64::from(duty.disk.in_time.min(3)) << 1);
-        into.push(age(clock, duty.disk.proven_at, TICK * 3));
-        into.push(left(clock, duty.disk.look));
+        into.push(age(clock, duty.peer.met.map(|met| met.last), timing.promise));
+        into.push(u64::from(duty.ready.disk.slow.is_some()) | u64::from(duty.ready.disk.in_time.min(3)) << 1);
+        into.push(age(clock, duty.ready.disk.proven_at, TICK * 3));
+        into.push(left(clock, duty.ready.disk.look));
     }
     if plan.reports() {
         into.push(age(clock, Some(duty.peer_silent_since()), timing.promise));
-        report(duty.peer, plan, into);
+        report(duty.peer.report, plan, into);
     }
     if plan.unguarded {
         into.push(age(clock, Some(duty.witness_silent_since()), timing.witness_out));
-        into.push(u64::from(duty.agreed) | duty.unguarded.map_or(0, |why| (why as u64 + 1) << 1));
-        into.push(u64::from(duty.surroundings.peer_host) | u64::from(duty.surroundings.anchors) << 1);
+        into.push(u64::from(duty.guarding.agreed) | duty.guarding.unguarded.map_or(0, |why| (why as u64 + 1) << 1));
+        into.push(u64::from(duty.guarding.surroundings.peer_host) | u64::from(duty.guarding.surroundings.anchors) << 1);
     }
 }

@@ -246,14 +246,14 @@ impl World {
 
     /// W1b: no node becomes unguarded by itself before both agreed that the witness is out.
     pub(super) fn breaks_w1b(&self, before: &Self) -> bool {
-        let unguarded = |world: &Self, side: usize| world.nodes[side].duty.and_then(|duty| duty.unguarded);
+        let unguarded = |world: &Self, side: usize| world.nodes[side].duty.and_then(|duty| duty.guarding.unguarded);
         // Word of it is on its way for a tick at most.
         let out = |side: usize| {
             let node = &before.nodes[side];
             node.out_at.is_some_and(|at| node.clock.since(at) <= TICK)
         };
-        let agrees = |side: usize| self.nodes[side].duty.is_some_and(|duty| duty.agreed);
-        let agreed = |side: usize| before.nodes[side].duty.is_some_and(|duty| duty.agreed);
+        let agrees = |side: usize| self.nodes[side].duty.is_some_and(|duty| duty.guarding.agreed);
+        let agreed = |side: usize| before.nodes[side].duty.is_some_and(|duty| duty.guarding.agreed);
         (0..2).any(|side| {
             let alone = unguarded(before, side).is_none() && unguarded(self, side) == Some(Unguarded::WitnessOut);
             alone && !agrees(side) || agrees(side) && !agreed(side) && !out(1 - side)
@@ -368,7 +368,7 @@ impl World {
         if plan.any_proof {
             let nodes = self.nodes.iter_mut().filter_map(|node| node.duty.as_mut());
             let voters = nodes.map(|duty| {
-                duty.heard = PerVoter::default();
+                duty.asking.heard = PerVoter::default();
                 &mut duty.vote
             });
             voters.chain(&mut self.witness).for_each(|voter| voter.unproven = PerSide::default());
