@@ -64,31 +64,32 @@ fn e1_to_e9_hold_and_every_alarm_is_true_whatever_sides_disks_operators_and_relo
 
 #[test]
 fn the_simulation_shows_each_mistake_of_the_engine() {
+    // With the seed that showed it before.
     let mistakes = [
-        Mistake::WaitsForDisk,
-        Mistake::LeavesUnwritten,
-        Mistake::AskerStays,
-        Mistake::ProbesEachTurn,
-        Mistake::RefusalUntold,
-        Mistake::ReloadForgets,
-        Mistake::ReloadForgetsBudget,
-        Mistake::Unpublished,
-        Mistake::AlwaysServing,
-        Mistake::SwitchUnwritten,
-        Mistake::ChecksMixedUp,
-        Mistake::ReportUnheard,
-        Mistake::AgeIgnored,
-        Mistake::SilenceUntold,
-        Mistake::WishUntold,
-        Mistake::WishKept,
-        Mistake::WishMisplaced,
-        Mistake::EndUntold,
-        Mistake::WaitsForNodes,
-        Mistake::Silent("cannot write"),
-        Mistake::Silent("TWO ACTIVES"),
-        Mistake::Silent("another version"),
+        (Mistake::WaitsForDisk, 15),
+        (Mistake::LeavesUnwritten, 10),
+        (Mistake::AskerStays, 186),
+        (Mistake::ProbesEachTurn, 155),
+        (Mistake::RefusalUntold, 0),
+        (Mistake::ReloadForgets, 7),
+        (Mistake::ReloadForgetsBudget, 7),
+        (Mistake::Unpublished, 1),
+        (Mistake::AlwaysServing, 176),
+        (Mistake::SwitchUnwritten, 2),
+        (Mistake::ChecksMixedUp, 0),
+        (Mistake::ReportUnheard, 145),
+        (Mistake::AgeIgnored, 146),
+        (Mistake::SilenceUntold, 12),
+        (Mistake::WishUntold, 5),
+        (Mistake::WishKept, 5),
+        (Mistake::WishMisplaced, 5),
+        (Mistake::EndUntold, 5),
+        (Mistake::WaitsForNodes, 124),
+        (Mistake::Silent("cannot write"), 19),
+        (Mistake::Silent("TWO ACTIVES"), 110),
+        (Mistake::Silent("another version"), 74),
     ];
-    let missed: Vec<_> = mistakes.into_iter().filter(|mistake| shows(*mistake).is_none()).collect();
+    let missed: Vec<_> = mistakes.into_iter().filter(|(mistake, likely)| shows(*mistake, *likely).is_none()).collect();
     assert_eq!(missed, []);
 }
 

@@ -48,8 +48,8 @@ pub(super) fn holds() {
     seeds::report(&format!("worlds\tengine\t{wanted}\t{took:.1}\t{how}\n"));
 }
 
-/// Makes a mistake in seeds until one shows it, and returns how.
-pub(super) fn shows(mistake: Mistake) -> Option<String> {
+/// Makes a mistake in seeds until one shows it, and returns how. `likely` is one that did.
+pub(super) fn shows(mistake: Mistake, likely: u64) -> Option<String> {
     let name = format!("the engine: {mistake:?}");
-    seeds::show(&name, MISTAKEN, |seed| making(Some(mistake), || run(seed)).map(drop))
+    seeds::show(&name, likely, MISTAKEN, |seed| making(Some(mistake), || run(seed)).map(drop))
 }

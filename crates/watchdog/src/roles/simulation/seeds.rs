@@ -92,7 +92,7 @@ pub(super) fn holds(kind: Kind) {
     assert!(served >= kind.share(), "{name}: {how}");
 }
 
-/// Makes a mistake in seeds of a kind until one shows it, and returns how.
-pub(super) fn shows(mistake: Mistake, kind: Kind) -> Option<String> {
-    seeds::show(&format!("{mistake:?}"), MISTAKEN, |seed| making(Some(mistake), || run(kind, seed)).map(drop))
+/// Makes a mistake in seeds of a kind until one shows it, and returns how. `likely` is one that did.
+pub(super) fn shows(mistake: Mistake, kind: Kind, likely: u64) -> Option<String> {
+    seeds::show(&format!("{mistake:?}"), likely, MISTAKEN, |seed| making(Some(mistake), || run(kind, seed)).map(drop))
 }
