@@ -76,11 +76,11 @@ pub struct Config {
     pub switch: Switching,
     /// What a client may use up.
     pub limits: Limits,
-    /// The admin door.
+    /// The admin endpoint.
     pub admin: Admin,
-    /// Prometheus door, or none.
+    /// Prometheus endpoint, or none.
     pub metrics: Option<SocketAddr>,
-    /// The door for the nodes' watchdogs, or none: an Edge alone.
+    /// The endpoint for the nodes' watchdogs, or none: an Edge alone.
     pub nodes: Option<Nodes>,
     /// Directory of live side, epoch, vote, journal and reports.
     pub state: PathBuf,
@@ -601,7 +601,8 @@ pub struct Switching {
     pub drain_limit: Duration,
 }
 
-/// Most fields a request's head may have, whatever `limits.head_fields` says: the reader of heads keeps room for as many.
+/// Most fields a request's head may have, whatever `limits.head_fields` says: the reader of heads keeps room for as
+/// many.
 pub const MOST_HEAD_FIELDS: usize = 256;
 
 /// What a client, or an upstream, may use up.
@@ -637,7 +638,7 @@ pub struct Limits {
     pub drain: Duration,
 }
 
-/// The admin door.
+/// The admin endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
     /// Unix socket.
@@ -646,7 +647,7 @@ pub struct Admin {
     pub group: Option<String>,
 }
 
-/// The door for the nodes' watchdogs.
+/// The endpoint for the nodes' watchdogs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nodes {
     /// Where nodes dial to.

@@ -1,4 +1,5 @@
-//! The engine: reads the clock, runs the probes, feeds the machines and carries out what they decide. It decides nothing.
+//! The engine: reads the clock, runs the probes, feeds the machines and carries out what they decide. It decides
+//! nothing.
 //!
 //! One task on a thread of its own, so that no load on the request path delays a decision.
 
@@ -57,11 +58,12 @@ const ORDERS: usize = 64;
 const RESULTS: usize = 256;
 /// Probes that run at once, over all checks. Each holds a socket, and an Edge without sockets carries nobody.
 const PROBES: usize = 256;
-/// The loop turns at least so often, whatever the machines want: from outside, a loop that rests and one that hangs look
-/// alike, and `/healthz` goes by its turns.
+/// The loop turns at least so often, whatever the machines want: from outside, a loop that rests and one that hangs
+/// look alike, and `/healthz` goes by its turns.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
-/// Changes of a side's health that are written down: more than a bad night has, and in a week less than the journal keeps.
+/// Changes of a side's health that are written down: more than a bad night has, and in a week less than the journal
+/// keeps.
 const HEALTH_SENTENCES: Rate = Rate::new(100, Duration::from_secs(10));
 
 /// The parts that every engine is given.
@@ -92,7 +94,8 @@ pub struct Engine {
     switchover: Option<SwitchoverDriver>,
 }
 
-/// The reasons for which the loop wakes. Only one is taken with each turn, orders first: an operator is not kept waiting by probes.
+/// The reasons for which the loop wakes. Only one is taken with each turn, orders first: an operator is not kept
+/// waiting by probes.
 enum Woken {
     Order(Order),
     Result(Finished),
@@ -142,7 +145,7 @@ impl Engine {
         Ok((engine, handle))
     }
 
-    /// Gives it a door for nodes.
+    /// Gives it an endpoint for nodes.
     pub fn with_nodes(mut self, means: NodesMeans) -> Self {
         self.switchover = Some(SwitchoverDriver::new(Nodes::new(means)));
         self
@@ -182,13 +185,15 @@ impl Engine {
         let machines = [self.monitor.deadline(), self.switcher.switch.deadline(), switchover];
         let site = &self.plan.site;
         let suspicion = site.config.probe.suspicion;
-        // A backend that leaves requests unanswered raises no event. It is found by looking, a third of its time late at most.
+        // A backend that leaves requests unanswered raises no event. It is found by looking, a third of its time late
+        // at most.
         let longest = if site.upstreams.await_answers() { suspicion / 3 } else { LONGEST_SLEEP.min(suspicion) };
         machines.into_iter().flatten().min().unwrap_or(Instant::ORIGIN + Duration::MAX).min(self.clock.now() + longest)
     }
 
-    /// Doubts the Edge if its loop slept, before anything else is looked at: what came meanwhile waits in the channels, and
-    /// what was known has grown old without it. An order or a result that wakes the loop first must not hide that.
+    /// Doubts the Edge if its loop slept, before anything else is looked at: what came meanwhile waits in the
+    /// channels, and what was known has grown old without it. An order or a result that wakes the loop first must not
+    /// hide that.
     async fn notice_lag(&mut self, due: Instant) {
         let lag = self.clock.now().since(due);
         if lag > self.plan.site.config.switch_policy().lag_limit {
@@ -276,8 +281,9 @@ impl Engine {
         self.work.push_back(Work::Health(health::Event::Verdict { check: id_of(check), report }));
     }
 
-    /// Has the other side probed before it is needed: an automatic move wants an answer of the target that is newer than the
-    /// trouble, and users would wait for it. What nothing depends on moves no traffic, and is no reason to probe more.
+    /// Has the other side probed before it is needed: an automatic move wants an answer of the target that is newer
+    /// than the trouble, and users would wait for it. What nothing depends on moves no traffic, and is no reason to
+    /// probe more.
     fn on_suspicion(&mut self, check: usize) {
         let place = &self.plan.backends[self.plan.checks[check].backend];
         if let Some(side) = place.side
@@ -364,7 +370,8 @@ impl Engine {
         self.check_metrics(check, |counted| counted.verdict(verdict));
         let backend = self.plan.checks[check].backend;
         let checks = &self.plan.backends[backend].checks;
-        // What is not known yet gets requests: at the start nothing is, and a request that fails tells as much as a probe.
+        // What is not known yet gets requests: at the start nothing is, and a request that fails tells as much as a
+        // probe.
         let up = checks.iter().all(|check| self.monitor.report(check.index()).verdict != Verdict::Down);
         self.plan.site.upstreams.set_up(backend, up);
     }

@@ -30,7 +30,7 @@ use crate::live::state::{OpenError, State};
 use crate::live::{self, Live, Mode, View};
 use crate::telemetry::logging::access::AccessLog;
 use crate::telemetry::metrics::{Metrics, Reload, ZonesCollector};
-use crate::traffic::downstream::connection::Door;
+use crate::traffic::downstream::connection::ConnectionHandler;
 use crate::traffic::downstream::drain::{self, Stage};
 use crate::traffic::downstream::h2::resets_at_once;
 use crate::traffic::downstream::{listener, plain, tls};
@@ -39,13 +39,13 @@ use crate::traffic::http::Proxy;
 use crate::traffic::upstream::Registers;
 use crate::traffic::upstream::dial::Dialing;
 
-use self::nodes::NodesDoor;
+use self::nodes::NodesEndpoint;
 use self::reload::Loader;
 
 /// A PEM file without a certificate.
 const NO_ROOTS: &str = "/dev/null";
-/// Bytes of a stream's answer that wait in the h2 connection for its client. As many are written at once; a stream whose
-/// client keeps up has them replaced as fast as they leave.
+/// Bytes of a stream's answer that wait in the h2 connection for its client. As many are written at once; a stream
+/// whose client keeps up has them replaced as fast as they leave.
 const H2_UNSENT: usize = 8 * 1024;
 /// Connections kept open to upstreams, all together.
 const POOL: usize = 1024;
@@ -172,12 +172,12 @@ fn count_zones(registry: &Registry, edge: &Arc<Edge>) -> prometheus::Result<()> 
     })?))
 }
 
-/// Doors for operators, on the engine's own thread: they answer whatever the load.
+/// Endpoints for operators, on the engine's own thread: they answer whatever the load.
 struct Control {
     runtime: Runtime,
     admin: AdminEndpoint,
     metrics: Option<MetricsEndpoint>,
-    nodes: Option<NodesDoor>,
+    nodes: Option<NodesEndpoint>,
     registry: Registry,
     handle: Handle,
 }
@@ -200,20 +200,20 @@ impl Control {
         Ok(Self { runtime, admin, metrics, nodes: None, registry, handle })
     }
 
-    /// Opens the nodes' door, if there is to be one, and tells the engine.
+    /// Opens the nodes' endpoint, if there is to be one, and tells the engine.
     fn open_nodes(&mut self, config: &Config, engine: Engine) -> Result<Engine, RunError> {
         let Some(nodes) = &config.nodes else { return Ok(engine) };
         let services = config.services.iter();
         let backends = services.flat_map(|one| failover::Side::BOTH.into_iter().flat_map(|side| one.backends(side)));
         let backends = backends.map(|backend| backend.address.ip());
-        let opened = NodesDoor::open(nodes, backends, &config.state, &self.registry, &self.handle);
-        let (door, means) = self.runtime.block_on(opened)?;
-        self.nodes = Some(door);
+        let opened = NodesEndpoint::open(nodes, backends, &config.state, &self.registry, &self.handle);
+        let (endpoint, means) = self.runtime.block_on(opened)?;
+        self.nodes = Some(endpoint);
         Ok(engine.with_nodes(means))
     }
 
     fn keyring(&self) -> Option<Arc<Keyring>> {
-        self.nodes.as_ref().map(NodesDoor::keyring)
+        self.nodes.as_ref().map(NodesEndpoint::keyring)
     }
 
     /// Starts the thread; what is returned resolves when it dies, which it does not while all is well.
@@ -287,14 +287,14 @@ async fn serve(
     mut engine: oneshot::Receiver<()>,
 ) -> Result<(), RunError> {
     let (going, shutdown) = watch::channel(false);
-    let door = Arc::new(door(&edge, shutdown.clone())?);
+    let handler = Arc::new(connection_handler(&edge, shutdown.clone())?);
     // Before the first connection: a SIGHUP that nobody has asked for ends the process.
     let mut signals = Signals::new().map_err(RunError::start("signals"))?;
     for (listener, believed) in listeners.https {
-        let door = door.clone();
+        let handler = handler.clone();
         let serve = move |tcp, peer, admitted| {
-            let door = door.clone();
-            async move { door.admit(tcp, peer, admitted).await }
+            let handler = handler.clone();
+            async move { handler.admit(tcp, peer, admitted).await }
         };
         tokio::spawn(listener::accept(listener, edge.clone(), believed, serve));
     }
@@ -319,8 +319,8 @@ async fn serve(
                 nodes::reload(told.keyring.as_ref(), &handle).await;
                 told.loader.reload().await;
             }
-            // Certificates alone: a configuration is loaded when somebody says that it is finished. Who looks at the files
-            // is gone only with the runtime, so that the answer always arrives.
+            // Certificates alone: a configuration is loaded when somebody says that it is finished. Who looks at the
+            // files is gone only with the runtime, so that the answer always arrives.
             Some(taken) = of_site.recv() => {
                 let _ = taken.send(told.loader.renew().await);
             }
@@ -338,7 +338,7 @@ async fn serve(
     Ok(())
 }
 
-fn door(edge: &Arc<Edge>, shutdown: watch::Receiver<bool>) -> Result<Door, RunError> {
+fn connection_handler(edge: &Arc<Edge>, shutdown: watch::Receiver<bool>) -> Result<ConnectionHandler, RunError> {
     let config = edge.site().config.clone();
     let conf = ServerConf {
         max_retries: ATTEMPTS,
@@ -356,7 +356,7 @@ fn door(edge: &Arc<Edge>, shutdown: watch::Receiver<bool>) -> Result<Door, RunEr
     proxy.server_options = Some(options);
     let tls = tls::server_config(edge.certificates.clone(), config.tls_min).map_err(RunError::start("TLS"))?;
     let h2 = h2_options(&config.limits);
-    Ok(Door { edge: edge.clone(), tls: Arc::new(tls), h2, proxy: Arc::new(proxy), shutdown })
+    Ok(ConnectionHandler { edge: edge.clone(), tls: Arc::new(tls), h2, proxy: Arc::new(proxy), shutdown })
 }
 
 /// What one h2 connection may use up, as far as the library bounds it.
@@ -437,8 +437,8 @@ async fn go_away(edge: &Arc<Edge>, handle: &Handle, going: watch::Sender<bool>, 
     handle.note(Event::Stopped, format!("The Edge ended: {how}.")).await;
 }
 
-/// The allocator asks for huge pages: then of buffers that are mostly empty all is resident, twice as much for each client
-/// that stalls.
+/// The allocator asks for huge pages: then of buffers that are mostly empty all is resident, twice as much for each
+/// client that stalls.
 fn forgo_huge_pages() {
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
         tracing::warn!(%error, "huge pages stay: the Edge needs more memory");

@@ -73,11 +73,11 @@ pub(super) struct File {
     pub(super) switch: Option<SwitchFile>,
     /// What a client or an upstream may use up.
     pub(super) limits: Option<LimitsFile>,
-    /// The admin door.
+    /// The admin endpoint.
     pub(super) admin: Option<Short<AdminFile>>,
-    /// Address of the Prometheus door, or `off`.
+    /// Address of the Prometheus endpoint, or `off`.
     pub(super) metrics: Option<String>,
-    /// The door for the nodes' watchdogs; without it the Edge judges by its probes alone.
+    /// The endpoint for the nodes' watchdogs; without it the Edge judges by its probes alone.
     pub(super) nodes: Option<NodesFile>,
     /// Directory of the live side, the vote, the journal and the reports.
     pub(super) state: Option<String>,
@@ -153,7 +153,7 @@ pub(super) struct TlsFile {
     pub(super) unknown_name: Option<UnknownName>,
 }
 
-/// The admin door.
+/// The admin endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct AdminFile {

@@ -1,4 +1,5 @@
-//! The nodes as the engine knows them: reports in, wishes out, and what they mean for operators and for the health of a side.
+//! The nodes as the engine knows them: reports in, wishes out, and what they mean for operators and for the health of
+//! a side.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,8 +86,8 @@ impl Nodes {
         self.means.metrics.two_actives.set(i64::from(self.registry.two_actives().is_some()));
     }
 
-    /// Hands a wish to the XiVO node of a side with each reply, in place of an older one: a reply may be lost, and a node
-    /// follows the same wish once.
+    /// Hands a wish to the XiVO node of a side with each reply, in place of an older one: a reply may be lost, and a
+    /// node follows the same wish once.
     pub(super) fn lay_out(&mut self, side: Side, wish: Wish) {
         self.wishes[side] = Some(wish);
     }
@@ -131,7 +132,7 @@ impl Nodes {
                 not_taken.why
             )
         }));
-        alarms.extend(expiry("this Edge at the nodes' door", self.means.keyring.current().days_left()));
+        alarms.extend(expiry("this Edge at the nodes' endpoint", self.means.keyring.current().days_left()));
         alarms
     }
 

@@ -26,7 +26,7 @@ pub struct Plan {
     pub backends: Vec<Place>,
     /// By [`ServiceId`].
     pub services: Vec<(ServiceIndex, Option<Side>)>,
-    /// By [`NodeId`]; none without the nodes' door.
+    /// By [`NodeId`]; none without the nodes' endpoint.
     pub(super) voices: Vec<Voice>,
     names: SiteNames,
 }
@@ -202,7 +202,8 @@ fn number(index: usize) -> u16 {
     u16::try_from(index).unwrap_or(u16::MAX)
 }
 
-/// A check's name for sentences. The port they name otherwise is the service's: of another one, nobody would look at it.
+/// A check's name for sentences. The port they name otherwise is the service's: of another one, nobody would look at
+/// it.
 pub fn title(check: &Check, backend: &config::Backend) -> String {
     match own_port(check, backend) {
         Some(port) => format!("{} on port {port}", check.name),
@@ -214,8 +215,8 @@ fn own_port(check: &Check, backend: &config::Backend) -> Option<u16> {
     check.port.filter(|port| *port != backend.address.port())
 }
 
-/// A service's checks; without any, that it accepts connections. Of a service that speaks TLS this takes a handshake: by
-/// TCP alone a side would work whose every request fails on its certificate.
+/// A service's checks; without any, that it accepts connections. Of a service that speaks TLS this takes a handshake:
+/// by TCP alone a side would work whose every request fails on its certificate.
 pub fn checks_of(service: &config::Service) -> Vec<Check> {
     let basic = basic(service);
     if service.checks.is_empty() {
@@ -241,8 +242,8 @@ fn basic(service: &config::Service) -> Check {
 /// What carrying a request to this backend needs and none of its checks looks at, if routes lead there: telephony that
 /// answers says nothing of the web server beside it.
 ///
-/// This is told, and decides nothing. The administrator chose by what the service is judged, and a site of which neither
-/// side works serves a page: a certificate that expired on one route would take all others with it.
+/// This is told, and decides nothing. The administrator chose by what the service is judged, and a site of which
+/// neither side works serves a page: a certificate that expired on one route would take all others with it.
 pub fn carriage_of(config: &Config, at: &Placed<'_>) -> Option<Check> {
     let service = &config.services[at.service.0];
     let is_led_to = config.routes.iter().any(|route| route.service == at.service);

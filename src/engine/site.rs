@@ -1,5 +1,5 @@
-//! Joins the nodes and the switch of the whole site to the rest of the engine: what nodes say goes to the monitor's health,
-//! what is wished for to the switch, and what was done to the journal.
+//! Joins the nodes and the switch of the whole site to the rest of the engine: what nodes say goes to the monitor's
+//! health, what is wished for to the switch, and what was done to the journal.
 
 use failover::health::{Reason, State as HealthState};
 use failover::switch::{self, Act, Guard};
@@ -22,7 +22,7 @@ impl Engine {
     pub(super) fn take_report(&mut self, node: Node, report: NodeReport) -> Told {
         let now = self.clock.now();
         let Some(driver) = &mut self.switchover else {
-            return Told::Refused { reason: "this Edge has no door for nodes".to_owned() };
+            return Told::Refused { reason: "this Edge has no endpoint for nodes".to_owned() };
         };
         let place = (node.role, node.side);
         match driver.nodes.take(node, report, now) {
@@ -180,8 +180,8 @@ impl Engine {
         }
     }
 
-    /// Whether the live side was stopped on purpose and the other is about to start: requests wait for it, as long as one
-    /// may wait. Then they see the page at once, until it does.
+    /// Whether the live side was stopped on purpose and the other is about to start: requests wait for it, as long as
+    /// one may wait. Then they see the page at once, until it does.
     pub(super) fn awaits_switchover(&self) -> bool {
         let live = self.monitor.health.side(self.switcher.switch.live());
         let patience = self.plan.site.config.switch.park_limit;

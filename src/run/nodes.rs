@@ -1,4 +1,5 @@
-//! The nodes' door: identity, witness, listener. It stands on the engine's thread, as it must answer whatever the load.
+//! The nodes' endpoint: identity, witness, listener. It stands on the engine's thread, as it must answer whatever the
+//! load.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -6,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::Registry;
-use protocol::door::Door;
+use protocol::endpoint::Endpoint;
 use protocol::identity::Keyring;
 use protocol::who::Who;
 
@@ -21,14 +22,14 @@ use crate::telemetry::metrics::{NodesMetrics, WitnessMetrics};
 /// Changes of the vote that are written down: who wants and releases it without end fills no journal.
 const VOTES: Rate = Rate::new(200, Duration::from_secs(10));
 
-/// The door, open but not served yet.
-pub(super) struct NodesDoor {
-    door: Door,
+/// The endpoint, open but not served yet.
+pub(super) struct NodesEndpoint {
+    endpoint: Endpoint,
     requests: Arc<NodeRequests<Handle>>,
     keyring: Arc<Keyring>,
 }
 
-impl NodesDoor {
+impl NodesEndpoint {
     /// Reads the identity, starts the witness, binds the address. Nodes stand where backends do: those find room.
     pub(super) async fn open(
         nodes: &config::Nodes,
@@ -62,14 +63,14 @@ impl NodesDoor {
             Witness::start(state, &nodes.timing, witness_metrics, tell).map_err(RunError::start("witness"))?;
         let what = format!("nodes: cannot listen on {}", nodes.listen);
         // Behind the witness: nobody is let in before there is a vote to ask for.
-        let door = Door::open(nodes.listen, keyring.clone()).await.map_err(RunError::start(what))?;
+        let endpoint = Endpoint::open(nodes.listen, keyring.clone()).await.map_err(RunError::start(what))?;
         let backends: Vec<_> = backends.into_iter().collect();
         let versions = Arc::new(Versions::of(backends.iter().copied()));
-        let door = door.with_places_for(backends);
+        let endpoint = endpoint.with_places_for(backends);
         let requests = Arc::new(NodeRequests::new(engine.clone(), witness.clone(), metrics.clone(), versions.clone()));
         tracing::info!(address = %nodes.listen, "open for nodes as {}", keyring.current().who());
         let means = NodesMeans { witness, keyring: keyring.clone(), metrics, timing: nodes.timing, versions };
-        Ok((Self { door, requests, keyring }, means))
+        Ok((Self { endpoint, requests, keyring }, means))
     }
 
     /// The Edge's certificate, to be read anew.
@@ -79,7 +80,7 @@ impl NodesDoor {
 
     /// Serves until the future is dropped.
     pub(super) async fn serve(self) {
-        self.door.serve(self.requests).await;
+        self.endpoint.serve(self.requests).await;
     }
 }
 

@@ -1,5 +1,5 @@
-//! The nodes' watchdogs as the Edge sees them: who may ask what at their door, what each reported last, and what would
-//! become of telephony if a side died. What follows from it is left to the engine.
+//! The nodes' watchdogs as the Edge sees them: who may ask what at their endpoint, what each reported last, and what
+//! would become of telephony if a side died. What follows from it is left to the engine.
 
 #[cfg(test)]
 pub(crate) mod fake;

@@ -1,5 +1,5 @@
-//! The Edge's vote in who of the two XiVO nodes may serve. The rules are `failover::lease`'s; here are its clock, its disk
-//! and its queue. Who may ask is left to the nodes' door.
+//! The Edge's vote in who of the two XiVO nodes may serve. The rules are `failover::lease`'s; here are its clock, its
+//! disk and its queue. Who may ask is left to the nodes' endpoint.
 
 mod askers;
 
@@ -114,7 +114,8 @@ impl Witness {
 
     async fn ask_in_turn(&self, request: Request) -> Result<Answer, String> {
         let (answer, answered) = oneshot::channel();
-        // Never waits: a disk that hangs must not fill the door with nodes, which ask again with their next heartbeat.
+        // Never waits: a disk that hangs must not fill the endpoint with nodes, which ask again with their next
+        // heartbeat.
         self.queue.try_send(Asked { request, answer }).map_err(|error| match error {
             TrySendError::Full(_) => "the witness waits for its disk".to_owned(),
             TrySendError::Disconnected(_) => "the witness has stopped".to_owned(),
@@ -213,7 +214,7 @@ impl<T: Fn(News)> Serving<T> {
             _ => {}
         }
         self.troubled = view.trouble.is_some();
-        // For as long as a copy takes: status and door read it, and the vote must not wait for them.
+        // For as long as a copy takes: status and endpoint read it, and the vote must not wait for them.
         let mut shown = self.view.lock().unwrap_or_else(PoisonError::into_inner);
         let had = std::mem::replace(&mut *shown, view.clone()).alarms;
         drop(shown);

@@ -1,4 +1,4 @@
-//! The public door: listeners, TLS, and the first look at a request.
+//! The public handler: listeners, TLS, and the first look at a request.
 
 pub mod activity;
 pub mod admission;

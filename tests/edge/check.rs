@@ -77,7 +77,7 @@ fn a_reason_names_the_port_that_was_checked_and_not_the_services_alone() {
     let line = told.lines().find(|line| line.contains("main") && line.contains("DOES NOT WORK")).unwrap_or_default();
     assert!(code == Some(1) && line.contains(&format!("(sip on port {port})")), "{told}");
     site.spawn_edge();
-    wait_until("the admin door answers", || site.ask("GET", "/v1/status", "").is_some());
+    wait_until("the admin endpoint answers", || site.ask("GET", "/v1/status", "").is_some());
     site.wait_health(Side::Main, "not_working");
     let status = site.status();
     let reason = format!("xivo is down on {} (sip on port {port}: connection refused", site.main.address);

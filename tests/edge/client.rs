@@ -1,4 +1,4 @@
-//! A client of the public door: real TLS, HTTP/1.1 or h2, trusting the site's certificate alone.
+//! A client of the public endpoint: real TLS, HTTP/1.1 or h2, trusting the site's certificate alone.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

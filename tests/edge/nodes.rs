@@ -1,4 +1,4 @@
-//! The nodes' door: votes, reports, and a switch of the whole site, with watchdogs that are played.
+//! The nodes' endpoint: votes, reports, and a switch of the whole site, with watchdogs that are played.
 
 mod watchdogs;
 

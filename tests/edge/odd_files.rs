@@ -1,5 +1,5 @@
-//! What a person may do to a file that the Edge reads: whatever stands there, `check` and the start take it alike, say what
-//! is wrong with it, and neither panics.
+//! What a person may do to a file that the Edge reads: whatever stands there, `check` and the start take it alike,
+//! say what is wrong with it, and neither panics.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -120,8 +120,8 @@ fn whatever_stands_in_the_files_of_the_nodes_door_check_and_the_start_take_it_al
     let (authority, node) = (site.path("authority"), site.path("node"));
     certs(&["ca", "--site", "example"], &[("--dir", &authority)]);
     certs(&["edge", "--name", "edge"], &[("--ca", &authority), ("--out", &node)]);
-    let [door] = crate::site::free_ports();
-    site.extra = format!("nodes: {{ listen: '{door}', identity: {} }}", node.display());
+    let [endpoint] = crate::site::free_ports();
+    site.extra = format!("nodes: {{ listen: '{endpoint}', identity: {} }}", node.display());
     site.rewrite_config();
     assert_taken_alike(&mut site, &["node/ca.pem", "node/chain.pem", "node/key.pem"]);
 }

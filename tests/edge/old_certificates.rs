@@ -165,7 +165,7 @@ async fn a_wrong_pin_is_named_once_with_the_pin_to_write() {
     let (code, told) = site.verb(&["check", "--live"]);
     assert!(code == Some(1) && told.contains(&said), "{told}");
     site.spawn_edge();
-    wait_until("the admin door answers", || site.ask("GET", "/v1/status", "").is_some());
+    wait_until("the admin endpoint answers", || site.ask("GET", "/v1/status", "").is_some());
     site.wait_health(Side::Main, "not_working");
     site.wait_health(Side::Standby, "not_working");
     assert_eq!(Client::of(&site).get("/version").await.unwrap().status.as_u16(), 503);

@@ -32,8 +32,8 @@ pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// The time limits that a client which does not stand still meets on a busy machine, made long where a test does not set
-/// them.
+/// The time limits that a client which does not stand still meets on a busy machine, made long where a test does not
+/// set them.
 fn unhurried(extra: &str) -> String {
     let names = ["client_hello", "handshake", "request_head"].into_iter();
     let long: String = names.filter(|name| !extra.contains(name)).map(|name| format!("{name}: 60s, ")).collect();
@@ -306,7 +306,7 @@ impl Site {
 
     /// The journal, newest first.
     pub fn history(&self) -> Vec<Value> {
-        let (status, body) = self.ask("GET", "/v1/history?limit=1000", "").expect("the admin door answers");
+        let (status, body) = self.ask("GET", "/v1/history?limit=1000", "").expect("the admin endpoint answers");
         assert_eq!(status, 200, "{body}");
         serde_json::from_str(&body).unwrap()
     }
@@ -344,8 +344,8 @@ impl Site {
         text
     }
 
-    /// One line for each request so far. A line is written a little later than what it tells of happens, and the last one
-    /// is left out while it is on its way.
+    /// One line for each request so far. A line is written a little later than what it tells of happens, and the last
+    /// one is left out while it is on its way.
     pub fn access_log(&self) -> String {
         let mut text = fs::read_to_string(self.path("access.log")).unwrap_or_default();
         text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
@@ -371,7 +371,8 @@ impl Site {
         self.edge = Some(Process::spawn(&mut command));
     }
 
-    /// Has the Edge load its configuration and certificates anew, and waits until both are at work: they are counted before.
+    /// Has the Edge load its configuration and certificates anew, and waits until both are at work: they are counted
+    /// before.
     #[track_caller]
     pub fn reload_edge(&mut self) {
         let loaded = |site: &Self| site.log().matches("the configuration was loaded anew").count();
@@ -398,7 +399,7 @@ impl Site {
         (output.status.code(), text)
     }
 
-    /// Asks the admin door; none while there is none.
+    /// Asks the admin endpoint; none while there is none.
     pub fn ask(&self, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
         let mut socket = UnixStream::connect(self.path("admin.sock")).ok()?;
         let length = body.len();
@@ -413,7 +414,7 @@ impl Site {
     }
 
     pub fn status(&self) -> Value {
-        let (status, body) = self.ask("GET", "/v1/status", "").expect("the admin door answers");
+        let (status, body) = self.ask("GET", "/v1/status", "").expect("the admin endpoint answers");
         assert_eq!(status, 200, "{body}");
         serde_json::from_str(&body).unwrap()
     }

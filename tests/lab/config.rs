@@ -85,7 +85,7 @@ pub(crate) fn mds(machine: &Machine, asterisk: &Asterisk) -> String {
     )
 }
 
-/// The Edge: with the door for the nodes, or alone.
+/// The Edge: with the endpoint for the nodes, or alone.
 pub(crate) fn edge(machine: &Machine, shown: &Pair, ca: &std::path::Path, nodes: bool) -> String {
     let dir = machine.dir.display();
     let address = |host: Host| host.address();

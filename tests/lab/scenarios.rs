@@ -223,7 +223,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     on_site(
         "strangers",
-        "twelve silent addresses fill every door: voters find each other, and Standby takes over",
+        "twelve silent addresses fill every endpoint: voters find each other, and Standby takes over",
         hostile::strangers,
     ),
     on_site(

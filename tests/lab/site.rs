@@ -93,7 +93,7 @@ impl Site {
         Ok(site)
     }
 
-    /// Everything but programs of ours; `watched`: the Edge has a door for the watchdogs.
+    /// Everything but programs of ours; `watched`: the Edge has an endpoint for the watchdogs.
     pub(crate) fn lay_out(place: &Place, binaries: &Path, watched: bool) -> Outcome<Self> {
         let telephony = Telephony::up(place)?;
         let nodes = Nodes::new(&place.dir, &binaries.join("bascule"))?;

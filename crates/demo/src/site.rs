@@ -26,7 +26,7 @@ use self::notice::Tell;
 pub use self::order::Order;
 use self::plan::{Plan, PlanError};
 use self::process::{Process, ProcessError};
-use self::socket::{Asked, Door, DoorError};
+use self::socket::{Asked, OrderSocket, OrderSocketError};
 use crate::remains;
 use bascule::admin::api::Status;
 
@@ -70,7 +70,7 @@ pub enum DemoError {
     },
     /// The place where orders are taken.
     #[error(transparent)]
-    Door(#[from] DoorError),
+    OrderSocket(#[from] OrderSocketError),
     /// A step of the story went wrong; it was told where it happened.
     #[error("{0}")]
     Story(String),
@@ -184,15 +184,15 @@ impl Site {
 
 /// Plays until told to end.
 async fn play(port: u16, tell: &Tell) -> Result<(), DemoError> {
-    let door = Door::open().await?;
+    let socket = OrderSocket::open().await?;
     let Some(mut site) = until_told(async { Site::start(Plan::new(Some(port))?).await }).await? else { return Ok(()) };
     tell.welcome(&site.plan)?;
-    let played = take_orders(&mut site, &door, tell).await;
+    let played = take_orders(&mut site, &socket, tell).await;
     site.end().await;
     played
 }
 
-async fn take_orders(site: &mut Site, door: &Door, tell: &Tell) -> Result<(), DemoError> {
+async fn take_orders(site: &mut Site, socket: &OrderSocket, tell: &Tell) -> Result<(), DemoError> {
     let mut signals = Signals::new()?;
     let mut typed = typed_lines()?;
     loop {
@@ -200,7 +200,7 @@ async fn take_orders(site: &mut Site, door: &Door, tell: &Tell) -> Result<(), De
             () = signals.told() => return Ok(()),
             // Without the Edge there is nothing to play with, and its last words say why.
             ended = site.edge.ended() => return Err(ended.into()),
-            asked = door.next() => {
+            asked = socket.next() => {
                 let Some(Asked { order, answer }) = asked else { continue };
                 let said = site.carry_out(order).await.map_err(|error| error.to_string());
                 tell.order(order, &said)?;

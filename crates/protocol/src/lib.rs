@@ -6,10 +6,10 @@
 //!  CC        ── Watch ─────────────▶ its XiVO node          answered when the status changes
 //! ```
 //!
-//! One TCP connection with TLS 1.3 carries many calls at once; both ends show a certificate of the site's own CA that names
-//! their role. What is voted is decided in [`failover`]; what is reported, by who calls.
+//! One TCP connection with TLS 1.3 carries many calls at once; both ends show a certificate of the site's own CA that
+//! names their role. What is voted is decided in [`failover`]; what is reported, by who calls.
 
-pub mod door;
+pub mod endpoint;
 mod frames;
 pub mod identity;
 #[cfg(feature = "issue")]

@@ -22,19 +22,19 @@ pub trait Net: Send + Sync {
     ///
     /// # Errors
     /// Somebody does already.
-    fn listen(&self, at: SocketAddr) -> io::Result<Doorway>;
+    fn listen(&self, at: SocketAddr) -> io::Result<PlayedListener>;
 }
 
 /// Where callers come in, as a simulation has it.
 #[derive(Debug)]
-pub struct Doorway {
+pub struct PlayedListener {
     /// Of the played network; nothing is bound.
     pub address: SocketAddr,
     /// Who has come, and the connection.
     pub callers: mpsc::Receiver<(Who, DuplexStream)>,
 }
 
-/// Has this thread's links and doors use a network, or the system's again.
+/// Has this thread's links and endpoints use a network, or the system's again.
 pub fn play(net: Option<Arc<dyn Net>>) {
     NET.set(net);
 }

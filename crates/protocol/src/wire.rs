@@ -1,4 +1,4 @@
-//! The messages. One frame is one JSON object; its bytes and who may send it are left to the link and the door.
+//! The messages. One frame is one JSON object; its bytes and who may send it are left to the link and the endpoint.
 
 mod report;
 pub mod times;
@@ -12,8 +12,8 @@ pub use times::Times;
 use failover::lease::{Answer, Request};
 use serde::{Deserialize, Serialize};
 
-/// The protocol's version as the TLS handshake names it (ALPN). Who speaks another has no common one: in the first version
-/// requests did not say how long a promise must last, and a voter that guesses it can make two nodes serve.
+/// The protocol's version as the TLS handshake names it (ALPN). Who speaks another has no common one: in the first
+/// version requests did not say how long a promise must last, and a voter that guesses it can make two nodes serve.
 pub const VERSION: &str = "bascule/2";
 
 /// The longest frame. The longest message is a node's report with a few dozen media servers: some 10 KiB.
@@ -28,7 +28,7 @@ pub struct Call {
     pub ask: Ask,
 }
 
-/// What is asked; who may ask it is the door's to say.
+/// What is asked; who may ask it is the endpoint's to say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ask {

@@ -1,11 +1,11 @@
-//! The shape of the door for the nodes' watchdogs.
+//! The shape of the endpoint for the nodes' watchdogs.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use settings::Span;
 
-/// The door for the nodes' watchdogs.
+/// The endpoint for the nodes' watchdogs.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct NodesFile {

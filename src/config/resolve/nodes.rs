@@ -1,4 +1,4 @@
-//! The door for the nodes' watchdogs, and the times of the vote.
+//! The endpoint for the nodes' watchdogs, and the times of the vote.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,14 +12,14 @@ use super::endpoints::{self, absolute};
 use super::tuning::span;
 use settings::{Findings, KeyPath};
 
-/// None when there is no such door, or an error was noted.
+/// None when there is no such endpoint, or an error was noted.
 pub(super) fn nodes(
     written: Option<NodesFile>,
     listen: &Listen,
     metrics: Option<SocketAddr>,
     findings: &mut Findings,
 ) -> Option<Nodes> {
-    // One port cannot be two doors, and the nodes' speaks TLS of another authority.
+    // One port cannot be two endpoints, and the nodes' speaks TLS of another authority.
     let taken: Vec<SocketAddr> = listen.https.iter().chain(&listen.http).chain(&metrics).copied().collect();
     let NodesFile { listen, identity, timing } = written?;
     let at = KeyPath::top("nodes");

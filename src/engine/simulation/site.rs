@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use failover::Side;
 use failover::health::Status;
-use protocol::door::Handler as _;
+use protocol::endpoint::Handler as _;
 use protocol::who::Who;
 use protocol::wire::{Ask, Chosen, FailedStarts, Guard, NodeReport, Role, Told, Vote, Wish, WishOutcome, Wished};
 use tokio::time::{Instant, sleep, timeout};

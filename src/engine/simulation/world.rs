@@ -1,4 +1,5 @@
-//! The sides, the disk, and the Edge between them. What happens is noted; what is to be made of it is left to the record.
+//! The sides, the disk, and the Edge between them. What happens is noted; what is to be made of it is left to the
+//! record.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -170,7 +171,7 @@ fn made() -> &'static (tempfile::TempDir, [Arc<Config>; 4]) {
     })
 }
 
-/// What an engine is given where there is a door for nodes. The vote is played elsewhere: its view is always well.
+/// What an engine is given where there is an endpoint for nodes. The vote is played elsewhere: its view is always well.
 fn nodes_means() -> NodesMeans {
     let view =
         witness::View { record: Record::Free, epoch: 3, left: Duration::ZERO, trouble: None, alarms: Vec::new() };
@@ -496,7 +497,7 @@ impl World {
         self.inner().process.as_ref().map(|process| Arc::clone(&process.edge))
     }
 
-    /// The nodes' door, while the Edge runs.
+    /// The nodes' endpoint, while the Edge runs.
     pub(super) fn desk(&self) -> Option<Arc<NodeRequests<Handle>>> {
         self.inner().process.as_ref()?.desk.clone()
     }

@@ -1,11 +1,11 @@
-//! Answers at the nodes' door: XiVO nodes vote, all nodes report, and each only as its certificate says.
+//! Answers at the nodes' endpoint: XiVO nodes vote, all nodes report, and each only as its certificate says.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use protocol::door::Handler;
+use protocol::endpoint::Handler;
 use protocol::who::Who;
 use protocol::wire::{Ask, NodeReport, Role, Told};
 use tokio::time::Instant;
@@ -52,7 +52,7 @@ impl<R> NodeRequests<R> {
         said.retain(|_, at| now.duration_since(*at) < SAY_AGAIN);
         // Whoever has an address may be turned away as often as they like.
         if said.len() < MOST_SAID && !said.contains_key(&sentence) {
-            tracing::warn!("nodes' door: {sentence}");
+            tracing::warn!("nodes' endpoint: {sentence}");
             said.insert(sentence, now);
         }
     }

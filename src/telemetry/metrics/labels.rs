@@ -236,7 +236,7 @@ closed_set! {
         Unknown => "unknown",
     }
 
-    /// Why somebody at the nodes' door was turned away.
+    /// Why somebody at the nodes' endpoint was turned away.
     pub enum TurnedAway {
         /// At the handshake.
         Handshake => "handshake",

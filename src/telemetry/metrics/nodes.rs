@@ -1,4 +1,5 @@
-//! Metrics of the nodes' door: the witness, the nodes' reports, switches of the whole site. An Edge alone has none of them.
+//! Metrics of the nodes' endpoint: the witness, the nodes' reports, switches of the whole site. An Edge alone has
+//! none of them.
 
 use daemon::Maker;
 use failover::Side;
@@ -100,7 +101,7 @@ pub struct NodesMetrics {
     pub two_actives: IntGauge,
     /// Reports taken in.
     pub reports: IntCounter,
-    /// Who was turned away at the door, by why.
+    /// Who was turned away at the endpoint, by why.
     pub turned_away: Per<TurnedAway, IntCounter>,
     /// 1: a switch of the whole site is under way.
     pub switching_over: IntGauge,
@@ -141,7 +142,7 @@ impl NodesMetrics {
             )?,
             two_actives: make.gauge("bascule_two_actives", "1: both XiVO nodes say that they serve.")?,
             reports: make.counter("bascule_node_reports_total", "Reports of nodes taken in.")?,
-            turned_away: counter_per(&make, turned_away, "Who was turned away at the nodes' door.", "reason")?,
+            turned_away: counter_per(&make, turned_away, "Who was turned away at the nodes' endpoint.", "reason")?,
             switching_over: make.gauge("bascule_site_switching", "1: a switch of the whole site is under way.")?,
             switchovers: counter_per(&make, switchovers, "Planned switches of the whole site.", "result")?,
             own_certificate: make.gauge(own, "Until the Edge's own certificate for nodes expires, in whole days.")?,

@@ -49,7 +49,7 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const H2_IDLE: u32 = 4;
 
 /// What serves the connections of the public listeners.
-pub struct Door {
+pub struct ConnectionHandler {
     /// The site in force, metrics, limits: what all connections share.
     pub edge: Arc<Edge>,
     /// Certificates, versions and tickets of the public listeners.
@@ -91,8 +91,8 @@ fn failure_of(error: &io::Error) -> HandshakeFailure {
         };
     };
     match tls {
-        // What a client says of a certificate that has expired, is for another name, or of an authority that it does not
-        // know (RFC 8446 section 6.2).
+        // What a client says of a certificate that has expired, is for another name, or of an authority that it does
+        // not know (RFC 8446 section 6.2).
         rustls::Error::AlertReceived(
             Alert::BadCertificate
             | Alert::UnsupportedCertificate
@@ -172,7 +172,7 @@ pub(super) fn refusal(
     answer.map(|answer| raw::page(&answer))
 }
 
-impl Door {
+impl ConnectionHandler {
     /// Serves one connection to its end, and counts how far it got.
     pub async fn admit(&self, tcp: TcpStream, peer: SocketAddr, admitted: Admitted) {
         let metrics = &self.edge.metrics;
@@ -214,8 +214,8 @@ impl Door {
     /// # Errors
     /// The TLS handshake did not come to be; what happens behind it is told elsewhere.
     pub async fn serve(&self, tcp: TcpStream, peer: SocketAddr, admitted: Admitted) -> Result<(), NoTls> {
-        // Boxed, so that a connection, which may live for hours, keeps no room for what it does no more or never does: a
-        // handshake, or the other protocol.
+        // Boxed, so that a connection, which may live for hours, keeps no room for what it does no more or never
+        // does: a handshake, or the other protocol.
         let site = self.edge.site();
         let mut greeted = Box::pin(greet(&site, tcp)).await?;
         let name = greeted.accepted.client_hello();
@@ -417,8 +417,8 @@ impl Door {
 /// Reads the ClientHello, however it is cut into segments and records.
 async fn greet(site: &Site, tcp: TcpStream) -> Result<Greeted, NoTls> {
     let peeked = Peeked::new(tcp, site.names.pass_any());
-    // Apart from the handshake, with a limit of its own: whoever says nothing, or no TLS, is told apart from a handshake
-    // that fails.
+    // Apart from the handshake, with a limit of its own: whoever says nothing, or no TLS, is told apart from a
+    // handshake that fails.
     let mut hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), peeked);
     match timeout(site.config.limits.client_hello, &mut hello).await {
         Err(_) => Err(NoTls::HelloTooLate),

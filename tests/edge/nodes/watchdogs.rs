@@ -27,7 +27,7 @@ const LIMITS: Limits = Limits {
     lanes: std::num::NonZeroU8::MIN,
 };
 
-/// A site with a door for nodes.
+/// A site with an endpoint for nodes.
 pub struct Watched {
     pub site: Site,
     pub runtime: Runtime,

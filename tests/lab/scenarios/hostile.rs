@@ -1,4 +1,5 @@
-//! Whoever is on the network, or has a certificate of the site, and means ill: what they can do to a vote, a door and a journal.
+//! Whoever is on the network, or has a certificate of the site, and means ill: what they can do to a vote, an
+//! endpoint and a journal.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -72,8 +73,8 @@ fn finds_its_voters(site: &mut Site) -> Outcome {
     })
 }
 
-/// Twelve addresses that connect and say nothing fill all places of the three voters' doors. Standby's watchdog and the Edge
-/// are started anew and find each other all the same; then Main is cut off, and Standby takes over.
+/// Twelve addresses that connect and say nothing fill all places of the three voters' endpoints. Standby's watchdog
+/// and the Edge are started anew and find each other all the same; then Main is cut off, and Standby takes over.
 pub(super) fn strangers(site: &mut Site) -> Outcome {
     let machine = site.telephony.machine(Host::Phone)?.clone();
     let addresses: Vec<_> = (101..=112).map(|last| Ipv4Addr::new(10, 77, 0, last)).collect();
@@ -96,8 +97,8 @@ pub(super) fn strangers(site: &mut Site) -> Outcome {
 }
 
 fn beside_strangers(site: &mut Site, held: &AtomicU64) -> Outcome {
-    // More than the 128 places of each door.
-    wait_for("the doors are full", SOON, || {
+    // More than the 128 places of each endpoint.
+    wait_for("the endpoints are full", SOON, || {
         let held = held.load(Ordering::Relaxed);
         ensure(held >= 3 * 120, || format!("{held} connections are open"))
     })?;
@@ -129,25 +130,25 @@ fn main_serves_after_the_edge(site: &mut Site, since: Instant) -> Outcome {
     ensure(standby.is_none(), || format!("Standby serves: {}", site.watch().story(since)))
 }
 
-/// Eleven connections of each address to each door, and others in their place when they are ended.
+/// Eleven connections of each address to each endpoint, and others in their place when they are ended.
 async fn keep_silent(addresses: &[Ipv4Addr], end: &AtomicBool, refused: &AtomicU64, held: &AtomicU64) -> Outcome {
     const EACH: usize = 11;
-    let doors = [(MAIN, NODE), (STANDBY, NODE), (Host::Edge, WITNESS)];
-    let one = async |address: Ipv4Addr, door: SocketAddr| {
+    let endpoints = [(MAIN, NODE), (STANDBY, NODE), (Host::Edge, WITNESS)];
+    let one = async |address: Ipv4Addr, endpoint: SocketAddr| {
         while !end.load(Ordering::Relaxed) {
             let begin = Instant::now();
-            let _ = say_nothing(address, door, end, held).await;
+            let _ = say_nothing(address, endpoint, end, held).await;
             if begin.elapsed() < Duration::from_millis(200) {
                 refused.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     };
-    let places = doors.iter().flat_map(|(host, port)| {
-        let door = SocketAddr::from((host.address(), *port));
-        addresses.iter().flat_map(move |address| [(*address, door); EACH])
+    let places = endpoints.iter().flat_map(|(host, port)| {
+        let endpoint = SocketAddr::from((host.address(), *port));
+        addresses.iter().flat_map(move |address| [(*address, endpoint); EACH])
     });
-    futures_util::future::join_all(places.map(|(address, door)| one(address, door))).await;
+    futures_util::future::join_all(places.map(|(address, endpoint)| one(address, endpoint))).await;
     Ok(())
 }
 
@@ -157,7 +158,7 @@ async fn say_nothing(from: Ipv4Addr, to: SocketAddr, end: &AtomicBool, held: &At
     let mut stream = tokio::time::timeout(Duration::from_secs(1), socket.connect(to)).await??;
     held.fetch_add(1, Ordering::Relaxed);
     let mut byte = [0];
-    // Longer than any door waits for a certificate; the end of the scenario is looked for meanwhile.
+    // Longer than any endpoint waits for a certificate; the end of the scenario is looked for meanwhile.
     for _ in 0..50 {
         let read = tokio::time::timeout(Duration::from_millis(100), stream.read(&mut byte)).await;
         if read.is_ok() || end.load(Ordering::Relaxed) {
@@ -176,9 +177,9 @@ fn link(identity: &Path, to: SocketAddr, expected: Expected) -> Outcome<Link> {
     Ok(Link::new(to, expected, keyring, limits))
 }
 
-/// Somebody with Standby's certificate tells Main and the Edge ever higher epochs, each as far above the last as is believed.
-/// Main's watchdog dies, and its lease with it: the next one starts all the same. Then the real Standby is back and takes
-/// over a Main that dies, though it knows of none of these epochs.
+/// Somebody with Standby's certificate tells Main and the Edge ever higher epochs, each as far above the last as is
+/// believed. Main's watchdog dies, and its lease with it: the next one starts all the same. Then the real Standby is
+/// back and takes over a Main that dies, though it knows of none of these epochs.
 pub(super) fn liar(site: &mut Site) -> Outcome {
     site.mean("TWO MACHINES");
     site.watchdog(STANDBY)?.end()?;
@@ -253,9 +254,9 @@ async fn lie(identity: &Path, end: &AtomicBool, told: &AtomicU64) -> Outcome<u64
     Ok(epoch)
 }
 
-/// Somebody with the certificate of Standby's contact centre reports another status and other alarms as fast as they are
-/// taken: the Edge's journal keeps what it had, users lose nothing. Meanwhile that machine's watchdog cannot begin, and is
-/// started again by something that never gives up.
+/// Somebody with the certificate of Standby's contact centre reports another status and other alarms as fast as they
+/// are taken: the Edge's journal keeps what it had, users lose nothing. Meanwhile that machine's watchdog cannot
+/// begin, and is started again by something that never gives up.
 pub(super) fn flood(site: &mut Site) -> Outcome {
     const LONG: Duration = Duration::from_secs(7);
     /// Of the node, of its side's health, and what the site itself has to tell meanwhile.

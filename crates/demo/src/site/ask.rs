@@ -1,4 +1,4 @@
-//! Asks the demo's Edge: its users' door over TLS, its admin door over the unix socket.
+//! Asks the demo's Edge: its users' endpoint over TLS, its admin endpoint over the unix socket.
 
 use std::io;
 use std::net::SocketAddr;

@@ -22,7 +22,7 @@ const MOST_BYTES: u64 = 64 << 10;
 
 /// Why orders are neither taken nor given.
 #[derive(Debug, thiserror::Error)]
-pub enum DoorError {
+pub enum OrderSocketError {
     /// Nobody listens there, so there is no demo to tell.
     #[error("no demo of yours runs: start one with `bascule-demo`")]
     NoDemo,
@@ -52,9 +52,9 @@ pub enum DoorError {
     },
 }
 
-/// The open door. Fields are dropped in their order: the directory is empty by then.
+/// The open socket. Fields are dropped in their order: the directory is empty by then.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct OrderSocket {
     socket: Socket,
     _directory: Option<Own>,
 }
@@ -66,7 +66,7 @@ struct Place {
     own: bool,
 }
 
-/// A directory of our own, removed with the door unless somebody keeps something else there.
+/// A directory of our own, removed with the socket unless somebody keeps something else there.
 #[derive(Debug)]
 struct Own(PathBuf);
 
@@ -87,16 +87,16 @@ pub(super) struct Asked {
 #[derive(Debug)]
 pub(super) struct Answer(UnixStream);
 
-impl Door {
-    pub(super) async fn open() -> Result<Self, DoorError> {
+impl OrderSocket {
+    pub(super) async fn open() -> Result<Self, OrderSocketError> {
         Self::open_at(&Place::of_this_user()).await
     }
 
-    async fn open_at(place: &Place) -> Result<Self, DoorError> {
+    async fn open_at(place: &Place) -> Result<Self, OrderSocketError> {
         let directory = place.own.then(|| own(&place.directory)).transpose()?;
         match Socket::bind(&place.socket(), None).await {
             Ok(socket) => Ok(Self { socket, _directory: directory }),
-            Err(SocketError::Taken(_)) => Err(DoorError::Runs),
+            Err(SocketError::Taken(_)) => Err(OrderSocketError::Runs),
             Err(error) => Err(error.into()),
         }
     }
@@ -141,17 +141,17 @@ pub(crate) fn remove_deserted() {
 }
 
 /// Tells the running demo what to do; the sentence it answers.
-pub(super) async fn send(order: Order) -> Result<String, DoorError> {
+pub(super) async fn send(order: Order) -> Result<String, OrderSocketError> {
     send_to(&Place::of_this_user(), order).await
 }
 
-async fn send_to(place: &Place, order: Order) -> Result<String, DoorError> {
+async fn send_to(place: &Place, order: Order) -> Result<String, OrderSocketError> {
     let path = place.socket();
     if place.own {
         // Whoever looks for a demo leaves nothing behind.
         match is_ours(&place.directory) {
-            Err(DoorError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                return Err(DoorError::NoDemo);
+            Err(OrderSocketError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Err(OrderSocketError::NoDemo);
             }
             checked => checked?,
         }
@@ -159,9 +159,9 @@ async fn send_to(place: &Place, order: Order) -> Result<String, DoorError> {
     let mut stream = match UnixStream::connect(&path).await {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-            return Err(DoorError::NoDemo);
+            return Err(OrderSocketError::NoDemo);
         }
-        Err(source) => return Err(DoorError::Io { path, source }),
+        Err(source) => return Err(OrderSocketError::Io { path, source }),
     };
     let exchange = async {
         stream.write_all(format!("{}\n", order.word()).as_bytes()).await?;
@@ -171,13 +171,13 @@ async fn send_to(place: &Place, order: Order) -> Result<String, DoorError> {
     };
     let said = match timeout(LIMIT, exchange).await {
         Ok(Ok(said)) => said,
-        Ok(Err(source)) => return Err(DoorError::Io { path, source }),
-        Err(_) => return Err(DoorError::Silent(path)),
+        Ok(Err(source)) => return Err(OrderSocketError::Io { path, source }),
+        Err(_) => return Err(OrderSocketError::Silent(path)),
     };
     match said.split_once(' ') {
         Some(("ok", sentence)) => Ok(sentence.to_owned()),
-        Some(("no", sentence)) => Err(DoorError::Refused(sentence.to_owned())),
-        _ => Err(DoorError::Silent(path)),
+        Some(("no", sentence)) => Err(OrderSocketError::Refused(sentence.to_owned())),
+        _ => Err(OrderSocketError::Silent(path)),
     }
 }
 
@@ -195,23 +195,23 @@ impl Place {
     }
 }
 
-fn own(path: &Path) -> Result<Own, DoorError> {
+fn own(path: &Path) -> Result<Own, OrderSocketError> {
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(source) => return Err(DoorError::Io { path: path.to_owned(), source }),
+        Err(source) => return Err(OrderSocketError::Io { path: path.to_owned(), source }),
     }
     is_ours(path)?;
     Ok(Own(path.to_owned()))
 }
 
 /// Everybody may write /tmp: what stands there may be another's.
-fn is_ours(path: &Path) -> Result<(), DoorError> {
+fn is_ours(path: &Path) -> Result<(), OrderSocketError> {
     let uid = rustix::process::geteuid().as_raw();
     // Links are not followed: one that another user put there would lead to a place of theirs.
-    let found = fs::symlink_metadata(path).map_err(|source| DoorError::Io { path: path.to_owned(), source })?;
+    let found = fs::symlink_metadata(path).map_err(|source| OrderSocketError::Io { path: path.to_owned(), source })?;
     let ours = found.is_dir() && found.uid() == uid && found.mode() & 0o077 == 0;
-    if ours { Ok(()) } else { Err(DoorError::NotOurs(path.to_owned())) }
+    if ours { Ok(()) } else { Err(OrderSocketError::NotOurs(path.to_owned())) }
 }
 
 #[cfg(test)]
@@ -224,16 +224,16 @@ mod tests {
     async fn a_demo_that_ends_leaves_no_directory_and_one_that_is_looked_for_makes_none() {
         let parent = tempfile::tempdir().unwrap();
         let place = Place { directory: parent.path().join("demo"), own: true };
-        assert!(matches!(send_to(&place, Order::Quit).await, Err(DoorError::NoDemo)));
+        assert!(matches!(send_to(&place, Order::Quit).await, Err(OrderSocketError::NoDemo)));
         assert!(!place.directory.exists());
-        let door = Door::open_at(&place).await.unwrap();
+        let socket = OrderSocket::open_at(&place).await.unwrap();
         assert!(place.socket().exists());
-        assert!(matches!(Door::open_at(&place).await, Err(DoorError::Runs)));
-        drop(door);
+        assert!(matches!(OrderSocket::open_at(&place).await, Err(OrderSocketError::Runs)));
+        drop(socket);
         assert!(!place.directory.exists());
         fs::create_dir(&place.directory).unwrap();
         fs::set_permissions(&place.directory, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(send_to(&place, Order::Quit).await, Err(DoorError::NotOurs(_))));
-        assert!(matches!(Door::open_at(&place).await, Err(DoorError::NotOurs(_))));
+        assert!(matches!(send_to(&place, Order::Quit).await, Err(OrderSocketError::NotOurs(_))));
+        assert!(matches!(OrderSocket::open_at(&place).await, Err(OrderSocketError::NotOurs(_))));
     }
 }

@@ -43,7 +43,7 @@ pub(super) struct File {
     pub(super) state: Option<String>,
     /// Control socket.
     pub(super) control: Option<String>,
-    /// Address of the Prometheus door, or `off`.
+    /// Address of the Prometheus endpoint, or `off`.
     pub(super) metrics: Option<String>,
     /// XiVO's own cron table, which must not act beside this; or `off`.
     #[serde(alias = "rival")]

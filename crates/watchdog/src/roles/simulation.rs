@@ -1,7 +1,7 @@
 //! The drivers under one clock: both XiVO nodes' watchdogs and the witness, those of a CC on each side and of a media
-//! server, whole, on tokio's paused time. Their kernel's packet filter, disks, commands, telephony and network are played;
-//! they delay, fail, freeze and die at any await. What the machines decide is walked elsewhere (`failover`): here is shown
-//! that the drivers do it.
+//! server, whole, on tokio's paused time. Their kernel's packet filter, disks, commands, telephony and network are
+//! played; they delay, fail, freeze and die at any await. What the machines decide is walked elsewhere (`failover`):
+//! here is shown that the drivers do it.
 //!
 //! A seed draws what goes wrong, how long each thing takes, and which of several tasks that wait for one value goes on
 //! first: it is the same run each time. `BASCULE_SEED=days:4711` plays one with its trace; `BASCULE_SEEDS=N` plays N in
@@ -47,7 +47,8 @@ const LONGEST_TURN: Duration = Duration::from_millis(450);
 const FOLLOWERS_TURN: Duration = Duration::from_millis(800);
 /// A write whose every step took as long as it may.
 const LONGEST_WRITE: Duration = Duration::from_secs(31);
-/// Somebody serves when nothing keeps a node from it for so long: its longest pause after failures, a takeover, a start.
+/// Somebody serves when nothing keeps a node from it for so long: its longest pause after failures, a takeover, a
+/// start.
 const PATIENCE: Duration = Duration::from_secs(55);
 
 /// Certificates of everybody, made once: nobody shows them here.
@@ -200,7 +201,7 @@ impl World {
 
     /// A process is no more, whatever it was at.
     fn end_process(&self, index: usize) {
-        let (host, door) = {
+        let (host, endpoint) = {
             let mut inner = self.inner();
             let machine = &mut inner.machines[index];
             (machine.orders, machine.end) = (None, None);
@@ -208,7 +209,7 @@ impl World {
         };
         if let Some(host) = host {
             host.kill();
-            self.inner().doors.remove(&door);
+            self.inner().endpoints.remove(&endpoint);
             self.note(Event::Dies(index));
         }
         self.observe();

@@ -1,4 +1,5 @@
-//! Sets a node up by its configuration: who it is, what it keeps, its doors and connections; then hands it to its role's loop.
+//! Sets a node up by its configuration: who it is, what it keeps, its endpoints and connections; then hands it to its
+//! role's loop.
 
 use super::alarms::Alarms;
 use super::cc::{Cc, ContactCentre, Leader, watch_xivo};
@@ -67,7 +68,7 @@ pub enum RunError {
     /// The metrics endpoint cannot be had.
     #[error(transparent)]
     Metrics(#[from] MetricsEndpointError),
-    /// The nodes' door cannot be had.
+    /// The nodes' endpoint cannot be had.
     #[error("listen: cannot listen on {address}: {source}")]
     Listen {
         /// The address that cannot be listened on.

@@ -1,7 +1,7 @@
-//! The Edge's vote, in the test's own process: a real voter behind a real door.
+//! The Edge's vote, in the test's own process: a real voter behind a real endpoint.
 
 use failover::lease::{Event, Memory, Output, Record, Timing, Voter};
-use protocol::door::{Door, Handler};
+use protocol::endpoint::{Endpoint, Handler};
 use protocol::identity::Keyring;
 use protocol::who::Who;
 use protocol::wire::{Ask, NodeReport, Told, Wish};
@@ -16,7 +16,7 @@ pub struct Witness {
     pub address: SocketAddr,
     keyring: Arc<Keyring>,
     shared: Arc<Shared>,
-    door: Option<JoinHandle<()>>,
+    endpoint: Option<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -31,8 +31,8 @@ const CLEAN: Memory = Memory { record: Record::Free, epoch: 0 };
 
 impl Witness {
     pub async fn start(keyring: Arc<Keyring>, timing: Timing) -> Self {
-        let door = Door::open("127.0.0.1:0".parse().unwrap(), Arc::clone(&keyring)).await.unwrap();
-        let address = door.address().unwrap();
+        let endpoint = Endpoint::open("127.0.0.1:0".parse().unwrap(), Arc::clone(&keyring)).await.unwrap();
+        let address = endpoint.address().unwrap();
         let shared = Arc::new(Shared {
             born: Instant::now(),
             timing,
@@ -40,14 +40,14 @@ impl Witness {
             reports: Mutex::default(),
             wish: Mutex::default(),
         });
-        let task = tokio::spawn(door.serve(Arc::clone(&shared)));
-        Self { address, keyring, shared, door: Some(task) }
+        let task = tokio::spawn(endpoint.serve(Arc::clone(&shared)));
+        Self { address, keyring, shared, endpoint: Some(task) }
     }
 
-    /// Dies: the door and every connection close.
+    /// Dies: the endpoint and every connection close.
     pub fn die(&mut self) {
-        if let Some(door) = self.door.take() {
-            door.abort();
+        if let Some(endpoint) = self.endpoint.take() {
+            endpoint.abort();
         }
     }
 
@@ -57,14 +57,14 @@ impl Witness {
         let now = self.shared.now();
         *self.shared.voter.lock().unwrap() = Voter::new(&self.shared.timing, Some(&memory), now).0;
         let deadline = Instant::now() + std::time::Duration::from_secs(10);
-        let door = loop {
-            match Door::open(self.address, Arc::clone(&self.keyring)).await {
-                Ok(door) => break door,
+        let endpoint = loop {
+            match Endpoint::open(self.address, Arc::clone(&self.keyring)).await {
+                Ok(endpoint) => break endpoint,
                 Err(error) => assert!(Instant::now() < deadline, "{error}"),
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         };
-        self.door = Some(tokio::spawn(door.serve(Arc::clone(&self.shared))));
+        self.endpoint = Some(tokio::spawn(endpoint.serve(Arc::clone(&self.shared))));
     }
 
     /// The newest report of a node.

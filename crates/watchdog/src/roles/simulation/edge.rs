@@ -1,9 +1,9 @@
-//! The Edge, as far as nodes know it: the real witness behind the real door, reports, wishes.
+//! The Edge, as far as nodes know it: the real witness behind the real endpoint, reports, wishes.
 
 use super::world::{EDGE, Note, World, edge_at, index};
 use failover::lease::{Answer, Memory, Request, Timing};
 use host::played::{Disk as When, current};
-use protocol::door::{Door, Handler};
+use protocol::endpoint::{Endpoint, Handler};
 use protocol::identity::Keyring;
 use protocol::who::Who;
 use protocol::wire::{Ask, Role, Told};
@@ -68,8 +68,8 @@ impl Disk for Plate {
 /// Runs until its machine dies. One request after the other, as the disk is waited for.
 pub(super) async fn run(world: Arc<World>, timing: Timing, keyring: Arc<Keyring>) {
     let (queue, mut asked) = mpsc::channel(QUEUE);
-    let door = Door::open(edge_at(), keyring).await.unwrap();
-    host::spawn(door.serve(Arc::new(RequestHandler { world: Arc::clone(&world), queue })));
+    let endpoint = Endpoint::open(edge_at(), keyring).await.unwrap();
+    host::spawn(endpoint.serve(Arc::new(RequestHandler { world: Arc::clone(&world), queue })));
     let memory = world.inner().machines[EDGE].vote;
     let plate = Plate { fails: how_it_fails(&world), ..Plate::default() };
     let mut voter = DurableVoter::new(&timing, memory.as_ref(), plate, host::now());

@@ -1,5 +1,5 @@
-//! Who follows a XiVO: the CC of each side, whose services run where its XiVO serves, and a media server, with which the
-//! XiVO that serves is registered. Their watchdogs are whole, too.
+//! Who follows a XiVO: the CC of each side, whose services run where its XiVO serves, and a media server, with which
+//! the XiVO that serves is registered. Their watchdogs are whole, too.
 
 pub(super) mod asterisk;
 pub(super) mod faults;
@@ -112,9 +112,9 @@ impl super::world::Inner {
         };
         let hears = [0, 1].map(|side| {
             let cc = CC[side];
-            let door = self.doors.contains_key(&(address(side), 9602).into());
+            let endpoint = self.endpoints.contains_key(&(address(side), 9602).into());
             let cut = self.links[side][cc].cut || self.links[cc][side].cut;
-            match self.runs(side) && door && !cut {
+            match self.runs(side) && endpoint && !cut {
                 false => Company::None,
                 true if well(side, cc) => Company::Good,
                 true => Company::Slow,

@@ -1,9 +1,9 @@
-//! The network between the machines: it delays, loses, and is cut one way. Connections are streams: what is lost is sent
-//! again, and what a cut holds back arrives when it heals.
+//! The network between the machines: it delays, loses, and is cut one way. Connections are streams: what is lost is
+//! sent again, and what a cut holds back arrives when it heals.
 
 use super::world::{CC, EDGE, HOSTS, MDS, World, host_at, index, name};
 use host::played::{Boxed, current};
-use protocol::played::{Doorway, Net};
+use protocol::played::{Net, PlayedListener};
 use protocol::who::Who;
 use protocol::wire::Role;
 use std::io;
@@ -46,7 +46,7 @@ impl Net for Carrier {
         Box::pin(async move {
             world.travel(from, to_host).await;
             world.until_powered(to_host).await;
-            let Some(door) = world.inner().doors.get(&to).cloned() else {
+            let Some(endpoint) = world.inner().endpoints.get(&to).cloned() else {
                 world.travel(to_host, from).await;
                 return Err(io::ErrorKind::ConnectionRefused.into());
             };
@@ -61,15 +61,15 @@ impl Net for Carrier {
             let known = world.inner().forgot[from][to_host];
             tokio::spawn(pump(Arc::clone(&world), from, to_host, known, near_read, far_write));
             tokio::spawn(pump(Arc::clone(&world), to_host, from, known, far_read, near_write));
-            door.try_send((who(from), server)).map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
+            endpoint.try_send((who(from), server)).map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
             Ok(client)
         })
     }
 
-    fn listen(&self, at: SocketAddr) -> io::Result<Doorway> {
-        let (door, callers) = mpsc::channel(64);
-        self.0.inner().doors.insert(at, door);
-        Ok(Doorway { address: at, callers })
+    fn listen(&self, at: SocketAddr) -> io::Result<PlayedListener> {
+        let (endpoint, callers) = mpsc::channel(64);
+        self.0.inner().endpoints.insert(at, endpoint);
+        Ok(PlayedListener { address: at, callers })
     }
 }
 

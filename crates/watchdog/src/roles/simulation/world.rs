@@ -1,5 +1,5 @@
-//! The machines, and what they do: commands, disks, telephony. What happens is noted; what is to be made of it is left to
-//! the record.
+//! The machines, and what they do: commands, disks, telephony. What happens is noted; what is to be made of it is
+//! left to the record.
 
 use super::followers::asterisk::{self, Asterisk};
 use super::net::{Forgot, GOOD, Links};
@@ -173,7 +173,7 @@ pub(super) struct Inner {
     pub(super) chance: fastrand::Rng,
     pub(super) links: Links,
     pub(super) forgot: Forgot,
-    pub(super) doors: BTreeMap<SocketAddr, mpsc::Sender<(Who, DuplexStream)>>,
+    pub(super) endpoints: BTreeMap<SocketAddr, mpsc::Sender<(Who, DuplexStream)>>,
     pub(super) machines: [Machine; HOSTS],
     pub(super) wish: Option<Wish>,
     /// Whether an operator insisted that a node serves.
@@ -225,7 +225,7 @@ impl World {
             chance,
             links: [[GOOD; HOSTS]; HOSTS],
             forgot: [[0; HOSTS]; HOSTS],
-            doors: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
             machines,
             wish: None,
             forced: false,

@@ -1,8 +1,8 @@
-//! The XiVO node's door: the peer's requests go to the driver, those that follow wait for a change of the status.
+//! The XiVO node's endpoint: the peer's requests go to the driver, those that follow wait for a change of the status.
 
 use failover::Side;
 use failover::lease::{Answer, Request};
-use protocol::door::Handler;
+use protocol::endpoint::Handler;
 use protocol::who::Who;
 use protocol::wire::{Ask, Role, Told, Watched};
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ pub(in crate::roles) struct Asked {
     pub(in crate::roles) answer: oneshot::Sender<Answer>,
 }
 
-/// Answers at the door, by what the caller's certificate lets it ask.
+/// Answers at the endpoint, by what the caller's certificate lets it ask.
 pub(in crate::roles) struct RequestHandler {
     pub(in crate::roles) side: Side,
     pub(in crate::roles) asked: mpsc::Sender<Asked>,

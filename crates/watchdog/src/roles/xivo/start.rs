@@ -30,7 +30,7 @@ use crate::roles::start::{Base, RUNNING, RunError};
 use crate::roles::status::{Doings, Line, note};
 use crate::state::{self, Keep, Kind};
 use failover::duty::{Duty, Found, Handover, Life, Memory, PerVoter};
-use protocol::door::Door;
+use protocol::endpoint::Endpoint;
 use protocol::identity::Expected;
 use protocol::link::Limits;
 use protocol::wire::Watched;
@@ -156,7 +156,7 @@ impl Base {
         let (asked, requests) = mpsc::channel(REQUESTS);
         let handler = RequestHandler { side: settings.side, asked, watched, turned_away: 0.into() };
         let address = xivo.listen;
-        let endpoint = Door::open(address, Arc::clone(&self.keyring)).await;
+        let endpoint = Endpoint::open(address, Arc::clone(&self.keyring)).await;
         let endpoint = endpoint.map_err(|source| RunError::Listen { address, source })?;
         // The peer's address has places of its own, so that strangers who connect cannot keep its votes out.
         let serving = host::spawn(endpoint.with_places_for([xivo.peer.ip()]).serve(Arc::new(handler)));
@@ -172,8 +172,8 @@ fn taken(left: &Path) -> Option<Handover> {
     })
 }
 
-/// A connection is given up when no lease could come of it any more. One lost request ends no lease, so a fresh one is dialled
-/// as soon as one may be lost.
+/// A connection is given up when no lease could come of it any more. One lost request ends no lease, so a fresh one
+/// is dialled as soon as one may be lost.
 fn limits(xivo: &XivoConfig) -> Limits {
     let timing = &xivo.duty.timing;
 

@@ -7,7 +7,7 @@ const LANES: Limits = Limits { lanes: NonZeroU8::new(3).unwrap(), silence: Durat
 #[tokio::test]
 async fn a_vote_that_one_lane_does_not_answer_at_once_is_asked_on_the_next() {
     let site = Site::new();
-    let (address, _, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let (address, _, _endpoint) = open(site.keyring(&main_node(), Validity::days(1))).await;
     let stalling = Stalling::before(address).await;
     let keyring = site.keyring(&standby_node(), Validity::days(1));
     let link = Link::new(stalling.address, Expected::AnyXivo, keyring, Limits { silence: NEVER, ..LANES });
@@ -27,36 +27,36 @@ async fn a_vote_that_one_lane_does_not_answer_at_once_is_asked_on_the_next() {
 #[tokio::test]
 async fn releases_and_watches_are_asked_once_however_late_the_answer() {
     let site = Site::new();
-    let (address, door, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let (address, endpoint, _endpoint) = open(site.keyring(&main_node(), Validity::days(1))).await;
     let stalling = Stalling::before(address).await;
     let keyring = site.keyring(&standby_node(), Validity::days(1));
     let link = Link::new(stalling.address, Expected::AnyXivo, keyring, LANES);
-    // Of campaign 400 on the door takes 400 ms, longer than a lane has.
+    // Of campaign 400 on the endpoint takes 400 ms, longer than a lane has.
     assert_eq!(campaign(link.ask(vote(lease::Ask::Release, 400)).await), 400);
     assert_eq!(serial(link.ask(Ask::Watch { seen: 400 }).await), 401);
-    assert_eq!((stalling.connections(), door.asked()), (2, 2));
+    assert_eq!((stalling.connections(), endpoint.asked()), (2, 2));
     assert_eq!(campaign(link.ask(vote(lease::Ask::Want, 2000)).await), 2000);
     // A want whose answer is late is asked on the next lane as well: a slow lane must not cost the vote.
-    until(|| door.asked() > 3).await;
+    until(|| endpoint.asked() > 3).await;
 }
 
 #[tokio::test]
 async fn a_release_whose_lane_cannot_be_dialled_goes_by_another() {
     let site = Site::new();
-    let (address, door, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let (address, endpoint, _endpoint) = open(site.keyring(&main_node(), Validity::days(1))).await;
     let stalling = Stalling::before(address).await;
     let keyring = site.keyring(&standby_node(), Validity::days(1));
     let link = Link::new(stalling.address, Expected::AnyXivo, keyring, LANES);
     stalling.refuse(1);
     assert_eq!(campaign(link.ask(vote(lease::Ask::Release, 1)).await), 1);
-    assert_eq!((stalling.connections(), door.asked()), (1, 1));
+    assert_eq!((stalling.connections(), endpoint.asked()), (1, 1));
 }
 
 /// Connections that somebody on the way forgot say nothing, and new ones pass.
 #[tokio::test]
 async fn when_all_connections_are_forgotten_on_the_way_a_vote_comes_over_a_fresh_one() {
     let site = Site::new();
-    let (address, _, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let (address, _, _endpoint) = open(site.keyring(&main_node(), Validity::days(1))).await;
     let stalling = Stalling::before(address).await;
     let keyring = site.keyring(&standby_node(), Validity::days(1));
     // No old connection is ever given up: an answer comes over a fresh one, or never.
@@ -78,7 +78,7 @@ async fn when_all_connections_are_forgotten_on_the_way_a_vote_comes_over_a_fresh
 #[tokio::test]
 async fn a_watch_is_asked_again_over_a_fresh_connection_and_a_release_is_not() {
     let site = Site::new();
-    let (address, door, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let (address, endpoint, _endpoint) = open(site.keyring(&main_node(), Validity::days(1))).await;
     let stalling = Stalling::before(address).await;
     let keyring = site.keyring(&standby_node(), Validity::days(1));
     let limits = Limits { patience: Duration::from_millis(100), silence: NEVER, lanes: NonZeroU8::MIN, ..LANES };
@@ -87,17 +87,17 @@ async fn a_watch_is_asked_again_over_a_fresh_connection_and_a_release_is_not() {
     stalling.stall(1);
     assert_eq!(serial(link.ask(Ask::Watch { seen: 7 }).await), 8);
     stalling.stall(stalling.connections());
-    let asked = door.asked();
+    let asked = endpoint.asked();
     let told = link.ask(vote(lease::Ask::Release, 9)).await;
     assert!(matches!(&told, Err(LinkError::Down(why)) if why.contains("afresh")), "{told:?}");
-    assert_eq!(door.asked(), asked);
+    assert_eq!(endpoint.asked(), asked);
 }
 
 /// Patience is for those who say nothing: a connection that answers, late, is kept.
 #[tokio::test]
 async fn a_connection_that_answers_before_the_fresh_one_stands_is_kept() {
     let site = Site::new();
-    let (address, _, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let (address, _, _endpoint) = open(site.keyring(&main_node(), Validity::days(1))).await;
     let stalling = Stalling::before(address).await;
     let keyring = site.keyring(&standby_node(), Validity::days(1));
     let limits = Limits { patience: Duration::from_millis(100), silence: NEVER, lanes: NonZeroU8::MIN, ..LANES };

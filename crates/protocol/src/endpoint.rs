@@ -1,4 +1,4 @@
-//! The door others dial: mutual TLS, then calls, each answered by a [`Handler`].
+//! The endpoint others dial: mutual TLS, then calls, each answered by a [`Handler`].
 
 mod strangers;
 
@@ -32,7 +32,7 @@ const WRITE: Duration = Duration::from_secs(2);
 /// Calls of one connection that may be unanswered.
 const CALLS: usize = 32;
 
-/// Answers calls; the door has seen the caller's certificate.
+/// Answers calls; the endpoint has seen the caller's certificate.
 pub trait Handler: Send + Sync + 'static {
     /// Answers a call. Whether the caller may ask it is decided here.
     fn told(&self, who: &Who, ask: Ask) -> impl Future<Output = Told> + Send;
@@ -40,15 +40,16 @@ pub trait Handler: Send + Sync + 'static {
     /// Learns that somebody was turned away before any call, and why, for people.
     fn turned_away(&self, address: SocketAddr, why: &str);
 
-    /// Learns besides that it was for its version, and what it speaks, by its own word: it has shown no certificate yet.
+    /// Learns besides that it was for its version, and what it speaks, by its own word: it has shown no certificate
+    /// yet.
     fn speaks_another_version(&self, address: SocketAddr, offered: &str) {
         let _ = (address, offered);
     }
 }
 
-/// A door for nodes: mutual TLS, one frame for each call and reply.
+/// An endpoint for nodes: mutual TLS, one frame for each call and reply.
 #[derive(Debug)]
-pub struct Door {
+pub struct Endpoint {
     listener: Listener,
     keyring: Arc<Keyring>,
     known: Vec<IpAddr>,
@@ -58,7 +59,7 @@ pub struct Door {
 enum Listener {
     Tcp(TcpListener),
     #[cfg(feature = "played")]
-    Played(crate::played::Doorway),
+    Played(crate::played::PlayedListener),
 }
 
 /// Those that have shown their certificate.
@@ -71,7 +72,7 @@ struct Inside {
 /// Who is connected, oldest connection first.
 type Connected = Arc<Mutex<HashMap<Who, Vec<Arc<Notify>>>>>;
 
-impl Door {
+impl Endpoint {
     /// Listens.
     ///
     /// # Errors
@@ -89,7 +90,7 @@ impl Door {
         Self { listener: Listener::Tcp(listener), keyring, known: Vec::new() }
     }
 
-    /// Keeps places for those who dial from these addresses, whoever else fills the door.
+    /// Keeps places for those who dial from these addresses, whoever else fills the endpoint.
     #[must_use]
     pub fn with_places_for(mut self, known: impl IntoIterator<Item = IpAddr>) -> Self {
         self.known.extend(known);
@@ -108,7 +109,7 @@ impl Door {
         }
     }
 
-    /// Answers calls for ever; drop it to close the door and every connection.
+    /// Answers calls for ever; drop it to close the endpoint and every connection.
     pub async fn serve<H: Handler>(self, handler: Arc<H>) {
         #[cfg_attr(
             not(feature = "played"),
@@ -129,7 +130,7 @@ impl Door {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of descriptors, most likely: it passes, and a busy loop helps nobody.
-                    tracing::warn!(%error, "the nodes' door cannot accept");
+                    tracing::warn!(%error, "the nodes' endpoint cannot accept");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
@@ -312,7 +313,7 @@ async fn converse<H: Handler>(connection: Connection, who: &Who, handler: &H) {
 
 /// Answers those that a simulation lets in: they are who it says.
 #[cfg(feature = "played")]
-async fn play<H: Handler>(mut doorway: crate::played::Doorway, handler: Arc<H>) {
+async fn play<H: Handler>(mut doorway: crate::played::PlayedListener, handler: Arc<H>) {
     let mut tasks = tokio::task::JoinSet::new();
     while let Some((who, stream)) = doorway.callers.recv().await {
         while tasks.try_join_next().is_some() {}

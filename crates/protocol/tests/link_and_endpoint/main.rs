@@ -1,4 +1,4 @@
-//! Links and doors over real sockets: who is let in, who is turned away and what either is told.
+//! Links and endpoints over real sockets: who is let in, who is turned away and what either is told.
 
 #![allow(clippy::disallowed_methods, reason = "real programs take real time")]
 #![allow(clippy::unwrap_used)]
@@ -8,7 +8,7 @@ mod lanes;
 use failover::Side;
 use failover::health::Status;
 use failover::lease;
-use protocol::door::{Door, Handler};
+use protocol::endpoint::{Endpoint, Handler};
 use protocol::identity::{Expected, GRACE_DAYS, Identity, Keyring};
 use protocol::issue::{Authority, Validity};
 use protocol::link::{Limits, Link, LinkError, State};
@@ -61,7 +61,8 @@ fn standby_node() -> Who {
     Who::of_side(Role::Xivo, Side::Standby, "standby-xivo")
 }
 
-/// Answers a watch with a serial one higher, after as many milliseconds as was seen, and a vote after as many as its campaign.
+/// Answers a watch with a serial one higher, after as many milliseconds as was seen, and a vote after as many as its
+/// campaign.
 #[derive(Default)]
 struct Echo {
     turned_away: Mutex<Vec<String>>,
@@ -105,9 +106,9 @@ impl Handler for Echo {
 }
 
 async fn open(keyring: Arc<Keyring>) -> (SocketAddr, Arc<Echo>, JoinHandle<()>) {
-    let door = Door::open("127.0.0.1:0".parse().unwrap(), keyring).await.unwrap();
-    let (address, handler) = (door.address().unwrap(), Arc::new(Echo::default()));
-    (address, Arc::clone(&handler), tokio::spawn(door.serve(handler)))
+    let endpoint = Endpoint::open("127.0.0.1:0".parse().unwrap(), keyring).await.unwrap();
+    let (address, handler) = (endpoint.address().unwrap(), Arc::new(Echo::default()));
+    (address, Arc::clone(&handler), tokio::spawn(endpoint.serve(handler)))
 }
 
 async fn until(mut condition: impl FnMut() -> bool) {
@@ -130,7 +131,7 @@ fn serial(told: Result<Told, LinkError>) -> u64 {
 #[tokio::test]
 async fn many_calls_share_a_connection_and_are_answered_in_any_order() {
     let site = Site::new();
-    let (address, _, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let (address, _, _endpoint) = open(site.keyring(&main_node(), Validity::days(1))).await;
     let keyring = site.keyring(&standby_node(), Validity::days(1));
     let link = Link::new(address, Expected::Xivo(Side::Main), keyring, LIMITS);
     assert_eq!(link.state(), State::Idle);
@@ -148,7 +149,7 @@ async fn many_calls_share_a_connection_and_are_answered_in_any_order() {
 #[tokio::test]
 async fn who_answers_there_must_be_whom_we_meant() {
     let site = Site::new();
-    let (address, _, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let (address, _, _endpoint) = open(site.keyring(&main_node(), Validity::days(1))).await;
     let keyring = site.keyring(&standby_node(), Validity::days(1));
     for (expected, right) in
         [(Expected::AnyXivo, true), (Expected::Edge, false), (Expected::Xivo(Side::Standby), false)]
@@ -165,31 +166,31 @@ async fn who_answers_there_must_be_whom_we_meant() {
 #[tokio::test]
 async fn long_expired_and_foreign_certificates_are_refused_and_both_ends_say_so() {
     let site = Site::new();
-    let (address, door, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let (address, endpoint, _endpoint) = open(site.keyring(&main_node(), Validity::days(1))).await;
     let elsewhere = Site::new();
     let foreign = elsewhere.keyring(&standby_node(), Validity::days(1));
     let told = Link::new(address, Expected::AnyXivo, foreign, LIMITS).ask(Ask::Watch { seen: 0 }).await;
     assert!(told.unwrap_err().to_string().contains("foreign authority"));
-    until(|| door.seen().iter().any(|why| why.contains("refuses our certificate"))).await;
+    until(|| endpoint.seen().iter().any(|why| why.contains("refuses our certificate"))).await;
 
     let expired = site.keyring(&standby_node(), Validity::ended(GRACE_DAYS));
     let told = Link::new(address, Expected::AnyXivo, expired, LIMITS).ask(Ask::Watch { seen: 0 }).await;
     assert!(told.unwrap_err().to_string().contains("our certificate has expired"));
-    until(|| door.seen().iter().any(|why| why == "its certificate has expired")).await;
+    until(|| endpoint.seen().iter().any(|why| why == "its certificate has expired")).await;
 
-    let (address, _, _door) = open(site.keyring(&Who::edge("old"), Validity::ended(GRACE_DAYS))).await;
+    let (address, _, _endpoint) = open(site.keyring(&Who::edge("old"), Validity::ended(GRACE_DAYS))).await;
     let keyring = site.keyring(&Who::media_server("mds1"), Validity::days(1));
     let told = Link::new(address, Expected::Edge, keyring, LIMITS).ask(Ask::Watch { seen: 0 }).await;
     assert!(told.unwrap_err().to_string().contains("has expired"));
 }
 
-/// All certificates of a site end on one day: whom its authority vouched for goes on, and has weeks for it. A person does not,
-/// nor does anybody else's.
+/// All certificates of a site end on one day: whom its authority vouched for goes on, and has weeks for it. A person
+/// does not, nor does anybody else's.
 #[tokio::test]
 async fn an_expired_certificate_of_the_sites_own_authority_is_taken_for_weeks_at_both_ends() {
     let (site, elsewhere) = (Site::new(), Site::new());
     let yesterday = Validity::ended(GRACE_DAYS - 1);
-    let (address, door, _door) = open(site.keyring(&main_node(), yesterday)).await;
+    let (address, endpoint, _endpoint) = open(site.keyring(&main_node(), yesterday)).await;
     let asked = |keyring| async move {
         Link::new(address, Expected::Xivo(Side::Main), keyring, LIMITS).ask(Ask::Watch { seen: 0 }).await
     };
@@ -197,7 +198,7 @@ async fn an_expired_certificate_of_the_sites_own_authority_is_taken_for_weeks_at
     assert_eq!(serial(asked(site.keyring(&Who::edge("edge"), Validity::ended(0))).await), 1);
     let person = site.keyring(&Who::Operator { name: "ann".into() }, Validity::ended(0));
     assert!(asked(person).await.unwrap_err().to_string().contains("our certificate has expired"));
-    until(|| door.seen().iter().any(|why| why == "its certificate has expired")).await;
+    until(|| endpoint.seen().iter().any(|why| why == "its certificate has expired")).await;
     // What is over is looked at as closely as what is not.
     let foreign = elsewhere.keyring(&standby_node(), Validity::ended(0));
     assert!(asked(foreign).await.unwrap_err().to_string().contains("foreign authority"));
@@ -211,11 +212,11 @@ async fn an_expired_certificate_of_the_sites_own_authority_is_taken_for_weeks_at
     assert!(told.unwrap_err().to_string().contains("not an Edge"));
 }
 
-/// A client of ours with another authority's trust: it accepts the door, and the door must not accept it.
+/// A client of ours with another authority's trust: it accepts the endpoint, and the endpoint must not accept it.
 #[tokio::test]
 async fn a_door_turns_away_who_has_a_certificate_of_another_authority() {
     let (site, elsewhere) = (Site::new(), Site::new());
-    let (address, door, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let (address, endpoint, _endpoint) = open(site.keyring(&main_node(), Validity::days(1))).await;
     elsewhere.keyring(&standby_node(), Validity::days(1));
     let path = elsewhere.path(&standby_node());
     // It trusts both, its own chain stays the foreign one.
@@ -224,13 +225,13 @@ async fn a_door_turns_away_who_has_a_certificate_of_another_authority() {
     let keyring = Arc::new(Keyring::open(&path).unwrap());
     let told = Link::new(address, Expected::AnyXivo, keyring, LIMITS).ask(Ask::Watch { seen: 0 }).await;
     assert!(told.unwrap_err().to_string().contains("does not know the authority of our certificate"));
-    until(|| door.seen().iter().any(|why| why == "its certificate is of a foreign authority")).await;
+    until(|| endpoint.seen().iter().any(|why| why == "its certificate is of a foreign authority")).await;
 }
 
 #[tokio::test]
 async fn a_connection_outlives_its_certificate() {
     let site = Site::new();
-    let (address, _, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let (address, _, _endpoint) = open(site.keyring(&main_node(), Validity::days(1))).await;
     let keyring = site.keyring(&standby_node(), Validity::seconds(2));
     let link = Link::new(address, Expected::AnyXivo, Arc::clone(&keyring), LIMITS);
     assert_eq!(serial(link.ask(Ask::Watch { seen: 1 }).await), 2);
@@ -244,15 +245,15 @@ async fn a_connection_outlives_its_certificate() {
 #[tokio::test]
 async fn a_silent_peer_is_given_up_and_dialled_again() {
     let site = Site::new();
-    let (address, _, door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let (address, _, endpoint) = open(site.keyring(&main_node(), Validity::days(1))).await;
     let keyring = site.keyring(&standby_node(), Validity::days(1));
     let limits = Limits { silence: Duration::from_millis(600), ..LIMITS };
     let link = Link::new(address, Expected::AnyXivo, keyring, limits);
     let told = link.ask(Ask::Watch { seen: 60_000 }).await;
     assert!(told.unwrap_err().to_string().contains("has not answered for 600ms"));
     assert_eq!(serial(link.ask(Ask::Watch { seen: 1 }).await), 2);
-    door.abort();
-    until(|| door.is_finished()).await;
+    endpoint.abort();
+    until(|| endpoint.is_finished()).await;
     let told = link.ask(Ask::Watch { seen: 1 }).await;
     assert!(told.is_err());
     until(|| matches!(link.state(), State::Down(_))).await;
@@ -274,12 +275,12 @@ async fn a_peer_that_takes_the_connection_and_says_nothing_costs_the_dial_limit(
 #[tokio::test]
 async fn garbage_and_strangers_are_turned_away_and_the_door_goes_on() {
     let site = Site::new();
-    let (address, door, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let (address, endpoint, _endpoint) = open(site.keyring(&main_node(), Validity::days(1))).await;
     let mut plain = TcpStream::connect(address).await.unwrap();
     plain.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     let mut answer = Vec::new();
     let _ = plain.read_to_end(&mut answer).await;
-    until(|| door.seen().iter().any(|why| why.contains("does not speak TLS"))).await;
+    until(|| endpoint.seen().iter().any(|why| why.contains("does not speak TLS"))).await;
     let keyring = site.keyring(&standby_node(), Validity::days(1));
     let link = Link::new(address, Expected::AnyXivo, keyring, LIMITS);
     assert_eq!(serial(link.ask(Ask::Watch { seen: 1 }).await), 2);
@@ -288,7 +289,7 @@ async fn garbage_and_strangers_are_turned_away_and_the_door_goes_on() {
 #[tokio::test]
 async fn a_caller_has_eight_connections_at_most_and_the_oldest_makes_room() {
     let site = Site::new();
-    let (address, _, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let (address, _, _endpoint) = open(site.keyring(&main_node(), Validity::days(1))).await;
     let keyring = site.keyring(&standby_node(), Validity::days(1));
     let links: Vec<_> = (0..9).map(|_| Link::new(address, Expected::AnyXivo, Arc::clone(&keyring), LIMITS)).collect();
     for link in &links {
@@ -310,19 +311,19 @@ async fn idle(from: [u8; 4], to: SocketAddr) -> TcpStream {
 #[tokio::test]
 async fn idle_connections_of_one_address_keep_no_other_out() {
     let site = Site::new();
-    let (address, door, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let (address, endpoint, _endpoint) = open(site.keyring(&main_node(), Validity::days(1))).await;
     let mut strangers = Vec::new();
     for _ in 0..100 {
         strangers.push(idle([127, 0, 0, 2], address).await);
     }
     // All but sixteen are sent away at once, not after the limit of a handshake.
-    let of_its_address = || door.seen().iter().filter(|why| why.contains("of its address")).count();
+    let of_its_address = || endpoint.seen().iter().filter(|why| why.contains("of its address")).count();
     until(|| of_its_address() == 84).await;
     let keyring = site.keyring(&standby_node(), Validity::days(1));
     let link = Link::new(address, Expected::AnyXivo, Arc::clone(&keyring), LIMITS);
     assert_eq!(serial(link.ask(Ask::Watch { seen: 1 }).await), 2);
     // The sixteen lose their places in time, and others get them.
-    until(|| door.seen().iter().filter(|why| why.contains("no handshake within 2s")).count() == 16).await;
+    until(|| endpoint.seen().iter().filter(|why| why.contains("no handshake within 2s")).count() == 16).await;
     strangers.push(idle([127, 0, 0, 2], address).await);
     assert_eq!(of_its_address(), 84);
 }
@@ -330,7 +331,7 @@ async fn idle_connections_of_one_address_keep_no_other_out() {
 #[tokio::test]
 async fn who_has_shown_a_certificate_needs_no_place_among_strangers() {
     let site = Site::new();
-    let (address, door, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let (address, endpoint, _endpoint) = open(site.keyring(&main_node(), Validity::days(1))).await;
     let keyring = site.keyring(&standby_node(), Validity::days(1));
     let link = Link::new(address, Expected::AnyXivo, Arc::clone(&keyring), LIMITS);
     assert_eq!(serial(link.ask(Ask::Watch { seen: 1 }).await), 2);
@@ -343,25 +344,30 @@ async fn who_has_shown_a_certificate_needs_no_place_among_strangers() {
     }
     strangers.push(idle([127, 0, 0, 10], address).await);
     // One of them makes room for a ninth.
-    until(|| door.seen().iter().any(|why| why.contains("others needed its place"))).await;
+    until(|| endpoint.seen().iter().any(|why| why.contains("others needed its place"))).await;
     assert_eq!(serial(link.ask(Ask::Watch { seen: 2 }).await), 3);
 }
 
 #[tokio::test]
 async fn another_version_is_named() {
     let site = Site::new();
-    let (address, door, _door) = open(site.keyring(&main_node(), Validity::days(1))).await;
+    let (address, endpoint, _endpoint) = open(site.keyring(&main_node(), Validity::days(1))).await;
     site.keyring(&standby_node(), Validity::days(1));
     let path = site.path(&standby_node());
     Identity::load(&path).unwrap();
     assert_eq!(other_version(address, &path).await.unwrap_err().kind(), std::io::ErrorKind::InvalidData);
-    until(|| door.seen().iter().any(|why| why.contains("another version of the protocol (bascule/9)"))).await;
-    until(|| door.seen().iter().any(|why| why == "127.0.0.1 speaks bascule/9")).await;
+    until(|| endpoint.seen().iter().any(|why| why.contains("another version of the protocol (bascule/9)"))).await;
+    until(|| endpoint.seen().iter().any(|why| why == "127.0.0.1 speaks bascule/9")).await;
     // A foreign certificate is no other version.
     let foreign = Site::new().keyring(&standby_node(), Validity::days(1));
     let link = Link::new(address, Expected::AnyXivo, foreign, LIMITS);
     assert!(link.ask(Ask::Watch { seen: 1 }).await.is_err());
-    assert_eq!(door.seen().iter().filter(|why| why.contains(" speaks bascule/")).count(), 1, "{:?}", door.seen());
+    assert_eq!(
+        endpoint.seen().iter().filter(|why| why.contains(" speaks bascule/")).count(),
+        1,
+        "{:?}",
+        endpoint.seen()
+    );
 }
 
 /// Dials as a program of another version would.
