@@ -45,6 +45,7 @@ lint: fmt-check clippy ## Layout and lints, both strict.
 
 fmt-check:
 	$(CARGO) fmt --all --check
+	scripts/imports
 
 # The lab is no target that `--all-targets` has, as `cargo test` does not run it; beside it `--test lab` is ignored.
 clippy:

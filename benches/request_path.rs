@@ -14,8 +14,9 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use failover::Side;
 use futures_util::FutureExt;
 use pingora::http::RequestHeader;
-use site::{FQDN, Site};
 use tokio::time::Instant;
+
+use site::{FQDN, Site};
 
 #[path = "site/site.rs"]
 mod site;

@@ -6,6 +6,7 @@ mod engine_api;
 pub mod socket;
 
 pub use daemon::SocketError;
+
 pub use engine_api::{EngineApi, EngineError};
 
 #[cfg(test)]

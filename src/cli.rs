@@ -12,13 +12,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use daemon::Program;
-use failover::Side;
-
-pub use ask::ask;
 pub use daemon::{AskError, Exit};
+use failover::Side;
 
 use crate::admin::api::side;
 use crate::cli::certs::CertsVerb;
+pub use ask::ask;
 
 /// Where the admin socket is if nobody says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/bascule/admin.sock";

@@ -27,9 +27,9 @@ use failover::switch::Failback;
 use http::header::{HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::Deserialize;
+pub use settings::{Errors, Problem, Warning};
 
 pub use network::{Network, masked};
-pub use settings::{Errors, Problem, Warning};
 pub use summary::Summary;
 
 /// The JSON Schema of the file, as conf/edge.schema.json holds it.

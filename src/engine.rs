@@ -33,16 +33,15 @@ use failover::{Instant, PerSide, Side};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
-pub use self::nodes::NodesMeans;
-pub use self::order::Handle;
-pub use self::plan::{Plan, PlanError, carriage_of, checks_of, rehearse, title};
-pub use self::probes::{CheckError, probe as probe_of};
-
 use self::clock::Clock;
 use self::mistakes::{Mistake, made};
 use self::monitor::{Finished, Known, Monitor, id_of};
 use self::nodes::Nodes;
+pub use self::nodes::NodesMeans;
+pub use self::order::Handle;
 use self::order::Order;
+pub use self::plan::{Plan, PlanError, carriage_of, checks_of, rehearse, title};
+pub use self::probes::{CheckError, probe as probe_of};
 use self::switcher::Switcher;
 use self::switchover::SwitchoverDriver;
 use crate::admin::api::{ConfigurationStatus, Time};

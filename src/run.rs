@@ -21,6 +21,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
+use self::nodes::NodesEndpoint;
+use self::reload::Loader;
 use crate::admin::EngineApi;
 use crate::admin::api::Event;
 use crate::admin::socket::AdminEndpoint;
@@ -38,9 +40,6 @@ use crate::traffic::edge::{Edge, SiteError};
 use crate::traffic::http::Proxy;
 use crate::traffic::upstream::Registers;
 use crate::traffic::upstream::dial::Dialing;
-
-use self::nodes::NodesEndpoint;
-use self::reload::Loader;
 
 /// A PEM file without a certificate.
 const NO_ROOTS: &str = "/dev/null";

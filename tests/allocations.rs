@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bascule::traffic::route::Asked;
-use site::{FQDN, Site};
 use tokio::time::Instant;
+
+use site::{FQDN, Site};
 
 #[path = "../benches/site/site.rs"]
 mod site;

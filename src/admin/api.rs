@@ -7,8 +7,9 @@ mod order;
 pub mod side;
 mod status;
 
-pub use crate::live::state::{Counts, Event, Explain, Frozen, JournalEntry, Moment, Phases, Report};
 pub use daemon::{ErrorBody, Time, TimeError};
+
+pub use crate::live::state::{Counts, Event, Explain, Frozen, JournalEntry, Moment, Phases, Report};
 pub use nodes::{
     NodeStatus, SwitchoverCheck, SwitchoverState, SwitchoverStatus, SwitchoverStep, SwitchoverStepState, WitnessStatus,
 };

@@ -8,14 +8,13 @@ use failover::health::State;
 use failover::switch::Kind;
 use failover::verdict::Verdict;
 
-pub(crate) use crate::live::state::history::fake::{entry, explain, report};
-
 use super::api::{
     BackendStatus, CertificateStatus, CheckStatus, ConfigurationStatus, Done, DrainRequest, Explain, FreezeRequest,
     JournalEntry, Next, Outcome, Report, ResumeRequest, ServiceStatus, SessionCounts, SessionRow, SideStatus, Sides,
     Status, SwitchAnswer, SwitchRequest, SwitchSummary, SwitchoverStatus, Time,
 };
 use super::{EngineApi, EngineError};
+pub(crate) use crate::live::state::history::fake::{entry, explain, report};
 
 #[derive(Default)]
 pub(crate) struct FakeEngine {

@@ -6,13 +6,13 @@ mod status;
 pub(super) mod switchover;
 mod tone;
 
-pub(super) use history::{done, explain, history, report, switched};
-pub(super) use status::{sessions, status};
-
 use std::borrow::Cow;
 
-use crate::admin::api::Time;
 use daemon::visible;
+
+use crate::admin::api::Time;
+pub(super) use history::{done, explain, history, report, switched};
+pub(super) use status::{sessions, status};
 use tone::Tone;
 
 /// Whether words are coloured: not where a program reads, nor for who set `NO_COLOR`.

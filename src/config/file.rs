@@ -10,7 +10,10 @@ mod zones;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use settings::Abbreviated;
+pub(super) use settings::{Named, OneOrMany, Short, Size, Span};
 
+use super::{LogFormat, TlsVersion, UnknownName};
 pub(super) use leaves::StatusRange;
 pub(super) use nodes::{NodesFile, TimingFile};
 pub(super) use pass::PassFile;
@@ -21,10 +24,6 @@ pub(super) use upstreams::{
     VerifyFile, WebSocketCheckFile,
 };
 pub(super) use zones::{RateLimitsFile, RelaxFile, ZoneFile, ZoneUseFile};
-
-use super::{LogFormat, TlsVersion, UnknownName};
-use settings::Abbreviated;
-pub(super) use settings::{Named, OneOrMany, Short, Size, Span};
 
 /// Configuration of the Edge. Every key is shown with its default and its meaning in conf/edge.yaml.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]

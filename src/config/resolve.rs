@@ -14,10 +14,11 @@ mod zones;
 
 use std::time::SystemTime;
 
+use settings::{Findings, KeyPath, item, quoted};
+
 use super::file::{File, OneOrMany};
 use super::load::Files;
 use super::{Config, TlsVersion, UnknownName, address, preset};
-use settings::{Findings, KeyPath, item, quoted};
 
 /// Resolves `user` over its preset. None when an error was noted.
 pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findings: &mut Findings) -> Option<Config> {

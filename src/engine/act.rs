@@ -192,10 +192,11 @@ async fn cut_later(present: Present, patience: Duration, is_newest: impl Fn() ->
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::live::Live;
     use crate::traffic::upstream::connections::Connections;
-    use std::sync::Arc;
 
     const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -57,8 +57,9 @@ pub(super) use making::{made, making, silent_about};
 
 #[cfg(test)]
 mod making {
-    use super::Mistake;
     use std::cell::Cell;
+
+    use super::Mistake;
 
     std::thread_local! {
         static MADE: Cell<Option<Mistake>> = const { Cell::new(None) };

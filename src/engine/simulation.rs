@@ -20,9 +20,8 @@ use std::time::Duration;
 use self::record::{Told, judge};
 use self::seeds::{holds, shows};
 use self::world::World;
-use super::mistakes::Mistake;
-
 pub(super) use self::world::{prober, turned};
+use super::mistakes::Mistake;
 
 /// Plays a seed, and judges it.
 fn run(seed: u64) -> Result<Told, String> {

@@ -21,9 +21,8 @@ pub use live::{Frozen, LiveError, LiveState, PastSwitch, SWITCHES_KEPT};
 pub use open::{Beginning, OpenError};
 pub use reports::ReportError;
 pub use vote::{VoteError, VoteFile};
-pub use writer::{PersistError, Persisted};
-
 use writer::Writer;
+pub use writer::{PersistError, Persisted};
 
 /// Newest journal entries kept in memory: more than a person reads, about a megabyte.
 pub const RECENT: usize = 1000;

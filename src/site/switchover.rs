@@ -18,12 +18,11 @@ use std::time::Duration;
 
 use failover::{Instant, PerSide, Side, Span};
 
+use crate::admin::api::SwitchoverStepState;
 pub use facts::{Cc, Facts, Half, Xivo};
 pub use preflight::{Check, preflight};
-pub use step::{Limits, Step};
-
-use crate::admin::api::SwitchoverStepState;
 use step::Progress;
+pub use step::{Limits, Step};
 
 /// The target is given so long to start by itself before it is asked to.
 const BY_ITSELF: Duration = Duration::from_secs(2);

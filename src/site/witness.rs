@@ -9,6 +9,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ::witness::{Disk, DurableVoter};
 use failover::lease::{Answer, Memory, Record, Request, Timing};
 use failover::{Side, Span};
 use tokio::sync::oneshot;
@@ -17,7 +18,6 @@ use tokio::time::Instant;
 use self::askers::Askers;
 use crate::live::state::{VoteError, VoteFile};
 use crate::telemetry::metrics::{Ruled, WitnessMetrics};
-use ::witness::{Disk, DurableVoter};
 
 /// Requests that may wait for the disk: both nodes' of several seconds.
 const QUEUE: usize = 32;

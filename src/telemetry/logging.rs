@@ -14,11 +14,10 @@ use prometheus::IntCounter;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
+use crate::config::{Log, LogFormat};
 pub use ended::Ended;
 pub use path::SafePath;
 pub use request_id::RequestId;
-
-use crate::config::{Log, LogFormat};
 
 /// How long an ending program waits for its last lines.
 const LAST_LINES: Duration = Duration::from_secs(2);

@@ -18,6 +18,11 @@ use failover::switch::Kind;
 use probe::tls::Term;
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry, Result};
 
+use self::configured::Families;
+use self::make::{counter_per, histogram_per};
+use self::process::ProcessCollector;
+use crate::admin::api::Sides;
+use crate::config::{Config, TlsVersion};
 pub use configured::{BackendMetrics, CheckMetrics, Configured, RouteMetrics, ServiceMetrics};
 pub use labels::{
     Alpn, AnswerFailure, By, Class, ConnectFailure, ConnectionRefusal, Direction, Handshake, HandshakeFailure, Label,
@@ -26,12 +31,6 @@ pub use labels::{
 pub use nodes::{NodeLabels, NodesMetrics, WitnessMetrics};
 pub use passes::PassMetrics;
 pub use zones::{Standing, ZonesCollector};
-
-use self::configured::Families;
-use self::make::{counter_per, histogram_per};
-use self::process::ProcessCollector;
-use crate::admin::api::Sides;
-use crate::config::{Config, TlsVersion};
 
 /// From a cached asset to a long poll.
 const REQUEST_SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];

@@ -12,6 +12,7 @@ pub(crate) mod socket;
 use std::io;
 use std::time::Duration;
 
+use bascule::admin::api::Status;
 use clap::Args;
 use failover::Side;
 use http::{Method, StatusCode};
@@ -28,7 +29,6 @@ use self::plan::{Plan, PlanError};
 use self::process::{Process, ProcessError};
 use self::socket::{Asked, OrderSocket, OrderSocketError};
 use crate::remains;
-use bascule::admin::api::Status;
 
 /// What is served unless `--port` says otherwise.
 const PORT: u16 = 8443;

@@ -2,12 +2,13 @@
 //!
 //! It votes on nothing. How the XiVO's status reaches it, and the commands, it leaves to the driver.
 
-use crate::health::Status;
-use crate::time::{Instant, Span};
-use crate::traps::{Trap, made};
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
+
+use crate::health::Status;
+use crate::time::{Instant, Span};
+use crate::traps::{Trap, made};
 
 /// Starts and stops a node's services after its XiVO (W5).
 ///

@@ -109,12 +109,13 @@ macro_rules! spelled {
 #[cfg(feature = "serde")]
 #[doc(hidden)]
 pub mod used_by_macros {
+    use core::fmt;
+    use core::marker::PhantomData;
+
+    use serde::de::{Error, Visitor};
     pub use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     use super::Label;
-    use core::fmt;
-    use core::marker::PhantomData;
-    use serde::de::{Error, Visitor};
 
     /// Reads a word of a closed set.
     #[derive(Debug)]
@@ -138,8 +139,9 @@ pub mod used_by_macros {
 
 #[cfg(test)]
 mod tests {
-    use super::Label;
     use std::vec::Vec;
+
+    use super::Label;
 
     closed_set! {
         /// How much of the moon is lit.
@@ -167,10 +169,11 @@ mod tests {
     #[cfg(feature = "serde")]
     #[test]
     fn a_word_is_written_as_it_is_and_another_is_refused_with_those_that_are_known() {
+        use std::string::ToString as _;
+
         use serde::Deserialize as _;
         use serde::de::IntoDeserializer as _;
         use serde::de::value::{Error, StrDeserializer, U64Deserializer};
-        use std::string::ToString as _;
 
         let words: StrDeserializer<'_, Error> = "full_moon".into_deserializer();
         assert_eq!(Moon::deserialize(words), Ok(Moon::Full));

@@ -4,6 +4,7 @@
 /// what was told, would let two nodes serve.
 pub(crate) mod rounded_up {
     use core::time::Duration;
+
     use serde::{Deserialize, Deserializer, Serializer};
 
     pub(crate) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
@@ -18,6 +19,7 @@ pub(crate) mod rounded_up {
 /// Of what a voter promises to the asker: never more than that, for the same reason.
 pub(crate) mod rounded_down {
     use core::time::Duration;
+
     use serde::Serializer;
 
     pub(crate) use super::rounded_up::deserialize;

@@ -1,9 +1,10 @@
 //! Names for the small numbers inside reasons, so that a sentence reads as the operator's configuration does.
 
+use core::fmt::{self, Display as _};
+
 use crate::health::{BackendId, CheckId, NodeId, ServiceId};
 use crate::register::MdsId;
 use crate::time::Instant;
-use core::fmt::{self, Display as _};
 
 /// Looks up the names of what a topology numbers.
 pub trait Names {

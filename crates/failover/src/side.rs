@@ -1,9 +1,10 @@
 //! The two halves of a site.
 
-use crate::label::Label as _;
 use core::fmt;
 use core::ops::{Index, IndexMut};
 use core::str::FromStr;
+
+use crate::label::Label as _;
 
 crate::closed_set! {
     /// One half of the site.
@@ -89,8 +90,9 @@ impl<T> IndexMut<Side> for PerSide<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::string::ToString;
+
+    use super::*;
 
     #[test]
     fn a_side_reads_back_what_it_writes() {

@@ -4,13 +4,14 @@
 
 mod site;
 
+use alloc::vec::Vec;
+use core::time::Duration;
+
 use crate::chance::Chance;
 use crate::health::{self, CheckId, Health, Need, Scope, Topology};
 use crate::switch::{self, Cause, Kind, Memory, Move, Switch};
 use crate::verdict::{self, Failure, Judge, Outcome, ProbeId};
 use crate::{Instant, PerSide, Side};
-use alloc::vec::Vec;
-use core::time::Duration;
 
 const PROBES: verdict::Policy = verdict::Policy::DEFAULT;
 

@@ -94,8 +94,9 @@ impl fmt::Display for Span {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::string::ToString;
+
+    use super::*;
 
     #[test]
     fn arithmetic_saturates_at_both_ends() {

@@ -117,8 +117,9 @@ pub(crate) use making::{made, making};
 
 #[cfg(test)]
 mod making {
-    use super::Trap;
     use core::cell::Cell;
+
+    use super::Trap;
 
     std::thread_local! {
         static MADE: Cell<Option<Trap>> = const { Cell::new(None) };

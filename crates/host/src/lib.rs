@@ -7,10 +7,11 @@
 #[cfg(feature = "played")]
 pub mod played;
 
-use failover::Instant;
-use rustix::time::{ClockId, clock_gettime};
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use failover::Instant;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::task::JoinHandle;
 
 /// Returns the time since the machine's boot, suspension included, as the promises of others go on meanwhile: the same in

@@ -5,7 +5,6 @@
 //! simulation's: the same seed gives the same run, if no `select!` chooses by itself. Tasks of a machine that are woken at
 //! once go on in an order that the simulation draws, too: tokio's `watch` wakes whoever waits for it in a random one.
 
-use failover::Instant;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +14,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
+
+use failover::Instant;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Sleep, sleep};
 
@@ -302,8 +303,9 @@ impl Drop for Here {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
 
     /// Keeps every task waiting for so long, and takes so long for half a write.
     struct Slow(Duration, Duration);

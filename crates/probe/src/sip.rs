@@ -12,9 +12,8 @@ use std::net::SocketAddr;
 
 use rustls::crypto::CryptoProvider;
 
-pub use self::uri::{InvalidSipText, SipUri, UserAgent};
-
 use self::message::Head;
+pub use self::uri::{InvalidSipText, SipUri, UserAgent};
 use crate::check::Check;
 use crate::failure::{Failure, FailureKind};
 use crate::meter::Meter;

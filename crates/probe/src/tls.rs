@@ -28,7 +28,6 @@ pub(crate) use self::failure::failure;
 pub use self::pin::{InvalidPin, Pin};
 pub use self::term::{End, SOON_DAYS, Term};
 pub use self::trust::{TlsTrust, TrustError, Verify};
-
 use crate::failure::Failure;
 
 /// ALPN of HTTP/1.1, which is also what a WebSocket starts with.

@@ -2,22 +2,24 @@
 
 mod strangers;
 
-use self::strangers::{Stranger, Strangers};
-use crate::frames::{self, Connection};
-use crate::identity::{Keyring, read};
-use crate::who::Who;
-use crate::wire::{Ask, Call, Reply, Told, VERSION};
-use futures_util::stream::FuturesUnordered;
-use futures_util::{SinkExt, StreamExt};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{SinkExt, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::{LazyConfigAcceptor, rustls};
+
+use self::strangers::{Stranger, Strangers};
+use crate::frames::{self, Connection};
+use crate::identity::{Keyring, read};
+use crate::who::Who;
+use crate::wire::{Ask, Call, Reply, Told, VERSION};
 
 /// Connections of callers that have shown their certificate; a site has a few dozen nodes.
 const CONNECTIONS: usize = 256;

@@ -1,12 +1,14 @@
 //! Frames on a stream: four bytes of length, then one JSON object.
 
-use crate::wire::FRAME_BYTES;
+use std::io;
+
 use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::io;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+use crate::wire::FRAME_BYTES;
 
 /// A stream between two that know each other: TLS over TCP, unless a simulation carries it.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}

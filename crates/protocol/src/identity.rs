@@ -2,8 +2,12 @@
 
 mod verify;
 
-use crate::who::{NoRole, Who};
-use crate::wire::VERSION;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use arc_swap::{ArcSwap, ArcSwapOption};
 use probe::tls::explain;
 use rustls::crypto::ring::default_provider;
@@ -13,13 +17,10 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use crate::who::{NoRole, Who};
+use crate::wire::VERSION;
 pub use verify::Expected;
 
 /// The file of the site's authority, in an identity's directory.

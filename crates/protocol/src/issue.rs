@@ -1,17 +1,19 @@
 //! Makes a site's authority and the certificates of its nodes, Edges and operators.
 
-use crate::identity::{CA, CHAIN, IdentityError, KEY, issued};
-use crate::who::Who;
-use rcgen::string::Ia5String;
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType, SubjectPublicKeyInfo,
-};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+
+use rcgen::string::Ia5String;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType, SubjectPublicKeyInfo,
+};
+
+use crate::identity::{CA, CHAIN, IdentityError, KEY, issued};
+use crate::who::Who;
 
 /// The file of the authority's private key, in the authority's directory.
 pub const CA_KEY: &str = "ca-key.pem";

@@ -7,13 +7,6 @@
 //! A NAT or a firewall that forgot a connection drops its packets without a word, and mostly those of all lanes at once.
 //! So a lane on which nothing comes back dials afresh beside the old connection, and goes on with whichever speaks first.
 
-use crate::frames::{self, Connection};
-use crate::identity::{Expected, Keyring};
-use crate::wire::{Ask, Call, Reply, Told, VERSION};
-use failover::lease;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{SinkExt, StreamExt};
-use rustls::pki_types::ServerName;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
@@ -23,11 +16,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+
+use failover::lease;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{SinkExt, StreamExt};
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
+
+use crate::frames::{self, Connection};
+use crate::identity::{Expected, Keyring};
+use crate::wire::{Ask, Call, Reply, Told, VERSION};
 
 /// Calls that may wait for the connection, and calls that may be unanswered: each caller has a few at most.
 const CALLS: usize = 32;

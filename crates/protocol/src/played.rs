@@ -1,13 +1,15 @@
 //! The network of a simulation: it carries connections in the place of TLS and TCP, and knows who dials.
 
-use crate::who::Who;
-use host::played::Boxed;
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+use host::played::Boxed;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
+
+use crate::who::Who;
 
 std::thread_local! {
     static NET: RefCell<Option<Arc<dyn Net>>> = const { RefCell::new(None) };

@@ -1,9 +1,11 @@
 //! Who a certificate says somebody is: a role, a side, a name.
 
-use crate::wire::Role;
-use failover::Side;
 use std::fmt;
 use std::str::FromStr;
+
+use failover::Side;
+
+use crate::wire::Role;
 
 /// The scheme of the URI that names a role in a certificate's subject alternative names.
 pub const SCHEME: &str = "bascule:";

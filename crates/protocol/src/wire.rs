@@ -3,14 +3,14 @@
 mod report;
 pub mod times;
 
+use failover::lease::{Answer, Request};
+use serde::{Deserialize, Serialize};
+
 pub use report::{
     Chosen, FailedStarts, Guard, MediaServer, NodeReport, Presence, Role, ServiceState, Vote, Watched, Wish,
     WishOutcome, Wished,
 };
 pub use times::Times;
-
-use failover::lease::{Answer, Request};
-use serde::{Deserialize, Serialize};
 
 /// The protocol's version as the TLS handshake names it (ALPN). Who speaks another has no common one: in the first
 /// version requests did not say how long a promise must last, and a voter that guesses it can make two nodes serve.

@@ -155,9 +155,8 @@ fn tail<E: Entry>(path: &Path, limit: usize) -> io::Result<VecDeque<E>> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use std::collections::VecDeque;
+    use std::fs;
     use std::path::Path;
 
     use serde::{Deserialize, Serialize};

@@ -12,17 +12,16 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+pub use daemon::Exit;
 use daemon::Program;
 use failover::Label;
 use failover::duty::{Failback, Mode};
 
-pub use ask::ask;
-pub use check::check;
-pub use daemon::Exit;
-pub use legacy_failover::{release, take_over};
-
 use crate::config::defaults;
 use crate::control::api;
+pub use ask::ask;
+pub use check::check;
+pub use legacy_failover::{release, take_over};
 
 /// The watchdog, as messages name it.
 pub static WATCHDOG: Program = Program {

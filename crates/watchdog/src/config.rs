@@ -18,9 +18,9 @@ use failover::{PerSide, Side, duty, follow};
 use protocol::who::Who;
 use schemars::JsonSchema;
 use serde::Deserialize;
+pub use settings::{Errors, Problem, Warning};
 
 pub use crate::node::command::CommandSpec;
-pub use settings::{Errors, Problem, Warning};
 pub use window::Window;
 
 /// Everything the watchdog was told, checked whole.

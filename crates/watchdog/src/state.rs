@@ -10,10 +10,10 @@ pub mod restarts;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use daemon::Time;
 use failover::duty;
 use store::{Document, DocumentError, Lock, LockError};
 
-pub use daemon::Time;
 pub use journal::{Entry, Journal, Kind, RECENT};
 
 const DOCUMENT: Document = Document {

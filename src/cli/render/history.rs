@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
+use daemon::visible;
 use failover::Side;
 
 use super::{Paint, Table};
 use crate::admin::api::{Done, Event, Explain, JournalEntry, Moment, Report, SwitchAnswer};
-use daemon::visible;
 
 /// The sentence, then what it rests on.
 pub(in crate::cli) fn explain(explain: &Explain, paint: Paint) -> String {

@@ -1,8 +1,8 @@
 //! The nodes and the vote on the status screen.
 
-use daemon::visible;
 use std::fmt::Write as _;
 
+use daemon::visible;
 use failover::Side;
 use failover::health::Status as Does;
 use protocol::wire::{Guard, Role};

@@ -2,15 +2,15 @@
 
 use std::fmt::Write as _;
 
-use super::tone::{self, Tone};
-use super::{Paint, Table, bytes, span};
+use daemon::visible;
 use failover::Side;
 use failover::health::State;
 use failover::verdict::Verdict;
-
-use crate::admin::api::{BackendStatus, CheckStatus, ServiceStatus, SessionRow, Status};
-use daemon::visible;
 use probe::tls::SOON_DAYS;
+
+use super::tone::{self, Tone};
+use super::{Paint, Table, bytes, span};
+use crate::admin::api::{BackendStatus, CheckStatus, ServiceStatus, SessionRow, Status};
 
 /// Rows of services on a screen of 24 lines beside the rest; what works is left out first.
 const MOST_BACKENDS: usize = 10;

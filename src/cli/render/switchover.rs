@@ -1,7 +1,8 @@
 //! A planned switch of the whole site, for people: what must hold, then each step.
 
-use daemon::visible;
 use std::fmt::Write as _;
+
+use daemon::visible;
 
 use super::{Paint, Table};
 use crate::admin::api::{SwitchoverCheck, SwitchoverState, SwitchoverStatus, SwitchoverStep, SwitchoverStepState};

@@ -2,7 +2,6 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-
 use settings::Span;
 
 /// The endpoint for the nodes' watchdogs.

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use probe::tls::{End, Term};
 use rustls::pki_types::CertificateDer;
+use settings::{Findings, KeyPath, quoted};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -13,7 +14,6 @@ use super::super::chain::{File, Flaw, certified};
 use super::super::file::{CertificateFile, OneOrMany};
 use super::super::load::{Files, in_words};
 use super::{endpoints, item};
-use settings::{Findings, KeyPath, quoted};
 
 pub(super) fn resolve(
     written: Option<OneOrMany<CertificateFile>>,

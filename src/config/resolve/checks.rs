@@ -1,6 +1,7 @@
 //! Checks of a service's backends.
 
 use http::header::{HeaderName, HeaderValue};
+use settings::{Findings, KeyPath, quoted};
 
 use super::super::file::{
     CheckFile, HttpCheckFile, Named, OneOrMany, Scheme, Short, SipCheckFile, StatusRange, WebSocketCheckFile,
@@ -8,7 +9,6 @@ use super::super::file::{
 use super::super::{Check, CheckKind, HttpCheck, SipCheck, SipTransport, UpstreamTls, WebSocketCheck, defaults};
 use super::item;
 use super::services::Spoken;
-use settings::{Findings, KeyPath, quoted};
 
 /// Resolves the checks at `at` of a service that is spoken to as `spoken` says.
 pub(super) fn resolve(

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 
+pub(super) use settings::absolute;
+use settings::{Findings, KeyPath, nearest, quoted};
 use tracing_subscriber::EnvFilter;
 
 use super::super::address;
@@ -11,8 +13,6 @@ use super::super::defaults;
 use super::super::file::{AdminFile, ListenFile, ListenerFile, LogFile, OneOrMany, ProxyFile, Short};
 use super::super::{Admin, Listen, Log, LogFormat, Network, Place, Proxied, Service};
 use super::item;
-pub(super) use settings::absolute;
-use settings::{Findings, KeyPath, nearest, quoted};
 
 pub(super) fn listen(written: Option<ListenFile>, findings: &mut Findings) -> Listen {
     let at = KeyPath::top("listen");

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use failover::lease::Timing;
+use settings::{Findings, KeyPath};
 
 use super::super::address;
 use super::super::file::{NodesFile, TimingFile};
 use super::super::{Listen, Nodes};
 use super::endpoints::{self, absolute};
 use super::tuning::span;
-use settings::{Findings, KeyPath};
 
 /// None when there is no such endpoint, or an error was noted.
 pub(super) fn nodes(

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use settings::{Findings, KeyPath, quoted};
+
 use super::super::file::{OneOrMany, PassFile};
 use super::super::{Listen, Pass, ProxyHeader, UnknownName, address, defaults};
 use super::{endpoints, item, tuning};
-use settings::{Findings, KeyPath, quoted};
 
 /// Every name but the site's, and none.
 const ANY: &str = "*";

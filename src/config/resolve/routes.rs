@@ -1,13 +1,14 @@
 //! Routes: the user's laid over the preset's, one for each media server where a path says so.
 
+use http::Method;
+use http::header::{HeaderName, HeaderValue};
+use settings::{Findings, KeyPath, nearest, quoted};
+
 use super::super::file::{CloseFile, File, OneOrMany, RouteFile, Short, WebSocketFile};
 use super::super::{
     Close, Follow, LeftOut, Matching, Replay, Route, Service, ServiceIndex, Token, WebSocket, defaults,
 };
 use super::{checks, headers, item, tuning, zones};
-use http::Method;
-use http::header::{HeaderName, HeaderValue};
-use settings::{Findings, KeyPath, nearest, quoted};
 
 /// In a route, stands for the name of each media server.
 const EACH_MDS: &str = "{mds}";

@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
 use http::header::HeaderValue;
+use settings::{Findings, KeyPath, nearest, quoted};
 
 use super::super::file::{BackendsFile, File, Named, Scheme, ServiceFile, Short, SidesFile};
 use super::super::load::Files;
 use super::super::{Backend, HostHeader, Place, Service, UpstreamTls, address, defaults};
 use super::{checks, item, tls};
-use settings::{Findings, KeyPath, nearest, quoted};
 
 /// In `services`, settings of every media server.
 const MDS: &str = "mds";

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use settings::{Findings, KeyPath, quoted};
 
 use super::super::file::{OneOrMany, UpstreamTlsFile, VerifyFile};
 use super::super::load::{Files, in_words};
 use super::super::{UpstreamTls, Verify, address};
 use super::{endpoints, item};
-use settings::{Findings, KeyPath, quoted};
 
 /// Resolves the settings at `at`. None when an error was noted.
 pub(super) fn resolve(

@@ -3,9 +3,10 @@
 use std::num::{NonZeroU8, NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
+use settings::{Findings, KeyPath};
+
 use super::super::file::{FailbackFile, LimitsFile, ProbeFile, ProfileFile, Short, Size, Span, SwitchFile};
 use super::super::{Failback, Limits, MOST_HEAD_FIELDS, Probing, Switching, defaults};
-use settings::{Findings, KeyPath};
 
 /// No wait of the Edge has a reason to be longer.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);

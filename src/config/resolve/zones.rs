@@ -3,10 +3,11 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
+use settings::{Findings, KeyPath, nearest, quoted};
+
 use super::super::file::{File, RateLimitsFile, RelaxFile, Short, Span, ZoneFile, ZoneUseFile};
 use super::super::{Network, RateLimits, Relax, Zone, ZoneIndex, ZoneUse, defaults};
 use super::{item, services, tuning};
-use settings::{Findings, KeyPath, nearest, quoted};
 
 /// A faster rate than one upstream answers limits nothing, and leaves too few nanoseconds for a widened zone to divide.
 const FASTEST: u32 = 10_000;

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use serde_yaml::Value;
+use settings::Span;
 
 use super::super::file::File;
 use super::super::{Config, schema};
 use super::{MINIMAL, parse};
-use settings::Span;
 
 /// What conf/edge.yaml shows that is no default: examples, and what has none. A path stands for what is below it.
 const EXAMPLES: &[&str] = &[

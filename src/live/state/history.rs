@@ -1,10 +1,9 @@
 //! What was: decisions, what they rested on, and how switches went.
 
+use daemon::Time;
 use failover::Side;
 use failover::switch::Kind;
 use serde::{Deserialize, Serialize};
-
-use daemon::Time;
 
 /// A decision that explains itself (E8).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

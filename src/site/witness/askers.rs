@@ -59,9 +59,10 @@ impl Askers {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use failover::health::Status;
     use failover::lease::{Ask, Report};
+
+    use super::*;
 
     fn request(instance: u64, needs: Duration) -> Request {
         let report = Report { status: Status::Inactive, fit: true, witness_out: false, unguarded: false };

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use daemon::{visible, word};
 use failover::Side;
 use failover::{closed_set, display_label};
 use http::Method;
@@ -15,7 +16,6 @@ use serde::Serialize;
 use super::{Ended, LAST_LINES, RequestId, SafePath, is_human};
 use crate::admin::api::Time;
 use crate::config::Log;
-use daemon::{visible, word};
 
 /// Records that wait for the writer: a second of a busy Edge, some megabytes.
 const ROOM: usize = 16 * 1024;

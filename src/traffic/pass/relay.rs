@@ -1,12 +1,12 @@
 //! Bytes from a client to a service and back, as they come, until both have said all.
 
+use std::net::Shutdown;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus::IntCounter;
 use socket2::SockRef;
-use std::net::Shutdown;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bascule::admin::api::Status;
+use bascule::traffic::pages;
 use bytes::Bytes;
 use failover::Side;
 use failover::health::State;
@@ -17,8 +19,6 @@ use super::order::Order;
 use super::plan::Plan;
 use super::{DemoError, Site, until_told};
 use crate::side::HEADER;
-use bascule::admin::api::Status;
-use bascule::traffic::pages;
 
 /// A killed side is left within a quarter of a second, and the step says how long it took. This only tells a machine
 /// with other things to do from an Edge that does not move.

@@ -7,12 +7,12 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use daemon::{Socket, SocketError};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::order::{self, Order};
-use daemon::{Socket, SocketError};
 
 /// A side that starts takes less.
 const LIMIT: Duration = Duration::from_secs(20);

@@ -1,5 +1,8 @@
 //! What operators ask of a node.
 
+use alloc::vec::Vec;
+use core::fmt;
+
 use super::guard::Unguarded;
 use super::machine::{Duty, Phase};
 use super::output::{Output, StartReason};
@@ -7,8 +10,6 @@ use super::running::Why;
 use super::settings::{Choice, Failback, Mode, Requests};
 use crate::health::Status;
 use crate::side::Side;
-use alloc::vec::Vec;
-use core::fmt;
 
 /// What an operator can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

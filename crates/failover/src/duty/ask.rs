@@ -1,5 +1,10 @@
 //! What a duty asks of the other two voters, and why it does not ask for their votes.
 
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::{Index, IndexMut};
+use core::time::Duration;
+
 use super::machine::{Duty, Phase};
 use super::output::Output;
 use super::settings::{Choice, Mode, Witness};
@@ -7,10 +12,6 @@ use crate::lease::{Ask, Record, Report, Request};
 use crate::side::Side;
 use crate::time::{Instant, Span};
 use crate::traps::{Trap, made};
-use alloc::vec::Vec;
-use core::fmt;
-use core::ops::{Index, IndexMut};
-use core::time::Duration;
 
 /// One of the two voters that are not the node itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,11 +1,12 @@
 //! Whether a node's disk is fast enough for its duty: a start waits for a write, and a lease for nothing.
 
+use alloc::vec::Vec;
+use core::time::Duration;
+
 use super::machine::{Duty, Phase};
 use super::output::Output;
 use crate::time::Instant;
 use crate::traps::{Trap, made};
-use alloc::vec::Vec;
-use core::time::Duration;
 
 /// A disk that was slow is well again after so many writes in time: one alone is luck.
 const RISE: u8 = 3;

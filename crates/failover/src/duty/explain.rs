@@ -1,5 +1,8 @@
 //! Why a node is as it is: facts, rule, and what it waits for.
 
+use core::fmt;
+use core::time::Duration;
+
 use super::ask::Waiting;
 use super::guard::Guard;
 use super::machine::Duty;
@@ -10,8 +13,6 @@ use crate::lease::Record;
 use crate::names::{Explain, Names, display_numbered};
 use crate::side::Side;
 use crate::time::Span;
-use core::fmt;
-use core::time::Duration;
 
 /// Everything that bears on the next decision. `Display` says it, outcome first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

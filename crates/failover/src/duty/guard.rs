@@ -1,11 +1,12 @@
 //! How well a serving node is guarded against a second one.
 
+use core::fmt;
+
 use super::ask::RemoteVoter;
 use super::machine::Duty;
 use super::settings::{Alone, Witness};
 use crate::time::Instant;
 use crate::traps::{Trap, made};
-use core::fmt;
 
 /// How a serving node is guarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,5 +1,8 @@
 //! The machine: messages, time and outcomes in, outputs out.
 
+use alloc::vec::Vec;
+use core::time::Duration;
+
 use super::act::Act;
 use super::ask::{PerVoter, RemoteVoter};
 use super::asking::Asking;
@@ -14,8 +17,6 @@ use crate::lease::{self, Answer, Ask, Campaign, Report, Request, VoteReply, Vote
 use crate::side::Side;
 use crate::time::Instant;
 use crate::traps::{Trap, made};
-use alloc::vec::Vec;
-use core::time::Duration;
 
 /// Decides when a XiVO node serves.
 ///

@@ -1,5 +1,8 @@
 //! What a duty tells its driver to do, to keep and to say.
 
+use core::fmt;
+use core::time::Duration;
+
 use super::act::{Act, Refusal};
 use super::ask::RemoteVoter;
 use super::guard::{Guard, Unguarded};
@@ -8,8 +11,6 @@ use super::running::Why;
 use crate::health::Status;
 use crate::lease::{Answer, Request};
 use crate::time::{Instant, Span};
-use core::fmt;
-use core::time::Duration;
 
 /// What a driver must do for a [`Duty`](super::Duty), in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,8 +1,9 @@
 //! What is known of the other XiVO node, by its own words.
 
+use core::time::Duration;
+
 use crate::lease::Report;
 use crate::time::Instant;
-use core::time::Duration;
 
 /// The peer's words, and when they came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

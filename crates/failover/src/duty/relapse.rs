@@ -1,14 +1,15 @@
 //! Activations that come to nothing: how many in a row, and for how long Standby does not stop for such a Main.
 
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
 use super::machine::Duty;
 use super::output::Output;
 use super::running::Why;
 use super::settings::Settings;
 use crate::time::{Instant, Span};
 use crate::traps::{Trap, made};
-use alloc::vec::Vec;
-use core::fmt;
-use core::time::Duration;
 
 /// What became of a node's activations since it last served for long.
 ///

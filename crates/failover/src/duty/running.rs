@@ -1,5 +1,9 @@
 //! From start to stop: what a serving node does with answers, and how it ends.
 
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
 use super::ask::RemoteVoter;
 use super::guard::Unguarded;
 use super::machine::{Duty, Outcome, Phase};
@@ -10,9 +14,6 @@ use crate::lease::{Ask, Campaign, Request, VoteReply};
 use crate::side::Side;
 use crate::time::Instant;
 use crate::traps::{Trap, made};
-use alloc::vec::Vec;
-use core::fmt;
-use core::time::Duration;
 
 /// What made a node stop serving, or stop starting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

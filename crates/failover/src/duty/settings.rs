@@ -1,9 +1,10 @@
 //! How a duty decides: what is configured, and what operators change while it runs.
 
-use crate::lease::{Timing, Violation};
-use crate::side::Side;
 use alloc::vec::Vec;
 use core::time::Duration;
+
+use crate::lease::{Timing, Violation};
+use crate::side::Side;
 
 /// What is configured for one XiVO node; the same for its whole life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

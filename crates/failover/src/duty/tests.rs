@@ -5,14 +5,15 @@ mod times;
 mod wishes;
 mod wrong;
 
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::time::Duration;
+
 use super::*;
 use crate::health::Status;
 use crate::lease::{Answer, Ask, Report, Request, Timing, VoteReply};
 use crate::side::Side;
 use crate::time::Instant;
-use alloc::string::ToString;
-use alloc::vec::Vec;
-use core::time::Duration;
 
 const TIMING: Timing = Timing::DEFAULT;
 /// A machine, and no disk before it.

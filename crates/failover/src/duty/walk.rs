@@ -11,18 +11,19 @@ mod key;
 mod search;
 mod world;
 
+use core::time::Duration;
+use std::time::Instant as Clock;
+use std::{format, println};
+
 use super::machine::Phase;
 use super::settings::Witness;
 use crate::lease::{Record, Timing};
 use crate::side::Side;
 use crate::traps::{Trap, making};
 use crate::walked;
-use core::time::Duration;
 use flaws::{Flaw, share};
 use heal::{BOASTS, DEAF, MAIN_IS_DEAF, REFUSED, SCENES, Scene, Serves, bound, heal};
 use search::{search, wander};
-use std::time::Instant as Clock;
-use std::{format, println};
 use world::{Link, Plan, TICK, World, ticks};
 
 /// A lease of two ticks, a fence of one.

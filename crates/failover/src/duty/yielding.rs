@@ -1,13 +1,14 @@
 //! A node that an operator had step back: for how long it leaves the serving to its peer.
 
+use alloc::vec::Vec;
+use core::time::Duration;
+
 use super::machine::{Duty, Phase};
 use super::output::Output;
 use super::settings::Choice;
 use crate::health::Status;
 use crate::lease::Report;
 use crate::traps::{Trap, made};
-use alloc::vec::Vec;
-use core::time::Duration;
 
 impl Duty {
     /// Tells whether a peer that is there, or was not heard yet, may take over. Two nodes that both stepped back, or whose peer

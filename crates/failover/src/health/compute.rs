@@ -1,14 +1,15 @@
 //! The rules: from verdicts and node reports to a health, without memory.
 
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
 use super::machine::ServiceHealth;
 use super::reason::{Diagnosis, Fault, Reason, SideHealth, State, Status};
 use super::topology::{BackendId, CheckId, Need, NodeId, ServiceId, Topology};
 use crate::side::Side;
 use crate::time::Instant;
 use crate::verdict::{self, Report, Verdict};
-use alloc::vec;
-use alloc::vec::Vec;
-use core::time::Duration;
 
 /// The newest word of every check and every node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

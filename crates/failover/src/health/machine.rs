@@ -1,5 +1,9 @@
 //! The machine that keeps the newest verdicts and reports, and tells what changed.
 
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
 use super::compute::{self, Facts};
 use super::reason::{Reason, SideHealth, State, Status};
 use super::topology::{CheckId, NodeId, ServiceId, Topology};
@@ -7,9 +11,6 @@ use crate::names::{Explain, Names, display_numbered};
 use crate::side::{PerSide, Side};
 use crate::time::Instant;
 use crate::verdict::Report;
-use alloc::vec::Vec;
-use core::fmt;
-use core::time::Duration;
 
 /// Keeps the health of every service and of both sides.
 ///

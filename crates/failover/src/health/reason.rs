@@ -1,10 +1,11 @@
 //! The health of a side, why it is so, and what the illness is called.
 
+use core::fmt;
+
 use super::topology::{BackendId, CheckId, NodeId, ServiceId};
 use crate::names::{Explain, Names, display_numbered};
 use crate::time::Instant;
 use crate::verdict;
-use core::fmt;
 
 crate::closed_set! {
     /// Whether something works, as far as the checks can tell.

@@ -1,12 +1,13 @@
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+use std::string::ToString;
+
 use super::*;
 use crate::names::{Explain, Names};
 use crate::side::Side;
 use crate::time::Instant;
 use crate::verdict::{Failure, Reason as Why, Report, Verdict};
-use alloc::vec::Vec;
-use core::fmt;
-use core::time::Duration;
-use std::string::ToString;
 
 const STALE: Duration = Duration::from_secs(5);
 

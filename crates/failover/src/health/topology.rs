@@ -1,9 +1,10 @@
 //! What a site consists of: services, their backends, the checks of each backend, and the nodes that report.
 
-use crate::names::{Explain, Names, display_numbered};
-use crate::side::Side;
 use alloc::vec::Vec;
 use core::fmt;
+
+use crate::names::{Explain, Names, display_numbered};
+use crate::side::Side;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {

@@ -1,10 +1,11 @@
 //! What nodes ask of voters, and what voters answer.
 
+use core::fmt;
+use core::time::Duration;
+
 use super::epoch::believed;
 use crate::health::Status;
 use crate::side::Side;
-use core::fmt;
-use core::time::Duration;
 
 /// The number of a node's attempt to serve, from its first want to its release. A node's numbers only grow; a late message
 /// of an older one is told by it.

@@ -1,8 +1,9 @@
 //! Whether two machines go by one name.
 
+use core::time::Duration;
+
 use super::message::Instance;
 use crate::time::Instant;
-use core::time::Duration;
 
 /// As many machines of one name are told apart.
 const MACHINES: usize = 4;
@@ -50,8 +51,9 @@ impl Namesakes {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use core::iter;
+
+    use super::*;
 
     const SILENCE: Duration = Duration::from_millis(2_500);
     const BEAT: Duration = Duration::from_millis(500);

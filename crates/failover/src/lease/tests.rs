@@ -1,11 +1,12 @@
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::time::Duration;
+
 use super::*;
 use crate::health::Status;
 use crate::side::Side;
 use crate::time::Instant;
 use crate::traps::{Trap, making};
-use alloc::string::ToString;
-use alloc::vec::Vec;
-use core::time::Duration;
 
 const TIMING: Timing = Timing::DEFAULT;
 const TTL: Duration = TIMING.promise;

@@ -1,9 +1,10 @@
 //! The protocol's times, the inequalities between them, and the bounds that follow.
 
-use crate::time::Span;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
+
+use crate::time::Span;
 
 /// The times of the nodes' protocol. All three voters of a site use the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

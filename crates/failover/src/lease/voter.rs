@@ -1,14 +1,15 @@
 //! The machine that keeps a promise.
 
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
 use super::epoch::tellable;
 use super::message::{Answer, Ask, Campaign, Instance, Report, Request, VoteReply};
 use super::timing::Timing;
 use crate::side::{PerSide, Side};
 use crate::time::{Instant, Span};
 use crate::traps::{Trap, made};
-use alloc::vec::Vec;
-use core::fmt;
-use core::time::Duration;
 
 /// Lets at most one node at a time believe that it has this vote.
 ///

@@ -1,10 +1,11 @@
 //! An MDS's view: whose registrations it holds, and whether both nodes claim it.
 
-use crate::side::Side;
-use crate::time::{Instant, Span};
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
+
+use crate::side::Side;
+use crate::time::{Instant, Span};
 
 /// Watches who is registered with an MDS. It changes nothing there: that is the XiVO nodes' part.
 ///

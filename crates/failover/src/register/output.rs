@@ -1,8 +1,9 @@
 //! What a registrar tells its driver to do and to say.
 
+use core::fmt;
+
 use crate::names::{Explain, Names, display_numbered};
 use crate::time::Instant;
-use core::fmt;
 
 /// The number of an MDS in the driver's own table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,10 +1,11 @@
 //! The machine that holds a serving node's registrations.
 
+use alloc::vec::Vec;
+
 use super::output::{Attempt, MdsId, Output, State};
 use super::settings::Settings;
 use crate::time::Instant;
 use crate::traps::{Trap, made};
-use alloc::vec::Vec;
 
 /// Keeps a serving node registered with every MDS, and a stopped one with none (W6).
 ///

@@ -1,9 +1,10 @@
 //! How registrations are held: the figures, and their relations.
 
-use crate::time::Span;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
+
+use crate::time::Span;
 
 /// The pauses and limits of a [`Registrar`](super::Registrar).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

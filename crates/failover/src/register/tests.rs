@@ -1,9 +1,10 @@
-use super::*;
-use crate::side::Side;
-use crate::time::Instant;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
+
+use super::*;
+use crate::side::Side;
+use crate::time::Instant;
 
 const SETTINGS: Settings = Settings::new(2);
 const START: Instant = Instant::from_micros(1_000_000_000);

@@ -1,14 +1,15 @@
 //! Every reachable state of a registrar with two MDS that answer, fail, forget and are silent; W6 on every edge.
 
+use alloc::vec::Vec;
+use core::time::Duration;
+use std::collections::HashSet;
+use std::time::Instant as Clock;
+
 use super::registrar::{Act, Work};
 use super::*;
 use crate::time::Instant;
 use crate::traps::{Trap, making};
 use crate::walked;
-use alloc::vec::Vec;
-use core::time::Duration;
-use std::collections::HashSet;
-use std::time::Instant as Clock;
 
 const TICK: Duration = Duration::from_secs(1);
 const TWO: Duration = Duration::from_secs(2);

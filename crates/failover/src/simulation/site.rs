@@ -12,15 +12,16 @@ mod net;
 mod node;
 mod world;
 
+use alloc::string::String;
+use core::time::Duration;
+use std::time::Instant as Clock;
+
 use crate::Side;
 use crate::duty::{Act, Event, Found};
 use crate::traps::{Trap, making};
 use crate::walked;
-use alloc::string::String;
-use core::time::Duration;
 use net::{EDGE, GOOD, HOSTS, Link, ms};
 use node::{Gate, WRITE};
-use std::time::Instant as Clock;
 use world::{Happening, Note, Site};
 
 /// What goes wrong on a day, and how often.

@@ -1,8 +1,9 @@
 //! The budget of automatic switches: at most so many in any hour.
 
-use crate::time::Instant;
 use alloc::vec::Vec;
 use core::time::Duration;
+
+use crate::time::Instant;
 
 pub(super) const WINDOW: Duration = Duration::from_secs(3600);
 

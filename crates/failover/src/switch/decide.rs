@@ -1,5 +1,7 @@
 //! The rules: from what is known to a move, or to the rule that keeps traffic where it is. Without memory of its own.
 
+use core::fmt;
+
 use super::doubt::Doubt;
 use super::machine::Switch;
 use super::output::{Cause, Kind};
@@ -9,7 +11,6 @@ use crate::names::{Explain, Names, display_numbered};
 use crate::side::Side;
 use crate::time::{Instant, Span};
 use crate::traps::{Trap, made};
-use core::fmt;
 
 /// The rule that keeps traffic where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

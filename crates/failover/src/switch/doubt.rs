@@ -1,10 +1,11 @@
 //! Self-doubt: when the fault may be ours, only evidence newer than the doubt counts.
 
+use core::fmt;
+use core::time::Duration;
+
 use crate::health::{Diagnosis, SideHealth, State};
 use crate::side::{PerSide, Side};
 use crate::time::{Instant, Span};
-use core::fmt;
-use core::time::Duration;
 
 /// A doubt of the Edge in its own senses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

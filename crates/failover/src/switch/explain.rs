@@ -1,5 +1,7 @@
 //! Why things are as they are: facts, rule, and what would happen next.
 
+use core::fmt;
+
 use super::decide::{HoldReason, WhatIf, in_time};
 use super::doubt::Doubt;
 use super::machine::Switch;
@@ -8,7 +10,6 @@ use crate::health::SideHealth;
 use crate::names::{Explain, Names, display_numbered};
 use crate::side::{PerSide, Side};
 use crate::time::Instant;
-use core::fmt;
 
 /// Everything that bears on the next decision. `Display` says it, outcome first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,5 +1,9 @@
 //! The machine that holds the live side and carries out the rules.
 
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
 use super::budget::Ledger;
 use super::decide::{Candidate, HoldReason};
 use super::doubt::{self, Doubt, DoubtReason};
@@ -8,9 +12,6 @@ use super::policy::Policy;
 use crate::health::{SideHealth, State};
 use crate::side::{PerSide, Side};
 use crate::time::Instant;
-use alloc::vec::Vec;
-use core::fmt;
-use core::time::Duration;
 
 /// Decides which side is live.
 ///

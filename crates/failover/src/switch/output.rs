@@ -1,5 +1,9 @@
 //! What a switch tells its driver to do, to keep and to say.
 
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
 use super::decide::HoldReason;
 use super::doubt::Doubt;
 use super::machine::Act;
@@ -7,9 +11,6 @@ use crate::health::SideHealth;
 use crate::names::{Explain, Names, display_numbered};
 use crate::side::Side;
 use crate::time::{Instant, Span};
-use alloc::vec::Vec;
-use core::fmt;
-use core::time::Duration;
 
 /// What a driver must do for a [`Switch`](super::Switch), in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

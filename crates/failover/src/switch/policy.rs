@@ -1,10 +1,11 @@
 //! The figures and preferences behind a switch, and their relations.
 
-use crate::time::Span;
-use crate::verdict;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
+
+use crate::time::Span;
+use crate::verdict;
 
 /// When traffic moves back to Main.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -1,13 +1,14 @@
 //! The promises as checks of one step, for the walk and for random runs.
 
+use alloc::vec::Vec;
+use core::time::Duration;
+
 use super::*;
 use crate::health::{BackendId, CheckId, ServiceId};
 use crate::health::{Diagnosis, Fault, Reason, SideHealth, State};
 use crate::side::Side;
 use crate::time::Instant;
 use crate::verdict;
-use alloc::vec::Vec;
-use core::time::Duration;
 
 /// One step of a switch.
 pub(super) struct Step<'a> {

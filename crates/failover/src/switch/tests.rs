@@ -1,3 +1,8 @@
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+use std::string::ToString;
+
 use super::promises::{Step, after, ill, well};
 use super::*;
 use crate::chance::Chance;
@@ -5,10 +10,6 @@ use crate::health::{Diagnosis, SideHealth, State};
 use crate::side::Side;
 use crate::time::Instant;
 use crate::verdict;
-use alloc::vec;
-use alloc::vec::Vec;
-use core::time::Duration;
-use std::string::ToString;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

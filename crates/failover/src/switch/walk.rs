@@ -2,6 +2,12 @@
 //!
 //! A tick is twenty minutes, so that an hour has three.
 
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::time::Duration;
+use std::collections::HashSet;
+use std::time::Instant as Clock;
+
 use super::promises::{Step, after, ill, well};
 use super::*;
 use crate::health::{Diagnosis, SideHealth, State};
@@ -9,11 +15,6 @@ use crate::side::Side;
 use crate::time::Instant;
 use crate::traps::{Trap, making};
 use crate::walked;
-use alloc::string::ToString;
-use alloc::vec::Vec;
-use core::time::Duration;
-use std::collections::HashSet;
-use std::time::Instant as Clock;
 
 const TICK: Duration = Duration::from_secs(20 * 60);
 const BASE: Instant = Instant::from_micros(1_000_000 * 3600 * 24);

@@ -1,10 +1,11 @@
 //! The machine that schedules the probes of one check and judges it by their outcomes.
 
-use super::{Failure, Outcome, Policy, Reason, Report, Sign, Verdict};
-use crate::time::Instant;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
+
+use super::{Failure, Outcome, Policy, Reason, Report, Sign, Verdict};
+use crate::time::Instant;
 
 /// Judges one check against one backend.
 ///

@@ -1,10 +1,11 @@
 //! The counter of rise and fall, recomputed from the whole history in another way.
 
+use alloc::vec::Vec;
+use core::time::Duration;
+
 use super::*;
 use crate::chance::Chance;
 use crate::time::Instant;
-use alloc::vec::Vec;
-use core::time::Duration;
 
 #[derive(Clone, Copy)]
 struct End {

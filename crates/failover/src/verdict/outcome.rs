@@ -1,8 +1,9 @@
 //! What a probe found, what live traffic met, and what is concluded from it.
 
-use crate::time::{Instant, Span};
 use core::fmt;
 use core::time::Duration;
+
+use crate::time::{Instant, Span};
 
 /// How one probe ended; a probe that was dropped has no outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,9 +1,10 @@
 //! The figures behind a verdict, their relations, and the bounds they promise.
 
-use crate::time::Span;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
+
+use crate::time::Span;
 
 /// How a check is probed and judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

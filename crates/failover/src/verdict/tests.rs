@@ -1,9 +1,10 @@
-use super::*;
-use crate::time::Instant;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 use std::string::ToString;
+
+use super::*;
+use crate::time::Instant;
 
 const POLICY: Policy = Policy::DEFAULT;
 

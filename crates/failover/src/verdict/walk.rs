@@ -1,13 +1,14 @@
 //! Every reachable state of a judge with a small policy, every event in it, the rules checked on every edge.
 
-use super::judge::{Flight, Schedule};
-use super::*;
-use crate::time::Instant;
-use crate::walked;
 use alloc::vec::Vec;
 use core::time::Duration;
 use std::collections::HashSet;
 use std::time::Instant as Clock;
+
+use super::judge::{Flight, Schedule};
+use super::*;
+use crate::time::Instant;
+use crate::walked;
 
 const fn ticks(ticks: u64) -> Duration {
     Duration::from_millis(ticks)

@@ -85,8 +85,9 @@ impl Drop for Stranger {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use futures_util::FutureExt;
+
+    use super::*;
 
     fn address(last: u8) -> IpAddr {
         IpAddr::from([127, 0, 0, last])

@@ -1,8 +1,10 @@
+use std::fs;
+
+use failover::Side;
+use tempfile::TempDir;
+
 use super::*;
 use crate::issue::{Authority, Validity};
-use failover::Side;
-use std::fs;
-use tempfile::TempDir;
 
 fn main_node() -> Who {
     Who::of_side(crate::wire::Role::Xivo, Side::Main, "main-xivo")

@@ -1,8 +1,9 @@
 //! Whether the one we dialled is the one we meant: its chain leads to the site's authority, and its role is the expected one.
 
-use super::{Flaw, GRACE_DAYS, read};
-use crate::who::Who;
-use crate::wire::Role;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
 use failover::Side;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
@@ -12,9 +13,10 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore, SignatureScheme};
-use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
+
+use super::{Flaw, GRACE_DAYS, read};
+use crate::who::Who;
+use crate::wire::Role;
 
 const GRACE_SECONDS: u64 = GRACE_DAYS as u64 * 24 * 3600;
 

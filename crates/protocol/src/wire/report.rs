@@ -1,11 +1,13 @@
 //! What a node tells the Edge of itself, and what a XiVO node tells those that follow it.
 
-use super::times::Times;
+use std::collections::BTreeMap;
+
 use failover::Side;
 use failover::health::Status;
 use failover::lease::Instance;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+
+use super::times::Times;
 
 failover::closed_set! {
     /// What a node is, by its certificate and its file.

@@ -1,9 +1,11 @@
-use super::*;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use failover::Side;
 use failover::health::Status;
 use failover::lease::{self, Report, VoteReply};
-use std::collections::BTreeMap;
-use std::time::Duration;
+
+use super::*;
 
 fn request() -> Request {
     let report = Report { status: Status::Starting, fit: true, witness_out: false, unguarded: false };

@@ -5,6 +5,13 @@
 
 mod lanes;
 
+use std::net::SocketAddr;
+use std::num::NonZeroU8;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use failover::Side;
 use failover::health::Status;
 use failover::lease;
@@ -14,12 +21,6 @@ use protocol::issue::{Authority, Validity};
 use protocol::link::{Limits, Link, LinkError, State};
 use protocol::who::Who;
 use protocol::wire::{Ask, Role, Told, Watched};
-use std::net::SocketAddr;
-use std::num::NonZeroU8;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};

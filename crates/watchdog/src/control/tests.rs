@@ -1,15 +1,15 @@
 use std::collections::BTreeMap;
 
 use failover::Side;
+use failover::duty::{self, Choice, Failback, Mode};
 use failover::health::Status;
+use failover::lease::VoteReply;
 use protocol::wire::{Guard, MediaServer, Role, Times};
 use serde_json::{Value, json};
 
 use super::api::*;
 use super::*;
 use crate::state::{Entry, Kind, Time};
-use failover::duty::{self, Choice, Failback, Mode};
-use failover::lease::VoteReply;
 
 /// An active Main with everything there is to say.
 pub(crate) fn view() -> StatusView {

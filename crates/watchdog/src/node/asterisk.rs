@@ -6,13 +6,13 @@
 mod ports;
 mod table;
 
-pub use self::ports::{Port, Ports};
-
-use super::command::{CommandSpec, Ran, Run};
-use super::line::one_line;
 use std::future::pending;
 use std::net::IpAddr;
 use std::time::Duration;
+
+pub use self::ports::{Port, Ports};
+use super::command::{CommandSpec, Ran, Run};
+use super::line::one_line;
 
 /// Room for the tables of some thousand contacts.
 const TABLES: usize = 1024 * 1024;

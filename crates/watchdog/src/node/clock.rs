@@ -1,9 +1,9 @@
 //! The node's clock: it goes on while the machine is suspended, as the promises of others do.
 
-use daemon::Time;
-use failover::Instant;
 use std::time::Duration;
 
+use daemon::Time;
+use failover::Instant;
 pub use host::now;
 
 /// Longest sleep at a time: a suspended machine's timers stand still, its clock does not.

@@ -9,12 +9,6 @@ mod keeper;
 mod limit;
 mod running;
 
-use self::captured::Captured;
-use self::group::Group;
-use self::running::Record;
-use super::line::one_line;
-use failover::Span;
-use rustix::fs::{MemfdFlags, memfd_create};
 use std::fmt;
 use std::fs::File;
 use std::future::{Future, pending};
@@ -23,9 +17,16 @@ use std::path::Path;
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
+
+use failover::Span;
+use rustix::fs::{MemfdFlags, memfd_create};
 use tokio::time::{Instant, timeout};
 
+use self::captured::Captured;
+use self::group::Group;
+use self::running::Record;
 pub use self::running::reap;
+use super::line::one_line;
 
 /// What a command may still do between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(1);

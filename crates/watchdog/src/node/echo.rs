@@ -6,16 +6,18 @@
 mod packet;
 mod socket;
 
-use self::packet::Token;
-use self::socket::{EchoSocket, Family};
-use super::clock;
-use failover::Instant;
 use std::collections::{BTreeMap, VecDeque};
 use std::future::pending;
 use std::net::IpAddr;
 use std::time::Duration;
+
+use failover::Instant;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
+
+use self::packet::Token;
+use self::socket::{EchoSocket, Family};
+use super::clock;
 
 /// More targets are not asked.
 const TARGETS: usize = 64;

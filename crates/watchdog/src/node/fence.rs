@@ -11,13 +11,15 @@ mod refresh;
 mod seen;
 mod writers;
 
-use self::nft::Nft;
-use super::command::{CommandSpec, Ran};
-use failover::duty::Phones;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use failover::duty::Phones;
 use tokio::sync::{Mutex, watch};
+
+use self::nft::Nft;
+use super::command::{CommandSpec, Ran};
 
 /// Which fence, and its figures.
 #[derive(Clone, Debug, PartialEq, Eq)]

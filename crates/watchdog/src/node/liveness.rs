@@ -3,15 +3,17 @@
 
 mod monitoring;
 
-use self::monitoring::Monitoring;
-use super::clock;
-use super::command::CommandSpec;
+use std::sync::Arc;
+use std::time::Duration;
+
 use failover::Instant;
 use failover::health;
 use failover::verdict::Policy;
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::watch;
+
+use self::monitoring::Monitoring;
+use super::clock;
+use super::command::CommandSpec;
 
 /// What is observed, and how often.
 #[derive(Clone, Debug)]

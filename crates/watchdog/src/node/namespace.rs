@@ -1,10 +1,11 @@
 //! Network namespaces for tests: two hosts, one cable.
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// A host of the test's own, gone with it.
 pub(super) struct Host {

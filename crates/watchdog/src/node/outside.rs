@@ -1,10 +1,12 @@
 //! Acts from outside: somebody stopped the services on purpose, or the system is being upgraded. Recognised, not
 //! fought.
 
-use super::command::CommandSpec;
-use rustix::process::{Flock, FlockType, fcntl_getlk};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use rustix::process::{Flock, FlockType, fcntl_getlk};
+
+use super::command::CommandSpec;
 
 /// Where acts from outside show.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,10 +72,11 @@ fn held(path: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::io::{BufRead, BufReader};
     use std::process::{Command, Stdio};
     use std::time::Duration;
+
+    use super::*;
 
     #[tokio::test]
     async fn a_marker_of_the_operators_is_recognised() {

@@ -1,18 +1,20 @@
 //! The hands of a simulation: what its machines do when a command is run, telephony is asked, or a host is to answer.
 
-use super::clock;
-use super::command::{Ending, Ran, Run};
-use super::echo::{Answers, Echo, EchoSpec, Socket};
-use failover::duty::Handover;
-use failover::lease::Answer;
-use host::played::{Boxed, current};
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+use failover::duty::Handover;
+use failover::lease::Answer;
+use host::played::{Boxed, current};
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
+
+use super::clock;
+use super::command::{Ending, Ran, Run};
+use super::echo::{Answers, Echo, EchoSpec, Socket};
 
 std::thread_local! {
     static STAGE: RefCell<Option<Arc<dyn Stage>>> = const { RefCell::new(None) };

@@ -2,19 +2,20 @@
 
 mod verify;
 
-use self::verify::Notes;
-use super::command::{CommandSpec, Ending, Ran};
-use super::line::one_line;
-use failover::Span;
-use futures_util::future::join_all;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use failover::Span;
+pub use failover::duty::Outcome;
+use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
+use self::verify::Notes;
 pub use super::command::reap;
-pub use failover::duty::Outcome;
+use super::command::{CommandSpec, Ending, Ran};
+use super::line::one_line;
 
 /// Orders that may wait; a driver that waits for outcomes never has more than two.
 const ORDERS: usize = 8;

@@ -1,11 +1,13 @@
 //! What needs a person, one sentence each: shown while it lasts.
 
-use super::mistakes::{Mistake, made};
-use crate::state::Time;
+use std::time::Duration;
+
 use daemon::alike;
 use failover::Instant;
 use protocol::wire::FailedStarts;
-use std::time::Duration;
+
+use super::mistakes::{Mistake, made};
+use crate::state::Time;
 
 /// Two actives are shown for so long after they were seen last: whoever looks must not miss it.
 const TWO_ACTIVES: Duration = Duration::from_secs(60);

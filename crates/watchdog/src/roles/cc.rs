@@ -1,5 +1,19 @@
 //! Drives a CC node: its services follow its XiVO (W5).
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use failover::Instant;
+use failover::duty::Outcome;
+use failover::follow::{Event, Follower, Output};
+use failover::health::{self, Status};
+use protocol::identity::Keyring;
+use protocol::link::Link;
+use protocol::wire::{Ask, ServiceState, Told, Watched};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+
 use super::alarms::Alarms;
 use super::mistakes::{Mistake, made};
 use super::serving::Serving;
@@ -12,18 +26,6 @@ use crate::node::liveness::{Liveness, Observed, Watching};
 use crate::node::services::{self, Doing, Order, Worker};
 use crate::state::{Journal, Kind};
 use crate::telemetry::metrics::Metrics;
-use failover::Instant;
-use failover::duty::Outcome;
-use failover::follow::{Event, Follower, Output};
-use failover::health::{self, Status};
-use protocol::identity::Keyring;
-use protocol::link::Link;
-use protocol::wire::{Ask, ServiceState, Told, Watched};
-use std::collections::VecDeque;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
 
 /// The loop turns at least so often.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);

@@ -1,21 +1,23 @@
 //! Drives an MDS node: tells who is registered with it, and shouts when both nodes are.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use failover::Side;
+use failover::health::Status;
+use failover::register::{Claims, Holder, Seen, Sight};
+use protocol::identity::Keyring;
+use protocol::wire::{Presence, ServiceState};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
 use super::alarms::{Alarm, Alarms};
 use super::mistakes::{Mistake, made};
 use super::status::{Doings, Requested, Shown, Who, note, own_certificate, settle};
 use crate::node::asterisk::{Asterisk, Present};
 use crate::node::clock;
 use crate::state::{Journal, Kind};
-use failover::Side;
-use failover::health::Status;
-use failover::register::{Claims, Holder, Seen, Sight};
-use protocol::identity::Keyring;
-use protocol::wire::{Presence, ServiceState};
-use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::watch;
-use tokio::time::sleep;
 
 /// An MDS node at work.
 pub(super) struct Mds {

@@ -1,9 +1,10 @@
 //! Tells the Edge what this node does: at each change and with each heartbeat; brings back what operators there wish.
 
-use protocol::link::Link;
-use protocol::wire::{Ask, NodeReport, Told, Wish};
 use std::sync::Arc;
 use std::time::Duration;
+
+use protocol::link::Link;
+use protocol::wire::{Ask, NodeReport, Told, Wish};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 

@@ -17,6 +17,18 @@ mod scripts;
 mod seeds;
 mod world;
 
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use failover::Side;
+use failover::health::Status;
+use failover::lease::Timing;
+use host::played::Host;
+use protocol::identity::Keyring;
+use protocol::issue::{Authority, Validity};
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+
 use self::faults::Kind;
 use self::record::{Event, Limits, Told};
 use self::seeds::{holds, shows};
@@ -30,16 +42,6 @@ use crate::control::api::{Order, StatusView};
 use crate::node::played;
 use crate::state::Journal;
 use crate::telemetry::metrics::Metrics;
-use failover::Side;
-use failover::health::Status;
-use failover::lease::Timing;
-use host::played::Host;
-use protocol::identity::Keyring;
-use protocol::issue::{Authority, Validity};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
-use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
 
 /// The loop turns at least every 250 ms, and is kept waiting for `pause` at most, by hands that are well.
 const LONGEST_TURN: Duration = Duration::from_millis(450);

@@ -1,20 +1,22 @@
 //! From the configuration to what the hands take.
 
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use failover::verdict::Policy;
+use probe::tls::{ALPN_HTTP1, Tls, TlsTrust, Verify};
+use probe::{Check, HttpCheck, Kind, SipCheck, SipTransport};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+
 use crate::config::{self, Config, Fence, Ready, ReadyTrust, Services, SipProbe, XivoConfig};
 use crate::node::asterisk::{Asterisk, AsteriskSpec};
 use crate::node::fence::{FenceSpec, NftSpec, Renewals};
 use crate::node::liveness::LivenessSpec;
 use crate::node::outside::OutsideSpec;
 use crate::node::services::ServicesSpec;
-use failover::verdict::Policy;
-use probe::tls::{ALPN_HTTP1, Tls, TlsTrust, Verify};
-use probe::{Check, HttpCheck, Kind, SipCheck, SipTransport};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
 
 /// Asterisk answers its command line within milliseconds, unless it is busy starting.
 const ASTERISK_LIMIT: Duration = Duration::from_millis(1500);

@@ -1,6 +1,25 @@
 //! Sets a node up by its configuration: who it is, what it keeps, its endpoints and connections; then hands it to its
 //! role's loop.
 
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroU8;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use daemon::{MetricsEndpoint, MetricsEndpointError, SocketError};
+use failover::duty::Found;
+use failover::follow::Follower;
+use failover::health::Status;
+use failover::register::Holder;
+use prometheus::IntCounter;
+use protocol::identity::{Expected, IdentityError, Keyring};
+use protocol::link::{Limits, Link};
+use protocol::wire::Wish;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
 use super::alarms::Alarms;
 use super::cc::{Cc, ContactCentre, Leader, watch_xivo};
 use super::mds::Mds;
@@ -18,23 +37,6 @@ use crate::node::liveness::{Liveness, POLICY};
 use crate::node::services::{Found as Looked, Services, reap};
 use crate::state::{self, Journal, Kind, State, StateError};
 use crate::telemetry::metrics::Metrics;
-use daemon::{MetricsEndpoint, MetricsEndpointError, SocketError};
-use failover::duty::Found;
-use failover::follow::Follower;
-use failover::health::Status;
-use failover::register::Holder;
-use prometheus::IntCounter;
-use protocol::identity::{Expected, IdentityError, Keyring};
-use protocol::link::{Limits, Link};
-use protocol::wire::Wish;
-use std::io;
-use std::net::SocketAddr;
-use std::num::NonZeroU8;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
 
 /// Both nodes may be registered with a media server for so long, while one takes over from the other.
 const SETTLE: Duration = Duration::from_secs(5);

@@ -1,11 +1,9 @@
 //! What every node shows of itself, whatever its role: at its socket, and to the Edge.
 
-use super::alarms::Alarms;
-use crate::control::api::{self, Outside, Running, StatusView};
-use crate::node::clock;
-use crate::node::services::{self, Doing, Worker};
-use crate::state::{Entry, Journal, Kind, Time};
-use crate::telemetry::metrics::Metrics;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
 use failover::duty::{Mode, Outcome};
 use failover::health::Status;
 use failover::lease::Instance;
@@ -13,10 +11,14 @@ use failover::{Instant, Side};
 use protocol::identity::{Keyring, expiry};
 use protocol::link::{Link, State};
 use protocol::wire::{Chosen, NodeReport, Role, Vote, Wished};
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::watch;
+
+use super::alarms::Alarms;
+use crate::control::api::{self, Outside, Running, StatusView};
+use crate::node::clock;
+use crate::node::services::{self, Doing, Worker};
+use crate::state::{Entry, Journal, Kind, Time};
+use crate::telemetry::metrics::Metrics;
 
 /// Who a node is, as each status repeats it.
 #[derive(Debug, Clone)]

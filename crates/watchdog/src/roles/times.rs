@@ -50,8 +50,9 @@ pub(crate) fn compare(timing: &Timing, told: &Told) -> Compared {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::time::Duration;
+
+    use super::*;
 
     #[test]
     fn a_main_with_longer_times_is_told_by_whom_it_is_not_promised_what_it_needs() {

@@ -24,6 +24,14 @@ mod telling;
 mod unfenced;
 mod voters;
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use failover::Instant;
+use failover::duty::{Act, Duty, Event, Output, Settings};
+use failover::health::Status;
+use tokio::sync::watch;
+
 use self::condition::Condition;
 use self::disk::Disk;
 use self::endpoint::Asked;
@@ -39,12 +47,6 @@ use super::status::settle;
 use crate::node::clock;
 use crate::node::liveness::Watching;
 use crate::state::Kind;
-use failover::Instant;
-use failover::duty::{Act, Duty, Event, Output, Settings};
-use failover::health::Status;
-use std::collections::VecDeque;
-use std::time::Duration;
-use tokio::sync::watch;
 
 /// The loop turns at least so often, whatever the duty wants: the service manager is told that it does.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);

@@ -1,8 +1,9 @@
 //! What people do: by the command line, by hand, at the Edge.
 
-use crate::site::Site;
 use failover::Side;
 use protocol::wire::{NodeReport, Wish, WishOutcome, Wished};
+
+use crate::site::Site;
 
 const ON_MAIN: [&str; 2] = ["main-xivo", "main-cc"];
 const ON_STANDBY: [&str; 2] = ["standby-xivo", "standby-cc"];

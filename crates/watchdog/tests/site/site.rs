@@ -1,13 +1,5 @@
 //! A site of real watchdogs on one machine: their services are files, their fence is the stop.
 
-use crate::witness::Witness;
-use failover::Side;
-use failover::lease::Timing;
-use protocol::identity::Keyring;
-use protocol::issue::{Authority, Validity};
-use protocol::who::Who;
-use protocol::wire::{NodeReport, Role};
-use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -15,7 +7,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use failover::Side;
+use failover::lease::Timing;
+use protocol::identity::Keyring;
+use protocol::issue::{Authority, Validity};
+use protocol::who::Who;
+use protocol::wire::{NodeReport, Role};
+use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::witness::Witness;
 
 /// A lease of the usual length, a fence as slow as the slowest stop.
 pub const TIMING: Timing =

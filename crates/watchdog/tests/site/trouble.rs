@@ -1,8 +1,9 @@
 //! What fails by itself: hosts, watchdogs, telephony, the witness, commands.
 
-use crate::site::Site;
 use protocol::wire::FailedStarts;
 use rustix::process::Signal;
+
+use crate::site::Site;
 
 const ON_MAIN: [&str; 2] = ["main-xivo", "main-cc"];
 const ON_STANDBY: [&str; 2] = ["standby-xivo", "standby-cc"];

@@ -1,8 +1,10 @@
 //! Voters that are not as each other thinks.
 
-use crate::site::Site;
-use rustix::process::Signal;
 use std::fs;
+
+use rustix::process::Signal;
+
+use crate::site::Site;
 
 const ON_MAIN: [&str; 2] = ["main-xivo", "main-cc"];
 const ON_STANDBY: [&str; 2] = ["standby-xivo", "standby-cc"];

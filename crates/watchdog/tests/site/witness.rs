@@ -1,14 +1,15 @@
 //! The Edge's vote, in the test's own process: a real voter behind a real endpoint.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
 use failover::lease::{Event, Memory, Output, Record, Timing, Voter};
 use protocol::endpoint::{Endpoint, Handler};
 use protocol::identity::Keyring;
 use protocol::who::Who;
 use protocol::wire::{Ask, NodeReport, Told, Wish};
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
 use tokio::task::JoinHandle;
 
 /// A witness that can die and come back with its disk.

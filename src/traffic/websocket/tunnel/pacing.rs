@@ -95,8 +95,9 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::net::IpAddr;
+
+    use super::*;
 
     const TENTH: Duration = Duration::from_millis(100);
 

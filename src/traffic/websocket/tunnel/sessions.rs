@@ -19,9 +19,8 @@ mod leaving;
 mod session;
 
 pub use leaving::Leaving;
-pub use session::{Command, Session};
-
 use session::Entry;
+pub use session::{Command, Session};
 
 /// Enough that two cores rarely want the same lock, few enough that a visit to each is cheap.
 const SHARDS: usize = 64;

@@ -83,8 +83,9 @@ fn is_presentable(login: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
+
+    use super::*;
 
     const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
 

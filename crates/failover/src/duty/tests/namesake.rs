@@ -1,5 +1,7 @@
 //! A machine that was restored from a copy of Main's disk, and runs beside it.
 
+use core::time::Duration;
+
 use super::super::*;
 use super::pair::Pair;
 use super::{BEAT, MAIN, STANDBY};
@@ -7,7 +9,6 @@ use crate::health::Status;
 use crate::side::Side;
 use crate::traps::{Trap, making};
 use crate::walked;
-use core::time::Duration;
 
 const SOON: Duration = Duration::from_secs(20);
 

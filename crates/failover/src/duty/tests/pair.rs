@@ -1,14 +1,15 @@
 //! Both nodes and the witness on one clock, with prompt messages and commands: how wishes meet.
 
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
 use super::super::*;
 use super::START;
 use crate::health::Status;
 use crate::lease::{self, Voter};
 use crate::side::{PerSide, Side};
 use crate::time::Instant;
-use alloc::collections::VecDeque;
-use alloc::vec::Vec;
-use core::time::Duration;
 
 pub(super) struct Pair {
     pub(super) now: Instant,

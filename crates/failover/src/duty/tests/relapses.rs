@@ -1,5 +1,9 @@
 //! Activations that come to nothing, and disks that are too slow for one.
 
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::time::Duration;
+
 use super::super::*;
 use super::pair::Pair;
 use super::{BEAT, LIFE, MAIN, Node, STANDBY, TIMING, asks, does, report};
@@ -8,9 +12,6 @@ use crate::lease::{Answer, Ask, Report, VoteReply};
 use crate::side::Side;
 use crate::traps::{Trap, making};
 use crate::walked;
-use alloc::string::ToString;
-use alloc::vec::Vec;
-use core::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_secs(20);

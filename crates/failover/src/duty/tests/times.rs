@@ -1,5 +1,7 @@
 //! Voters whose times differ, nodes that sleep, and those that have just begun to serve.
 
+use core::time::Duration;
+
 use super::super::*;
 use super::pair::Pair;
 use super::{BEAT, LIFE, MAIN, Node, STANDBY, START, TIMING, does};
@@ -8,7 +10,6 @@ use crate::lease::{Answer, Ask, Report, Timing, VoteReply};
 use crate::side::Side;
 use crate::traps::{Trap, making};
 use crate::walked;
-use core::time::Duration;
 
 const SOON: Duration = Duration::from_secs(20);
 const LONG: Duration = Duration::from_secs(600);

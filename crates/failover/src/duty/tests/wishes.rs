@@ -1,5 +1,8 @@
 //! What operators wish: freeze, modes, failback and planned switches.
 
+use alloc::vec::Vec;
+use core::time::Duration;
+
 use super::super::*;
 use super::pair::Pair;
 use super::{BEAT, MAIN, Node, STANDBY, TIMING, asks, does};
@@ -8,8 +11,6 @@ use crate::lease::{Answer, Ask, VoteReply};
 use crate::side::Side;
 use crate::traps::{Trap, making};
 use crate::walked;
-use alloc::vec::Vec;
-use core::time::Duration;
 
 const LONG: Duration = Duration::from_secs(600);
 const SOON: Duration = Duration::from_secs(20);

@@ -1,5 +1,8 @@
 //! Voters that are faulty, or taken: epochs that cannot be true, and ever higher ones that can.
 
+use alloc::format;
+use core::time::Duration;
+
 use super::super::*;
 use super::pair::Pair;
 use super::{MAIN, Node, STANDBY, START, TIMING, report, request};
@@ -8,8 +11,6 @@ use crate::lease::{self, Answer, Ask, LEAP, Request, VoteReply};
 use crate::side::Side;
 use crate::traps::{Trap, making};
 use crate::walked;
-use alloc::format;
-use core::time::Duration;
 
 const SOON: Duration = Duration::from_secs(20);
 const WRONG: u64 = u64::MAX;

@@ -1,5 +1,7 @@
 //! What drivers do in a world: deliver messages, carry out outputs, let time pass.
 
+use core::time::Duration;
+
 use super::super::ask::RemoteVoter;
 use super::super::guard::Surroundings;
 use super::super::machine::{Duty, Event, Found, Life, Outcome};
@@ -8,7 +10,6 @@ use super::world::{Link, Plan, TICK, WITNESS, World, settings, target, ticks};
 use crate::lease::{self, Answer, Ask, Request, VoteReply, Voter};
 use crate::side::Side;
 use crate::time::Instant;
-use core::time::Duration;
 
 impl World {
     /// Delivers a message; returns the answer to it, which is lost if the message was late.

@@ -1,9 +1,10 @@
 //! W2 beside a node that cannot serve and goes on trying: for which share of the time does somebody serve?
 
+use std::boxed::Box;
+
 use super::super::machine::{Event, Outcome, Phase};
 use super::heal::{Scene, bound, converse};
 use super::world::{Action, Plan, WITNESS, World};
-use std::boxed::Box;
 
 /// What a node does with each activation, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,12 +1,13 @@
 //! W2: from any world, once what is broken stays broken and the rest works, exactly one node serves, soon and for good.
 
+use std::boxed::Box;
+
 use super::super::ask::RemoteVoter;
 use super::super::guard::Surroundings;
 use super::super::machine::{Event, Outcome, Phase};
 use super::world::{Action, Link, Plan, WITNESS, World, target};
 use crate::lease::{self, Ask, LEAP, Request};
 use crate::side::Side;
-use std::boxed::Box;
 
 /// What stays broken while everything else heals.
 #[derive(Clone, Copy, Debug)]

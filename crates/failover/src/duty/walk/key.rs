@@ -5,6 +5,9 @@
 //! first one found is explored. The number is
 //! a 64-bit hash: among ten million worlds two have the same by chance once in a few hundred thousand walks.
 
+use core::hash::Hasher;
+use core::time::Duration;
+
 use super::super::asking::Asking;
 use super::super::machine::{Duty, Phase};
 use super::super::running::{Fence, Work};
@@ -12,8 +15,6 @@ use super::world::{Link, Plan, TICK, World};
 use crate::lease::{Ask, Memory, Record, Report, Request, Voter};
 use crate::side::Side;
 use crate::time::Instant;
-use core::hash::Hasher;
-use core::time::Duration;
 
 /// Mixes words into 128 bits, of which 64 are kept.
 #[derive(Default)]

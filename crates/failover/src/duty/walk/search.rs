@@ -1,12 +1,13 @@
 //! The worlds that can be reached, each once.
 
-use super::key::key;
-use super::world::{Action, Plan, World};
-use crate::chance::Chance;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::vec;
 use std::vec::Vec;
+
+use super::key::key;
+use super::world::{Action, Plan, World};
+use crate::chance::Chance;
 
 /// A set of keys: open addressing, no deletion.
 pub(super) struct Seen {

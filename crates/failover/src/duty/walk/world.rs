@@ -1,15 +1,15 @@
 //! Both nodes, the witness, their disks and what is on its way between them.
 
+use core::time::Duration;
+
 use super::super::act::Act;
 use super::super::ask::PerVoter;
 use super::super::guard::Unguarded;
 use super::super::machine::{Duty, Event, Memory, Outcome, Phase};
-
 use super::super::settings::{Choice, Settings, Wishes, Witness};
 use crate::lease::{self, Answer, Ask, Request, Timing, Voter};
 use crate::side::{PerSide, Side};
 use crate::time::Instant;
-use core::time::Duration;
 
 pub(super) const TICK: Duration = Duration::from_secs(1);
 /// No node and no link, but the witness.

@@ -1,5 +1,9 @@
 //! The promises, checked after everything that happens, and what must be once all is healed.
 
+use alloc::string::String;
+use core::time::Duration;
+use std::format;
+
 use super::edge::EVIDENCE;
 use super::net::{EDGE, GOOD};
 use super::node::Gate;
@@ -8,9 +12,6 @@ use crate::duty::Explanation;
 use crate::health::Status;
 use crate::switch::{Kind, Move};
 use crate::{Side, switch};
-use alloc::string::String;
-use core::time::Duration;
-use std::format;
 
 /// A fence that somebody removed is back within so long: the look, and the delay of a busy machine.
 const LOOKED_AT: Duration = Duration::from_millis(1_100);

@@ -1,5 +1,9 @@
 //! What drivers do: carry out what the machines of XiVO and CC nodes say, and report how it ended.
 
+use alloc::vec::Vec;
+use core::ops::Range;
+use core::time::Duration;
+
 use super::net::{EDGE, ms};
 use super::node::{Flaw, Gate, WRITE, Xivo};
 use super::world::{Happening, Note, Site};
@@ -8,9 +12,6 @@ use crate::duty::{self, Duty, Found, Life, Outcome, Output, Phones, RemoteVoter,
 use crate::follow::{self, Follower};
 use crate::health::Status;
 use crate::lease::{Answer, VoteReply};
-use alloc::vec::Vec;
-use core::ops::Range;
-use core::time::Duration;
 
 const FOLLOW: follow::Settings = follow::Settings {
     stale_after: Duration::from_secs(3),

@@ -1,5 +1,8 @@
 //! The Edge's process: the witness's vote, judges, health and switch.
 
+use alloc::vec::Vec;
+use core::time::Duration;
+
 use super::net::{Clock, EDGE, ms};
 use super::node::WRITE;
 use super::world::{Happening, Note, Site};
@@ -8,8 +11,6 @@ use crate::lease::{self, Answer, Request, Timing, Voter};
 use crate::switch::{self, Switch};
 use crate::verdict::{self, Failure, Judge, Outcome, ProbeId};
 use crate::{Instant, Side};
-use alloc::vec::Vec;
-use core::time::Duration;
 
 const PROBES: verdict::Policy = verdict::Policy::DEFAULT;
 /// The budget has tests of its own.

@@ -1,6 +1,10 @@
 //! A site on which one node cannot serve and goes on trying, in the daemons' own times: how much of the day is served, and
 //! how often is a healthy Standby taken down?
 
+use core::time::Duration;
+use std::time::Instant as Clock;
+use std::{format, println};
+
 use super::node::Flaw;
 use super::world::Site;
 use crate::duty::{Output, Why};
@@ -8,9 +12,6 @@ use crate::health::Status;
 use crate::traps::{Trap, making};
 use crate::walked;
 use crate::{Instant, Side};
-use core::time::Duration;
-use std::time::Instant as Clock;
-use std::{format, println};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 

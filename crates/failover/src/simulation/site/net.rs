@@ -1,8 +1,9 @@
 //! Hosts, links between them, and clocks that go wrong by as much as is assumed.
 
+use core::time::Duration;
+
 use crate::Instant;
 use crate::chance::Chance;
-use core::time::Duration;
 
 /// XiVO and CC of Main and of Standby, and the Edge.
 pub(super) const HOSTS: usize = 5;

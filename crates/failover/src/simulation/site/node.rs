@@ -1,12 +1,13 @@
 //! A XiVO node: its duty, its services and the kernel's fence; and a CC.
 
+use core::time::Duration;
+
 use super::net::Clock;
 use crate::duty::{Duty, Event, Memory, Settings};
 use crate::follow::Follower;
 use crate::health::Status;
 use crate::lease::Timing;
 use crate::{Instant, Side};
-use core::time::Duration;
 
 /// A XiVO node: its watchdog, services, kernel and disk.
 pub(super) struct Xivo {

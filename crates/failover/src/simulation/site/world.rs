@@ -1,5 +1,11 @@
 //! What happens when: one list of happenings, and the hosts they happen to.
 
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+use std::format;
+
 use super::edge::Edge;
 use super::net::{Clock, EDGE, GOOD, HOSTS, Links, ms};
 use super::node::{Cc, WRITE, Xivo};
@@ -9,11 +15,6 @@ use crate::health::Status;
 use crate::lease::{self, Answer, Request, Timing};
 use crate::verdict::{Outcome, ProbeId};
 use crate::{Instant, PerSide, Side, follow, switch};
-use alloc::collections::BTreeMap;
-use alloc::string::String;
-use alloc::vec::Vec;
-use core::time::Duration;
-use std::format;
 
 /// What happens to a host. `life` is that of the process it is meant for.
 #[derive(Clone, Copy, Debug)]

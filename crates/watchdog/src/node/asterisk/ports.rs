@@ -1,9 +1,10 @@
 //! Where Asterisk listens, by its own word: PJSIP's transports, its web server's WebSocket, the older `chan_sip`; and the
 //! ports of the servers it registers with, which it reaches from a port of no meaning when that is not over UDP.
 
-use super::table;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+
+use super::table;
 
 /// Ports by number, each with all that it is there for: who looks for UDP must not read of TCP alone. The fence itself holds
 /// for both.

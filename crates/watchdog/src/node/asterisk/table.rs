@@ -3,9 +3,10 @@
 //! They are for people: names and URIs are cut at a column's width, lines of other origin may stand around them. So
 //! rows are known by their place below the rule, and counted against the number the table ends with.
 
+use std::net::IpAddr;
+
 use super::{Contact, Registration, RegistrationState};
 use crate::node::line::one_line;
-use std::net::IpAddr;
 
 /// Reads `pjsip show registrations`.
 ///

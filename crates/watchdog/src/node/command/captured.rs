@@ -1,15 +1,17 @@
 //! What a command says: read all the time, so that it never waits for a reader, and kept to a bound.
 
-use super::keeper::{JOURNAL, Keeper};
 use std::convert::Infallible;
 use std::future::pending;
 use std::io::{self, PipeReader};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
+
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::timeout;
+
+use super::keeper::{JOURNAL, Keeper};
 
 /// The end of a command's pipe.
 pub(super) struct Captured {

@@ -1,10 +1,11 @@
 //! A command's process group: whatever it starts ends with it.
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use std::fs;
 use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 

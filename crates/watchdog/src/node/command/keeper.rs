@@ -5,15 +5,17 @@
 //! own, which outlives the watchdog (`KillMode=process`) and ends with the last writer. It holds one buffer: the words go on
 //! to systemd's journal, which bounds what it keeps, or to nobody where there is no journal.
 
-use super::super::line::one_line;
-use rustix::fs::{OFlags, fcntl_setfl};
-use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, connect, shutdown, socket_with};
 use std::fs::File;
 use std::io::{self, PipeWriter, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::Stdio;
+
+use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, connect, shutdown, socket_with};
 use tokio::process::Command;
+
+use super::super::line::one_line;
 
 /// Where systemd's journal takes streams.
 pub(super) const JOURNAL: &str = "/run/systemd/journal/stdout";
@@ -62,11 +64,13 @@ fn stream(journal: &Path, program: &str) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::LONG;
-    use super::*;
     use std::io::Read;
     use std::os::unix::net::UnixListener;
+
     use tokio::time::timeout;
+
+    use super::super::tests::LONG;
+    use super::*;
 
     #[tokio::test]
     async fn what_is_said_after_the_watchdog_let_go_stands_in_the_journal() {

@@ -1,6 +1,7 @@
 //! A time limit that counts only while the watchdog itself runs.
 
 use std::time::Duration;
+
 use tokio::time::{Instant, sleep};
 
 /// Time is counted in steps: one that took longer by more than [`LATE`] counts as this.
@@ -23,8 +24,9 @@ pub(super) async fn passed(limit: Duration) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use tokio::time::{advance, timeout};
+
+    use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn time_in_which_nothing_turns_does_not_count() {

@@ -1,13 +1,15 @@
 //! A record of the command that runs, so that whoever comes after a watchdog that was killed can end it.
 
-use super::group::{self, Group};
-use super::{LAST_BREATH, one_line};
-use rustix::process::{Pid, Signal, kill_process_group};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::time::{sleep, timeout};
+
+use super::group::{self, Group};
+use super::{LAST_BREATH, one_line};
 
 /// How often a killed group is looked at.
 const LOOK: Duration = Duration::from_millis(10);

@@ -1,6 +1,8 @@
-use super::*;
 use std::path::Path;
+
 use tokio::time::sleep;
+
+use super::*;
 
 pub(super) fn sh(script: &str, limit: Duration) -> CommandSpec {
     CommandSpec::new(["sh", "-c", script], limit)

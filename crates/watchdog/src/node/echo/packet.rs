@@ -1,7 +1,8 @@
 //! Echo request and reply (RFC 792, RFC 4443).
 
-use super::socket::Family;
 use std::hash::{BuildHasher, RandomState};
+
+use super::socket::Family;
 
 const HEADER: usize = 8;
 

@@ -1,13 +1,15 @@
 //! A socket for ICMP echo: unprivileged where the system lets the group, raw where it lets the process.
 
-use super::Socket;
-use super::packet::Token;
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, ipproto, sendto, socket_with};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, ipproto, sendto, socket_with};
 use tokio::net::UdpSocket;
 use tokio::time::sleep;
+
+use super::Socket;
+use super::packet::Token;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {

@@ -1,7 +1,8 @@
-use super::super::namespace::two_hosts;
-use super::*;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use tokio::time::{sleep, timeout};
+
+use super::super::namespace::two_hosts;
+use super::*;
 
 const LONG: Duration = Duration::from_secs(60);
 const HOSTS: [&str; 2] = ["10.99.0.2", "fd99::2"];

@@ -8,12 +8,6 @@
 //!
 //! The messages: <https://docs.kernel.org/userspace-api/netlink/intro.html> and `linux/netfilter/nf_tables.h`.
 
-use super::nft::TABLE;
-use rustix::io::Errno;
-use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, getsockname, recv, send, socket_with,
-};
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -21,6 +15,14 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, getsockname, recv, send, socket_with,
+};
+
+use super::nft::TABLE;
 
 /// `NFNL_SUBSYS_NFTABLES`, the high byte of each message's type.
 const NFTABLES: u16 = 10;

@@ -4,6 +4,14 @@
 //! Asterisk of a frozen node cannot even refresh its registrations. Nothing on the loopback interface is touched: a
 //! node's traffic with its own addresses takes it. What is permitted ends by itself, in the kernel.
 
+use std::fmt::Write;
+use std::future::pending;
+use std::io::{self, ErrorKind};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
 use super::kernel::{Changes, Element, Kernel};
 use super::program::{Looked, Program};
 use super::refresh::{self, Refresher};
@@ -11,12 +19,6 @@ use super::seen::{Chains, Seen};
 use super::writers::Writers;
 use super::{Closing, FenceError, Install, Kept, NftSpec, Partners, Permit, Renewals, State};
 use crate::node::command::Ran;
-use std::fmt::Write;
-use std::future::pending;
-use std::io::{self, ErrorKind};
-use std::net::IpAddr;
-use std::time::Duration;
-use tokio::sync::Mutex;
 
 pub(super) const TABLE: &str = "bascule";
 pub(super) const HARD_TABLE: &str = "bascule_hard";

@@ -1,11 +1,12 @@
 //! The program `nft`: scripts that it runs, and tables that it lists.
 
+use std::future::pending;
+use std::time::Duration;
+
 use super::FenceError;
 use super::nft::{HARD_TABLE, TABLE, not_verified};
 use super::seen::Seen;
 use crate::node::command::{Ran, Run};
-use std::future::pending;
-use std::time::Duration;
 
 /// Room for the read-back of a table with a thousand ports.
 const READ_BACK: usize = 256 * 1024;

@@ -7,12 +7,14 @@
 //!
 //! A packet says nothing of what became of it, so the elements are read back; what was not prolonged is, by a transaction.
 
-use super::kernel::Kernel;
-use super::nft::TABLE;
-use socket2::{Domain, Socket, Type};
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
+
+use super::kernel::Kernel;
+use super::nft::TABLE;
 
 /// What the packets bear: only who may change the rules may send such. Any number that others use for nothing will do.
 const MARK: u32 = 0xba5c_01e5;

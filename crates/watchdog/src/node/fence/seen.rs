@@ -1,8 +1,10 @@
 //! What `nft -j list table` shows of a fence.
 
-use super::nft::{TABLE, rules};
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::nft::{TABLE, rules};
 
 /// A table, as far as a fence depends on it.
 #[derive(Debug, Default)]

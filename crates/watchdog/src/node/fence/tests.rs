@@ -1,9 +1,10 @@
 mod looks;
 
-use super::super::namespace::{Host, two_hosts};
-use super::*;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use super::super::namespace::{Host, two_hosts};
+use super::*;
 
 const NODE: &str = "10.99.0.1";
 const PHONE: &str = "10.99.0.2";

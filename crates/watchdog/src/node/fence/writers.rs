@@ -2,10 +2,6 @@
 //!
 //! An alarm that says only that somebody removes the fence leaves a person at night with a whole machine to look through.
 
-use rustix::io::Errno;
-use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -14,6 +10,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 
 /// `NFNLGRP_NFTABLES`, the seventh group of netfilter's netlink.
 const GROUP: u32 = 1 << 6;

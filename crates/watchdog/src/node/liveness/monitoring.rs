@@ -1,19 +1,21 @@
 //! From the order to watch until the order not to: probes as a judge wants them, checks at their own pace.
 
-use super::{LivenessSpec, Observed};
-use crate::node::ask;
-use crate::node::clock;
-use crate::node::command::{Ending, Ran};
+use std::convert::Infallible;
+use std::time::Duration;
+
 use failover::Instant;
 use failover::health;
 use failover::verdict::{Event, Judge, Output, ProbeId, Reason, Verdict};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use std::convert::Infallible;
-use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
+
+use super::{LivenessSpec, Observed};
+use crate::node::ask;
+use crate::node::clock;
+use crate::node::command::{Ending, Ran};
 
 /// Refusals in a row that count: a check may meet a service that restarts.
 const REFUSALS: u32 = 2;

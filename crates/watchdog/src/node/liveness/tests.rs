@@ -1,7 +1,9 @@
+use std::sync::atomic::Ordering;
+
+use tokio::time::timeout;
+
 use super::super::telephone::Telephone;
 use super::*;
-use std::sync::atomic::Ordering;
-use tokio::time::timeout;
 
 const LONG: Duration = Duration::from_secs(60);
 

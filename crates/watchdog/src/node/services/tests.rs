@@ -1,11 +1,13 @@
 mod web;
 
-use super::super::telephone::Telephone;
-use super::*;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
 use tempfile::TempDir;
 use tokio::time::sleep;
+
+use super::super::telephone::Telephone;
+use super::*;
 
 const LONG: Duration = Duration::from_secs(60);
 

@@ -1,16 +1,18 @@
 //! Sees whether services run or are stopped: by their check, and by asking them.
 
-use super::{Found, Services};
-use crate::node::ask;
-use crate::node::command::{CommandSpec, Ending, Ran};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use futures_util::future::join;
 use futures_util::stream::FuturesUnordered;
 use probe::{FailureKind, Kind};
-use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use super::{Found, Services};
+use crate::node::ask;
+use crate::node::command::{CommandSpec, Ending, Ran};
 
 /// From one probe to the next.
 const PROBE_PACE: Duration = Duration::from_millis(50);

@@ -1,19 +1,21 @@
 //! The Edge, as far as nodes know it: the real witness behind the real endpoint, reports, wishes.
 
-use super::world::{EDGE, Note, World, edge_at, index};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
 use failover::lease::{Answer, Memory, Request, Timing};
 use host::played::{Disk as When, current};
 use protocol::endpoint::{Endpoint, Handler};
 use protocol::identity::Keyring;
 use protocol::who::Who;
 use protocol::wire::{Ask, Role, Told};
-use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use witness::{Disk, DurableVoter};
+
+use super::world::{EDGE, Note, World, edge_at, index};
 
 /// As many as the real Edge lets wait, so that what it drops is dropped here too.
 const QUEUE: usize = 32;

@@ -1,17 +1,19 @@
 //! What goes wrong, and when.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use failover::Side;
+use failover::duty::Act;
+use protocol::wire::Wish;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
 use super::followers;
 use super::net::{GOOD, Link};
 use super::record::Event;
 use super::world::{CC, Check, HOSTS, Plate, Sick, Start, Stop, Telephony, Tool, VOTERS, World, name};
 use crate::control::api::Order;
-use failover::Side;
-use failover::duty::Act;
-use protocol::wire::Wish;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::oneshot;
-use tokio::time::sleep;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {

@@ -4,6 +4,12 @@
 pub(super) mod asterisk;
 pub(super) mod faults;
 
+use std::sync::{Arc, OnceLock};
+
+use failover::Side;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
 use super::record::{Company, Event};
 use super::world::{CC, MDS, Sick, Telephony, World, address, edge_at, name};
 use super::{keyring, net};
@@ -15,10 +21,6 @@ use crate::roles::start::Base;
 use crate::roles::status::Who;
 use crate::state::Journal;
 use crate::telemetry::metrics::Metrics;
-use failover::Side;
-use std::sync::{Arc, OnceLock};
-use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 
 fn config(host: usize) -> Arc<Config> {
     static READ: OnceLock<[Arc<Config>; 3]> = OnceLock::new();

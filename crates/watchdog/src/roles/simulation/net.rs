@@ -1,18 +1,20 @@
 //! The network between the machines: it delays, loses, and is cut one way. Connections are streams: what is lost is
 //! sent again, and what a cut holds back arrives when it heals.
 
-use super::world::{CC, EDGE, HOSTS, MDS, World, host_at, index, name};
-use host::played::{Boxed, current};
-use protocol::played::{Net, PlayedListener};
-use protocol::who::Who;
-use protocol::wire::Role;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+use host::played::{Boxed, current};
+use protocol::played::{Net, PlayedListener};
+use protocol::who::Who;
+use protocol::wire::Role;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
+
+use super::world::{CC, EDGE, HOSTS, MDS, World, host_at, index, name};
 
 /// One direction between two machines.
 #[derive(Clone, Copy, Debug, PartialEq)]

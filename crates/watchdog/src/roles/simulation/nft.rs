@@ -1,11 +1,12 @@
 //! The kernel's packet filter, as far as a fence needs it: tables, chains, rules, and sets whose elements time out. A
 //! script is one transaction.
 
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde_json::Value;
 use tokio::time::Instant;
 
 #[derive(Clone, Debug, Default)]

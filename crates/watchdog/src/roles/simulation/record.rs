@@ -4,12 +4,14 @@ mod alarms;
 mod followers;
 mod windows;
 
+use std::time::Duration;
+
+use failover::health::Status;
+
 use self::alarms::Alarms;
 use self::followers::Followers;
 use self::windows::Windows;
 use super::world::{EDGE, HOSTS, Plate, Sick, Telephony, Tool, name};
-use failover::health::Status;
-use std::time::Duration;
 
 /// As it is noted, in order: the judge sees nothing else of a run.
 #[derive(Clone, Debug, PartialEq)]

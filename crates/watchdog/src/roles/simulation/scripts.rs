@@ -1,16 +1,18 @@
 //! What is written, not drawn: one thing goes wrong, or is ordered, in the middle of another, and the XiVO role's driver is
 //! to do one thing. The record judges these runs as it does all others.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use failover::Side;
+use failover::duty::{Act, Failback, Mode};
+use failover::health::Status;
+use tokio::time::sleep;
+
 use super::faults::Kind;
 use super::record::{self, Event, Limits, Seen};
 use super::world::{EDGE, Plate, Sick, Start, Stop, Telephony, Tool, VOTERS, World, name};
 use super::{PATIENCE, play};
-use failover::Side;
-use failover::duty::{Act, Failback, Mode};
-use failover::health::Status;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::sleep;
 
 const MAIN: usize = 0;
 const STANDBY: usize = 1;

@@ -1,10 +1,11 @@
 //! Plays many seeds, and tells how it went; one that fails is played again, with its trace.
 
+use std::time::Duration;
+
 use super::super::mistakes::{Mistake, making};
 use super::faults::Kind;
 use super::record::Told;
 use super::{Run, run};
-use std::time::Duration;
 
 /// Each mistake is shown by one of so many.
 const MISTAKEN: u64 = 3_000;

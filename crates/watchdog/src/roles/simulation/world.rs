@@ -1,6 +1,23 @@
 //! The machines, and what they do: commands, disks, telephony. What happens is noted; what is to be made of it is
 //! left to the record.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use failover::duty::{self, Handover};
+use failover::lease::Timing;
+use failover::{Side, lease};
+use host::played::{self, Boxed, Clock, Disk, Host, current};
+use protocol::who::Who;
+use protocol::wire::Wish;
+use tokio::io::DuplexStream;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep};
+
 use super::followers::asterisk::{self, Asterisk};
 use super::net::{Forgot, GOOD, Links};
 use super::nft::{Gate, Nft};
@@ -8,21 +25,6 @@ use super::record::{Company, Event, Seen};
 use crate::node::command::Ending;
 use crate::node::played::{Process, Stage};
 use crate::state::Keep;
-use failover::duty::{self, Handover};
-use failover::lease::Timing;
-use failover::{Side, lease};
-use host::played::{self, Boxed, Clock, Disk, Host, current};
-use protocol::who::Who;
-use protocol::wire::Wish;
-use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use tokio::io::DuplexStream;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep};
 
 /// Main's XiVO, Standby's, the Edge; where there are followers, the CC of each side, and a media server.
 pub(super) const HOSTS: usize = 6;

@@ -1,5 +1,12 @@
 //! In what condition a XiVO node is: whether it could serve, and what others do on it.
 
+use std::collections::VecDeque;
+use std::path::PathBuf;
+
+use failover::duty::Event;
+use failover::health::Status;
+use tokio::sync::watch;
+
 use super::fitness::{ByHand, Fitness};
 use super::outside::{Seen, Watch};
 use super::telling::Telling;
@@ -7,11 +14,6 @@ use crate::control::api::Outside;
 use crate::node::clock;
 use crate::roles::alarms::Alarm;
 use crate::state::Kind;
-use failover::duty::Event;
-use failover::health::Status;
-use std::collections::VecDeque;
-use std::path::PathBuf;
-use tokio::sync::watch;
 
 /// Acts of others that are shown.
 const ACTS_OF_OTHERS: usize = 5;

@@ -1,16 +1,18 @@
 //! Writes the state to the disk beside the driver's loop: a slow disk delays what hangs on it, and nothing else.
 
-use crate::node::clock;
-use crate::state::Keep;
-use crate::telemetry::metrics::Metrics;
-use failover::Instant;
-use failover::duty::Memory;
-use failover::lease::{Campaign, Record};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+
+use failover::Instant;
+use failover::duty::Memory;
+use failover::lease::{Campaign, Record};
 use tokio::sync::watch;
 use tokio::time::timeout;
+
+use crate::node::clock;
+use crate::state::Keep;
+use crate::telemetry::metrics::Metrics;
 
 /// What could not be written is tried again after so long.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -181,11 +183,13 @@ async fn keep<W>(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Mutex;
+
     use failover::Side;
     use failover::duty::Settings;
     use failover::lease::{self, Promise};
-    use std::sync::Mutex;
+
+    use super::*;
 
     fn memory(campaign: u64) -> Memory {
         let vote = lease::Memory { record: Record::Free, epoch: 1 };

@@ -1,13 +1,14 @@
 //! The XiVO node's endpoint: the peer's requests go to the driver, those that follow wait for a change of the status.
 
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use failover::Side;
 use failover::lease::{Answer, Request};
 use protocol::endpoint::Handler;
 use protocol::who::Who;
 use protocol::wire::{Ask, Role, Told, Watched};
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 

@@ -1,5 +1,13 @@
 //! Carries out what the duty decides, strictly in order.
 
+use std::time::Duration;
+
+use failover::Instant;
+use failover::duty::{Event, Outcome, Output, StartReason, Why};
+use failover::health::Status;
+use failover::lease::{Answer, VoteReply};
+use tokio::sync::oneshot;
+
 use super::operators::Operator;
 use super::{Input, Xivo};
 use crate::node::clock;
@@ -8,12 +16,6 @@ use crate::node::services::Order;
 use crate::roles::mistakes::{Mistake, made};
 use crate::roles::status::note_failed_start;
 use crate::state::Kind;
-use failover::Instant;
-use failover::duty::{Event, Outcome, Output, StartReason, Why};
-use failover::health::Status;
-use failover::lease::{Answer, VoteReply};
-use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// For how long an orderly stop may reach the media servers, to take its registrations back.
 const PARTNERS: Duration = Duration::from_secs(2);

@@ -1,5 +1,12 @@
 //! The fence of a XiVO node as its driver sees it: what was done to it last, what the kernel is seen to have.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use failover::Instant;
+use failover::duty::{Event, Phones};
+use tokio::task::JoinHandle;
+
 use super::telling::Telling;
 use crate::control::api::{FenceState, FenceView};
 use crate::node::clock;
@@ -7,11 +14,6 @@ use crate::node::fence::{self, Closed, Fence, FenceError, Kept, Partners, Permit
 use crate::roles::alarms::Alarm;
 use crate::roles::mistakes::{Mistake, made};
 use crate::state::Kind;
-use failover::Instant;
-use failover::duty::{Event, Phones};
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::task::JoinHandle;
 
 /// The fence, and what is known of it.
 pub(super) struct Fencing {

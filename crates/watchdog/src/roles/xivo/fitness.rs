@@ -1,8 +1,9 @@
 //! Whether a node can serve: what its telephony, its disk and people say. No clock, no I/O.
 
-use failover::Instant;
 use std::fmt;
 use std::time::Duration;
+
+use failover::Instant;
 
 /// Judges whether a node can serve.
 ///

@@ -1,7 +1,8 @@
 //! The lease that a watchdog leaves for the next one on its machine.
 
-use failover::duty::Handover;
 use std::path::PathBuf;
+
+use failover::duty::Handover;
 
 /// Where the lease is left, and what was left there.
 pub(super) struct LeftLease {

@@ -1,5 +1,9 @@
 //! Takes in what happens around a XiVO node, and queues what the duty must know.
 
+use failover::duty::{Act, Event, Outcome};
+use failover::health::{self, Status};
+use protocol::wire::Wish;
+
 use super::fencing::Serving;
 use super::operators::{Operator, Reply};
 use super::{Input, Xivo};
@@ -10,9 +14,6 @@ use crate::node::services;
 use crate::roles::mistakes::{Mistake, made};
 use crate::roles::xivo::outside::Seen;
 use crate::roles::xivo::voters::Answered;
-use failover::duty::{Act, Event, Outcome};
-use failover::health::{self, Status};
-use protocol::wire::Wish;
 
 impl Xivo {
     /// Takes in that a command of the worker ended.

@@ -1,15 +1,17 @@
 //! What operators order a XiVO node to do, at its socket or at the Edge, and what comes of it.
 
-use super::telling::Telling;
-use crate::control::api::Order;
-use crate::node::clock;
-use crate::state::{Entry, Kind};
+use std::time::Duration;
+
 use daemon::clean;
 use failover::duty::{Act, Choice, Refusal, Requests};
 use failover::{Instant, Side};
 use protocol::wire::{Chosen, Wish, WishOutcome, Wished};
-use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+
+use super::telling::Telling;
+use crate::control::api::Order;
+use crate::node::clock;
+use crate::state::{Entry, Kind};
 
 /// What an operator chose is told to the Edge for so long: a stop, a start and the contact centre's start take half of it at
 /// most. Traffic that moves later moves for another reason, though the choice may hold for months on a manual node.

@@ -1,6 +1,14 @@
 //! The other voters as a XiVO node sees them: what they answer, and what of them needs a person: times that do not agree,
 //! another version, a second machine under the peer's name.
 
+use std::time::Duration;
+
+use failover::Instant;
+use failover::duty::{Event, RemoteVoter, Settings, Witness};
+use failover::health::Status;
+use failover::lease::{Namesakes, Report, Request};
+use tokio::sync::mpsc;
+
 use super::endpoint::Asked;
 use super::telling::Telling;
 use super::voters::{Answered, Voters};
@@ -9,12 +17,6 @@ use crate::node::clock;
 use crate::roles::alarms::Alarm;
 use crate::roles::status::{Line, millis};
 use crate::roles::times::{Compared, Told, compare};
-use failover::Instant;
-use failover::duty::{Event, RemoteVoter, Settings, Witness};
-use failover::health::Status;
-use failover::lease::{Namesakes, Report, Request};
-use std::time::Duration;
-use tokio::sync::mpsc;
 
 /// The ways to and from the other voters, and what was heard of them.
 pub(super) struct Others {

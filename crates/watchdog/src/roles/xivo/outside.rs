@@ -1,12 +1,14 @@
 //! Watches for the acts of others on this node: services that somebody else started, packages being installed; runs the
 //! check of fitness of an inactive node.
 
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
 use crate::node::command::CommandSpec;
 use crate::node::outside::{Outside, OutsideSpec};
 use crate::node::services::{Found, Services};
-use std::time::Duration;
-use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
 
 /// How often it looks. XiVO's status command takes a second of a processor.
 const EVERY: Duration = Duration::from_secs(10);

@@ -1,15 +1,17 @@
 //! Keeps a serving XiVO node registered with every media server (W6): drives the machine, asks Asterisk.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use failover::register::{Act, Attempt, Event, MdsId, Outcome, Output, Registrar, Service, Settings, State};
+use protocol::wire::MediaServer;
+use tokio::sync::{mpsc, watch};
+
 use crate::node::asterisk::{Asterisk, RegistrationState};
 use crate::node::clock;
 use crate::node::command::CommandSpec;
 use crate::roles::mistakes::{Mistake, made};
-use failover::register::{Act, Attempt, Event, MdsId, Outcome, Output, Registrar, Service, Settings, State};
-use protocol::wire::MediaServer;
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::{mpsc, watch};
 
 /// How often a registration under way is looked at.
 const LOOK: Duration = Duration::from_millis(100);

@@ -3,10 +3,12 @@
 //! XiVO's hourly copy runs from Main to Standby without asking who is active: from a Main that is back and not active, it would
 //! overwrite what was changed on Standby.
 
-use crate::node::command::CommandSpec;
 use std::time::Duration;
+
 use tokio::sync::watch;
 use tokio::time::sleep;
+
+use crate::node::command::CommandSpec;
 
 /// A command that failed is tried again after so long.
 const AGAIN: Duration = Duration::from_secs(10);

@@ -1,5 +1,20 @@
 //! Sets a XiVO node up: its fence before anything else, then its duty, and the ways to all it hears and tells.
 
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::num::NonZeroU8;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use failover::duty::{Duty, Found, Handover, Life, Memory, PerVoter};
+use protocol::endpoint::Endpoint;
+use protocol::identity::Expected;
+use protocol::link::Limits;
+use protocol::wire::Watched;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
 use super::condition::Condition;
 use super::disk::Disk;
 use super::endpoint::{REQUESTS, RequestHandler};
@@ -29,19 +44,6 @@ use crate::roles::specs;
 use crate::roles::start::{Base, RUNNING, RunError};
 use crate::roles::status::{Doings, Line, note};
 use crate::state::{self, Keep, Kind};
-use failover::duty::{Duty, Found, Handover, Life, Memory, PerVoter};
-use protocol::endpoint::Endpoint;
-use protocol::identity::Expected;
-use protocol::link::Limits;
-use protocol::wire::Watched;
-use std::collections::VecDeque;
-use std::net::IpAddr;
-use std::num::NonZeroU8;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 
 /// The pause between two echo requests to a host.
 const ECHO: Duration = Duration::from_millis(500);

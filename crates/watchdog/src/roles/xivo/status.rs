@@ -1,15 +1,17 @@
 //! What a XiVO node shows of itself.
 
+use std::time::Duration;
+
+use failover::duty::{Guard, Relapses, RemoteVoter, Requests, Why};
+use failover::health::Status;
+use failover::{Side, Span};
+use protocol::wire::{self, Times};
+
 use super::Xivo;
 use crate::control::api::{Activations, DutyView};
 use crate::node::clock;
 use crate::roles::alarms::Alarm;
 use crate::roles::status::{Requested, millis, own_certificate};
-use failover::duty::{Guard, Relapses, RemoteVoter, Requests, Why};
-use failover::health::Status;
-use failover::{Side, Span};
-use protocol::wire::{self, Times};
-use std::time::Duration;
 
 impl Xivo {
     /// Shows everything that changed since the last event: to the followers, the Edge, and whoever asks.

@@ -1,12 +1,13 @@
 //! What a XiVO node sees around it: whether the peer's host and the anchors answer, whether a failback is welcome now.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
+use failover::duty::{self, Event, Surroundings};
+
 use crate::config::Window;
 use crate::control::api::{IcmpSocket, IcmpView};
 use crate::node::echo::{Answering, Echo, Socket};
-
-use failover::duty::{self, Event, Surroundings};
-use std::net::IpAddr;
-use std::time::Duration;
 
 /// Where it looks, and what the duty was told of it.
 pub(super) struct SurroundingsMonitor {

@@ -1,5 +1,14 @@
 //! What a XiVO node's watchdog has of telephony: its services' worker, whether they work, what is registered and copied.
 
+use std::collections::BTreeMap;
+
+use failover::Instant;
+use failover::duty::Outcome;
+use failover::health::{self, Status};
+use failover::register::Service;
+use protocol::wire::{MediaServer, ServiceState};
+use tokio::sync::{mpsc, watch};
+
 use super::registrations::Registrations;
 use super::replication::{Replicates, Replication};
 use super::telling::Telling;
@@ -9,13 +18,6 @@ use crate::roles::alarms::Alarm;
 use crate::roles::serving::Serving;
 use crate::roles::status::{ended, note_start, running};
 use crate::state::Kind;
-use failover::Instant;
-use failover::duty::Outcome;
-use failover::health::{self, Status};
-use failover::register::Service;
-use protocol::wire::{MediaServer, ServiceState};
-use std::collections::BTreeMap;
-use tokio::sync::{mpsc, watch};
 
 /// Telephony, and whoever acts on it.
 pub(super) struct Telephony {

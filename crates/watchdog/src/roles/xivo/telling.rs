@@ -1,16 +1,18 @@
 //! What a XiVO node tells of itself, and where: its journal, its alarms, its metrics, its status.
 
+use std::sync::Arc;
+
+use failover::duty::Output;
+use failover::health::Status;
+use protocol::identity::Keyring;
+use protocol::wire::Watched;
+use tokio::sync::watch;
+
 use crate::node::clock;
 use crate::roles::alarms::{Alarm, Alarms};
 use crate::roles::status::{Doings, Shown, Who, note};
 use crate::state::{Journal, Kind};
 use crate::telemetry::metrics::Metrics;
-use failover::duty::Output;
-use failover::health::Status;
-use protocol::identity::Keyring;
-use protocol::wire::Watched;
-use std::sync::Arc;
-use tokio::sync::watch;
 
 /// The ways to all who want to know.
 pub(super) struct Telling {

@@ -1,9 +1,11 @@
 //! Looks whether Asterisk listens where the fence does not reach: such a node answers phones though it may not serve.
 
-use crate::node::asterisk::Asterisk;
 use std::time::Duration;
+
 use tokio::sync::watch;
 use tokio::time::sleep;
+
+use crate::node::asterisk::Asterisk;
 
 /// Where Asterisk listens changes with its configuration: by people, at most every now and then.
 const LOOK: Duration = Duration::from_secs(60);

@@ -1,15 +1,17 @@
 //! Carries a duty's requests to the other voters, and brings their answers back, however late.
 
-use crate::node::clock;
-use crate::roles::status::Line;
+use std::time::Duration;
+
 use failover::Instant;
 use failover::duty::{PerVoter, RemoteVoter};
 use failover::lease::{Answer, Request, VoteReply};
 use protocol::link::LinkError;
 use protocol::wire::{Ask, Told};
-use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+
+use crate::node::clock;
+use crate::roles::status::Line;
 
 /// Answers that may wait for the driver: a few heartbeats' worth of two voters.
 const ANSWERS: usize = 64;

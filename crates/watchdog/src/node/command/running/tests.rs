@@ -1,9 +1,11 @@
+use std::future::pending;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
 use super::super::CommandSpec;
 use super::super::tests::{LONG, gone, lives, sh, written};
 use super::*;
-use std::future::pending;
-use std::process::{Command, Stdio};
-use tempfile::TempDir;
 
 /// Where a killed watchdog's test keeps its files; set for the copy of this program that is killed.
 const DIRECTORY: &str = "WATCHDOG_TO_BE_KILLED";

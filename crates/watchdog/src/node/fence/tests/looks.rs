@@ -1,14 +1,15 @@
 //! Looks at a fence that is renewed meanwhile, by a program that is slow: on paused time, with a played program and kernel.
 
-use super::super::*;
-use super::RENEWALS;
-use crate::node::command::Ending;
-use crate::node::played::{Process, Stage, play};
 use failover::duty::Handover;
 use host::played::Boxed;
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
+
+use super::super::*;
+use super::RENEWALS;
+use crate::node::command::Ending;
+use crate::node::played::{Process, Stage, play};
 
 /// The program has half a second, and a lease is renewed more often.
 const TIME_LIMIT: Duration = Duration::from_millis(500);

@@ -1,9 +1,10 @@
 //! Services that are asked over HTTP, through a proxy that lives on when they are stopped.
 
-use super::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+
+use super::*;
 
 /// A proxy: answers 401 for a service that is there, and 502 for one that is not.
 async fn proxy(files: &Files) -> (SocketAddr, JoinHandle<()>) {

@@ -1,12 +1,14 @@
 //! Asterisk's command line: a XiVO's registers the node with the media server, a media server's tells who is registered.
 
-use super::super::record::Event;
-use super::super::world::{Cli, MDS, Telephony, World, address, name};
-use crate::node::command::Ending;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
+
 use tokio::time::{Instant, sleep, timeout};
+
+use super::super::record::Event;
+use super::super::world::{Cli, MDS, Telephony, World, address, name};
+use crate::node::command::Ending;
 
 /// A registration lasts for so long without another.
 const EXPIRES: Duration = Duration::from_secs(60);

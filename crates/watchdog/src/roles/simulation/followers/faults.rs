@@ -1,11 +1,13 @@
 //! What goes wrong where a XiVO is followed.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
 use super::super::net::{GOOD, Link};
 use super::super::record::Event;
 use super::super::world::{CC, Check, Cli, MDS, Sick, Start, Stop, Telephony, World, name};
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::sleep;
 
 /// Faults, one after another, some at once.
 pub(in super::super) async fn play(world: &Arc<World>) {

@@ -1,9 +1,11 @@
 //! Whether each alarm of a node is true, and none is missing.
 
+use std::time::Duration;
+
+use failover::health::Status;
+
 use super::super::world::{Stop, Tool, name};
 use super::{Company, Event, Known, Seen};
-use failover::health::Status;
-use std::time::Duration;
 
 /// An alarm is shown within so long.
 const ALARMED: Duration = Duration::from_secs(5);

@@ -1,10 +1,12 @@
 //! Whether those who follow do: a CC its XiVO (W5), the registrations with a media server the XiVO that serves (W6); and
 //! whether what they show is true, and nothing is missing.
 
+use std::time::Duration;
+
+use failover::health::Status;
+
 use super::super::world::{CC, EDGE, HOSTS, MDS, Sick, Telephony, name};
 use super::{Company, Event};
-use failover::health::Status;
-use std::time::Duration;
 
 /// Who was well for so long beforehand follows promptly.
 const WELL: Duration = Duration::from_secs(20);
