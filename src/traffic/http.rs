@@ -325,12 +325,7 @@ impl ProxyHttp for Proxy {
             response.insert_header(forward::X_REQUEST_ID, forwarded.id.clone())?;
         }
         if let Some(route) = &ctx.route {
-            for (name, value) in &route.headers {
-                // The upstream knows its answer better; two of a kind are read differently by different browsers.
-                if !response.headers.contains_key(name) {
-                    response.insert_header(name.clone(), value.clone())?;
-                }
-            }
+            answer::add_missing(response, &route.headers)?;
         }
         let host = ctx.forwarded.as_ref().and_then(|forwarded| forwarded.host.to_str().ok()).unwrap_or_default();
         for (name, values) in ctx.site.insiders.rewrite(&response.headers, host) {

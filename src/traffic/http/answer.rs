@@ -1,7 +1,7 @@
 //! What an upstream's answer must be before a client sees it: framed so that everybody reads it alike (RFC 9112 section
 //! 6.3), without what concerned the connection it came on, and of a bounded size. Pingora reads it; it is judged here.
 
-use http::header::{CONTENT_LENGTH, DATE, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_LENGTH, DATE, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::date::get_cached_date;
@@ -38,6 +38,20 @@ pub fn normalise(response: &mut ResponseHeader, request: &RequestHeader) -> Resu
 /// Bytes of fields, as HTTP/1 writes them.
 pub fn size(fields: &HeaderMap) -> usize {
     fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+/// Adds headers of ours that the answer does not have: whoever made it knows it better, and two of a name are read differently
+/// by different browsers.
+///
+/// # Errors
+/// There are more than a map of headers takes.
+pub fn add_missing(response: &mut ResponseHeader, ours: &[(HeaderName, HeaderValue)]) -> pingora::Result<()> {
+    for (name, value) in ours {
+        if !response.headers.contains_key(name) {
+            response.insert_header(name.clone(), value.clone())?;
+        }
+    }
+    Ok(())
 }
 
 /// Says when a final answer was made, where nobody who made it says so (RFC 9110 section 6.6.1): caches reckon its age by it.

@@ -12,7 +12,7 @@ use pingora::proxy::Session;
 
 use super::context::{Context, Ending};
 use super::record::{self, Seen};
-use super::{accept_language, host};
+use super::{accept_language, answer, host};
 use crate::telemetry::logging::access::Protocol;
 use crate::traffic::edge::Edge;
 use crate::traffic::pages::{Answer, ErrorPage};
@@ -93,11 +93,8 @@ async fn send(edge: &Edge, session: &mut Session, ctx: &Context, answer: Answer<
         let methods: Vec<_> = route.methods.iter().map(Method::as_str).collect();
         header.insert_header(ALLOW, methods.join(", "))?;
     }
-    for (name, value) in ctx.route.as_ref().map_or(&ctx.site.config.headers, |route| &route.headers) {
-        if !header.headers.contains_key(name) {
-            header.insert_header(name.clone(), value.clone())?;
-        }
-    }
+    let ours = ctx.route.as_ref().map_or(&ctx.site.config.headers, |route| &route.headers);
+    answer::add_missing(&mut header, ours)?;
     // The head must say `close` then: no request is read behind this one.
     if edge.drain.has_begun() {
         ctx.take_no_more();
