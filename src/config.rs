@@ -95,12 +95,7 @@ impl Config {
     /// upstreams are trusted by.
     pub fn certificate_files(&self) -> Vec<PathBuf> {
         let own = self.certificates.iter().flat_map(|pair| [&pair.chain, &pair.key]);
-        let checks = self.services.iter().flat_map(|service| &service.checks).filter_map(|check| match &check.kind {
-            CheckKind::Tls(tls) => Some(tls),
-            CheckKind::Http(http) => http.tls.as_ref(),
-            CheckKind::WebSocket(socket) => socket.tls.as_ref(),
-            CheckKind::Tcp | CheckKind::Sip(_) => None,
-        });
+        let checks = self.services.iter().flat_map(|service| &service.checks).filter_map(|check| check.kind.tls());
         let upstreams = self.services.iter().filter_map(|service| service.tls.as_ref()).chain(checks);
         let authorities = upstreams.filter_map(|tls| match &tls.verify {
             Verify::Ca(path) => Some(path),
@@ -131,7 +126,7 @@ pub struct Listen {
 /// A listener that is told by the PROXY protocol who its clients are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxied {
-    /// Which.
+    /// One of `https` or `http`.
     pub listener: SocketAddr,
     /// Who tells it: every connection from there begins with a header, and no other one may. At least one.
     pub from: Vec<Network>,
@@ -182,7 +177,7 @@ pub struct Pass {
     pub to: Vec<SocketAddr>,
     /// Whether that service is told who the client is.
     pub proxy_protocol: ProxyHeader,
-    /// How long nothing may move.
+    /// Ended when nothing has moved either way for so long.
     pub idle: Duration,
 }
 
@@ -190,7 +185,7 @@ pub struct Pass {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProxyHeader {
-    /// None.
+    /// The service takes the Edge for the client.
     None,
     /// The line of version 1.
     V1,
@@ -201,7 +196,7 @@ pub enum ProxyHeader {
 /// A named upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
-    /// Its name in the file.
+    /// As in the file: names it in logs and metrics.
     pub name: String,
     /// Where it lives.
     pub place: Place,
@@ -311,6 +306,18 @@ pub enum CheckKind {
     WebSocket(WebSocketCheck),
     /// SIP OPTIONS (RFC 3261 section 11) is answered.
     Sip(SipCheck),
+}
+
+impl CheckKind {
+    /// How its upstream proves who it is; none for a check that speaks no TLS.
+    pub fn tls(&self) -> Option<&UpstreamTls> {
+        match self {
+            Self::Tls(tls) => Some(tls),
+            Self::Http(http) => http.tls.as_ref(),
+            Self::WebSocket(socket) => socket.tls.as_ref(),
+            Self::Tcp | Self::Sip(_) => None,
+        }
+    }
 }
 
 /// An HTTP check.
@@ -423,11 +430,11 @@ pub struct ZoneIndex(pub usize);
 /// How a route's requests count in a zone: the same account as other routes', with a burst of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ZoneUse {
-    /// The zone.
+    /// Whose account a request counts in.
     pub zone: ZoneIndex,
     /// How many requests may come before their time.
     pub burst: NonZeroU32,
-    /// Whether those wait for their time.
+    /// Whether requests within the burst wait for their time, or go on at once.
     pub delay: bool,
 }
 
@@ -436,7 +443,7 @@ pub struct ZoneUse {
 pub struct Rate {
     /// Never 0 in a resolved configuration.
     pub requests: u32,
-    /// In which time.
+    /// The time that so many requests are for.
     pub per: RateUnit,
 }
 

@@ -8,7 +8,7 @@ use probe::tls::{End, Term};
 
 use super::Engine;
 use crate::admin::api::{CertificateStatus, Time};
-use crate::config::{Check, CheckKind, UpstreamTls, Verify};
+use crate::config::{Check, Verify};
 
 impl Engine {
     /// The certificates shown to browsers, with the days that each has left.
@@ -52,13 +52,7 @@ impl Engine {
 
 /// Whether a check's verification looks at dates: a pinned key, or none at all, is trusted beyond them.
 pub(super) fn heeds_dates(check: &Check) -> bool {
-    let tls: Option<&UpstreamTls> = match &check.kind {
-        CheckKind::Tls(tls) => Some(tls),
-        CheckKind::Http(http) => http.tls.as_ref(),
-        CheckKind::WebSocket(socket) => socket.tls.as_ref(),
-        CheckKind::Tcp | CheckKind::Sip(_) => None,
-    };
-    tls.is_some_and(|tls| matches!(tls.verify, Verify::System | Verify::Ca(_)))
+    check.kind.tls().is_some_and(|tls| matches!(tls.verify, Verify::System | Verify::Ca(_)))
 }
 
 fn of_browsers(terms: Vec<(String, Term)>, now: SystemTime, wanted: impl Fn(End) -> bool) -> Vec<String> {

@@ -248,14 +248,8 @@ pub fn carriage_of(config: &Config, at: &Placed<'_>) -> Option<Check> {
     let service = &config.services[at.service.0];
     let is_led_to = config.routes.iter().any(|route| route.service == at.service);
     let opens = |check: &Check| {
-        let tls = match &check.kind {
-            CheckKind::Sip(_) => return false,
-            CheckKind::Tcp => &None,
-            CheckKind::Tls(tls) => return own_port(check, at.backend).is_none() && service.tls.as_ref() == Some(tls),
-            CheckKind::Http(http) => &http.tls,
-            CheckKind::WebSocket(socket) => &socket.tls,
-        };
-        own_port(check, at.backend).is_none() && *tls == service.tls
+        let speaks_sip = matches!(check.kind, CheckKind::Sip(_));
+        !speaks_sip && own_port(check, at.backend).is_none() && check.kind.tls() == service.tls.as_ref()
     };
     (is_led_to && !checks_of(service).iter().any(opens)).then(|| basic(service))
 }
