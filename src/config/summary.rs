@@ -177,7 +177,7 @@ impl Config {
 
 /// What a zone remembers of one client address.
 const ACCOUNT: u64 = 16;
-/// Accounts that lie together.
+/// Accounts of a set: a zone's room is rounded up to whole ones (`traffic::zones::table`).
 const ACCOUNTS: u64 = 8;
 
 impl Zone {

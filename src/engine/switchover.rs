@@ -45,10 +45,10 @@ pub(super) struct Seen {
     pub(super) observe: bool,
 }
 
-/// The facts of a side.
+/// What monitor and switcher know of a side when a step is decided.
 pub(super) struct SeenSide {
     pub(super) works: bool,
-    /// Why, or why not.
+    /// Why the side works or does not, in one sentence.
     pub(super) health: String,
     /// Whether anything of it answers probes, if only to refuse.
     pub(super) answers: bool,

@@ -24,15 +24,15 @@ use crate::telemetry::metrics::{ConnectFailure, Direction, PassMetrics};
 /// A connection whose ClientHello was read, and belongs to a service.
 #[derive(Debug)]
 pub struct Passing {
-    /// Where it came from.
+    /// Who is counted and logged: whom a PROXY header names, or the peer.
     pub client: SocketAddr,
-    /// The client's end.
+    /// The client's end, of which the ClientHello has been read.
     pub tcp: TcpStream,
-    /// What was read of it.
+    /// What was read of it, which the service must get first.
     pub said: Vec<u8>,
-    /// The name it asked for.
+    /// The name it asked for, by SNI; none if it named none.
     pub name: Option<Box<str>>,
-    /// A position in the configuration's list.
+    /// The entry that has this name: a position in `Config::pass`.
     pub index: usize,
 }
 

@@ -30,9 +30,9 @@ const MOST_BEHIND: usize = 4096;
 /// What a header tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Told {
-    /// Where the connection comes from.
+    /// The client, as whoever hands the connection on says.
     pub client: SocketAddr,
-    /// Where it was accepted.
+    /// The address that the client connected to.
     pub server: SocketAddr,
 }
 

@@ -32,7 +32,7 @@ pub struct Zones {
     most_waiting: usize,
 }
 
-/// One zone's clients.
+/// The accounts of one zone's clients; they outlive a configuration that leaves the zone as it is.
 #[derive(Debug)]
 struct Accounts {
     name: Arc<str>,
@@ -56,9 +56,9 @@ struct Rule {
 pub enum Verdict {
     /// Its client is not limited.
     Exempt,
-    /// It goes on.
+    /// It goes on at once.
     Pass,
-    /// It waits first.
+    /// It goes on after that time, if there is a place to wait in.
     Delay(Duration),
     /// It is too many; after that time one would not be.
     Refuse(Duration),
@@ -144,7 +144,7 @@ impl Zones {
         (here < most_here && all < self.most_waiting).then_some(place)
     }
 
-    /// Who a client counts as.
+    /// Who a client counts as: an IPv6 subscriber has a whole network of addresses.
     fn counted(&self, client: IpAddr) -> IpAddr {
         match client.to_canonical() {
             v6 @ IpAddr::V6(_) => masked(v6, self.ipv6_prefix),
@@ -156,7 +156,7 @@ impl Zones {
         u64::try_from(at.saturating_duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// The name of a route's zone.
+    /// What the zone of a route is called in the log; none without a zone.
     pub fn name(&self, route: usize) -> Option<Arc<str>> {
         self.of_route(route).map(|zone| self.zones[zone].name.clone())
     }

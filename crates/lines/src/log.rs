@@ -37,7 +37,7 @@ pub enum LogError {
     /// No thread could be started.
     #[error("cannot start the log's writer")]
     Thread(#[source] io::Error),
-    /// It was done before.
+    /// A process has one log, and this one has it already.
     #[error("logs are set up already")]
     Twice(#[source] TryInitError),
 }

@@ -15,7 +15,7 @@ const FASTEST: u32 = 10_000;
 const MOST_BURST: u32 = 100_000;
 /// Longer than a browser's user waits for a page. Each request that waits holds its memory and its place meanwhile.
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
-/// 256 MiB for one zone.
+/// At 16 bytes each 256 MiB for one zone: whoever writes more means something else.
 const MOST_ADDRESSES: usize = 1 << 24;
 /// A hundred times what users need to come back.
 const LARGEST_FACTOR: u32 = 1000;

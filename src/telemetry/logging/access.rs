@@ -102,17 +102,17 @@ pub struct PassedRecord {
     pub time: SystemTime,
     /// Where it came from.
     pub client: SocketAddr,
-    /// The name it asked for.
+    /// The name it asked for, by SNI; none if it named none.
     pub name: Option<Box<str>>,
-    /// The service that took it.
+    /// The address that took it; none if none did.
     pub to: Option<SocketAddr>,
-    /// From the client.
+    /// Bytes from the client, its ClientHello among them.
     pub bytes_in: u64,
     /// To the client.
     pub bytes_out: u64,
     /// From its ClientHello to its end.
     pub duration: Duration,
-    /// To connect to the service.
+    /// How long the connect took that succeeded.
     pub connect: Option<Duration>,
     /// Why it ended.
     pub ended: Ended,

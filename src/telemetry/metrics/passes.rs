@@ -11,9 +11,9 @@ use crate::telemetry::logging::Ended;
 /// Those of one entry.
 #[derive(Debug)]
 pub struct PassMetrics {
-    /// Open now, to a service.
+    /// Connections that a service has taken and that have not ended.
     pub open: IntGauge,
-    /// That ended, by why.
+    /// Connections that ended, also those that no service took.
     pub ended: Per<Ended, IntCounter>,
     /// Attempts to reach the service that failed.
     pub connect_failures: Per<ConnectFailure, IntCounter>,

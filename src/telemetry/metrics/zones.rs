@@ -9,7 +9,7 @@ use prometheus::{IntCounterVec, IntGaugeVec, Opts, Result};
 /// How one zone stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
-    /// Its name.
+    /// As in the file: the label `zone`.
     pub name: Arc<str>,
     /// Client addresses that are ahead of their rate.
     pub ahead: usize,

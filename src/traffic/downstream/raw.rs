@@ -18,7 +18,7 @@ pub fn page(answer: &Answer<'_>) -> Vec<u8> {
     page_with(answer, &[])
 }
 
-/// A page with more fields.
+/// The same, with fields that one answer alone has.
 pub fn page_with(answer: &Answer<'_>, more: &[(HeaderName, HeaderValue)]) -> Vec<u8> {
     let reason = answer.status.canonical_reason().unwrap_or("Unknown");
     let mut out = format!("HTTP/1.1 {} {reason}\r\nConnection: close\r\n", answer.status.as_u16()).into_bytes();

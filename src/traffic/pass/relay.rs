@@ -29,7 +29,7 @@ pub(super) struct Limits {
     pub(super) write_stall: Duration,
 }
 
-/// What moves on one connection.
+/// When something last moved on one connection, either way: the idle limit and the drain ask.
 #[derive(Debug)]
 pub(super) struct Moved<'a> {
     activity: &'a Activity,

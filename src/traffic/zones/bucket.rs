@@ -25,7 +25,7 @@ pub enum Ruling {
     Pass {
         /// By how much the request came before its time, in nanoseconds: what a delayed one waits.
         ahead: u64,
-        /// The client's new account.
+        /// The client's new account, to be kept in the place of the old one.
         even_at: u64,
     },
     /// It is not. The account stays as it is: whoever goes on asking loses nothing by it.

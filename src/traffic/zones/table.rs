@@ -33,7 +33,7 @@ struct Entry {
 #[repr(align(128))]
 struct Set([Entry; WAYS]);
 
-/// Accounts.
+/// The accounts of one zone.
 #[derive(Debug)]
 pub struct Table {
     sets: Box<[Set]>,

@@ -15,7 +15,7 @@ pub(super) struct Peer {
     pub(super) met: Option<Met>,
     /// The peer's words since this node serves that it serves, too.
     pub(super) rival: Option<Rival>,
-    /// It was told that both serve.
+    /// The journal has been told that both serve: once for each time that they do.
     pub(super) told_two: bool,
 }
 

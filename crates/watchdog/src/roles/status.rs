@@ -34,7 +34,7 @@ pub(super) struct Who {
 #[derive(Debug, Clone)]
 pub(super) struct Line {
     pub(super) link: Link,
-    /// As each status repeats it.
+    /// As text, made once: each status repeats it.
     pub(super) address: String,
 }
 
