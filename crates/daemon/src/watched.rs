@@ -40,6 +40,10 @@ async fn follow(
     loop {
         sleep(LOOK).await;
         let paths = files();
+        // Nobody looks for now. What changes meanwhile is told when somebody does again.
+        if paths.is_empty() {
+            continue;
+        }
         let look = move || {
             let changed = watched.look(paths);
             (watched, changed)
@@ -141,6 +145,9 @@ fn seen(paths: Vec<PathBuf>) -> Vec<Seen> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     struct Files {
@@ -227,6 +234,20 @@ mod tests {
         files.watched.refuse();
         files.write("key", "old");
         assert!(!files.look() && files.look());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_files_are_no_change_and_what_changed_meanwhile_is_told_when_they_are_back() {
+        let Files { directory, .. } = Files::new();
+        let (paths, looks) = (Files::paths(&directory), Arc::new(AtomicBool::new(true)));
+        let asked = Arc::clone(&looks);
+        let mut changed = changes(move || if asked.load(Ordering::Acquire) { paths.clone() } else { Vec::new() });
+        looks.store(false, Ordering::Release);
+        fs::write(directory.path().join("key"), "newer").unwrap();
+        assert!(tokio::time::timeout(LOOK * 100, changed.recv()).await.is_err(), "nobody looks");
+        looks.store(true, Ordering::Release);
+        changed.recv().await.unwrap().send(true).unwrap();
+        assert!(tokio::time::timeout(LOOK * 100, changed.recv()).await.is_err(), "it is in use");
     }
 
     #[tokio::test(start_paused = true)]
