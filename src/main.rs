@@ -18,7 +18,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 fn main() -> ExitCode {
     let Cli { verb, options } = Cli::parse();
     // The first provider wins, and there is no other.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let exit = match verb {
         Verb::Run => match run(&options.config) {
             Ok(()) => Exit::Done,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use probe::tls::explain;
-use rustls::crypto::ring;
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
@@ -44,7 +44,7 @@ pub struct Flaw {
 pub fn certified(chain: &[u8], key: &[u8]) -> Result<Arc<CertifiedKey>, Flaw> {
     let chain = certificates(chain)?;
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| no_key(key, &error))?;
-    CertifiedKey::from_der(chain, key, &ring::default_provider()).map(Arc::new).map_err(|error| match error {
+    CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map(Arc::new).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => Flaw {
             file: File::Both,
             problem: "chain and key do not belong together".to_owned(),

@@ -65,7 +65,7 @@ impl Client {
 
     /// One that trusts these certificates, DER, alone.
     pub fn trusting(site: &Site, certificates: &[&[u8]]) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut roots = rustls::RootCertStore::empty();
         for certificate in certificates {
             roots.add(CertificateDer::from(certificate.to_vec())).unwrap();

@@ -63,7 +63,7 @@ impl Old {
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = version_1(&key);
         let pin = Pin::of(&certificate).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let signer =
             provider.key_provider.load_private_key(PrivateKeyDer::try_from(key.serialize_der()).unwrap()).unwrap();
         let shows = Arc::new(Shows(Arc::new(CertifiedKey::new(vec![certificate], signer))));

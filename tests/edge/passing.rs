@@ -35,7 +35,7 @@ impl Echo {
 
     /// One to which so many bytes are said first.
     pub async fn behind(header: usize) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let made = rcgen::generate_simple_self_signed([TURN.to_owned()]).unwrap();
         let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
         let config = rustls::ServerConfig::builder()

@@ -56,7 +56,7 @@ async fn handed_on(site: &Site, said: &[u8]) -> std::io::Result<TlsStream<TcpStr
 async fn secured(site: &Site, tcp: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from(site.certificate.clone())).unwrap();
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     TlsConnector::from(Arc::new(tls)).connect(ServerName::try_from(FQDN).unwrap(), tcp).await
 }

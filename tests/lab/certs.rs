@@ -142,7 +142,7 @@ impl Web {
     pub(crate) fn client(&self) -> Outcome<Arc<rustls::ClientConfig>> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.certificate.clone()).map_err(because("the web authority"))?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(because("TLS"))?;

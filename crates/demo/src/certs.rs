@@ -160,7 +160,7 @@ mod tests {
         roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
         let chain: Vec<_> = CertificateDer::pem_slice_iter(leaf.chain.as_bytes()).map(Result::unwrap).collect();
         let parsed = ParsedCertificate::try_from(&chain[0])?;
-        let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
+        let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
         rustls::client::verify_server_cert_signed_by_trust_anchor(
             &parsed,
             &roots,

@@ -114,7 +114,7 @@ impl Transaction {
         let mut bytes = [0; 44];
         let random = match CryptoProvider::get_default() {
             Some(provider) => provider.secure_random.fill(&mut bytes),
-            None => rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes),
+            None => rustls::crypto::aws_lc_rs::default_provider().secure_random.fill(&mut bytes),
         };
         random.map_err(|_| Failure::local("begin a SIP transaction", "no random numbers"))?;
         let hexadecimal = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();

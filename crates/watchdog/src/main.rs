@@ -72,7 +72,7 @@ fn watch(config: &Config, options: &Options, log: &Log, dropped: &IntCounter, wa
         return Exit::Failed;
     }
     // The first provider wins, and there is no other.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // One thread for all: the service manager gives it a class of its own, which other threads would not inherit.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use probe::tls::Term;
-use rustls::crypto::ring;
+use rustls::crypto::aws_lc_rs;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
@@ -150,13 +150,13 @@ pub fn server_config(
         TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
         TlsVersion::V1_3 => &[&rustls::version::TLS13],
     };
-    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(versions)?
         .with_no_client_auth()
         .with_cert_resolver(certificates);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // Clients keep their sessions themselves: a store of them here would have to be as large as there are clients.
-    config.ticketer = ring::Ticketer::new()?;
+    config.ticketer = aws_lc_rs::Ticketer::new()?;
     // One ticket is what a browser uses; each costs a write in the handshake.
     config.send_tls13_tickets = 1;
     // Early data can be sent again by anybody who saw it (RFC 8446 section 8): a request would be done twice.

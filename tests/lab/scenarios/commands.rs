@@ -346,7 +346,7 @@ const BEFORE: &[u8] = b"bascule/1";
 
 /// Dials as a node of the version before does, and is told at once that there is no common one.
 fn dial_as_before(to: std::net::SocketAddr) -> Outcome {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider);
     let builder = builder.with_safe_default_protocol_versions().map_err(because("TLS"))?;
     // The version is looked at before any certificate.
@@ -364,7 +364,7 @@ fn other_version(identity: &std::path::Path) -> Outcome<rustls::ServerConfig> {
     let read = |name: &str| std::fs::read(identity.join(name)).map_err(because(name));
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(CHAIN)?).collect();
     let key = PrivateKeyDer::from_pem_slice(&read(KEY)?).map_err(because(KEY))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = rustls::ServerConfig::builder_with_provider(provider);
     let builder = builder.with_safe_default_protocol_versions().map_err(because("TLS"))?.with_no_client_auth();
     let mut config = builder.with_single_cert(chain.map_err(because(CHAIN))?, key).map_err(because("TLS"))?;

@@ -41,7 +41,7 @@ pub(super) fn acceptor(chain: &Path, key: &Path) -> Result<TlsAcceptor, TlsError
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(unreadable(chain))?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(unreadable(key))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(unusable)?

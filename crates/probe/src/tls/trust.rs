@@ -57,14 +57,14 @@ pub struct TlsTrust {
 }
 
 impl TlsTrust {
-    /// Resolves `verify` with the process's default [`CryptoProvider`], or *ring* if none was chosen.
+    /// Resolves `verify` with the process's default [`CryptoProvider`], or *aws-lc-rs* if none was chosen.
     ///
     /// # Errors
     /// See [`TrustError`]. Verification is never weakened instead.
     pub fn new(verify: Verify) -> Result<Self, TrustError> {
         let provider = CryptoProvider::get_default()
             .cloned()
-            .unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()));
+            .unwrap_or_else(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
         let verifier = verifier(verify, &provider)?;
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

@@ -9,6 +9,7 @@ use probe::tls::{Tls, TlsTrust, Verify};
 use probe::{Check, Failure, FailureKind, Kind, Phase, Report};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use time::OffsetDateTime;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -161,9 +162,16 @@ impl Authority {
     }
 }
 
+/// Named, not taken from the process: Pingora's tree turns on a second provider, so that rustls does not choose by itself.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
 impl Identity {
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        let config = ServerConfig::builder()
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
             .with_no_client_auth()
             .with_single_cert(vec![self.certificate.clone()], self.key.clone_key())
             .unwrap();

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::server::{
-    AMPLE, Authority, Identity, assert_answers, assert_fails, closed, drain, named, run, serve, valid_days,
+    AMPLE, Authority, Identity, assert_answers, assert_fails, closed, drain, named, provider, run, serve, valid_days,
 };
 
 /// Shakes hands and waits for the end.
@@ -73,7 +73,9 @@ async fn tls_1_2_will_do() {
     let authority = Authority::new();
     let identity = authority.issue("cc.example.org", -1, 90);
     let old: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
-    let config = ServerConfig::builder_with_protocol_versions(old)
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(old)
+        .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![identity.certificate.clone()], identity.key.clone_key())
         .unwrap();
@@ -179,7 +181,7 @@ async fn a_certificate_without_its_key_proves_nothing() {
     let authority = Authority::new();
     let identity = authority.issue("cc.example.org", -1, 9);
     let stolen = self_signed("thief", -1, 9).key;
-    let key = rustls::crypto::ring::sign::any_supported_type(&stolen).unwrap();
+    let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&stolen).unwrap();
     let impostor = Arc::new(Impostor(Arc::new(CertifiedKey::new(vec![identity.certificate.clone()], key))));
     let trusts = [
         Verify::Pin(vec![Pin::of(&identity.certificate).unwrap()]),
@@ -188,7 +190,9 @@ async fn a_certificate_without_its_key_proves_nothing() {
     ];
     let versions: [&[&SupportedProtocolVersion]; 2] = [&[&rustls::version::TLS12], &[&rustls::version::TLS13]];
     for version in versions {
-        let config = ServerConfig::builder_with_protocol_versions(version)
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(version)
+            .unwrap()
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&impostor) as Arc<dyn ResolvesServerCert>);
         let target = accepting(TlsAcceptor::from(Arc::new(config))).await;
@@ -203,7 +207,9 @@ async fn a_certificate_without_its_key_proves_nothing() {
 async fn the_server_sees_the_name_the_protocols_and_a_clean_end() {
     let authority = Authority::new();
     let identity = authority.issue("cc.example.org", -1, 9);
-    let mut config = ServerConfig::builder()
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![identity.certificate], identity.key)
         .unwrap();

@@ -380,7 +380,7 @@ async fn other_version(address: SocketAddr, identity: &std::path::Path) -> std::
     roots.add(CertificateDer::from_pem_slice(&read("ca.pem")).unwrap()).unwrap();
     let chain = vec![CertificateDer::from_pem_slice(&read("chain.pem")).unwrap()];
     let key = PrivateKeyDer::from_pem_slice(&read("key.pem")).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
