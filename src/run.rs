@@ -105,6 +105,11 @@ impl RunError {
 /// # Errors
 /// The configuration is wrong, or something it names cannot be had: an address, a file, the state directory.
 pub fn run(path: &Path) -> Result<(), RunError> {
+    let runtime = runtime()?;
+    let _entered = runtime.enter();
+    // Before all else: for systemd a unit of this type is started as soon as it is there, so that a reload may come at
+    // once, and a SIGHUP that nobody takes ends the process.
+    let signals = Signals::new().map_err(RunError::start("signals"))?;
     let (text, config, warnings) = reload::load(path).map_err(RunError::Config)?;
     let registry = Registry::new();
     let metrics = Arc::new(Metrics::new(&registry).map_err(RunError::start("metrics"))?);
@@ -134,8 +139,6 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let mut control = Control::open(&config, registry, handle.clone())?;
     let engine = control.open_nodes(&config, engine)?;
     let keyring = control.keyring();
-    let runtime = runtime()?;
-    let _entered = runtime.enter();
     // Before the engine starts: an Edge that cannot listen has neither probed nor moved anything.
     let listeners = Listeners::bind(&config)?;
     let engine = control.start(engine)?;
@@ -143,7 +146,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         tokio::spawn(live::file::follow(path.clone(), edge.live.clone()));
     }
     let told = Told { loader: Loader::new(path, text, edge.clone(), handle.clone()), keyring };
-    let served = runtime.block_on(serve(told, edge, handle, listeners, engine));
+    let served = runtime.block_on(serve(told, edge, handle, Incoming { listeners, signals }, engine));
     runtime.block_on(async {
         // What is not written by then is lost, and was said to be.
         let _ = tokio::time::timeout(FLUSH, state.flushed()).await;
@@ -272,6 +275,12 @@ fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
     })
 }
 
+/// What reaches the process from outside: opened before anybody is told that it is there.
+struct Incoming {
+    listeners: Listeners,
+    signals: Signals,
+}
+
 /// What is loaded anew while the Edge runs.
 struct Told {
     loader: Loader,
@@ -282,13 +291,11 @@ async fn serve(
     mut told: Told,
     edge: Arc<Edge>,
     handle: Handle,
-    listeners: Listeners,
+    Incoming { listeners, mut signals }: Incoming,
     mut engine: oneshot::Receiver<()>,
 ) -> Result<(), RunError> {
     let (going, shutdown) = watch::channel(false);
     let handler = Arc::new(connection_handler(&edge, shutdown.clone())?);
-    // Before the first connection: a SIGHUP that nobody has asked for ends the process.
-    let mut signals = Signals::new().map_err(RunError::start("signals"))?;
     for (listener, believed) in listeners.https {
         let handler = handler.clone();
         let serve = move |tcp, peer, admitted| {

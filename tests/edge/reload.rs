@@ -1,6 +1,7 @@
 //! A running Edge takes new certificates and configurations without anybody noticing, and ends without cutting anybody off.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use http::Method;
@@ -88,6 +89,19 @@ async fn a_reload_does_not_move_traffic_back_from_standby() {
     tally.assert_all_well();
     assert!(tally.0.iter().all(|asked| asked.side() == "standby"));
     assert_eq!((site.live(), site.main.requests()), (("standby".to_owned(), 1), 0));
+}
+
+#[test]
+fn a_reload_that_comes_while_the_edge_starts_does_not_end_it() {
+    let mut site = Site::start();
+    site.stop_edge();
+    for _ in 0..5 {
+        site.spawn_edge();
+        wait_until("the admin socket is there", || UnixStream::connect(site.path("admin.sock")).is_ok());
+        site.edge().signal(Signal::HUP);
+        wait_until("it is loaded anew", || site.ask("GET", "/readyz", "").is_some() && site.metric(RELOADED) == 2.0);
+        site.stop_edge();
+    }
 }
 
 #[tokio::test]
