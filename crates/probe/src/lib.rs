@@ -36,3 +36,4 @@ pub use crate::report::{Report, Timings};
 pub use crate::sip::{InvalidSipText, SipCheck, SipTransport, SipUri, UserAgent};
 pub use crate::status::{InvalidStatusSet, StatusSet};
 pub use crate::websocket::{Exchange, WebSocketCheck};
+pub use crate::wire::Transport;

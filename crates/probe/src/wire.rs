@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
 use crate::check::Check;
 use crate::failure::Failure;
@@ -24,44 +25,42 @@ pub(crate) const GOODBYE: Duration = Duration::from_millis(100);
 const MOST_READS: usize = 16;
 
 pub(crate) struct Wire {
-    stream: Stream,
+    transport: Transport,
     first_byte: FirstByte,
 }
 
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
+/// What carries the bytes to a target: TCP, or TLS over it.
+pub type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 impl Wire {
     /// Connects to the check's target and, if asked, completes the TLS handshake.
     pub(crate) async fn connect(check: &Check, tls: Option<&Tls>, meter: &mut Meter) -> Result<Self, Failure> {
         let stream = tcp::connect(check.target, check.source).await?;
         meter.connected();
-        let stream = match tls {
-            None => Stream::Plain(stream),
+        let transport = match tls {
+            None => Either::Left(stream),
             Some(tls) => {
                 meter.shaking_hands();
                 let stream = tls::shake_hands(tls, stream).await?;
                 meter.secured(tls::certificate_of(stream.get_ref().1));
-                Stream::Tls(Box::new(stream))
+                Either::Right(Box::new(stream))
             }
         };
-        Ok(Self { stream, first_byte: meter.first_byte() })
+        Ok(Self { transport, first_byte: meter.first_byte() })
     }
 
     /// The version that was agreed on, for a report.
     pub(crate) fn protocol(&self) -> &'static str {
-        match &self.stream {
-            Stream::Plain(_) => "TCP",
-            Stream::Tls(stream) => tls::protocol_of(stream.get_ref().1),
+        match &self.transport {
+            Either::Left(_) => "TCP",
+            Either::Right(stream) => tls::protocol_of(stream.get_ref().1),
         }
     }
 
     pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
-        match &self.stream {
-            Stream::Plain(stream) => stream.local_addr(),
-            Stream::Tls(stream) => stream.get_ref().0.local_addr(),
+        match &self.transport {
+            Either::Left(stream) => stream.local_addr(),
+            Either::Right(stream) => stream.get_ref().0.local_addr(),
         }
     }
 
@@ -90,22 +89,12 @@ impl Wire {
         };
         let _ = timeout(GOODBYE, goodbye).await;
     }
-
-    fn stream(self: Pin<&mut Self>) -> Pin<&mut dyn Duplex> {
-        match &mut self.get_mut().stream {
-            Stream::Plain(stream) => Pin::new(stream),
-            Stream::Tls(stream) => Pin::new(&mut **stream),
-        }
-    }
 }
-
-trait Duplex: AsyncRead + AsyncWrite + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
 
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(self.as_mut().stream().poll_read(cx, buffer))?;
+        ready!(Pin::new(&mut self.transport).poll_read(cx, buffer))?;
         if buffer.filled().len() > before {
             self.first_byte.seen();
         }
@@ -114,18 +103,18 @@ impl AsyncRead for Wire {
 }
 
 impl AsyncWrite for Wire {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.stream().poll_write(cx, bytes)
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.transport).poll_write(cx, bytes)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_flush(cx)
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.transport).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Tls(stream) => {
+        match &mut self.get_mut().transport {
+            Either::Left(stream) => Pin::new(stream).poll_flush(cx),
+            Either::Right(stream) => {
                 stream.get_mut().1.send_close_notify();
                 Pin::new(&mut **stream).poll_flush(cx)
             }

@@ -11,14 +11,16 @@ use std::time::{Duration, SystemTime};
 
 use failover::Side;
 use pingora::{Error as PingoraError, ErrorType};
+use probe::Transport;
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
+use tokio_util::either::Either;
 
 use super::connections::{Connections, Half, Registered};
-use super::stream::{Transport, UpstreamStream};
+use super::stream::UpstreamStream;
 use crate::live::Live;
 
 /// A backend that vanished is noticed after twenty seconds, however idle a WebSocket to it is and whether or not its side
@@ -141,10 +143,10 @@ impl Connector {
     async fn transport(&self) -> Result<Transport, ConnectError> {
         let stream = self.tcp().await?;
         watch(&stream);
-        let Some((config, name)) = &self.tls else { return Ok(Transport::Plain(stream)) };
+        let Some((config, name)) = &self.tls else { return Ok(Either::Left(stream)) };
         let tls = TlsConnector::from(config.clone());
         match tls.connect(name.clone(), stream).await {
-            Ok(stream) => Ok(Transport::Tls(Box::new(stream))),
+            Ok(stream) => Ok(Either::Right(Box::new(stream))),
             // A backend that dies in the middle of a handshake has not failed at TLS: the sign, and the alarm, would be
             // another.
             Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof) => {

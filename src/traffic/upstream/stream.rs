@@ -12,9 +12,9 @@ use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
     UniqueIDType,
 };
+use probe::Transport;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
 use super::connections::{Half, Registered};
 use crate::traffic::budget::Pause;
@@ -26,13 +26,6 @@ pub struct UpstreamStream {
     registered: Option<Registered>,
     /// Of reads for a client that does not take what was read.
     pause: Pause,
-}
-
-/// What carries the bytes; both kinds are one type to Pingora.
-#[derive(Debug)]
-pub(super) enum Transport {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl UpstreamStream {
@@ -63,10 +56,7 @@ impl AsyncRead for UpstreamStream {
             |holding| &holding.answer,
             cx,
             buf,
-            |cx, buf| match transport {
-                Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-                Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-            },
+            |cx, buf| Pin::new(transport).poll_read(cx, buf),
         )
     }
 }
@@ -74,10 +64,7 @@ impl AsyncRead for UpstreamStream {
 impl AsyncWrite for UpstreamStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.cut(Half::Write, cx)?;
-        match &mut self.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
+        Pin::new(&mut self.transport).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -86,10 +73,7 @@ impl AsyncWrite for UpstreamStream {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.cut(Half::Write, cx)?;
-        match &mut self.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        }
+        Pin::new(&mut self.transport).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -98,18 +82,12 @@ impl AsyncWrite for UpstreamStream {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.cut(Half::Write, cx)?;
-        match &mut self.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        Pin::new(&mut self.transport).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.cut(Half::Write, cx)?;
-        match &mut self.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        Pin::new(&mut self.transport).poll_shutdown(cx)
     }
 }
 
@@ -127,8 +105,8 @@ impl UniqueID for UpstreamStream {
     /// The descriptor: the pool asks the system whether it still leads to the backend.
     fn id(&self) -> UniqueIDType {
         match &self.transport {
-            Transport::Plain(stream) => stream.as_raw_fd(),
-            Transport::Tls(stream) => stream.get_ref().0.as_raw_fd(),
+            Either::Left(stream) => stream.as_raw_fd(),
+            Either::Right(stream) => stream.get_ref().0.as_raw_fd(),
         }
     }
 }
