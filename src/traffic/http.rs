@@ -400,40 +400,7 @@ impl ProxyHttp for Proxy {
         if !by_upstream {
             return error;
         }
-        self.note_failure(ctx, &error);
-        let slow = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
-        // The same question gets the same answer again, unless a pooled connection was out of step.
-        let bad = matches!(error.etype(), ErrorType::Custom(BAD_ANSWER) | ErrorType::InvalidHTTPHeader);
-        let begun = respond::final_response(session).is_some();
-        let aged = ctx.pooled && ctx.answered_after.is_none() && !bad && !slow;
-        // A slow client is not its upstream's failure, nor is a pooled connection that was closed for its age alone.
-        if !(slow && !ctx.body_ended || aged) {
-            let how = match begun {
-                true => AnswerFailure::Cut,
-                false if bad => AnswerFailure::Wrong,
-                false if slow => AnswerFailure::Silent,
-                false => AnswerFailure::Lost,
-            };
-            record::answer_failed(&self.edge, ctx, how);
-        }
-        // A part of the answer is with the client: a second one cannot take its place.
-        if begun {
-            ctx.ending = Ending::Truncated;
-        } else if (!bad || ctx.pooled) && self.may_replay(session, ctx, slow) {
-            ctx.replays += 1;
-            // The next attempt reads the body again, from what was kept of it.
-            (ctx.interim, ctx.interim_size) = (0, 0);
-            ctx.body = 0;
-            ctx.body_ended = false;
-            error.set_retry(true);
-        } else {
-            ctx.ending = match slow {
-                true if !ctx.body_ended => Ending::ClientSlow,
-                true => Ending::TimedOut,
-                false if bad => Ending::BadAnswer,
-                false => Ending::Lost,
-            };
-        }
+        self.lose_answer(session, ctx, &mut error);
         error
     }
 
@@ -481,6 +448,45 @@ impl Proxy {
         }
         respond::ending(&self.edge, session, ctx).await;
         Ok(true)
+    }
+
+    /// An upstream took a request and did not answer it whole: what that says of its side, and whether the request is
+    /// sent again (E5) or how it ends.
+    fn lose_answer(&self, session: &Session, ctx: &mut Context, error: &mut Error) {
+        self.note_failure(ctx, error);
+        let slow = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
+        // The same question gets the same answer again, unless a pooled connection was out of step.
+        let bad = matches!(error.etype(), ErrorType::Custom(BAD_ANSWER) | ErrorType::InvalidHTTPHeader);
+        let begun = respond::final_response(session).is_some();
+        let aged = ctx.pooled && ctx.answered_after.is_none() && !bad && !slow;
+        // A slow client is not its upstream's failure, nor is a pooled connection that was closed for its age alone.
+        if !(slow && !ctx.body_ended || aged) {
+            let how = match begun {
+                true => AnswerFailure::Cut,
+                false if bad => AnswerFailure::Wrong,
+                false if slow => AnswerFailure::Silent,
+                false => AnswerFailure::Lost,
+            };
+            record::answer_failed(&self.edge, ctx, how);
+        }
+        // A part of the answer is with the client: a second one cannot take its place.
+        if begun {
+            ctx.ending = Ending::Truncated;
+        } else if (!bad || ctx.pooled) && self.may_replay(session, ctx, slow) {
+            ctx.replays += 1;
+            // The next attempt reads the body again, from what was kept of it.
+            (ctx.interim, ctx.interim_size) = (0, 0);
+            ctx.body = 0;
+            ctx.body_ended = false;
+            error.set_retry(true);
+        } else {
+            ctx.ending = match slow {
+                true if !ctx.body_ended => Ending::ClientSlow,
+                true => Ending::TimedOut,
+                false if bad => Ending::BadAnswer,
+                false => Ending::Lost,
+            };
+        }
     }
 
     /// Whether a request that may have reached an upstream is sent again (E5).

@@ -1,5 +1,6 @@
 //! One client connection from its first byte: TLS under deadlines, then HTTP/1 request by request, or h2.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -23,7 +24,7 @@ use super::admission::Admitted;
 use super::client::ClientStream;
 use super::drain;
 use super::h2::{self, Broken};
-use super::head::{self, HeadLimits, Kind, NoHead};
+use super::head::{self, Head, HeadLimits, Kind, NoHead};
 use super::hello::{Peeked, UNRECOGNIZED_NAME};
 use super::raw;
 use super::session::H1Session;
@@ -340,33 +341,20 @@ impl ConnectionHandler {
             };
             drop(site);
             let mut began = Instant::now();
-            let read = async {
-                // The time that a kept connection was idle is not the request's: its log line and its limit begin with
-                // the first byte.
-                head::begin(&mut stream, &mut buf, head_limits.idle).await?;
-                began = Instant::now();
-                head::read(&mut stream, &mut buf, head_limits).await
+            // A late client came to be told that the Edge goes away, so its request is waited for.
+            let going = async {
+                match activity.is_late() {
+                    true => std::future::pending().await,
+                    false => drop(shutdown.wait_for(|going| *going).await),
+                }
             };
-            let going = tokio::select! {
-                biased;
-                // First: a request that is here already is served, though the Edge goes away.
-                head = read => Ok(head),
-                // A late client came to be told that the Edge goes away, so its request is waited for.
-                _ = shutdown.wait_for(|going| *going), if !activity.is_late() => Err(()),
-            };
-            let head = match going {
-                Ok(head) => head,
-                // Between two requests nobody waits for an answer.
-                Err(()) if buf.is_empty() => {
+            let head = match next_head(&mut stream, &mut buf, head_limits, &mut began, going).await {
+                Some(Ok(head)) => head,
+                Some(Err(no_head)) => return self.refuse(stream, peer, no_head, &buf, began).await,
+                None => {
                     let limit = self.edge.site().config.limits.write_stall;
                     return raw::finish(&mut stream, b"", limit).await;
                 }
-                // Its client has begun to ask: cut off here, it could not tell whether the request was done.
-                Err(()) => head::read(&mut stream, &mut buf, head_limits).await,
-            };
-            let head = match head {
-                Ok(head) => head,
-                Err(no_head) => return self.refuse(stream, peer, no_head, &buf, began).await,
             };
             let (length, body) = match head.kind {
                 Kind::Request { length, body } => (length, body),
@@ -411,6 +399,35 @@ impl ConnectionHandler {
     ) {
         let Some(message) = refusal(&self.edge, why, Protocol::H1, client, head, began) else { return };
         raw::finish(&mut stream, &message, self.edge.site().config.limits.write_stall).await;
+    }
+}
+
+/// Waits for the head of the next request; none: the Edge goes away, and nobody waits for an answer. `began` becomes the
+/// moment of its first byte.
+async fn next_head(
+    stream: &mut ClientStream,
+    buf: &mut BytesMut,
+    limits: HeadLimits,
+    began: &mut Instant,
+    going: impl Future<Output = ()>,
+) -> Option<Result<Head, NoHead>> {
+    let read = async {
+        // The time that a kept connection was idle is not the request's: its log line and its limit begin with the first
+        // byte.
+        head::begin(stream, buf, limits.idle).await?;
+        *began = Instant::now();
+        head::read(stream, buf, limits).await
+    };
+    tokio::select! {
+        biased;
+        // First: a request that is here already is served, though the Edge goes away.
+        head = read => return Some(head),
+        () = going => {}
+    }
+    match buf.is_empty() {
+        true => None,
+        // Its client has begun to ask: cut off here, it could not tell whether the request was done.
+        false => Some(head::read(stream, buf, limits).await),
     }
 }
 

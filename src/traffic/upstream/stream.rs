@@ -52,12 +52,7 @@ impl AsyncRead for UpstreamStream {
         // more.
         self.cut(Half::Read, cx)?;
         let Self { transport, pause, .. } = &mut *self;
-        pause.read_for(
-            |holding| &holding.answer,
-            cx,
-            buf,
-            |cx, buf| Pin::new(transport).poll_read(cx, buf),
-        )
+        pause.read_for(|holding| &holding.answer, cx, buf, |cx, buf| Pin::new(transport).poll_read(cx, buf))
     }
 }
 

@@ -168,6 +168,17 @@ enum Opened {
     Accepted { session: Session, upstream: Box<UpstreamStream>, answer: exchange::Answer },
 }
 
+/// What the routes are asked about an upgrade.
+fn what<'a>(asked: &'a Handshake<'_>) -> Asked<'a> {
+    Asked {
+        method: "GET",
+        host: asked.host,
+        path: asked.path,
+        query: asked.query,
+        upgrade: Some(asked.subprotocols.as_deref()),
+    }
+}
+
 async fn open(
     edge: &Arc<Edge>,
     ctx: &mut Context,
@@ -176,14 +187,7 @@ async fn open(
     (address, client, early): (IpAddr, &mut Stream, &mut BytesMut),
 ) -> Result<Opened, Ending> {
     let site = ctx.site.clone();
-    let what = Asked {
-        method: "GET",
-        host: asked.host,
-        path: asked.path,
-        query: asked.query,
-        upgrade: Some(asked.subprotocols.as_deref()),
-    };
-    let carried = site.router.decide(&what).map_err(Ending::Refused)?;
+    let carried = site.router.decide(&what(asked)).map_err(Ending::Refused)?;
     let route = site.router.routes()[carried.route].clone();
     ctx.route = Some(route.clone());
     ctx.route_index = Some(carried.route);

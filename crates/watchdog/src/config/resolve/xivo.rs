@@ -18,14 +18,7 @@ use crate::config::{
 
 pub(super) fn resolve(file: File, findings: &mut Findings) -> Option<XivoConfig> {
     let side = side(file.side, findings);
-    let listen = required("listen", file.listen.as_deref(), "10.0.0.11:9602", endpoint, findings);
-    let peer = required("peer", file.peer.as_deref(), "10.0.0.12:9602", remote, findings);
-    if let (Some(listen), Some(peer)) = (listen, peer)
-        && listen == peer
-    {
-        let at = KeyPath::top("peer");
-        findings.error(&at, format!("{peer} is this node's own `listen`"), "write the other XiVO's address");
-    }
+    let (listen, peer) = addresses(file.listen.as_deref(), file.peer.as_deref(), findings);
     let witness = file.witness.as_deref().map(|text| remote("witness", text, "10.1.0.41:9601", findings));
     // Without a side, Main's commands: what else is wrong is to be found all the same.
     let beneath = preset::xivo(file.preset, side.unwrap_or(failover::Side::Main));
@@ -88,6 +81,23 @@ pub(super) fn resolve(file: File, findings: &mut Findings) -> Option<XivoConfig>
         services: services?,
         replication,
     })
+}
+
+/// Where this node listens, and where the other XiVO's watchdog does.
+fn addresses(
+    listen: Option<&str>,
+    peer: Option<&str>,
+    findings: &mut Findings,
+) -> (Option<SocketAddr>, Option<SocketAddr>) {
+    let listen = required("listen", listen, "10.0.0.11:9602", endpoint, findings);
+    let peer = required("peer", peer, "10.0.0.12:9602", remote, findings);
+    if let (Some(listen), Some(peer)) = (listen, peer)
+        && listen == peer
+    {
+        let at = KeyPath::top("peer");
+        findings.error(&at, format!("{peer} is this node's own `listen`"), "write the other XiVO's address");
+    }
+    (listen, peer)
 }
 
 fn warn_of_no_witness(findings: &mut Findings) {

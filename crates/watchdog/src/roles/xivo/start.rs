@@ -80,10 +80,7 @@ impl Base {
             Some(handover) => Found::HandedOver(handover),
             None => self.look(&services).await,
         };
-        if memory.is_none() {
-            let text = "nothing is remembered: this node's vote is not given for the quiet time";
-            note(&self.journal, Kind::Alarm, text);
-        }
+        self.note_what_is_remembered(memory.as_ref());
         let campaign_base = state::campaigns::base(&config.runtime("campaigns.json"), host::unix_ms(), clock::now());
         let life = Life { instance: self.who.instance, campaign_base };
         let (duty, first) = Duty::new(settings, memory.as_ref(), life, found, clock::now());
@@ -130,6 +127,14 @@ impl Base {
         node.run(self.end).await;
         endpoint.abort();
         Ok(())
+    }
+
+    /// Says it when there is no vote of before: without its alarm, nobody knows why the node does not vote at first.
+    fn note_what_is_remembered(&self, memory: Option<&Memory>) {
+        if memory.is_none() {
+            let text = "nothing is remembered: this node's vote is not given for the quiet time";
+            note(&self.journal, Kind::Alarm, text);
+        }
     }
 
     async fn look(&self, services: &Services) -> Found {
