@@ -3,6 +3,7 @@
 
 pub mod file;
 pub mod state;
+pub mod systemd;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

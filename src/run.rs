@@ -311,6 +311,9 @@ async fn serve(
     }
     let sessions = edge.sessions.clone();
     tokio::spawn(async move { sessions.pace().await });
+    // Behind the sockets, the state and the signals: a start that fails is then a `systemctl start` that fails.
+    daemon::systemd::ready("listening");
+    tokio::spawn(live::systemd::follow(edge.live.clone()));
     let (watched, keyring) = (edge.clone(), told.keyring.clone());
     // Asked each time, as a reload may turn it off, or name other files.
     let mut of_site = daemon::changes(move || {
@@ -413,6 +416,7 @@ async fn go_away(edge: &Arc<Edge>, handle: &Handle, going: watch::Sender<bool>, 
     let limit = edge.site().config.limits.drain;
     tracing::info!(connections = edge.admission.open(), sessions = edge.sessions.len(), "draining");
     edge.metrics.draining.set(1);
+    daemon::systemd::stopping("draining: requests finish, sessions are closed");
     // Before anybody is told: whoever comes between the two must count as late, as nothing waits for them.
     edge.drain.enter(Stage::Draining);
     // The receivers live as long as the listeners.

@@ -367,6 +367,8 @@ impl Site {
         let log = |name: &str| fs::OpenOptions::new().create(true).append(true).open(self.path(name)).unwrap();
         let mut command = self.place.command(BASCULE);
         command.arg("run").arg("--config").arg(self.path("edge.yaml"));
+        // Whoever plays systemd binds it.
+        command.env("NOTIFY_SOCKET", self.path("notify.sock"));
         command.stdout(log("access.log")).stderr(log("edge.log"));
         self.edge = Some(Process::spawn(&mut command));
     }
@@ -394,7 +396,9 @@ impl Site {
 
     /// Runs an operator's verb; its exit code and output.
     pub fn verb(&self, words: &[&str]) -> (Option<i32>, String) {
-        let output = bascule().args(words).arg("--config").arg(self.path("edge.yaml")).output().unwrap();
+        let mut command = bascule();
+        command.args(words).arg("--config").arg(self.path("edge.yaml"));
+        let output = command.env("NOTIFY_SOCKET", self.path("notify.sock")).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         (output.status.code(), text)
     }

@@ -1,9 +1,12 @@
 //! The thread through everything.
 
+use std::os::unix::net::UnixDatagram;
+
 use failover::Side;
+use rustix::process::Signal;
 
 use crate::client::{Client, Speaks};
-use crate::site::Site;
+use crate::site::{PATIENCE, Site};
 
 #[tokio::test]
 async fn e2_when_main_dies_requests_are_served_by_standby() {
@@ -18,6 +21,44 @@ async fn e2_when_main_dies_requests_are_served_by_standby() {
     assert_eq!((answer.status.as_u16(), answer.side()), (200, "standby"));
     site.wait_live(Side::Standby);
     assert_eq!(site.live(), ("standby".to_owned(), 1));
+}
+
+/// What the Edge tells systemd, message by message, until one has this line.
+fn told(systemd: &UnixDatagram, line: &str) {
+    let mut message = [0; 4096];
+    loop {
+        let length = systemd.recv(&mut message).unwrap_or_else(|error| panic!("systemd was not told {line}: {error}"));
+        if std::str::from_utf8(&message[..length]).unwrap().lines().any(|one| one == line) {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn systemd_is_told_when_the_edge_listens_which_side_is_live_and_that_it_ends() {
+    let mut site = Site::start();
+    site.stop_edge();
+    let systemd = UnixDatagram::bind(site.path("notify.sock")).unwrap();
+    systemd.set_read_timeout(Some(PATIENCE)).unwrap();
+    site.spawn_edge();
+    told(&systemd, "READY=1");
+    // Nobody has waited for anything else: whoever is ordered behind the unit finds it open.
+    assert_eq!(Client::of(&site).get("/version").await.unwrap().status, 200);
+    told(&systemd, "STATUS=main is live");
+    site.main.kill();
+    told(&systemd, "STATUS=standby is live");
+    site.edge().signal(Signal::TERM);
+    told(&systemd, "STOPPING=1");
+    site.stop_edge();
+    // A start that fails is never ready: the first message would be that.
+    site.write_config(&site.config().replace(&site.https.to_string(), "192.0.2.1:4430"));
+    assert_eq!(site.verb(&["run"]).0, Some(1));
+    systemd.set_nonblocking(true).unwrap();
+    let mut message = [0; 4096];
+    while let Ok(length) = systemd.recv(&mut message) {
+        let message = String::from_utf8_lossy(&message[..length]);
+        assert!(!message.contains("READY=1"), "{message}");
+    }
 }
 
 #[test]

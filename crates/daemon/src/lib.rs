@@ -1,6 +1,6 @@
 //! What each program of ours has besides its purpose: a server for people and scrapers (HTTP and JSON over a unix socket or
 //! an address of its own, with limits for everything), the client that the command lines use and how they print and end,
-//! accounts of the system, wall time. What is asked and answered is left to the programs.
+//! accounts of the system, what systemd is told, wall time. What is asked and answered is left to the programs.
 
 mod account;
 mod alike;
@@ -13,6 +13,7 @@ mod metrics;
 mod people;
 mod server;
 mod socket;
+pub mod systemd;
 mod time;
 mod watched;
 
