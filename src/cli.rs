@@ -6,6 +6,7 @@
 mod ask;
 pub mod certs;
 pub mod check;
+pub mod import;
 mod render;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use failover::Side;
 
 use crate::admin::api::side;
 use crate::cli::certs::CertsVerb;
+use crate::cli::import::Import;
 pub use ask::ask;
 
 /// Where the admin socket is if nobody says otherwise.
@@ -76,6 +78,8 @@ pub enum Verb {
         #[arg(long, value_name = "NAME")]
         user: Option<String>,
     },
+    /// Draft a configuration from the files of an existing Edge, and say what is not carried over.
+    Import(Box<Import>),
     /// Make and show the certificates by which nodes, Edges and operators know each other.
     #[command(subcommand)]
     Certs(CertsVerb),

@@ -30,6 +30,7 @@ use serde::Deserialize;
 pub use settings::{Errors, Problem, Warning};
 
 pub use network::{Network, masked};
+pub use preset::preset_text;
 pub use summary::Summary;
 
 /// The JSON Schema of the file, as conf/edge.schema.json holds it.

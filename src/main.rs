@@ -34,6 +34,7 @@ fn main() -> ExitCode {
             block_on(check::check(&options.config, socket, ask, user.as_deref(), options.json))
                 .map_or(Exit::Failed, show)
         }
+        Verb::Import(import) => cli::import::run(&import, &options.config, options.json),
         Verb::Certs(verb) => match certs::run(&verb, options.json) {
             Ok(text) => {
                 // A closed pipe is the reader's business.

@@ -73,6 +73,8 @@ fn every_verb_of_the_design_is_understood() {
         "freeze --reason x",
         "resume",
         "sessions --json",
+        "import /etc/docker/edge/.env --standby cc=10.0.0.22 --standby xivo=10.0.0.12 --observe --out /tmp/edge.yaml",
+        "import .env --map MY_XIVO=xivo --holds standby --shared mds.lyon=10.0.0.31 --diff --json",
         "certs ca --dir /etc/bascule/ca",
         "certs node --role xivo --side main --name main-xivo --out /tmp/node --days 90",
         "certs node --role mds --name mds1 --out /tmp/node",

@@ -17,3 +17,8 @@ pub(super) fn of(name: Option<PresetName>) -> &'static File {
         Some(PresetName::Xivo) => &XIVO,
     }
 }
+
+/// A preset as it is written, or nothing for a name that is none.
+pub fn preset_text(name: &str) -> Option<&'static str> {
+    (name == "xivo").then_some(include_str!("xivo.yaml"))
+}

@@ -27,6 +27,7 @@ mod h2_answers;
 mod h2_heads;
 mod h2_limits;
 mod headers;
+mod importing;
 mod kept_connections;
 mod load;
 mod metrics;

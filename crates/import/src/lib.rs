@@ -1,0 +1,72 @@
+//! Reads what configures an existing Edge, and drafts the edge.yaml that takes its place.
+//!
+//! ```text
+//!  .env ── env ──▶ variables ── carry ──┐
+//!                                       ├──▶ Site ── write ──▶ edge.yaml with comments
+//!  nginx ── nginx ▶ directives ─ carry ─┘      └───▶ Notes: what is not carried over, and why
+//! ```
+//!
+//! Nothing is lost without a word: what has no place in edge.yaml becomes a [`Note`], which stands in the draft and is
+//! told to the operator. Texts come from elsewhere and are hostile: each reader bounds what it takes, no value that is
+//! not known to be harmless is repeated (a `.env` holds secrets), and nothing but printable text reaches a comment.
+//!
+//! Whether the draft is a sound configuration is left to the program that reads such files.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test"))]
+
+mod address;
+mod env;
+mod note;
+mod site;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::path::PathBuf;
+
+pub use env::ROLES;
+pub use env::carry::Role;
+pub use note::{ImportError, Note, Origin};
+pub use site::{Given, SideName, Site};
+pub use write::FILL_IN;
+
+/// A file of the old Edge, read whole.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// As messages name it.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+    /// Where it is; what it includes is looked for beside it.
+    pub path: PathBuf,
+}
+
+/// What became of the old files.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// The new file.
+    pub yaml: String,
+    /// What is not carried over, or needs a look, in the order of the files.
+    pub notes: Vec<Note>,
+    /// Keys nobody has said a value for; each stands in the file as [`FILL_IN`].
+    pub missing: Vec<String>,
+}
+
+/// Drafts edge.yaml from an Edge's `.env`.
+///
+/// # Errors
+/// The first line that is no `NAME=VALUE`, or the limit that the file exceeds.
+pub fn from_env(source: &Source, roles: &[(String, Role)], given: &Given) -> Result<Draft, ImportError> {
+    let variables = env::read(source)?;
+    let mut site = Site::default();
+    let mut notes = Vec::new();
+    env::carry::carry(variables, roles, &mut site, &mut notes);
+    Ok(finish(site, notes, given))
+}
+
+fn finish(mut site: Site, mut notes: Vec<Note>, given: &Given) -> Draft {
+    site.take(given);
+    site.settle(&mut notes);
+    let (yaml, missing) = write::write(&site, given, &notes);
+    Draft { yaml, notes, missing }
+}

@@ -1,0 +1,156 @@
+//! What is known of the site so far, from files and from options, each with where it stood.
+
+use crate::note::{Note, Origin};
+
+/// A value, and who says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) text: String,
+    /// None for what an option says.
+    pub(crate) origin: Option<Origin>,
+    /// The variable, directive or option.
+    pub(crate) subject: String,
+    /// The variable's meaning is not in the public documentation.
+    pub(crate) guessed: bool,
+}
+
+impl Found {
+    pub(crate) fn option(text: &str, subject: &str) -> Self {
+        Self { text: text.to_owned(), origin: None, subject: subject.to_owned(), guessed: false }
+    }
+}
+
+/// A side, as options name it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SideName {
+    /// Main.
+    #[default]
+    Main,
+    /// Standby.
+    Standby,
+}
+
+/// What the old files do not say, told by options. Addresses are `(service, address)`.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    /// The preset to start from.
+    pub preset: String,
+    /// Whose addresses the old file holds: it names one side, the one that is live as it was written.
+    pub holds: SideName,
+    /// Services on Main.
+    pub main: Vec<(String, String)>,
+    /// Services on Standby.
+    pub standby: Vec<(String, String)>,
+    /// Services both sides share; media servers are `mds.NAME`.
+    pub shared: Vec<(String, String)>,
+    /// The certificate's chain, PEM.
+    pub chain: Option<String>,
+    /// Its key.
+    pub key: Option<String>,
+    /// The authority that signed the upstreams' certificates, PEM.
+    pub upstream_ca: Option<String>,
+    /// Listeners, where they are not 0.0.0.0:443.
+    pub listen: Vec<String>,
+    /// Whether the new Edge only watches at first.
+    pub observe: bool,
+}
+
+/// TURN over TLS on the site's own port.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Turn {
+    pub(crate) name: Option<Found>,
+    pub(crate) is_on: bool,
+    /// This host, as its users and coturn know it.
+    pub(crate) host: Option<Found>,
+    /// The service itself, where the old files name it.
+    pub(crate) to: Option<Found>,
+}
+
+/// The site so far.
+#[derive(Debug, Clone, Default)]
+pub struct Site {
+    pub(crate) fqdn: Option<Found>,
+    pub(crate) aliases: Vec<Found>,
+    pub(crate) chain: Option<Found>,
+    pub(crate) key: Option<Found>,
+    /// The side that the old files name.
+    pub(crate) held: Vec<(String, Found)>,
+    pub(crate) main: Vec<(String, Found)>,
+    pub(crate) standby: Vec<(String, Found)>,
+    pub(crate) shared: Vec<(String, Found)>,
+    pub(crate) turn: Turn,
+    pub(crate) assets_burst: Option<(u32, Found)>,
+}
+
+impl Site {
+    /// A service of the side that the old files name.
+    pub(crate) fn put_side(&mut self, service: &str, found: Found) -> Result<(), String> {
+        put(&mut self.held, service, found)
+    }
+
+    /// A service both sides share.
+    pub(crate) fn put_shared(&mut self, service: &str, found: Found) -> Result<(), String> {
+        put(&mut self.shared, service, found)
+    }
+
+    /// Lays options over what was read: whoever types one knows better than an old file.
+    pub(crate) fn take(&mut self, given: &Given) {
+        let held = std::mem::take(&mut self.held);
+        match given.holds {
+            SideName::Main => self.main = held,
+            SideName::Standby => self.standby = held,
+        }
+        for (told, option, services) in [
+            (&given.main, "--main", &mut self.main),
+            (&given.standby, "--standby", &mut self.standby),
+            (&given.shared, "--shared", &mut self.shared),
+        ] {
+            for (service, address) in told {
+                services.retain(|(name, _)| name != service);
+                services.push((service.clone(), Found::option(address, option)));
+            }
+        }
+        if let Some(chain) = &given.chain {
+            self.chain = Some(Found::option(chain, "--chain"));
+        }
+        if let Some(key) = &given.key {
+            self.key = Some(Found::option(key, "--key"));
+        }
+    }
+
+    /// What follows from several values together.
+    pub(crate) fn settle(&mut self, notes: &mut Vec<Note>) {
+        if self.assets_burst.as_ref().is_some_and(|(burst, _)| *burst == ASSETS_BURST) {
+            self.assets_burst = None;
+        }
+        // Without the switch the old Edge had TURN on 3478 alone, whatever name it had.
+        if let Some(name) = self.turn.name.take_if(|_| !self.turn.is_on)
+            && let Some(origin) = &name.origin
+        {
+            let why = "EDGE_NGINX_TURN_PROXY is not true: port 443 is not shared, and coturn goes on at 3478";
+            notes.push(Note::new(origin, &name.subject, why));
+        }
+        notes.sort_by(|a, b| (&a.origin.file, a.origin.line).cmp(&(&b.origin.file, b.origin.line)));
+    }
+
+    /// Whether a shared service is known.
+    pub(crate) fn shares(&self, service: &str) -> bool {
+        self.shared.iter().any(|(name, _)| name == service)
+    }
+}
+
+/// The burst of what applications load, in the preset and where nothing is said.
+const ASSETS_BURST: u32 = 50;
+
+fn put(services: &mut Vec<(String, Found)>, service: &str, found: Found) -> Result<(), String> {
+    match services.iter().find(|(name, _)| name == service) {
+        Some((_, before)) if before.text == found.text => Ok(()),
+        Some((_, before)) => {
+            Err(format!("{} says another address for {service}; give one with --map or as an option", before.subject))
+        }
+        None => {
+            services.push((service.to_owned(), found));
+            Ok(())
+        }
+    }
+}
