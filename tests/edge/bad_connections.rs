@@ -16,7 +16,7 @@ async fn wait_counted(site: &Site, line: &str, times: f64) {
 }
 
 /// A whole ClientHello as rustls would send it.
-fn client_hello() -> Vec<u8> {
+pub fn client_hello() -> Vec<u8> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let config =
         rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod answers;
+mod attacks;
 mod bad_connections;
 mod bad_input;
 mod bodies;
