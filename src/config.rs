@@ -83,6 +83,8 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// The endpoint for the nodes' watchdogs, or none: an Edge alone.
     pub nodes: Option<Nodes>,
+    /// The endpoint that tells the live side to helpers on other machines, or none.
+    pub live: Option<LiveListen>,
     /// Directory of live side, epoch, vote, journal and reports.
     pub state: PathBuf,
     /// Where the live side is written for other programs, or nowhere.
@@ -664,6 +666,15 @@ pub struct Nodes {
     pub identity: PathBuf,
     /// The times of the vote.
     pub timing: Timing,
+}
+
+/// The endpoint that tells the live side to helpers on other machines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveListen {
+    /// Where helpers ask.
+    pub listen: SocketAddr,
+    /// Who may ask; anybody else is closed on. Not empty.
+    pub from: Vec<Network>,
 }
 
 /// Logs.

@@ -1,6 +1,7 @@
 //! The live side as the request path sees it: one atomic word, and another that says since when it serves. Who decides it is
 //! left to the engine.
 
+pub mod endpoint;
 pub mod file;
 pub mod state;
 pub mod systemd;

@@ -28,10 +28,11 @@ use crate::admin::api::Event;
 use crate::admin::socket::AdminEndpoint;
 use crate::config::{Config, Errors, Limits, Network};
 use crate::engine::{Engine, Handle, Means, PlanError};
+use crate::live::endpoint::LiveEndpoint;
 use crate::live::state::{OpenError, State};
 use crate::live::{self, Live, Mode, View};
 use crate::telemetry::logging::access::AccessLog;
-use crate::telemetry::metrics::{Metrics, Reload, ZonesCollector};
+use crate::telemetry::metrics::{Metrics, Reload, ZonesCollector, live_strangers};
 use crate::traffic::downstream::connection::ConnectionHandler;
 use crate::traffic::downstream::drain::{self, Stage};
 use crate::traffic::downstream::h2::resets_at_once;
@@ -138,6 +139,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     metrics.reloaded(Reload::Taken);
     let mut control = Control::open(&config, registry, handle.clone())?;
     let engine = control.open_nodes(&config, engine)?;
+    control.open_live(&config, &edge.live)?;
     let keyring = control.keyring();
     // Before the engine starts: an Edge that cannot listen has neither probed nor moved anything.
     let listeners = Listeners::bind(&config)?;
@@ -180,6 +182,7 @@ struct Control {
     admin: AdminEndpoint,
     metrics: Option<MetricsEndpoint>,
     nodes: Option<NodesEndpoint>,
+    live: Option<(LiveEndpoint, Arc<Live>)>,
     registry: Registry,
     handle: Handle,
 }
@@ -199,7 +202,7 @@ impl Control {
             }
             None => None,
         };
-        Ok(Self { runtime, admin, metrics, nodes: None, registry, handle })
+        Ok(Self { runtime, admin, metrics, nodes: None, live: None, registry, handle })
     }
 
     /// Opens the nodes' endpoint, if there is to be one, and tells the engine.
@@ -214,13 +217,23 @@ impl Control {
         Ok(engine.with_nodes(means))
     }
 
+    /// Opens the endpoint that tells the live side to other machines, if there is to be one.
+    fn open_live(&mut self, config: &Config, live: &Arc<Live>) -> Result<(), RunError> {
+        let Some(told) = &config.live else { return Ok(()) };
+        let strangers = live_strangers(&self.registry).map_err(RunError::start("metrics"))?;
+        let what = format!("live: cannot listen on {}; give another `live.listen`", told.listen);
+        let opened = self.runtime.block_on(LiveEndpoint::open(told, strangers)).map_err(RunError::start(what))?;
+        self.live = Some((opened, live.clone()));
+        Ok(())
+    }
+
     fn keyring(&self) -> Option<Arc<Keyring>> {
         self.nodes.as_ref().map(NodesEndpoint::keyring)
     }
 
     /// Starts the thread; what is returned resolves when it dies, which it does not while all is well.
     fn start(self, engine: Engine) -> Result<oneshot::Receiver<()>, RunError> {
-        let Self { runtime, admin, metrics, nodes, registry, handle } = self;
+        let Self { runtime, admin, metrics, nodes, live, registry, handle } = self;
         let (alive, died) = oneshot::channel();
         let turn = move || {
             let _alive: oneshot::Sender<()> = alive;
@@ -232,6 +245,9 @@ impl Control {
                 }
                 if let Some(nodes) = nodes {
                     tokio::spawn(nodes.serve());
+                }
+                if let Some((endpoint, live)) = live {
+                    tokio::spawn(endpoint.serve(live));
                 }
                 // The endpoints hold handles: it ends with the process.
                 engine.run().await;

@@ -82,6 +82,8 @@ pub(super) struct File {
     pub(super) state: Option<String>,
     /// File that says which side is live, for the SIP proxy and TURN, or `off`.
     pub(super) live_file: Option<String>,
+    /// The endpoint that tells the live side to helpers on other machines; without it there is none.
+    pub(super) live: Option<LiveListenFile>,
     /// Logs.
     pub(super) log: Option<LogFile>,
 }
@@ -160,6 +162,16 @@ pub(super) struct AdminFile {
     pub(super) socket: Option<String>,
     /// Group that may use it besides root.
     pub(super) group: Option<String>,
+}
+
+/// The endpoint that tells the live side to helpers on other machines.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct LiveListenFile {
+    /// Where helpers ask: IP address and port.
+    pub(super) listen: Option<String>,
+    /// Addresses or networks of the helpers; nobody else gets an answer.
+    pub(super) from: Option<OneOrMany<String>>,
 }
 
 impl Abbreviated for AdminFile {

@@ -4,6 +4,7 @@ mod certificates;
 mod checks;
 mod endpoints;
 mod headers;
+mod live;
 mod nodes;
 mod pass;
 mod routes;
@@ -38,7 +39,8 @@ pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findin
     let admin = endpoints::admin(user.admin.take(), findings);
     let nodes = nodes::nodes(user.nodes.take(), &listen, metrics, findings);
     let state = endpoints::state(user.state.take(), findings);
-    let live_file = endpoints::live_file(user.live_file.take(), &admin, findings);
+    let live_file = live::live_file(user.live_file.take(), &admin, findings);
+    let live = live::endpoint(user.live.take(), &listen, metrics, nodes.as_ref(), findings);
     let log = endpoints::log(user.log.take().unwrap_or_default(), findings);
     let failback = tuning::failback(user.failback.take(), findings);
     let probe = tuning::probing(user.probe.take().unwrap_or_default(), findings);
@@ -81,6 +83,7 @@ pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findin
         admin,
         metrics,
         nodes,
+        live,
         state,
         live_file,
         log,

@@ -50,6 +50,9 @@ impl fmt::Display for Summary<'_> {
         }
         writeln!(f)?;
         passes(f, config)?;
+        if let Some(live) = &config.live {
+            writeln!(f, "the live side is told: http://{}/live, to {}", live.listen, list(&live.from))?;
+        }
         bounds(f, config)?;
         self.warnings.iter().try_for_each(|warning| writeln!(f, "warning: {warning}"))
     }

@@ -123,6 +123,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("admin", old.admin != new.admin),
         ("metrics", old.metrics != new.metrics),
         ("nodes", old.nodes != new.nodes),
+        ("live", old.live != new.live),
         ("state", old.state != new.state),
         ("live_file", old.live_file != new.live_file),
         ("log", old.log != new.log),

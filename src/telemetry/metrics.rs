@@ -3,6 +3,7 @@
 
 mod configured;
 mod labels;
+mod live;
 mod make;
 mod nodes;
 mod passes;
@@ -28,6 +29,7 @@ pub use labels::{
     Alpn, AnswerFailure, By, Class, ConnectFailure, ConnectionRefusal, Direction, Handshake, HandshakeFailure, Label,
     NodeState, Parked, Per, ProbeOutcome, Refusal, Reload, Ruled, SwitchoverResult, TurnedAway, ZoneOutcome,
 };
+pub use live::live_strangers;
 pub use nodes::{NodeLabels, NodesMetrics, WitnessMetrics};
 pub use passes::PassMetrics;
 pub use zones::{Standing, ZonesCollector};

@@ -62,19 +62,28 @@ fn listener(written: Option<&str>, at: &KeyPath, findings: &mut Findings) -> Opt
 
 /// Who may say where connections come from.
 fn believed(written: ProxyFile, at: &KeyPath, findings: &mut Findings) -> Vec<Network> {
-    let at = at.key("from");
-    let written = written.from.map(|list| list.0).unwrap_or_default();
+    let missing = "write who sends the header, such as 10.0.0.0/8; nobody else is believed";
+    let everybody = ("lets everybody say who they are", "write the networks of the proxies alone");
+    networks(written.from, &at.key("from"), missing, everybody, findings)
+}
+
+/// Networks that are let in somewhere: some, and not the whole internet. `missing` is the remedy when there are none.
+pub(super) fn networks(
+    written: Option<OneOrMany<String>>,
+    at: &KeyPath,
+    missing: &str,
+    (everybody, alone): (&str, &str),
+    findings: &mut Findings,
+) -> Vec<Network> {
+    let written = written.map(|list| list.0).unwrap_or_default();
     if written.is_empty() {
-        findings.missing(&at, "is missing", "write who sends the header, such as 10.0.0.0/8; nobody else is believed");
+        findings.missing(at, "is missing", missing);
     }
     let mut networks = Vec::new();
     for (index, text) in written.iter().enumerate() {
-        let at = item(&at, index, findings);
+        let at = item(at, index, findings);
         match Network::parse(text) {
-            Ok(network) if network.is_everybody() => {
-                let remedy = "write the networks of the proxies alone";
-                findings.error(&at, format!("{network} lets everybody say who they are"), remedy);
-            }
+            Ok(network) if network.is_everybody() => findings.error(&at, format!("{network} {everybody}"), alone),
             Ok(network) => networks.push(network),
             Err((message, remedy)) => findings.error(&at, message, remedy),
         }
@@ -175,19 +184,6 @@ pub(super) fn state(written: Option<String>, findings: &mut Findings) -> PathBuf
     let state = PathBuf::from(written.unwrap_or_else(|| defaults::STATE.to_owned()));
     absolute(&state, &KeyPath::top("state"), findings);
     state
-}
-
-/// Beside the admin socket unless it is written, as both are of no use after a restart of the machine.
-pub(super) fn live_file(written: Option<String>, admin: &Admin, findings: &mut Findings) -> Option<PathBuf> {
-    match written.as_deref() {
-        Some("off") => None,
-        Some(text) => {
-            let path = PathBuf::from(text);
-            absolute(&path, &KeyPath::top("live_file"), findings);
-            Some(path)
-        }
-        None => Some(admin.socket.with_file_name(defaults::LIVE_FILE)),
-    }
 }
 
 pub(super) fn log(written: LogFile, findings: &mut Findings) -> Log {

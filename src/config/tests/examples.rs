@@ -29,6 +29,8 @@ const EXAMPLES: &[&str] = &[
     "listen.http.proxy_protocol",
     "pass.names",
     "pass.to",
+    "live.from",
+    "live.listen",
     "nodes.listen",
     "nodes.identity",
     "services.cc.tls.name",

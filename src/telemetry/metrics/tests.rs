@@ -45,6 +45,27 @@ fn route(name: &str, service: usize) -> Route {
     }
 }
 
+fn limits() -> Limits {
+    let s = Duration::from_secs(1);
+    let (n32, n) = (NonZeroU32::MIN, NonZeroUsize::MIN);
+    Limits {
+        client_hello: s,
+        handshake: s,
+        request_head: s,
+        keepalive: s,
+        request_body: s,
+        head_bytes: n,
+        head_fields: n,
+        connections: n,
+        connections_per_client: n,
+        h2_streams: n32,
+        memory: (64 << 20).try_into().unwrap(),
+        connect: s,
+        write_stall: s,
+        drain: s,
+    }
+}
+
 fn config(services: Vec<Service>, routes: Vec<Route>) -> Config {
     let s = Duration::from_secs(1);
     let (n8, n32, n) = (NonZeroU8::MIN, NonZeroU32::MIN, NonZeroUsize::MIN);
@@ -93,24 +114,10 @@ fn config(services: Vec<Service>, routes: Vec<Route>) -> Config {
             reconnect_rate: None,
             drain_limit: s,
         },
-        limits: Limits {
-            client_hello: s,
-            handshake: s,
-            request_head: s,
-            keepalive: s,
-            request_body: s,
-            head_bytes: n,
-            head_fields: n,
-            connections: n,
-            connections_per_client: n,
-            h2_streams: n32,
-            memory: (64 << 20).try_into().unwrap(),
-            connect: s,
-            write_stall: s,
-            drain: s,
-        },
+        limits: limits(),
         admin: Admin { socket: "/run/bascule/admin.sock".into(), group: None },
         nodes: None,
+        live: None,
         live_file: None,
         metrics: None,
         state: "/var/lib/bascule".into(),
