@@ -9,10 +9,10 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// A directory with played programs, each of which notes how it was called.
-struct Machine(TempDir);
+pub struct Machine(TempDir);
 
 impl Machine {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let machine = Self(tempfile::tempdir().unwrap());
         let program = machine.path("kamcmd");
         let called = machine.path("called").display().to_string();
@@ -21,7 +21,7 @@ impl Machine {
         machine
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
@@ -29,7 +29,7 @@ impl Machine {
         fs::write(self.path("live"), word).unwrap();
     }
 
-    fn run(&self, script: &str) -> (bool, String) {
+    pub fn run(&self, script: &str) -> (bool, String) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf").join(script);
         let path = format!("{}:{}", self.0.path().display(), std::env::var("PATH").unwrap());
         let output = Command::new("sh")
@@ -43,7 +43,7 @@ impl Machine {
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
-    fn read(&self, name: &str) -> String {
+    pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 

@@ -18,6 +18,7 @@ mod chunks;
 mod client;
 mod cut_answers;
 mod doubt;
+mod elsewhere;
 mod exactly_once;
 mod failover;
 mod fair_play;
