@@ -36,7 +36,8 @@ use crate::telemetry::metrics::{Metrics, Reload, ZonesCollector, live_strangers}
 use crate::traffic::downstream::connection::ConnectionHandler;
 use crate::traffic::downstream::drain::{self, Stage};
 use crate::traffic::downstream::h2::resets_at_once;
-use crate::traffic::downstream::{listener, plain, tls};
+use crate::traffic::downstream::tls::ServerTls;
+use crate::traffic::downstream::{listener, plain};
 use crate::traffic::edge::{Edge, SiteError};
 use crate::traffic::http::Proxy;
 use crate::traffic::upstream::Registers;
@@ -379,9 +380,9 @@ fn connection_handler(edge: &Arc<Edge>, shutdown: watch::Receiver<bool>) -> Resu
     // It would be refused with a page of Pingora's; the router refuses it with ours.
     options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
-    let tls = tls::server_config(edge.certificates.clone(), config.tls_min).map_err(RunError::start("TLS"))?;
+    let tls = ServerTls::new(edge.certificates.clone(), config.tls_min).map_err(RunError::start("TLS"))?;
     let h2 = h2_options(&config.limits);
-    Ok(ConnectionHandler { edge: edge.clone(), tls: Arc::new(tls), h2, proxy: Arc::new(proxy), shutdown })
+    Ok(ConnectionHandler { edge: edge.clone(), tls, h2, proxy: Arc::new(proxy), shutdown })
 }
 
 /// What one h2 connection may use up, as far as the library bounds it.

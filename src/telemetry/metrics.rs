@@ -26,8 +26,9 @@ use crate::admin::api::Sides;
 use crate::config::{Config, TlsVersion};
 pub use configured::{BackendMetrics, CheckMetrics, Configured, RouteMetrics, ServiceMetrics};
 pub use labels::{
-    Alpn, AnswerFailure, By, Class, ConnectFailure, ConnectionRefusal, Direction, Handshake, HandshakeFailure, Label,
-    NodeState, Parked, Per, ProbeOutcome, Refusal, Reload, Ruled, SwitchoverResult, TurnedAway, ZoneOutcome,
+    Alpn, AnswerFailure, By, Class, ConnectFailure, ConnectionRefusal, Direction, Handshake, HandshakeFailure,
+    KeyExchange, Label, NodeState, Parked, Per, ProbeOutcome, Refusal, Reload, Ruled, SwitchoverResult, TurnedAway,
+    ZoneOutcome,
 };
 pub use live::live_strangers;
 pub use nodes::{NodeLabels, NodesMetrics, WitnessMetrics};
@@ -83,6 +84,9 @@ pub struct Metrics {
     /// Client connections refused.
     pub connections_refused: Per<ConnectionRefusal, IntCounter>,
     handshakes: Handshakes,
+    /// TLS handshakes by their key exchange. A family of its own: as one more label of the handshakes it would make six
+    /// series of each.
+    pub key_exchanges: Per<KeyExchange, IntCounter>,
     /// TLS handshakes that failed.
     pub handshake_failures: Per<HandshakeFailure, IntCounter>,
     /// Writes of journal, reports or live side that failed.
@@ -157,6 +161,7 @@ impl Metrics {
                 "reason",
             )?,
             handshakes: handshakes(&make)?,
+            key_exchanges: key_exchanges(&make)?,
             handshake_failures: counter_per(
                 &make,
                 "bascule_tls_handshake_failures_total",
@@ -273,6 +278,11 @@ fn handshakes(make: &Maker<'_>) -> Result<Handshakes> {
             })
         })
     }))
+}
+
+fn key_exchanges(make: &Maker<'_>) -> Result<Per<KeyExchange, IntCounter>> {
+    let help = "TLS handshakes with clients by the group of their key exchange.";
+    counter_per(make, "bascule_tls_key_exchanges_total", help, "group")
 }
 
 fn unix_seconds(time: SystemTime) -> i64 {

@@ -11,6 +11,7 @@ pub mod h2_head;
 pub mod h2_session;
 pub mod head;
 pub mod hello;
+pub mod key_exchange;
 pub mod listener;
 pub mod plain;
 pub mod raw;

@@ -150,7 +150,7 @@ pub enum SiteError {
 /// What a start or reload of `config` would fail on.
 pub fn rehearse(config: &Config) -> Result<(), SiteError> {
     let certificates = Arc::new(Certificates::load(&config.certificates)?);
-    crate::traffic::downstream::tls::server_config(certificates, config.tls_min).map_err(SiteError::Listener)?;
+    crate::traffic::downstream::tls::ServerTls::new(certificates, config.tls_min).map_err(SiteError::Listener)?;
     let view = crate::live::View { side: failover::Side::Main, mode: crate::live::Mode::Deciding, epoch: 0 };
     let _router = Router::new(config);
     Upstreams::new(config, 0, &Arc::new(Live::new(view)), &Registers::default())?;

@@ -185,3 +185,16 @@ async fn e3_the_waiting_page_is_shown_in_the_users_language_and_goes_by_itself()
         }
     });
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_agrees_with_the_edge_on_a_secret_that_no_quantum_computer_will_read() {
+    let _alone = alone();
+    blocking(|| {
+        let site = Site::start();
+        let Some(mut browser) = Browser::at(&site) else { return };
+        browser.order("visit", json!({ "path": PAGE, "locale": "en" }));
+        let security = browser.order("security", json!({ "path": PAGE }));
+        assert_eq!([&security["protocol"], &security["keyExchangeGroup"]], ["TLS 1.3", "X25519MLKEM768"], "{security}");
+        assert!(site.metric("bascule_tls_key_exchanges_total{group=\"x25519mlkem768\"}") >= 1.0);
+    });
+}

@@ -31,6 +31,7 @@ mod h2_limits;
 mod headers;
 mod importing;
 mod kept_connections;
+mod key_exchange;
 mod load;
 mod metrics;
 mod nodes;

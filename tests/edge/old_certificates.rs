@@ -60,10 +60,14 @@ struct Old {
 
 impl Old {
     fn start() -> Self {
+        Self::with(rustls::crypto::aws_lc_rs::default_provider())
+    }
+
+    fn with(provider: rustls::crypto::CryptoProvider) -> Self {
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = version_1(&key);
         let pin = Pin::of(&certificate).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = Arc::new(provider);
         let signer =
             provider.key_provider.load_private_key(PrivateKeyDer::try_from(key.serialize_der()).unwrap()).unwrap();
         let shows = Arc::new(Shows(Arc::new(CertifiedKey::new(vec![certificate], signer))));
@@ -155,6 +159,17 @@ async fn a_version_1_certificate_is_carried_to_when_unverified_or_pinned_and_its
         let told = crate::raw::say(&client, request.as_bytes()).await;
         assert_eq!(crate::raw::status(&told), 101, "{rule}: {told}");
     }
+}
+
+#[tokio::test]
+async fn an_upstream_that_insists_on_a_post_quantum_secret_is_probed_and_carried_to() {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.kx_groups = vec![rustls::crypto::aws_lc_rs::kx_group::X25519MLKEM768];
+    let insists = Old::with(provider);
+    let site = site_before(insists.address, "verify: off");
+    assert!(!site.order(&["check", "--live"]).contains("DOES NOT WORK"));
+    let answer = Client::of(&site).get("/version").await.unwrap();
+    assert_eq!(answer.status.as_u16(), 200, "{}", site.log());
 }
 
 #[tokio::test]

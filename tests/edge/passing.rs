@@ -147,7 +147,7 @@ fn hello(name: &str) -> Vec<u8> {
 }
 
 /// The same handshake message in records of `size` bytes.
-fn in_records(hello: &[u8], size: usize) -> Vec<u8> {
+pub fn in_records(hello: &[u8], size: usize) -> Vec<u8> {
     let records = hello[5..].chunks(size);
     records
         .flat_map(|part| [&[22, 3, 1], &u16::try_from(part.len()).unwrap().to_be_bytes()[..], part].concat())

@@ -184,6 +184,23 @@ closed_set! {
         Resumed => "resumed",
     }
 
+    /// By which key exchange a handshake came to its secret: whether what is recorded today can be read by a quantum
+    /// computer one day.
+    pub enum KeyExchange {
+        /// The hybrid of X25519 and ML-KEM, which a quantum computer does not undo.
+        Hybrid => "x25519mlkem768",
+        /// The curve alone.
+        X25519 => "x25519",
+        /// NIST's smaller curve.
+        P256 => "secp256r1",
+        /// NIST's larger curve.
+        P384 => "secp384r1",
+        /// None: a session of TLS 1.2 was resumed, which goes on with the secret it had.
+        Resumed => "none",
+        /// One that the library has learned since.
+        Other => "other",
+    }
+
     /// Why a handshake failed.
     pub enum HandshakeFailure {
         /// No version or cipher in common, or not TLS as it is written.

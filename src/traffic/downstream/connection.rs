@@ -13,6 +13,7 @@ use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
+use rustls::NamedGroup;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -29,9 +30,10 @@ use super::hello::{Peeked, UNRECOGNIZED_NAME};
 use super::raw;
 use super::session::H1Session;
 use super::streams::Streams;
+use super::tls::ServerTls;
 use crate::config::TlsVersion;
 use crate::telemetry::logging::access::Protocol;
-use crate::telemetry::metrics::{Alpn, ConnectionRefusal, Handshake, HandshakeFailure, Refusal};
+use crate::telemetry::metrics::{Alpn, ConnectionRefusal, Handshake, HandshakeFailure, KeyExchange, Refusal};
 use crate::traffic::budget::{HOLDING, Holding};
 use crate::traffic::edge::{Edge, Site};
 use crate::traffic::http::Proxy;
@@ -54,7 +56,7 @@ pub struct ConnectionHandler {
     /// The site in force, metrics, limits: what all connections share.
     pub edge: Arc<Edge>,
     /// Certificates, versions and tickets of the public listeners.
-    pub tls: Arc<rustls::ServerConfig>,
+    pub tls: ServerTls,
     /// What an h2 connection may use up.
     pub h2: ::h2::server::Builder,
     /// Pingora's proxy around our logic.
@@ -251,8 +253,9 @@ impl ConnectionHandler {
         peer: SocketAddr,
         admitted: Admitted,
     ) -> Result<Box<ClientStream>, NoTls> {
+        let tls = self.tls.serving(&greeted.accepted.client_hello());
         let hello = StartHandshake::from_parts(greeted.accepted, greeted.tcp);
-        match timeout(site.config.limits.handshake, hello.into_stream(self.tls.clone())).await {
+        match timeout(site.config.limits.handshake, hello.into_stream(tls)).await {
             Err(_) => Err(NoTls::HandshakeTooLate),
             Ok(Err(error)) => Err(NoTls::HandshakeFailed(failure_of(&error))),
             Ok(Ok(tls)) => {
@@ -278,6 +281,8 @@ impl ConnectionHandler {
             _ => Handshake::Full,
         };
         self.edge.metrics.handshake(version, alpn, handshake);
+        let group = session.negotiated_key_exchange_group().map(|group| group.name());
+        self.edge.metrics.key_exchanges.of(key_exchange(group)).inc();
     }
 
     async fn serve_h2(&self, mut stream: Box<ClientStream>, client: SocketAddr) {
@@ -447,6 +452,17 @@ async fn greet(site: &Site, tcp: TcpStream) -> Result<Greeted, NoTls> {
             let (tcp, said) = io.into_parts();
             Ok(Greeted { accepted, tcp, said })
         }
+    }
+}
+
+fn key_exchange(group: Option<NamedGroup>) -> KeyExchange {
+    match group {
+        Some(NamedGroup::X25519MLKEM768) => KeyExchange::Hybrid,
+        Some(NamedGroup::X25519) => KeyExchange::X25519,
+        Some(NamedGroup::secp256r1) => KeyExchange::P256,
+        Some(NamedGroup::secp384r1) => KeyExchange::P384,
+        Some(_) => KeyExchange::Other,
+        None => KeyExchange::Resumed,
     }
 }
 

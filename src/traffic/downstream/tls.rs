@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use probe::tls::Term;
-use rustls::crypto::aws_lc_rs;
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use super::key_exchange::{HYBRID, knows_hybrid};
 use crate::config::chain::{Flaw, certified};
 use crate::config::{CertificateFiles, TlsVersion};
 
@@ -138,25 +139,54 @@ fn load(files: &CertificateFiles) -> Result<Served, CertificateError> {
     Ok(Served { names, term, key })
 }
 
-/// TLS of the public listener: h2 and http/1.1, stateless resumption.
-///
-/// # Errors
-/// The TLS library refuses the versions, or gets no randomness for its tickets.
-pub fn server_config(
+/// TLS of the public listener, by what a client can do.
+#[derive(Debug, Clone)]
+pub struct ServerTls {
+    /// For clients that know X25519MLKEM768.
+    hybrid: Arc<rustls::ServerConfig>,
+    /// For all others.
+    curves: Arc<rustls::ServerConfig>,
+}
+
+impl ServerTls {
+    /// Makes it: h2 and http/1.1, stateless resumption.
+    ///
+    /// # Errors
+    /// The TLS library refuses the versions, or gets no randomness for its tickets.
+    pub fn new(certificates: Arc<Certificates>, oldest: TlsVersion) -> Result<Self, rustls::Error> {
+        let versions: &[&rustls::SupportedProtocolVersion] = match oldest {
+            TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+            TlsVersion::V1_3 => &[&rustls::version::TLS13],
+        };
+        // The same for both, so that what one has begun the other resumes.
+        let ticketer = aws_lc_rs::Ticketer::new()?;
+        let hybrid = CryptoProvider { kx_groups: HYBRID.to_vec(), ..aws_lc_rs::default_provider() };
+        let config = |provider| config(provider, versions, certificates.clone(), ticketer.clone()).map(Arc::new);
+        Ok(Self { hybrid: config(hybrid)?, curves: config(aws_lc_rs::default_provider())? })
+    }
+
+    /// What serves the client that said `hello`.
+    pub fn serving(&self, hello: &ClientHello<'_>) -> Arc<rustls::ServerConfig> {
+        match knows_hybrid(hello) {
+            true => self.hybrid.clone(),
+            false => self.curves.clone(),
+        }
+    }
+}
+
+fn config(
+    provider: CryptoProvider,
+    versions: &[&'static rustls::SupportedProtocolVersion],
     certificates: Arc<Certificates>,
-    oldest: TlsVersion,
+    ticketer: Arc<dyn ProducesTickets>,
 ) -> Result<rustls::ServerConfig, rustls::Error> {
-    let versions: &[&rustls::SupportedProtocolVersion] = match oldest {
-        TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
-        TlsVersion::V1_3 => &[&rustls::version::TLS13],
-    };
-    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions)?
         .with_no_client_auth()
         .with_cert_resolver(certificates);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // Clients keep their sessions themselves: a store of them here would have to be as large as there are clients.
-    config.ticketer = aws_lc_rs::Ticketer::new()?;
+    config.ticketer = ticketer;
     // One ticket is what a browser uses; each costs a write in the handshake.
     config.send_tls13_tickets = 1;
     // Early data can be sent again by anybody who saw it (RFC 8446 section 8): a request would be done twice.

@@ -62,6 +62,15 @@ const orders = {
     return page.evaluate(() => window.over);
   },
 
+  // What TLS agreed upon, as the browser's own tools tell it.
+  async security({ path }) {
+    const tools = await page.context().newCDPSession(page);
+    await tools.send("Network.enable");
+    const answered = new Promise((resolve) => tools.once("Network.responseReceived", resolve));
+    await page.goto(`https://${fqdn}${path}`);
+    return (await answered).response.securityDetails;
+  },
+
   async picture({ path }) {
     await page.screenshot({ path });
     return {};

@@ -69,6 +69,23 @@ async fn a_certificate_of_the_given_authority_is_trusted() {
 }
 
 #[tokio::test]
+async fn a_server_that_insists_on_a_post_quantum_secret_gets_one() {
+    let authority = Authority::new();
+    let identity = authority.issue("cc.example.org", -1, 90);
+    let mut insists = rustls::crypto::aws_lc_rs::default_provider();
+    insists.kx_groups = vec![rustls::crypto::aws_lc_rs::kx_group::X25519MLKEM768];
+    let config = ServerConfig::builder_with_provider(Arc::new(insists))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![identity.certificate.clone()], identity.key.clone_key())
+        .unwrap();
+    let address = accepting(TlsAcceptor::from(Arc::new(config))).await;
+    let report = run(address, AMPLE, Kind::Tls(named(&authority.trust(), "cc.example.org", &[]))).await;
+    assert_answers(&report, "TLS 1.3");
+}
+
+#[tokio::test]
 async fn tls_1_2_will_do() {
     let authority = Authority::new();
     let identity = authority.issue("cc.example.org", -1, 90);

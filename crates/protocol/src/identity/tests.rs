@@ -125,3 +125,38 @@ fn what_is_said_of_a_certificate_grows_loud() {
     assert!(expiry("it", -1).unwrap().contains("EXPIRED 1 days ago: others take it for 59 days more"));
     assert!(expiry("it", -61).unwrap().contains("nobody takes it any more"));
 }
+
+#[test]
+fn the_two_ends_of_a_link_agree_on_a_post_quantum_secret() {
+    let (dir, node) = made();
+    let edge = dir.path().join("edge");
+    let authority = Authority::open(&dir.path().join("ca")).unwrap();
+    authority.issue(&Who::edge("edge"), &edge, Validity::days(30)).unwrap();
+    let config = Identity::load(&node).unwrap().client(Expected::Edge).unwrap();
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    let mut caller = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut door = rustls::ServerConnection::new(Identity::load(&edge).unwrap().server()).unwrap();
+    // What one end writes, the other reads, until neither has more to say.
+    while caller.wants_write() || door.wants_write() {
+        let (mut asked, mut told) = (Vec::new(), Vec::new());
+        while caller.wants_write() {
+            caller.write_tls(&mut asked).unwrap();
+        }
+        let mut asked = &asked[..];
+        while !asked.is_empty() {
+            door.read_tls(&mut asked).unwrap();
+            door.process_new_packets().unwrap();
+        }
+        while door.wants_write() {
+            door.write_tls(&mut told).unwrap();
+        }
+        let mut told = &told[..];
+        while !told.is_empty() {
+            caller.read_tls(&mut told).unwrap();
+            caller.process_new_packets().unwrap();
+        }
+    }
+    assert!(!caller.is_handshaking() && !door.is_handshaking());
+    let groups = [caller.negotiated_key_exchange_group(), door.negotiated_key_exchange_group()];
+    assert_eq!(groups.map(|group| group.unwrap().name()), [rustls::NamedGroup::X25519MLKEM768; 2]);
+}
