@@ -19,6 +19,7 @@ mod relay;
 mod scenarios;
 mod sip;
 mod site;
+mod turn;
 mod watch;
 mod web;
 

@@ -10,6 +10,7 @@ mod phone;
 mod random;
 mod session;
 mod telephony;
+mod turn;
 mod voters;
 mod weak;
 
@@ -61,6 +62,8 @@ enum Need {
     /// A real phone.
     Baresip,
     Faketime,
+    /// The program `turnserver`.
+    Coturn,
     /// A C compiler.
     Compiler,
 }
@@ -98,6 +101,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "without watchdogs, a switch by hand takes users and their softphones along",
         needs: &[Need::Asterisk, Need::Edge],
         act: Act::Alone(edge::alone),
+    },
+    Scenario {
+        name: "turn",
+        about: "a call on a media server, its voice through coturn on port 443, does not notice a switch",
+        needs: &[Need::Asterisk, Need::Edge, Need::Coturn],
+        act: Act::Alone(turn::survives),
     },
     on_site(
         "main-cut-off",
@@ -289,6 +298,7 @@ impl Stage {
             // The contact centres behind it are the demo's sides.
             Need::Edge => program("bascule").or_else(|| program("bascule-demo")),
             Need::Watchdog => program("bascule-watchdog"),
+            Need::Coturn => (!turn::installed()).then(|| "no coturn".to_owned()),
             Need::Compiler => (!weak::compiler()).then(|| "no C compiler".to_owned()),
             Need::Faketime => commands::faketime().is_none().then(|| "no libfaketime".to_owned()),
         }

@@ -87,6 +87,26 @@ pub(crate) struct Call {
     pub(crate) echoed: usize,
 }
 
+/// A call that was answered.
+#[derive(Debug)]
+pub(crate) struct Dialog {
+    target: String,
+    tag: String,
+    /// Where the other side hears.
+    pub(crate) there: Option<SocketAddrV4>,
+}
+
+/// The RTP packet (RFC 3550) of this number: 20 ms of silence in G.711.
+pub(crate) fn voice(number: u16) -> [u8; 12 + SAMPLES] {
+    let mut packet = [0xff; 12 + SAMPLES];
+    packet[..12].fill(0);
+    packet[0] = 0x80;
+    packet[2..4].copy_from_slice(&number.to_be_bytes());
+    packet[4..8].copy_from_slice(&(u32::from(number) * SAMPLES as u32).to_be_bytes());
+    packet[11] = 7;
+    packet
+}
+
 impl<P: Pipe> Phone<P> {
     pub(crate) fn new(pipe: P, user: &'static str, server: Ipv4Addr, own: Ipv4Addr) -> Self {
         Self { pipe, user, server, own, id: fastrand::u64(..), sequence: 0 }
@@ -109,32 +129,45 @@ impl<P: Pipe> Phone<P> {
 
     /// Calls the echo test within the limit, listens for our own voice and hangs up. Inside the phone's machine.
     pub(crate) fn call_echo(&mut self, limit: Duration) -> Outcome<Call> {
-        let (user, own, server) = (self.user, self.own, self.server);
-        let voice = UdpSocket::bind((own, 0)).map_err(because("a socket for voice"))?;
+        let voice = UdpSocket::bind((self.own, 0)).map_err(because("a socket for voice"))?;
         let port = voice.local_addr().map_err(because("a socket for voice"))?.port();
+        let start = Instant::now();
+        let dialog = self.dial_echo(SocketAddrV4::new(self.own, port), limit)?;
+        let answered_after = start.elapsed();
+        let echoed = dialog.there.map_or(Ok(0), |there| talk(&voice, there))?;
+        self.end(&dialog, limit)?;
+        Ok(Call { answered_after, echoed })
+    }
+
+    /// Calls the echo test within the limit, to be heard at `here`.
+    pub(crate) fn dial_echo(&mut self, here: SocketAddrV4, limit: Duration) -> Outcome<Dialog> {
+        let (user, own, server) = (self.user, self.own, self.server);
+        let (address, port) = (here.ip(), here.port());
         let offer = format!(
-            "v=0\r\no=- 1 1 IN IP4 {own}\r\ns=-\r\nc=IN IP4 {own}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=ptime:20\r\n"
+            "v=0\r\no=- 1 1 IN IP4 {address}\r\ns=-\r\nc=IN IP4 {address}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=ptime:20\r\n"
         );
         let contact = format!(
             "Contact: <sip:{user}@{own}:5072;transport={}>\r\nContent-Type: application/sdp\r\n",
             P::VIA.to_lowercase()
         );
         let target = format!("sip:600@{server}");
-        let start = Instant::now();
         let request = self.request("INVITE", &target, "600", "", &contact, Some(&offer));
         let answer = self.ask(&request, limit)?;
         ensure(code(&answer) == 200, || format!("INVITE to {server}: {}", first_line(&answer)))?;
-        let answered_after = start.elapsed();
         let tag = header(&answer, "To").and_then(|to| to.split_once(";tag=")).map_or("", |(_, tag)| tag).to_owned();
         let invite = self.sequence;
         let acknowledgement = self.request("ACK", &target, "600", &tag, "", None);
         let acknowledgement =
             acknowledgement.replace(&format!("CSeq: {} ACK", self.sequence), &format!("CSeq: {invite} ACK"));
         self.pipe.send(&acknowledgement)?;
-        let echoed = media(&answer).map_or(Ok(0), |there| talk(&voice, there))?;
-        let bye = self.request("BYE", &target, "600", &tag, "", None);
-        self.ask(&bye, limit)?;
-        Ok(Call { answered_after, echoed })
+        Ok(Dialog { target, tag, there: media(&answer) })
+    }
+
+    /// Hangs up within the limit; the server has to know of the call still.
+    pub(crate) fn end(&mut self, dialog: &Dialog, limit: Duration) -> Outcome {
+        let bye = self.request("BYE", &dialog.target, "600", &dialog.tag, "", None);
+        let answer = self.ask(&bye, limit)?;
+        ensure(code(&answer) == 200, || format!("BYE to {}: {}", self.server, first_line(&answer)))
     }
 
     fn request(&mut self, method: &str, uri: &str, to: &str, tag: &str, more: &str, body: Option<&str>) -> String {
@@ -210,21 +243,15 @@ fn media(answer: &str) -> Option<SocketAddrV4> {
 }
 
 /// Speaks for a moment and counts what comes back.
-fn talk(voice: &UdpSocket, there: SocketAddrV4) -> Outcome<usize> {
+fn talk(socket: &UdpSocket, there: SocketAddrV4) -> Outcome<usize> {
     const FRAME: Duration = Duration::from_millis(20);
-    let mut packet = [0xff; 12 + SAMPLES];
     let mut heard = 0;
     let mut received = [0; 2048];
-    voice.set_read_timeout(Some(FRAME)).map_err(because("a socket for voice"))?;
+    socket.set_read_timeout(Some(FRAME)).map_err(because("a socket for voice"))?;
     for number in 0..100_u16 {
-        packet[..12].fill(0);
-        packet[0] = 0x80;
-        packet[2..4].copy_from_slice(&number.to_be_bytes());
-        packet[4..8].copy_from_slice(&(u32::from(number) * SAMPLES as u32).to_be_bytes());
-        packet[11] = 7;
-        voice.send_to(&packet, there).map_err(because("voice"))?;
+        socket.send_to(&voice(number), there).map_err(because("voice"))?;
         let next = Instant::now() + FRAME;
-        if matches!(voice.recv(&mut received), Ok(size) if size > SAMPLES) {
+        if matches!(socket.recv(&mut received), Ok(size) if size > SAMPLES) {
             heard += 1;
         }
         if heard >= HEARD {
