@@ -23,6 +23,9 @@ use crate::traps::{Trap, made};
 /// ```
 ///
 /// A start and a stop never overlap, and a failed one is tried again after a pause that grows.
+///
+/// Where services run on both sides ([`Idle::Stale`], XiVO up to 2025.10) nothing is stopped, and the start is a restart: one
+/// for each activation of its XiVO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Follower {
     settings: Settings,
@@ -34,6 +37,12 @@ pub struct Follower {
     blind: bool,
     failed: u8,
     again: Option<Instant>,
+    /// Whether the last start was ordered in its XiVO's present activation: what was started before is stale.
+    fresh: bool,
+    /// The epoch that its XiVO told last; none: it tells none.
+    epoch: Option<u64>,
+    /// The epoch of the activation that it was last told of.
+    served: Option<u64>,
 }
 
 /// How a follower behaves when its commands fail.
@@ -45,6 +54,17 @@ pub struct Settings {
     pub retry: Duration,
     /// Where the pause, doubled by each failure, stops growing.
     pub retry_limit: Duration,
+    /// What the services do while their XiVO is inactive.
+    pub idle: Idle,
+}
+
+/// What a follower's services do while their XiVO is inactive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Idle {
+    /// They are stopped, and started when it is active (XiVO nextlts).
+    Stopped,
+    /// They run on, know nothing of the calls to come, and are restarted when it is active (XiVO up to 2025.10).
+    Stale,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,6 +82,8 @@ enum Phase {
 pub enum Event {
     /// The deadline passed, or the driver woke up for any other reason.
     Timer,
+    /// The epoch of the word that comes next: its XiVO may have been inactive between two words that say that it is active.
+    Epoch(u64),
     /// Its XiVO told its status.
     Xivo(Status),
     /// The start command ended, and the services were checked.
@@ -95,10 +117,23 @@ pub enum Output {
 impl Follower {
     /// Starts a follower; services that run go on until its XiVO says that it is inactive.
     pub const fn new(settings: Settings, found: Found, now: Instant) -> Self {
-        let running = !matches!(found, Found::Stopped);
+        // Whether stale services were restarted since their XiVO became active, nobody knows after a restart of the watchdog.
+        let running = !matches!(found, Found::Stopped) && matches!(settings.idle, Idle::Stopped);
         let phase = if running { Phase::Active } else { Phase::Inactive };
         // The XiVO counts as heard at the start: it gets the whole time before it is called out of sight.
-        Self { settings, now, phase, wanted: running, heard: Some(now), blind: false, failed: 0, again: None }
+        Self {
+            settings,
+            now,
+            phase,
+            wanted: running,
+            heard: Some(now),
+            blind: false,
+            failed: 0,
+            again: None,
+            fresh: running,
+            epoch: None,
+            served: None,
+        }
     }
 
     /// Takes in what happened and says what to do.
@@ -107,6 +142,7 @@ impl Follower {
         let (before, mut outputs) = (self.status(), Vec::new());
         match event {
             Event::Timer => {}
+            Event::Epoch(epoch) => self.epoch = Some(epoch),
             Event::Xivo(status) => self.hear(status, &mut outputs),
             // Outcomes count only in the phase that asked for them: one that was given up says nothing of what runs by
             // now.
@@ -116,7 +152,7 @@ impl Follower {
                 // again (W4).
                 Outcome::Failed => {
                     self.fail();
-                    self.stop(&mut outputs);
+                    self.end(&mut outputs);
                 }
             },
             Event::Stopped(outcome) if self.phase == Phase::Stopping => match outcome {
@@ -129,7 +165,7 @@ impl Follower {
             },
             Event::Died if self.phase == Phase::Active => {
                 self.fail();
-                self.stop(&mut outputs);
+                self.end(&mut outputs);
             }
             Event::Started(_) | Event::Stopped(_) | Event::Died => {}
         }
@@ -166,18 +202,37 @@ impl Follower {
 
     fn hear(&mut self, status: Status, outputs: &mut Vec<Output>) {
         self.heard = Some(self.now);
-        if core::mem::take(&mut self.blind) {
+        let out_of_sight = core::mem::take(&mut self.blind);
+        if out_of_sight {
             outputs.push(Output::InSight);
         }
+        let stale = self.settings.idle == Idle::Stale;
         match status {
-            Status::Active => self.wanted = true,
-            Status::Inactive => self.wanted = false,
+            Status::Active => {
+                self.wanted = true;
+                // A XiVO that was away and back unheard has calls that services of before know nothing of: its epoch tells;
+                // without one, a silence may hide that.
+                if self.epoch != self.served || (out_of_sight && self.epoch.is_none()) {
+                    self.served = self.epoch;
+                    self.fresh = false;
+                }
+            }
+            Status::Inactive => (self.wanted, self.fresh) = (false, false),
+            // What ran before telephony started, or stopped, will be stale; no user of it is served meanwhile in any case.
+            Status::Starting | Status::Stopping if stale => (self.wanted, self.fresh) = (false, false),
             Status::Starting if made(Trap::StartingIsActive) => self.wanted = true,
             Status::Starting | Status::Stopping | Status::Faulty => {}
         }
     }
 
     fn follow(&mut self, outputs: &mut Vec<Output>) {
+        // Before any pause is looked at: stale services are not `active` for a moment.
+        if self.settings.idle == Idle::Stale
+            && self.phase == Phase::Active
+            && !(self.wanted && (self.fresh || made(Trap::StaleServes)))
+        {
+            self.phase = Phase::Inactive;
+        }
         if self.again.is_some_and(|again| self.now < again) {
             return;
         }
@@ -187,6 +242,7 @@ impl Follower {
         match (self.phase, self.wanted) {
             (Phase::Inactive, true) => {
                 self.phase = Phase::Starting;
+                self.fresh = true;
                 outputs.push(Output::Start);
             }
             (Phase::Active, false) => self.stop(outputs),
@@ -194,6 +250,14 @@ impl Follower {
             // (W4).
             (Phase::StopPaused, _) => self.stop(outputs),
             _ => {}
+        }
+    }
+
+    /// Ends services that failed: they are stopped before they are started again; stale ones run on, and are restarted.
+    fn end(&mut self, outputs: &mut Vec<Output>) {
+        match self.settings.idle {
+            Idle::Stopped => self.stop(outputs),
+            Idle::Stale => self.phase = Phase::Inactive,
         }
     }
 
@@ -207,6 +271,13 @@ impl Follower {
         let factor = 1u32.checked_shl(u32::from(self.failed - 1)).unwrap_or(u32::MAX);
         self.again = Some(self.now + self.settings.retry.saturating_mul(factor).min(self.settings.retry_limit));
     }
+}
+
+/// Tells whether two instance words, of before a restart and of now, prove it. One that could not be had proves nothing: the
+/// services may answer, and be those of before.
+pub fn is_restarted(before: Option<&str>, now: Option<&str>) -> bool {
+    let word = |word: &str| !word.trim().is_empty();
+    before.zip(now).is_some_and(|(before, now)| word(before) && word(now) && before.trim() != now.trim())
 }
 
 impl fmt::Display for Output {

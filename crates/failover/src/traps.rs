@@ -90,6 +90,8 @@ pub(crate) enum Trap {
     SilenceIsInactive,
     /// A CC starts as soon as its XiVO does.
     StartingIsActive,
+    /// A CC that runs on both sides is active although nobody restarted it since its XiVO became active.
+    StaleServes,
     /// A registration counts as verified when it was asked for.
     AnswerIsProof,
     /// A registration that was verified once is taken to last.

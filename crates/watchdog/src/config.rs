@@ -87,8 +87,8 @@ pub struct XivoConfig {
 pub struct CcConfig {
     /// The side whose XiVO it follows.
     pub side: Side,
-    /// Where its XiVO's watchdog listens.
-    pub xivo: SocketAddr,
+    /// How it learns what its XiVO does.
+    pub xivo: Source,
     /// Where the Edge listens for nodes; none: it reports to nobody.
     pub edge: Option<SocketAddr>,
     /// How it follows: pauses after commands that fail.
@@ -99,6 +99,15 @@ pub struct CcConfig {
     pub services: Services,
     /// What must answer before it is active.
     pub ready: Option<Ready>,
+}
+
+/// How a CC learns what its XiVO does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// From its XiVO's watchdog, which listens here.
+    Watchdog(SocketAddr),
+    /// From a command, where XiVO has no watchdog. Exit 0: active; 1: inactive; anything else says nothing.
+    Command(Repeated),
 }
 
 /// What a media server is configured to be.
@@ -138,6 +147,8 @@ pub struct Services {
     pub fit: Option<CommandSpec>,
     /// Exit 0: a person stopped them on purpose.
     pub by_hand: Option<CommandSpec>,
+    /// Says which instance runs. Set: they run on both sides, `start` restarts them, and `stop` is never run.
+    pub instance: Option<CommandSpec>,
     /// Not fit for so long after telephony died.
     pub recover: Duration,
     /// Started but not verified for so long: failed.

@@ -1,3 +1,5 @@
+mod stale;
+
 use super::*;
 use crate::chance::Chance;
 
@@ -5,6 +7,7 @@ const SETTINGS: Settings = Settings {
     stale_after: Duration::from_secs(3),
     retry: Duration::from_secs(1),
     retry_limit: Duration::from_secs(8),
+    idle: Idle::Stopped,
 };
 const START: Instant = Instant::from_micros(1_000_000_000);
 

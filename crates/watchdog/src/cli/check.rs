@@ -13,7 +13,7 @@ use protocol::identity::Identity;
 use serde::Serialize;
 
 use super::{Exit, Options, WATCHDOG};
-use crate::config::{CommandSpec, Config, Fence, Role, Services, SipProbe, Warning, XivoConfig};
+use crate::config::{CommandSpec, Config, Fence, Role, Services, SipProbe, Source, Warning, XivoConfig};
 use crate::control::api::StatusView;
 use crate::legacy_failover::{self, LegacyFailover};
 use crate::node::liveness::patient;
@@ -150,6 +150,9 @@ pub(super) fn look(config: &Config, warnings: Vec<Warning>, path: &std::ffi::OsS
         }
         Role::Cc(cc) => {
             services(&cc.services, path, &mut troubles);
+            if let Source::Command(asked) = &cc.xivo {
+                program("xivo.status", &asked.command, path, &mut troubles);
+            }
             let started = cc.services.start.time_limit + cc.services.verify_limit;
             let what = "from its XiVO's activation to a verified CC, if start and check use their limits".to_owned();
             (Vec::new(), vec![Bound { what, ms: ms(started) }])
@@ -210,15 +213,24 @@ fn identity(config: &Config, troubles: &mut Vec<String>) {
 }
 
 fn services(services: &Services, path: &std::ffi::OsStr, troubles: &mut Vec<String>) {
-    let always = [("start", &services.start), ("stop", &services.stop)];
+    // Whoever restarts, stops nothing: a stop that is never run is nobody's concern.
+    let always = match &services.instance {
+        Some(instance) => [("restart", &services.start), ("instance", instance)],
+        None => [("start", &services.start), ("stop", &services.stop)],
+    };
     let check = services.check.as_ref().map(|check| ("check", &check.command));
     let others = [("stopped", &services.stopped), ("fit", &services.fit), ("by_hand", &services.by_hand)];
     let others = others.into_iter().filter_map(|(key, command)| Some((key, command.as_ref()?)));
-    for (key, CommandSpec { argv, .. }) in always.into_iter().chain(check).chain(others) {
-        let program = argv.first().map_or("", String::as_str);
-        if !is_program(program, path) {
-            troubles.push(format!("services.{key}.command: there is no program {program:?} on this machine's PATH"));
-        }
+    for (key, command) in always.into_iter().chain(check).chain(others) {
+        program(&format!("services.{key}"), command, path, troubles);
+    }
+}
+
+/// Tells if the program of the command at this key is not there.
+fn program(key: &str, CommandSpec { argv, .. }: &CommandSpec, path: &std::ffi::OsStr, troubles: &mut Vec<String>) {
+    let program = argv.first().map_or("", String::as_str);
+    if !is_program(program, path) {
+        troubles.push(format!("{key}.command: there is no program {program:?} on this machine's PATH"));
     }
 }
 

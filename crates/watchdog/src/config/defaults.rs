@@ -24,6 +24,11 @@ pub(super) const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// The time limit of every other command.
 pub(super) const COMMAND_LIMIT: Duration = Duration::from_secs(10);
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// From one look at the status of a XiVO without a watchdog to the next.
+pub(super) const STATUS_INTERVAL: Duration = Duration::from_secs(2);
+/// Such a XiVO is out of sight after so long: several questions in vain. It tells no epoch, so a longer silence may hide a
+/// switch; a XiVO takes longer to be away and back.
+pub(super) const STATUS_STALE_AFTER: Duration = Duration::from_secs(30);
 pub(super) const RECOVER: Duration = Duration::from_secs(5);
 pub(super) const VERIFY_LIMIT: Duration = Duration::from_secs(20);
 /// A real xuc takes its time: a JVM.

@@ -93,8 +93,13 @@ pub(super) struct File {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum PresetName {
-    /// XiVO's own commands.
+    /// XiVO's own commands; those of xivo-nextlts.
     Xivo,
+    /// XiVO nextlts: a CC starts and stops after its XiVO.
+    XivoNextlts,
+    /// XiVO up to 2025.10: a CC runs on both sides, and is restarted when its XiVO becomes active.
+    #[serde(rename = "xivo-2025.10")]
+    Xivo2025,
 }
 
 /// The schema of a key at which one of a closed set's words stands.
@@ -226,10 +231,12 @@ pub(super) struct XivosFile {
     pub(super) main: Option<String>,
     /// Standby's.
     pub(super) standby: Option<String>,
+    /// A CC whose XiVO has no watchdog asks by a command: exit 0 active, 1 inactive, anything else says nothing.
+    pub(super) status: Option<RepeatedFile>,
 }
 
 impl Abbreviated for XivosFile {
-    const EXPECTED: &'static str = "an address, or a mapping with main and standby";
+    const EXPECTED: &'static str = "an address, or a mapping with main and standby, or with status";
 
     fn from_text<E: Error>(text: &str) -> Result<Self, E> {
         Ok(Self { one: Some(text.to_owned()), ..Self::default() })
@@ -242,6 +249,10 @@ impl Abbreviated for XivosFile {
 pub(super) struct ServicesFile {
     /// Starts them.
     pub(super) start: Option<CommandFile>,
+    /// A CC up to 2025.10, whose services run on both sides: restarts them, instead of start and stop.
+    pub(super) restart: Option<CommandFile>,
+    /// With restart: says which instance runs, in words that each restart changes.
+    pub(super) instance: Option<CommandFile>,
     /// Stops them, in order.
     pub(super) stop: Option<CommandFile>,
     /// Exit 0: they run.

@@ -59,6 +59,13 @@ pub(super) fn resolve(mut file: File, findings: &mut Findings) -> Option<Config>
             findings.error(&at, format!("has no meaning for {}", word(&role)), remedy);
         }
     }
+    // Telephony that was restarted in place of a stop would serve beside its peer.
+    for key in ["restart", "instance"] {
+        let at = KeyPath::top("services").key(key);
+        if role != Cc && findings.tree().has(&at) {
+            findings.error(&at, format!("has no meaning for {}", word(&role)), "remove it; it is for role: cc");
+        }
+    }
     let role = match role {
         Xivo => xivo::resolve(file, findings).map(|xivo| Role::Xivo(Box::new(xivo))),
         Cc => nodes::cc(file, findings).map(|cc| Role::Cc(Box::new(cc))),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use failover::duty::{self, Alone, Failback, Requests};
+use failover::follow::Idle;
 use failover::lease::Timing;
 use failover::{PerSide, Side};
 use serde_yaml::Value;
@@ -53,7 +54,7 @@ const SHOWN: &[&str] =
 #[test]
 fn every_watchdog_file_in_conf_loads_without_a_warning() {
     let examples = examples();
-    assert_eq!(examples.len(), 4);
+    assert_eq!(examples.len(), 5);
     for (name, text) in examples {
         let (config, warnings) = Config::parse(&text, &name).unwrap_or_else(|errors| panic!("{errors}"));
         assert_eq!(warnings, [], "{name}");
@@ -259,6 +260,54 @@ fn without_a_fence_the_promise_must_outlive_the_stop_command() {
     assert_eq!(xivo(&sound).duty.timing.fence, Duration::from_secs(60));
     let short = format!("{MINIMAL}fence: none\ntiming: {{ promise: 63s, quiet: 63s, fence: 1s }}\n");
     assert!(errors(&short)[0].contains("shorter than services.stop.time_limit"));
+}
+
+#[test]
+fn the_presets_of_both_generations_are_known_by_version() {
+    let cc = |preset: &str| {
+        let text = format!("preset: {preset}\nrole: cc\nside: main\nxivo: 10.0.0.11:9602\n");
+        match parse(&text).role {
+            Role::Cc(cc) => *cc,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(cc("xivo"), cc("xivo-nextlts"));
+    assert_eq!((cc("xivo").follow.idle, cc("xivo").services.instance), (Idle::Stopped, None));
+    let old = cc("xivo-2025.10");
+    assert_eq!(old.follow.idle, Idle::Stale);
+    assert_eq!(old.services.start.argv, ["xivocc-dcomp", "restart", "xuc"]);
+    assert_eq!(old.services.stop.argv, ["true"]);
+    assert!(old.services.instance.is_some() && old.ready.is_some());
+    assert_eq!(parse(MINIMAL), parse(&MINIMAL.replace("preset: xivo", "preset: xivo-2025.10")));
+}
+
+#[test]
+fn a_cc_that_is_restarted_says_what_does_not_fit() {
+    let cc = |rest: &str| errors(&format!("role: cc\nside: main\nready: http://127.0.0.1/\n{rest}\n"));
+    let restart = "restart: { command: [restart] }";
+    for (rest, words) in [
+        (format!("xivo: 10.0.0.11:9602\nservices: {{ {restart} }}"), "services.instance.command: is missing"),
+        (
+            format!(
+                "xivo: 10.0.0.11:9602\nservices: {{ {restart}, instance: {{ command: [i] }}, stop: {{ command: [s] }} }}"
+            ),
+            "services.stop: has no meaning beside services.restart",
+        ),
+        (
+            "preset: xivo\nxivo: 10.0.0.11:9602\nservices: { instance: { command: [i] } }".into(),
+            "services.instance: has no meaning without services.restart",
+        ),
+        ("preset: xivo\nxivo: { status: { interval: 1s } }".into(), "xivo.status.command: is missing"),
+        (
+            "preset: xivo\nxivo: { status: { command: [s], time_limit: 1m } }".into(),
+            "xivo.status: time_limit and interval",
+        ),
+    ] {
+        let found = cc(&rest);
+        assert!(found.iter().any(|error| error.contains(words)), "{words} {found:#?}");
+    }
+    let node = errors(&format!("{MINIMAL}services: {{ {restart} }}\n"));
+    assert!(node.iter().any(|error| error.contains("services.restart: has no meaning for role: xivo")), "{node:#?}");
 }
 
 #[test]

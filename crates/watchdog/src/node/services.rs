@@ -34,6 +34,9 @@ pub struct ServicesSpec {
     pub stopped: Option<CommandSpec>,
     /// Answered when they work: SIP OPTIONS to the own address, or a CC's readiness.
     pub probe: Option<Arc<probe::Check>>,
+    /// Says which instance of the services runs, in one word that each restart changes. With it a start is a restart, and is
+    /// done only once the word differs from that of before.
+    pub instance: Option<CommandSpec>,
     /// How long verification may take after the command has ended.
     pub verify_limit: Duration,
     /// Where the start or stop command is recorded while it runs, for [`reap`]: a file that is gone after a boot.
@@ -233,6 +236,8 @@ impl Services {
         if kills.came() {
             return failed(began, "killed before the start command ran".into(), notes);
         }
+        // Read before the command runs: an answer alone could come from the instance of before.
+        let former = self.instance().await;
         let ran = self.spec.start.run_recorded(self.spec.running.as_deref(), kills.killed()).await;
         if !ran.is_done() {
             // A start that was killed has not failed: nobody wanted it any more, and an alarm would say otherwise.
@@ -246,7 +251,7 @@ impl Services {
             () = kills.killed() => return failed(began, "killed while its start was verified".into(), notes),
             // What the command says of itself is not believed: one that says yes and starts nothing would leave a node
             // `active` that serves nobody (W4).
-            verified = timeout(self.spec.verify_limit, self.running(&seen)) => verified.is_ok(),
+            verified = timeout(self.spec.verify_limit, self.started(former.as_ref(), &seen)) => verified.is_ok(),
         };
         let text = if verified {
             format!("started in {}, verified after {}{seen}", Span(ran.took), Span(verifying.elapsed()))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use failover::Instant;
 use failover::duty::Outcome;
-use failover::follow::{Event, Follower, Output};
+use failover::follow::{Event, Follower, Idle, Output};
 use failover::health::{self, Status};
 use protocol::identity::Keyring;
 use protocol::link::Link;
@@ -20,8 +20,10 @@ use super::serving::Serving;
 use super::status::{
     Doings, Line, Requested, Shown, Who, ended, millis, note, note_start, own_certificate, running, settle,
 };
-use crate::control::api::Followed;
+use crate::config::Repeated;
+use crate::control::api::{self, Followed};
 use crate::node::clock;
+use crate::node::command::Ending;
 use crate::node::liveness::{Liveness, Observed, Watching};
 use crate::node::services::{self, Doing, Order, Worker};
 use crate::state::{Journal, Kind};
@@ -58,13 +60,53 @@ pub(super) struct ContactCentre {
     /// The permission by which the service manager starts services: without it a boot would start them before their XiVO is
     /// known to serve.
     pub(super) serving: Serving,
+    /// Services that run on both sides may be started at any boot.
+    pub(super) idle: Idle,
 }
 
 /// The XiVO node that is followed: the way to it, and what it said.
 pub(super) struct Leader {
-    pub(super) line: Line,
+    pub(super) way: Way,
     pub(super) words: mpsc::Receiver<Watched>,
     pub(super) newest: Option<(Watched, Instant)>,
+}
+
+/// How the followed XiVO is asked.
+pub(super) enum Way {
+    /// Its watchdog tells.
+    Watchdog(Line),
+    /// A command tells, where it has none.
+    Command {
+        /// What is run, as people read it.
+        text: String,
+        /// How it ended last, and whether it said anything of the XiVO.
+        said: watch::Receiver<Said>,
+    },
+}
+
+/// How a status command ended last.
+#[derive(Debug, Clone)]
+pub(super) struct Said {
+    status: Option<Status>,
+    how: String,
+}
+
+impl Said {
+    pub(super) fn nothing() -> Self {
+        Self { status: None, how: "not asked yet".into() }
+    }
+}
+
+impl Way {
+    fn view(&self) -> api::Link {
+        match self {
+            Self::Watchdog(line) => line.view(),
+            Self::Command { text, said } => {
+                let said = said.borrow();
+                api::Link { address: text.clone(), connected: said.status.is_some(), state: said.how.clone() }
+            }
+        }
+    }
 }
 
 impl ContactCentre {
@@ -81,6 +123,7 @@ impl ContactCentre {
     fn permit(&self, status: Status) -> Result<(), String> {
         let shown = match status {
             Status::Active | Status::Starting => self.serving.allow(),
+            _ if self.idle == Idle::Stale => self.serving.allow(),
             _ => self.serving.forbid(),
         };
         shown.map_err(|error| error.to_string())
@@ -94,17 +137,17 @@ impl ContactCentre {
 }
 
 impl Leader {
-    /// Takes in what the node said, for the follower.
-    fn hear(&mut self, watched: Watched, now: Instant) -> Event {
-        let status = watched.status;
+    /// Takes in what the node said, for the follower. A status command knows no epoch: that is 0.
+    fn hear(&mut self, watched: Watched, now: Instant) -> impl Iterator<Item = Event> + use<> {
+        let (status, epoch) = (watched.status, watched.epoch);
         self.newest = Some((watched, now));
-        Event::Xivo(status)
+        (epoch > 0).then_some(Event::Epoch(epoch)).into_iter().chain([Event::Xivo(status)])
     }
 
     fn view(&self, now: Instant) -> Followed {
         let newest = self.newest.as_ref();
         Followed {
-            link: self.line.view(),
+            link: self.way.view(),
             status: newest.map(|(watched, _)| watched.status),
             epoch: newest.map_or(0, |(watched, _)| watched.epoch),
             heard_ms_ago: newest.map(|(_, at)| millis(now.since(*at))),
@@ -133,6 +176,26 @@ pub(super) async fn watch_xivo(link: Link, heard: mpsc::Sender<Watched>) {
                 sleep(ASK_AGAIN).await;
             }
         }
+    }
+}
+
+/// Asks a XiVO without a watchdog by a command, again and again. Exit codes are those of `xivo-service status all`: with some
+/// services stopped it is inactive; what failed, or could not be asked, says nothing of that.
+pub(super) async fn ask_xivo(asked: Repeated, tell: watch::Sender<Said>, heard: mpsc::Sender<Watched>) {
+    loop {
+        let ran = asked.command.run().await;
+        let status = match ran.ending {
+            Ending::Done => Some(Status::Active),
+            Ending::ExitCode(1) => Some(Status::Inactive),
+            _ => None,
+        };
+        tell.send_replace(Said { status, how: ran.cause() });
+        if let Some(status) = status
+            && heard.send(Watched { serial: 0, status, epoch: 0 }).await.is_err()
+        {
+            return;
+        }
+        sleep(asked.interval).await;
     }
 }
 
@@ -168,7 +231,7 @@ impl Cc {
             tokio::select! {
                 biased;
                 Some(watched) = self.leader.words.recv() => {
-                    queue.push_back(self.leader.hear(watched, clock::now()));
+                    queue.extend(self.leader.hear(watched, clock::now()));
                 }
                 Some(done) = self.centre.done.recv() => queue.push_back(self.worked(done)),
                 Ok(()) = self.centre.observed.changed() => {

@@ -35,6 +35,7 @@ pub(super) fn services(services: &Services, probe: Option<Arc<Check>>, running: 
         check: services.check.as_ref().map(|check| check.command.clone()),
         stopped: services.stopped.clone(),
         probe,
+        instance: services.instance.clone(),
         verify_limit: services.verify_limit,
         running: Some(running),
     }

@@ -21,14 +21,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::alarms::Alarms;
-use super::cc::{Cc, ContactCentre, Leader, watch_xivo};
+use super::cc::{Cc, ContactCentre, Leader, Said, Way, ask_xivo, watch_xivo};
 use super::mds::Mds;
 use super::reporter;
 use super::serving::Serving;
 use super::specs::{self, ReadyError};
 use super::status::{self, Doings, Line, Shown, Who, note};
 use super::xivo::endpoint::WATCH_HOLD;
-use crate::config::{CcConfig, Config, MdsConfig, Role};
+use crate::config::{CcConfig, Config, MdsConfig, Role, Source};
 use crate::control::api::Order;
 use crate::control::{Control, Operators};
 use crate::node::clock;
@@ -217,9 +217,19 @@ impl Base {
             // Reports and watches have time: one connection is enough where no vote is asked for.
             lanes: NonZeroU8::MIN,
         };
-        let line = self.line(cc.xivo, Expected::Xivo(cc.side), limits);
         let (heard, xivo) = mpsc::channel(4);
-        host::spawn(watch_xivo(line.link.clone(), heard));
+        let way = match &cc.xivo {
+            Source::Watchdog(address) => {
+                let line = self.line(*address, Expected::Xivo(cc.side), limits);
+                host::spawn(watch_xivo(line.link.clone(), heard));
+                Way::Watchdog(line)
+            }
+            Source::Command(asked) => {
+                let (tell, said) = watch::channel(Said::nothing());
+                host::spawn(ask_xivo(asked.clone(), tell, heard));
+                Way::Command { text: asked.command.to_string(), said }
+            }
+        };
         let edge = cc.edge.map(|address| self.line(address, Expected::Edge, limits));
         let doings = Doings::new(follower.status(), "the watchdog began");
         let shown = self.show(&doings, edge, cc.heartbeat, None, control, None);
@@ -227,8 +237,16 @@ impl Base {
         let mut node = Cc {
             who: self.who,
             follower,
-            centre: ContactCentre { worker, done, doing_since: None, liveness, observed, serving },
-            leader: Leader { line, words: xivo, newest: None },
+            centre: ContactCentre {
+                worker,
+                done,
+                doing_since: None,
+                liveness,
+                observed,
+                serving,
+                idle: cc.follow.idle,
+            },
+            leader: Leader { way, words: xivo, newest: None },
             journal: self.journal,
             metrics: self.metrics,
             keyring: self.keyring,

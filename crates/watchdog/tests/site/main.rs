@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "real programs take real time")]
 #![allow(clippy::unwrap_used, reason = "everything here is a test")]
 
+mod old_generation;
 mod people;
 mod site;
 mod trouble;

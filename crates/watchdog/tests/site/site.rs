@@ -113,6 +113,32 @@ impl Site {
         self.authority.renew(&self.dir.path().join(name).join("identity"), |_| Validity::days(80)).unwrap();
     }
 
+    /// Adds a CC of a XiVO up to 2025.10 without a watchdog. Its XiVO's status is the exit code in the file `xivo`; `instance` counts the
+    /// restarts of its xuc, and `knows` says of which activation of its XiVO that xuc knows.
+    pub fn old_cc(&mut self, side: Side) -> &mut Node {
+        let name = format!("{side}-old-cc");
+        let who = Who::of_side(Role::Cc, side, &name);
+        let dir = self.dir.path().join(&name);
+        let d = dir.display().to_string();
+        let status = format!("{{ command: [sh, -c, 'exit $(cat {d}/xivo)'], time_limit: 10s, interval: 50ms }}");
+        let keys = format!("role: cc\nside: {side}\nxivo: {{ status: {status} }}\nedge: {}", self.witness.address);
+        self.node(&who, &keys);
+        let node = self.get(&name);
+        let text = fs::read_to_string(node.path("watchdog.yaml")).unwrap();
+        let (head, _) = text.split_once("services:").unwrap();
+        let restart = "n=$(cat instance); cp activation knows; echo $((n + 1)) > instance; echo restart >> log";
+        let services = format!(
+            "services:\n  restart: {{ command: [sh, -c, 'cd {d}; {restart}'], time_limit: 20s }}\n  \
+             instance: {{ command: [cat, {d}/instance], time_limit: 10s }}\n  \
+             check: {{ command: [test, '!', -e, {d}/not-ready], time_limit: 10s, interval: 300ms }}\n  verify_limit: 1m\n"
+        );
+        fs::write(node.path("watchdog.yaml"), format!("{head}{services}")).unwrap();
+        for (file, word) in [("xivo", "1"), ("activation", "0"), ("knows", "0"), ("instance", "0")] {
+            node.write(file, word);
+        }
+        node
+    }
+
     pub fn get(&mut self, name: &str) -> &mut Node {
         self.nodes.iter_mut().find(|node| node.name == name).unwrap()
     }
@@ -273,6 +299,12 @@ impl Node {
 
     pub fn touch(&self, name: &str) {
         fs::write(self.path(name), "").unwrap();
+    }
+
+    /// Writes a file whole: a command that reads it sees the old word or the new one.
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.path("new"), text).unwrap();
+        fs::rename(self.path("new"), self.path(name)).unwrap();
     }
 
     pub fn remove(&self, name: &str) {

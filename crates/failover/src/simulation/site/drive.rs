@@ -17,6 +17,7 @@ const FOLLOW: follow::Settings = follow::Settings {
     stale_after: Duration::from_secs(3),
     retry: Duration::from_secs(1),
     retry_limit: Duration::from_secs(30),
+    idle: follow::Idle::Stopped,
 };
 
 /// A start that nothing comes of is given up after so many milliseconds.

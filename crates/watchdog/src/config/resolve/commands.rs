@@ -16,15 +16,37 @@ pub(super) fn services(
 ) -> Option<Services> {
     let at = KeyPath::top("services");
     let file = written.unwrap_or_default();
-    let start = required(file.start, preset.start, defaults::START_LIMIT, &at.key("start"), findings);
-    let stop = required(file.stop, preset.stop, defaults::STOP_LIMIT, &at.key("stop"), findings);
+    let restarts = file.restart.is_some() || preset.restart.is_some();
+    let (start, stop, instance) = if restarts {
+        for (key, written) in [("start", file.start.is_some()), ("stop", file.stop.is_some())] {
+            if written {
+                let remedy =
+                    "remove it; or write `preset: xivo-nextlts` for a CC that is stopped where it is not needed";
+                findings.error(&at.key(key), "has no meaning beside services.restart", remedy);
+            }
+        }
+        let start = required(file.restart, preset.restart, defaults::START_LIMIT, &at.key("restart"), findings);
+        let limit = defaults::COMMAND_LIMIT;
+        // An answer proves nothing: the services of before the restart answer, too.
+        let instance = required(file.instance, preset.instance, limit, &at.key("instance"), findings);
+        // Nothing orders a stop of services that are restarted; was it ever run, it must stop nothing.
+        let stop = Some(CommandSpec { argv: vec!["true".into()], time_limit: limit });
+        (start, stop, Some(instance?))
+    } else {
+        if file.instance.is_some() {
+            let remedy = "write `services.restart`, or remove it";
+            findings.error(&at.key("instance"), "has no meaning without services.restart", remedy);
+        }
+        let start = required(file.start, preset.start, defaults::START_LIMIT, &at.key("start"), findings);
+        (start, required(file.stop, preset.stop, defaults::STOP_LIMIT, &at.key("stop"), findings), None)
+    };
     let check = check(file.check, preset, &at.key("check"), findings);
     let mut optional = |file, key: &str| optional(file, None, defaults::COMMAND_LIMIT, &at.key(key), findings);
     let (stopped, fit, by_hand) =
         (optional(file.stopped, "stopped"), optional(file.fit, "fit"), optional(file.by_hand, "by_hand"));
     let recover = span(file.recover, defaults::RECOVER);
     let verify_limit = positive(file.verify_limit, verify_limit, &at.key("verify_limit"), findings);
-    Some(Services { start: start?, stop: stop?, check, stopped, fit, by_hand, recover, verify_limit })
+    Some(Services { start: start?, stop: stop?, check, stopped, fit, by_hand, instance, recover, verify_limit })
 }
 
 fn check(file: Option<RepeatedFile>, preset: Preset, at: &KeyPath, findings: &mut Findings) -> Option<Repeated> {
@@ -33,6 +55,11 @@ fn check(file: Option<RepeatedFile>, preset: Preset, at: &KeyPath, findings: &mu
     let command = CommandFile { command, time_limit };
     let command = optional(Some(command), preset.check, defaults::COMMAND_LIMIT, at, findings)?;
     Some(Repeated { command, interval })
+}
+
+/// A command that no preset knows.
+pub(super) fn demanded(file: CommandFile, at: &KeyPath, findings: &mut Findings) -> Option<CommandSpec> {
+    required(Some(file), None, defaults::COMMAND_LIMIT, at, findings)
 }
 
 fn required(

@@ -4,34 +4,22 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use failover::follow::Idle;
 use failover::lease::Timing;
 use failover::{PerSide, follow};
 use settings::{Findings, KeyPath, Short, absolute, item, quoted};
 
-use super::commands::{asterisk, positive, services, span};
+use super::commands::{asterisk, demanded, positive, services, span};
 use super::endpoints::{host, remote};
 use super::side;
 use super::xivo::required;
-use crate::config::file::{File, ReadyFile, TimingFile, XivosFile};
-use crate::config::{CcConfig, MdsConfig, Ready, ReadyTrust, defaults, preset};
+use crate::config::file::{CommandFile, File, ReadyFile, RepeatedFile, TimingFile, XivosFile};
+use crate::config::{CcConfig, MdsConfig, Ready, ReadyTrust, Repeated, Source, defaults, preset};
 
 pub(super) fn cc(file: File, findings: &mut Findings) -> Option<CcConfig> {
     let side = side(file.side, findings);
     let edge = edge(file.edge.as_deref(), findings);
-    let xivo = match file.xivo {
-        Some(Short(XivosFile { one: None, .. })) => {
-            findings.error(
-                &KeyPath::top("xivo"),
-                "a CC follows one XiVO, that of its side",
-                "write its watchdog's address, such as `xivo: 10.0.0.11:9602`",
-            );
-            None
-        }
-        written => {
-            let one = written.and_then(|short| short.0.one);
-            required("xivo", one.as_deref(), "10.0.0.11:9602", remote, findings)
-        }
-    };
+    let xivo = source(file.xivo, findings);
     let beneath = preset::cc(file.preset);
     let checked =
         file.services.as_ref().and_then(|services| services.check.as_ref()).is_some_and(|c| c.command.is_some());
@@ -49,13 +37,19 @@ pub(super) fn cc(file: File, findings: &mut Findings) -> Option<CcConfig> {
     if retry_limit < retry {
         findings.error(&KeyPath::top("retry_limit"), "is shorter than retry", "write retry or more");
     }
+    let (xivo, services) = (xivo?, services?);
+    let stale_after = match xivo {
+        Source::Watchdog(_) => defaults::STALE_AFTER,
+        Source::Command(_) => defaults::STATUS_STALE_AFTER,
+    };
+    let idle = if services.instance.is_some() { Idle::Stale } else { Idle::Stopped };
     Some(CcConfig {
         side: side?,
-        xivo: xivo?,
+        xivo,
         edge: edge.ok()?,
-        follow: follow::Settings { stale_after: defaults::STALE_AFTER, retry, retry_limit },
+        follow: follow::Settings { stale_after, retry, retry_limit, idle },
         heartbeat: heartbeat(file.timing, findings),
-        services: services?,
+        services,
         ready: match ready_known {
             true => Some(ready?),
             false => None,
@@ -63,13 +57,48 @@ pub(super) fn cc(file: File, findings: &mut Findings) -> Option<CcConfig> {
     })
 }
 
+/// Where a CC's XiVO tells what it does: its watchdog, or a command.
+fn source(written: Option<Short<XivosFile>>, findings: &mut Findings) -> Option<Source> {
+    let at = KeyPath::top("xivo");
+    match written {
+        Some(Short(XivosFile { one: None, main: None, standby: None, status: Some(status) })) => {
+            let at = at.key("status");
+            let interval = positive(status.interval, defaults::STATUS_INTERVAL, &at.key("interval"), findings);
+            let RepeatedFile { command, time_limit, .. } = status;
+            let command = demanded(CommandFile { command, time_limit }, &at, findings)?;
+            // A question that outlasts the silence would make each answer the first after an outage.
+            if command.time_limit + interval >= defaults::STATUS_STALE_AFTER / 2 {
+                let remedy = "write shorter times: both together less than 15s";
+                findings.error(&at, "time_limit and interval are too long: a silence of 30s is an outage", remedy);
+            }
+            Some(Source::Command(Repeated { command, interval }))
+        }
+        Some(Short(XivosFile { one: None, .. })) => {
+            findings.error(
+                &at,
+                "a CC follows one XiVO, that of its side",
+                "write its watchdog's address, such as `xivo: 10.0.0.11:9602`, or `xivo: { status: { command: [...] } }`",
+            );
+            None
+        }
+        written => {
+            let one = written.and_then(|short| short.0.one);
+            required("xivo", one.as_deref(), "10.0.0.11:9602", remote, findings).map(Source::Watchdog)
+        }
+    }
+}
+
 pub(super) fn mds(file: File, findings: &mut Findings) -> Option<MdsConfig> {
     let edge = edge(file.edge.as_deref(), findings);
     let at = KeyPath::top("xivo");
-    let XivosFile { one, main, standby } = file.xivo.map(|short| short.0).unwrap_or_default();
+    let XivosFile { one, main, standby, status } = file.xivo.map(|short| short.0).unwrap_or_default();
     if one.is_some() {
         let remedy = "write both: `xivo: { main: 10.0.0.11, standby: 10.0.0.12 }`";
         findings.error(&at, "a media server knows both XiVOs, by their addresses", remedy);
+    }
+    if status.is_some() {
+        let remedy = "remove it; a media server asks its own Asterisk";
+        findings.error(&at.key("status"), "has no meaning for a media server", remedy);
     }
     let mut address = |key: &str, text: Option<String>| match text {
         Some(text) => host(&text, &at.key(key), findings),

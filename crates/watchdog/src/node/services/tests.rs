@@ -36,6 +36,7 @@ impl Files {
             check: Some(self.sh("test -e runs")),
             stopped: None,
             probe: None,
+            instance: None,
             verify_limit: LONG,
             running: None,
         }
@@ -79,6 +80,33 @@ async fn stopped(events: &mut mpsc::Receiver<Event>) -> Report {
         Event::Stopped(report) => report,
         Event::Started(report) => panic!("started: {report:?}"),
     }
+}
+
+#[tokio::test]
+async fn a_restart_is_done_once_another_instance_runs_and_not_by_its_answer() {
+    let files = Files::new();
+    let restarts = |script| ServicesSpec {
+        start: files.sh(script),
+        instance: Some(files.sh("cat instance")),
+        check: Some(files.sh("true")),
+        verify_limit: Duration::from_millis(500),
+        ..files.spec()
+    };
+    let (worker, mut events) = Services::new(restarts("echo b > instance")).work();
+    worker.order(start()).unwrap();
+    // Nobody knows what ran before: this proves nothing, and the next attempt does.
+    let report = started(&mut events).await;
+    assert_eq!(report.outcome, Outcome::Failed);
+    assert!(report.text.contains("not known before the restart"), "{}", report.text);
+    worker.order(start()).unwrap();
+    // The stale one goes on answering.
+    let report = started(&mut events).await;
+    assert_eq!(report.outcome, Outcome::Failed);
+    assert!(report.text.contains("still the one of before"), "{}", report.text);
+    let spec = ServicesSpec { verify_limit: LONG, ..restarts("echo c > instance") };
+    let (worker, mut events) = Services::new(spec).work();
+    worker.order(start()).unwrap();
+    assert_eq!(started(&mut events).await.outcome, Outcome::Done);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use failover::follow::is_restarted;
 use futures_util::StreamExt;
 use futures_util::future::join;
 use futures_util::stream::FuturesUnordered;
@@ -25,11 +26,16 @@ const PROBES: u32 = 8;
 /// What was seen last, for the words of a failure.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
+    instance: Mutex<String>,
     check: Mutex<String>,
     probe: Mutex<String>,
 }
 
 impl Notes {
+    fn instance(&self, said: impl fmt::Display) {
+        *locked(&self.instance) = format!("; instance: {said}");
+    }
+
     fn check(&self, said: impl fmt::Display) {
         *locked(&self.check) = format!("; check: {said}");
     }
@@ -45,7 +51,7 @@ fn locked(text: &Mutex<String>) -> MutexGuard<'_, String> {
 
 impl fmt::Display for Notes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", locked(&self.check), locked(&self.probe))
+        write!(f, "{}{}{}", locked(&self.instance), locked(&self.check), locked(&self.probe))
     }
 }
 
@@ -89,6 +95,34 @@ impl Services {
         self.spec.check.is_some() || self.spec.stopped.is_some() || self.spec.probe.is_some()
     }
 
+    /// Asks which instance runs; none: nothing is configured to ask by.
+    pub(super) async fn instance(&self) -> Option<Ran> {
+        Some(self.spec.instance.as_ref()?.run().await)
+    }
+
+    /// Waits until another instance than the former runs, and then until that works: in this order, so that no answer of the
+    /// former counts.
+    pub(super) async fn started(&self, former: Option<&Ran>, notes: &Notes) {
+        if let (Some(command), Some(former)) = (&self.spec.instance, former) {
+            let before = word(former);
+            if before.is_none() {
+                // Without it nothing is proven: the next attempt, after this command, will know it.
+                notes.instance(format_args!("not known before the restart: {former}"));
+                return std::future::pending().await;
+            }
+            loop {
+                let ran = command.run().await;
+                if is_restarted(before, word(&ran)) {
+                    break;
+                }
+                notes.instance(format_args!("still the one of before the restart, or not known: {ran}"));
+                sleep(COMMAND_PACE).await;
+            }
+            notes.instance("another one than before");
+        }
+        self.running(notes).await;
+    }
+
     /// Waits until they run, by check and SIP.
     pub(super) async fn running(&self, notes: &Notes) {
         let check = async {
@@ -121,6 +155,11 @@ impl Services {
         };
         join(check, probe).await;
     }
+}
+
+/// What a command said, if it ended well.
+fn word(ran: &Ran) -> Option<&str> {
+    ran.is_done().then_some(ran.output.as_str())
 }
 
 /// A check that could not be run, or not to its end, says nothing.
