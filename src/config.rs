@@ -57,6 +57,8 @@ pub struct Config {
     pub pass: Vec<Pass>,
     /// Whether files of certificates are read anew when they change, without a signal.
     pub watch_certificates: bool,
+    /// Whether a CC that answers may be stale, so that only its watchdog's word shows that it was restarted (XiVO up to 2025.10).
+    pub stale_cc: bool,
     /// Services in the order of the file; a [`ServiceIndex`] points here.
     pub services: Vec<Service>,
     /// Only listed routes are carried. Sorted: longest path first, exact before prefix.

@@ -92,8 +92,13 @@ pub(super) struct File {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum PresetName {
-    /// A XiVO site: Main and Standby, CC, media servers.
+    /// A XiVO site: Main and Standby, CC, media servers; that of xivo-nextlts.
     Xivo,
+    /// XiVO nextlts: its CC starts and stops with its XiVO.
+    XivoNextlts,
+    /// XiVO up to 2025.10: its CC runs on both sides, and must be restarted after each switch.
+    #[serde(rename = "xivo-2025.10")]
+    Xivo2025,
 }
 
 /// Public listeners.

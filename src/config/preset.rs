@@ -14,7 +14,8 @@ static XIVO: LazyLock<File> = LazyLock::new(|| {
 pub(super) fn of(name: Option<PresetName>) -> &'static File {
     match name {
         None => &NOTHING,
-        Some(PresetName::Xivo) => &XIVO,
+        // The generations differ in what a CC's answer proves, not in what is carried and asked.
+        Some(PresetName::Xivo | PresetName::XivoNextlts | PresetName::Xivo2025) => &XIVO,
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::SystemTime;
 
 use settings::{Findings, KeyPath, item, quoted};
 
-use super::file::{File, OneOrMany};
+use super::file::{File, OneOrMany, PresetName};
 use super::load::Files;
 use super::{Config, TlsVersion, UnknownName, address, preset};
 
@@ -38,6 +38,7 @@ pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findin
     let metrics = endpoints::metrics(user.metrics.take(), &listen, findings);
     let admin = endpoints::admin(user.admin.take(), findings);
     let nodes = nodes::nodes(user.nodes.take(), &listen, metrics, findings);
+    let stale_cc = stale_cc(user.preset, nodes.is_some(), findings);
     let state = endpoints::state(user.state.take(), findings);
     let live_file = live::live_file(user.live_file.take(), &admin, findings);
     let live = live::endpoint(user.live.take(), &listen, metrics, nodes.as_ref(), findings);
@@ -74,6 +75,7 @@ pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findin
         routes,
         headers,
         left_out,
+        stale_cc,
         zones: zones.zones,
         rate_limits: rate_limits?,
         failback: failback?,
@@ -88,6 +90,19 @@ pub(super) fn resolve(mut user: File, files: &dyn Files, now: SystemTime, findin
         live_file,
         log,
     })
+}
+
+/// Whether an answer of a CC proves nothing of its being restarted; said where no node could say more.
+fn stale_cc(preset: Option<PresetName>, nodes: bool, findings: &mut Findings) -> bool {
+    let stale = preset == Some(PresetName::Xivo2025);
+    if stale && !nodes {
+        findings.warn(
+            &KeyPath::top("preset"),
+            "up to 2025.10 xuc is stale after a switch until it is restarted, and answers all the same: this Edge alone cannot see that",
+            "run a CC watchdog on each CC (conf/watchdog-cc-2025.10.yaml; the XiVO needs none), and write `nodes` for its reports",
+        );
+    }
+    stale
 }
 
 fn fqdn(written: Option<String>, findings: &mut Findings) -> Option<String> {

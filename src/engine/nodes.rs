@@ -136,6 +136,12 @@ impl Nodes {
         alarms
     }
 
+    /// Whether a CC of this side reports.
+    pub(super) fn hears_cc(&self, side: Side, now: Instant) -> bool {
+        let its = |node: &Node| node.role == Role::Cc && node.side == Some(side);
+        self.registry.all().any(|(node, known)| its(node) && known.is_fresh(now))
+    }
+
     /// The nodes, as operators see them.
     pub(super) fn rows(&self, clock: Clock) -> Vec<NodeStatus> {
         let now = clock.now();

@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering;
 use failover::health::{self, Health, Reason, SideHealth, State as HealthState};
 use failover::switch::WhatIf;
 use failover::verdict::Verdict;
-use failover::{Explain as _, Side};
+use failover::{Explain as _, Instant, Side};
 
 use super::Engine;
 use super::act::Asker;
+use super::nodes::Nodes;
 use crate::admin::api::{
     BackendStatus, BrokenConfiguration, CheckStatus, Event, Explain, JournalEntry, Next, Outcome, ServiceStatus,
     SessionCounts, SideStatus, Sides, Status, Time,
@@ -153,6 +154,7 @@ impl Engine {
                 .into_iter()
                 .chain(self.carriage_alarms())
                 .chain(self.configuration_alarm())
+                .chain(self.staleness_alarm(nodes, now))
                 .chain(nodes.iter().flat_map(|nodes| nodes.alarms(now)))
                 .chain(self.alarms.iter().cloned())
                 .chain(self.means.state.trouble())
@@ -172,6 +174,18 @@ impl Engine {
         Some(format!(
             "the configuration on the disk does not load, since {since}; a restart would fail: {error}{besides}"
         ))
+    }
+
+    /// A CC up to 2025.10 answers although it is stale; whether it was restarted, its watchdog alone knows.
+    fn staleness_alarm(&self, nodes: Option<&Nodes>, now: Instant) -> Option<String> {
+        let live = self.switcher.switch.live();
+        let unseen = self.plan.site.config.stale_cc && !nodes.is_some_and(|nodes| nodes.hears_cc(live, now));
+        unseen.then(|| {
+            format!(
+                "whether xuc is stale cannot be seen: no CC watchdog of {live} reports, and up to 2025.10 a xuc that was not \
+                 restarted since the switch answers, too; run one on each CC, and until then `xivocc-dcomp restart xuc` by hand"
+            )
+        })
     }
 
     /// What live requests meet and no check looks at. A backend that is down is told of by its checks.

@@ -39,6 +39,19 @@ fn six_lines_make_a_xivo_site() {
 }
 
 #[test]
+fn the_generations_are_known_by_version_and_an_edge_alone_says_what_it_cannot_see() {
+    let of = |preset: &str| parse(&MINIMAL.replace("preset: xivo", preset)).unwrap();
+    let (newest, none) = of("preset: xivo-nextlts");
+    assert!(newest == of("preset: xivo").0 && !none.iter().any(|warning| warning.to_string().contains("stale")));
+    let (old, warnings) = of("preset: xivo-2025.10");
+    assert!(old.stale_cc);
+    let told: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+    assert!(told.iter().any(|told| told.contains("cannot see that") && told.contains("CC watchdog")), "{told:?}");
+    let with = of("nodes: { listen: '127.0.0.1:9601', identity: /etc/bascule/node }\npreset: xivo-2025.10").1;
+    assert!(!with.iter().any(|warning| warning.to_string().contains("stale")), "{with:?}");
+}
+
+#[test]
 fn headers_are_the_presets_under_the_sites_under_a_routes() {
     let config = whole_site(
         "headers: { X-Frame-Options: off, referrer-policy: no-referrer }\n\

@@ -77,6 +77,7 @@ fn config(services: Vec<Service>, routes: Vec<Route>) -> Config {
         tls_min: TlsVersion::V1_2,
         watch_certificates: false,
         unknown_name: UnknownName::Serve,
+        stale_cc: false,
         pass: vec![Pass {
             names: vec!["turn.example.org".into(), "*".into()],
             to: vec![],
