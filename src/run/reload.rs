@@ -136,7 +136,8 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
 }
 
 pub(super) fn count_certificates(edge: &Edge) {
-    let terms = edge.certificates.terms();
-    // Of two for one name the first is shown.
-    edge.metrics.certificates(terms.iter().rev().map(|(name, term)| (name.as_str(), *term)));
+    let mut terms = edge.certificates.terms();
+    // Of several for one name the series is that of the one that ends first: the last that is set stays.
+    terms.sort_by_key(|(_, term)| std::cmp::Reverse(term.not_after));
+    edge.metrics.certificates(terms.iter().map(|(name, term)| (name.as_str(), *term)));
 }

@@ -2,10 +2,15 @@
 //! reload, and their end is on every screen before it comes.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use rcgen::{BasicConstraints, CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair};
 use rustix::process::Signal;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion};
 
 use crate::client::Client;
 use crate::site::{FQDN, Site, wait_until};
@@ -201,4 +206,117 @@ async fn a_renewed_certificate_serves_by_itself_and_a_pair_that_does_not_fit_wai
     wait_until("the next is taken, too", || site.metric(RELOADED) == 3.0);
     assert_eq!(Client::of(&site).shown_certificate().await.unwrap(), site.certificate);
     assert_eq!(Client::of(&site).get("/version").await.unwrap().status, 200);
+}
+
+/// A certificate for the site's name by a key of that kind.
+fn certificate_of(kind: &'static rcgen::SignatureAlgorithm) -> (Vec<u8>, String, String) {
+    let key = match kind == &rcgen::PKCS_RSA_SHA256 {
+        false => KeyPair::generate_for(kind).unwrap(),
+        // The library of rcgen makes none.
+        true => {
+            let made = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
+            let der = AsDer::<Pkcs8V1Der<'_>>::as_der(&made).unwrap();
+            KeyPair::from_pkcs8_der_and_sign_algo(&der.as_ref().into(), kind).unwrap()
+        }
+    };
+    let made = CertificateParams::new([FQDN.to_owned()]).unwrap().self_signed(&key).unwrap();
+    (made.der().to_vec(), made.pem(), key.serialize_pem())
+}
+
+/// A client that can verify these signatures alone, and believes whoever makes one.
+#[derive(Debug)]
+struct Verifies(Vec<SignatureScheme>);
+
+impl ServerCertVerifier for Verifies {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.clone()
+    }
+}
+
+/// What the Edge shows to such a client.
+async fn shown_to(
+    site: &Site,
+    schemes: &[SignatureScheme],
+    version: &'static SupportedProtocolVersion,
+    name: &'static str,
+) -> std::io::Result<Vec<u8>> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Verifies(schemes.to_vec())))
+        .with_no_client_auth();
+    let tcp = tokio::net::TcpStream::connect(site.https).await?;
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let tls = connector.connect(ServerName::try_from(name).unwrap(), tcp).await?;
+    Ok(tls.get_ref().1.peer_certificates().unwrap()[0].to_vec())
+}
+
+#[tokio::test]
+async fn of_two_certificates_for_one_name_a_client_sees_the_one_it_can_verify() {
+    let mut site = Site::prepare("");
+    let (ecdsa, ecdsa_pem, ecdsa_key) = certificate_of(&rcgen::PKCS_ECDSA_P256_SHA256);
+    let (rsa, rsa_pem, rsa_key) = certificate_of(&rcgen::PKCS_RSA_SHA256);
+    site.certificate = ecdsa.clone();
+    let at = |name: &str| site.path(name).display().to_string();
+    let before = format!("{{ chain: {}, key: {} }}", at("chain.pem"), at("key.pem"));
+    // RSA stands first: who can verify both sees ECDSA all the same.
+    let both = format!("[ {{ chain: {}, key: {} }}, {before} ]", at("rsa.pem"), at("rsa-key.pem"));
+    for (name, text) in
+        [("chain.pem", &ecdsa_pem), ("key.pem", &ecdsa_key), ("rsa.pem", &rsa_pem), ("rsa-key.pem", &rsa_key)]
+    {
+        fs::write(site.path(name), text).unwrap();
+    }
+    let config = site.config();
+    assert!(config.contains(&before), "{config}");
+    site.write_config(&config.replace(&before, &both));
+    let told = site.order(&["check"]);
+    assert!(!told.contains("never shown"), "{told}");
+    site.start_edge();
+    let of_ecdsa = [SignatureScheme::ECDSA_NISTP256_SHA256];
+    let of_rsa = [SignatureScheme::RSA_PSS_SHA256, SignatureScheme::RSA_PKCS1_SHA256];
+    let all = [&of_rsa[..], &of_ecdsa].concat();
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        // Whoever asks for another name gets the default ones, and what it can verify of them.
+        for name in [FQDN, "elsewhere.example.org"] {
+            for (schemes, certificate) in [(&of_ecdsa[..], &ecdsa), (&of_rsa, &rsa), (&all, &ecdsa)] {
+                let shown = shown_to(&site, schemes, version, name).await.unwrap();
+                assert!(shown == *certificate, "{version:?} {name} {schemes:?}");
+            }
+        }
+        assert!(shown_to(&site, &[SignatureScheme::ED25519], version, FQDN).await.is_err());
+    }
+    // Two of one kind: one of them is for nobody.
+    site.write_config(&config.replace(&before, &format!("[ {before}, {before} ]")));
+    assert!(site.order(&["check"]).contains("is never shown to those who ask for"));
 }

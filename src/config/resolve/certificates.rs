@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use probe::tls::{End, Term};
+use rustls::SignatureAlgorithm;
 use rustls::pki_types::CertificateDer;
 use settings::{Findings, KeyPath, quoted};
 use x509_parser::extensions::GeneralName;
@@ -33,30 +34,32 @@ pub(super) fn resolve(
         return Vec::new();
     }
     let mut pairs = Vec::new();
-    let mut covered: Option<Vec<String>> = Some(Vec::new());
+    let mut covered: Option<Vec<(String, SignatureAlgorithm)>> = Some(Vec::new());
     for (index, pair) in written.into_iter().enumerate() {
         let at = item(&at, index, findings);
-        let Some(Pair { paths, chain }) = pair_of_files(pair, &at, files, findings) else {
+        let Some(Pair { paths, chain, kind }) = pair_of_files(pair, &at, files, findings) else {
             // A pair that could not be read may cover what seems to be missing: nothing more is said of names.
             covered = None;
             continue;
         };
         if let (Some(found), Some(covered)) = (inspect(&chain, &at.key("chain"), now, findings), &mut covered) {
-            // A warning: an RSA and an ECDSA certificate for one name are a habit of other servers.
-            if let Some(name) = found.iter().find(|name| covered.contains(name)) {
+            // Of another kind it is for clients that cannot verify the first.
+            if let Some(name) =
+                found.iter().find(|name| covered.iter().any(|(other, of)| other == *name && *of == kind))
+            {
                 findings.warn(
                     &at,
-                    format!("is never shown to those who ask for {name}: a certificate above has that name, too"),
-                    "keep one for each name; of RSA and ECDSA for one name the first is shown",
+                    format!("is never shown to those who ask for {name}: a certificate above has that name and a key of that kind, too"),
+                    "keep one of each kind of key (ECDSA, RSA) for each name",
                 );
             }
-            covered.extend(found);
+            covered.extend(found.into_iter().map(|name| (name, kind)));
         }
         pairs.push(paths);
     }
     for name in covered
         .iter()
-        .flat_map(|covered| names.iter().filter(|name| !covered.iter().any(|pattern| covers(pattern, name))))
+        .flat_map(|covered| names.iter().filter(|name| !covered.iter().any(|(pattern, _)| covers(pattern, name))))
     {
         findings.warn(&at, format!("covers no {name}"), "get one with that name, or browsers refuse it");
     }
@@ -66,6 +69,7 @@ pub(super) fn resolve(
 struct Pair {
     paths: CertificateFiles,
     chain: Vec<CertificateDer<'static>>,
+    kind: SignatureAlgorithm,
 }
 
 fn pair_of_files(written: CertificateFile, at: &KeyPath, files: &dyn Files, findings: &mut Findings) -> Option<Pair> {
@@ -94,7 +98,8 @@ fn pair_of_files(written: CertificateFile, at: &KeyPath, files: &dyn Files, find
             "chmod 640 it, with the group of the Edge",
         );
     }
-    Some(Pair { paths: CertificateFiles { chain: chain_path, key: key_path }, chain: certified.cert.clone() })
+    let paths = CertificateFiles { chain: chain_path, key: key_path };
+    Some(Pair { paths, chain: certified.cert.clone(), kind: certified.key.algorithm() })
 }
 
 fn read(

@@ -9,6 +9,7 @@ use probe::tls::Term;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{SignatureAlgorithm, SignatureScheme};
 
 use super::key_exchange::{HYBRID, knows_hybrid};
 use crate::config::chain::{Flaw, certified};
@@ -58,8 +59,9 @@ pub struct Certificates {
 #[derive(Debug)]
 struct Set {
     all: Vec<Served>,
-    /// Name to position in `all`.
-    names: HashMap<String, usize>,
+    /// Name to positions in `all`, the one preferred first: several for those of which clients choose by what they can
+    /// verify.
+    names: HashMap<String, Vec<usize>>,
 }
 
 impl Certificates {
@@ -86,31 +88,45 @@ impl Certificates {
 impl Set {
     fn load(files: &[CertificateFiles]) -> Result<Self, CertificateError> {
         let all = files.iter().map(load).collect::<Result<Vec<_>, _>>()?;
-        let mut names = HashMap::new();
+        let mut names: HashMap<String, Vec<usize>> = HashMap::new();
         for (position, served) in all.iter().enumerate() {
             for name in &served.names {
-                // The first that names it: `check` warns that a later one is never shown.
-                names.entry(name.clone()).or_insert(position);
+                names.entry(name.clone()).or_default().push(position);
             }
         }
+        let is_rsa = |position: &usize| all.get(*position).is_some_and(Served::is_rsa);
+        // Whoever has both can verify both: RSA, whose signature costs the Edge many times as much, is for those who can
+        // nothing else, in whatever order they are written. The sort is stable: of one kind the first that names it, and
+        // `check` warns that a later one is never shown.
+        names.values_mut().for_each(|positions| positions.sort_by_key(is_rsa));
         Ok(Self { all, names })
     }
 
-    fn choose(&self, sni: Option<&str>) -> Option<Arc<CertifiedKey>> {
-        let by_name = |name: &str| self.names.get(name).copied();
+    fn choose(&self, sni: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let of_name = |name: &str| self.names.get(name).map(Vec::as_slice);
         // A star stands for the first label alone (RFC 9525 section 6.3). A name that no certificate has gets the
-        // default one: the request behind it is answered with 421, which says more than an alert of TLS.
-        // rustls hands SNI over in lower case.
-        let position = sni
-            .and_then(|sni| by_name(sni).or_else(|| by_name(&format!("*.{}", sni.split_once('.')?.1))))
-            .unwrap_or_default();
-        self.all.get(position).map(|served| served.key.clone())
+        // default ones, the first and its siblings of other kinds: the request behind it is answered with 421, which
+        // says more than an alert of TLS. rustls hands SNI over in lower case.
+        let positions = sni
+            .and_then(|sni| of_name(sni).or_else(|| of_name(&format!("*.{}", sni.split_once('.')?.1))))
+            .or_else(|| of_name(self.all.first()?.names.first()?))
+            .unwrap_or(&[0]);
+        let served = || positions.iter().filter_map(|position| self.all.get(*position));
+        // Where the client can verify none the first will do: the library ends the handshake and says why.
+        let fits = served().find(|served| served.key.key.choose_scheme(schemes).is_some());
+        fits.or_else(|| served().next()).map(|served| served.key.clone())
+    }
+}
+
+impl Served {
+    fn is_rsa(&self) -> bool {
+        self.key.key.algorithm() == SignatureAlgorithm::RSA
     }
 }
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.current.load().choose(hello.server_name())
+        self.current.load().choose(hello.server_name(), hello.signature_schemes())
     }
 }
 
