@@ -36,6 +36,7 @@ use crate::telemetry::metrics::{Metrics, Reload, ZonesCollector, live_strangers}
 use crate::traffic::downstream::connection::ConnectionHandler;
 use crate::traffic::downstream::drain::{self, Stage};
 use crate::traffic::downstream::h2::resets_at_once;
+use crate::traffic::downstream::tickets::{self, Tickets};
 use crate::traffic::downstream::tls::ServerTls;
 use crate::traffic::downstream::{listener, plain};
 use crate::traffic::edge::{Edge, SiteError};
@@ -380,9 +381,21 @@ fn connection_handler(edge: &Arc<Edge>, shutdown: watch::Receiver<bool>) -> Resu
     // It would be refused with a page of Pingora's; the router refuses it with ours.
     options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
-    let tls = ServerTls::new(edge.certificates.clone(), config.tls_min).map_err(RunError::start("TLS"))?;
+    let tickets = tickets(&config.state)?;
+    let tls = ServerTls::new(edge.certificates.clone(), config.tls_min, tickets).map_err(RunError::start("TLS"))?;
     let h2 = h2_options(&config.limits);
     Ok(ConnectionHandler { edge: edge.clone(), tls, h2, proxy: Arc::new(proxy), shutdown })
+}
+
+/// Session tickets by the keys of the state directory, which are turned and written from now on.
+fn tickets(directory: &Path) -> Result<Arc<Tickets>, RunError> {
+    let (tickets, unusable) = Tickets::open(directory).map_err(RunError::start("TLS"))?;
+    if let Some(why) = unusable {
+        tracing::warn!("{why}; it is replaced, and clients shake hands anew");
+    }
+    let tickets = Arc::new(tickets);
+    tokio::spawn(tickets::keep(tickets.clone(), directory.to_owned()));
+    Ok(tickets)
 }
 
 /// What one h2 connection may use up, as far as the library bounds it.

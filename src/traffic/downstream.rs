@@ -20,4 +20,5 @@ pub mod session;
 pub mod stall;
 pub mod streams;
 pub mod target;
+pub mod tickets;
 pub mod tls;

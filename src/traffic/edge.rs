@@ -13,7 +13,8 @@ use crate::telemetry::logging::access::AccessLog;
 use crate::telemetry::metrics::{Configured, ConnectionRefusal, Metrics};
 use crate::traffic::downstream::admission::{Admission, TurnedAway};
 use crate::traffic::downstream::drain::Drain;
-use crate::traffic::downstream::tls::{CertificateError, Certificates};
+use crate::traffic::downstream::tickets::{NoKey, Tickets};
+use crate::traffic::downstream::tls::{CertificateError, Certificates, ServerTls};
 use crate::traffic::http::park::Parking;
 use crate::traffic::http::rewrite::UpstreamNames;
 use crate::traffic::pages::{ErrorPages, WaitingPage};
@@ -142,6 +143,9 @@ pub enum SiteError {
     /// TLS of the public listener.
     #[error("TLS of the public listener: {0}")]
     Listener(rustls::Error),
+    /// Tickets of its sessions.
+    #[error(transparent)]
+    Tickets(#[from] NoKey),
 }
 
 /// Builds everything a start or a reload makes of `config`, by the same functions, and puts none of it to work.
@@ -150,7 +154,8 @@ pub enum SiteError {
 /// What a start or reload of `config` would fail on.
 pub fn rehearse(config: &Config) -> Result<(), SiteError> {
     let certificates = Arc::new(Certificates::load(&config.certificates)?);
-    crate::traffic::downstream::tls::ServerTls::new(certificates, config.tls_min).map_err(SiteError::Listener)?;
+    let tickets = Arc::new(Tickets::alone()?);
+    ServerTls::new(certificates, config.tls_min, tickets).map_err(SiteError::Listener)?;
     let view = crate::live::View { side: failover::Side::Main, mode: crate::live::Mode::Deciding, epoch: 0 };
     let _router = Router::new(config);
     Upstreams::new(config, 0, &Arc::new(Live::new(view)), &Registers::default())?;

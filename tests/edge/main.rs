@@ -53,6 +53,7 @@ mod stalled;
 mod start;
 mod targets;
 mod telling;
+mod tickets;
 mod turns;
 mod upgrades;
 mod warnings;

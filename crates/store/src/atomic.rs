@@ -10,6 +10,9 @@ use crate::open;
 /// Operators of the group may read.
 pub const MODE: u32 = 0o640;
 
+/// Nobody else may: it holds a secret.
+const SECRET_MODE: u32 = 0o600;
+
 /// Steps of a replacement, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
@@ -25,7 +28,20 @@ enum Step {
 /// # Errors
 /// What the system says; the old file is whole.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace_with(path, bytes, Kept::PowerCut, |_| Ok(()))
+    replace_with(path, bytes, Kept::PowerCut, MODE, |_| Ok(()))
+}
+
+/// Replaces a file that nobody else may read, as [`replace`] does.
+///
+/// # Errors
+/// What the system says; the old file is whole.
+pub fn replace_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // One that a crash left behind, or that somebody put there, would keep its mode: it is made anew.
+    match fs::remove_file(beside(path, ".new")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    replace_with(path, bytes, Kept::PowerCut, SECRET_MODE, |_| Ok(()))
 }
 
 /// Replaces a file that is of no use after a boot, and need not survive one: without waiting for the disk, which could hold
@@ -34,7 +50,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// What the system says; the old file is whole.
 pub fn replace_until_boot(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace_with(path, bytes, Kept::Boot, |_| Ok(()))
+    replace_with(path, bytes, Kept::Boot, MODE, |_| Ok(()))
 }
 
 /// Until when a file is kept.
@@ -51,12 +67,13 @@ fn replace_with(
     path: &Path,
     bytes: &[u8],
     kept: Kept,
+    mode: u32,
     mut before: impl FnMut(Step) -> io::Result<()>,
 ) -> io::Result<()> {
     let fresh = beside(path, ".new");
     let mut write = || {
         before(Step::Create)?;
-        let mut file = open::regular(OpenOptions::new().write(true).create(true).truncate(true).mode(MODE), &fresh)?;
+        let mut file = open::regular(OpenOptions::new().write(true).create(true).truncate(true).mode(mode), &fresh)?;
         before(Step::Write)?;
         file.write_all(bytes)?;
         // The data is on the disk before the name: a rename that gets there alone leaves an empty file after a power
@@ -99,7 +116,7 @@ pub fn beside(path: &Path, ending: &str) -> PathBuf {
 mod tests {
     use std::{fs, io};
 
-    use super::{Kept, Step, replace, replace_until_boot, replace_with};
+    use super::{Kept, MODE, Step, replace, replace_secret, replace_until_boot, replace_with};
 
     #[test]
     fn a_replacement_that_fails_at_any_step_leaves_the_old_file_or_the_new_one_whole() {
@@ -107,7 +124,7 @@ mod tests {
         let path = dir.path().join("live.json");
         for at in [Step::Create, Step::Write, Step::Sync, Step::Rename, Step::SyncDirectory] {
             replace(&path, b"old").unwrap();
-            let failed = replace_with(&path, b"new", Kept::PowerCut, |step| match step == at {
+            let failed = replace_with(&path, b"new", Kept::PowerCut, MODE, |step| match step == at {
                 true => Err(io::Error::from(io::ErrorKind::StorageFull)),
                 false => Ok(()),
             });
@@ -119,12 +136,26 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_for_its_owner_alone_whatever_stood_there_before() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys");
+        for name in ["keys", "keys.new"] {
+            fs::write(dir.path().join(name), "everybody's").unwrap();
+            fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(0o666)).unwrap();
+        }
+        replace_secret(&path, b"secret").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "secret");
+    }
+
+    #[test]
     fn what_is_kept_until_a_boot_waits_for_no_disk() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("handover.json");
         replace_until_boot(&path, b"old").unwrap();
         let mut steps = Vec::new();
-        replace_with(&path, b"new", Kept::Boot, |step| {
+        replace_with(&path, b"new", Kept::Boot, MODE, |step| {
             steps.push(step);
             Ok(())
         })

@@ -7,7 +7,7 @@ mod journal;
 mod lock;
 pub mod open;
 
-pub use atomic::{MODE, beside, replace, replace_until_boot, sync_directory};
+pub use atomic::{MODE, beside, replace, replace_secret, replace_until_boot, sync_directory};
 pub use document::{Document, DocumentError};
 pub use journal::{Entry, FILE_BYTES, Journal};
 pub use lock::{Lock, LockError, lock};

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use probe::tls::Term;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{SignatureAlgorithm, SignatureScheme};
 
 use super::key_exchange::{HYBRID, knows_hybrid};
+use super::tickets::Tickets;
 use crate::config::chain::{Flaw, certified};
 use crate::config::{CertificateFiles, TlsVersion};
 
@@ -168,16 +169,18 @@ impl ServerTls {
     /// Makes it: h2 and http/1.1, stateless resumption.
     ///
     /// # Errors
-    /// The TLS library refuses the versions, or gets no randomness for its tickets.
-    pub fn new(certificates: Arc<Certificates>, oldest: TlsVersion) -> Result<Self, rustls::Error> {
+    /// The TLS library refuses the versions.
+    pub fn new(
+        certificates: Arc<Certificates>,
+        oldest: TlsVersion,
+        tickets: Arc<Tickets>,
+    ) -> Result<Self, rustls::Error> {
         let versions: &[&rustls::SupportedProtocolVersion] = match oldest {
             TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
             TlsVersion::V1_3 => &[&rustls::version::TLS13],
         };
-        // The same for both, so that what one has begun the other resumes.
-        let ticketer = aws_lc_rs::Ticketer::new()?;
         let hybrid = CryptoProvider { kx_groups: HYBRID.to_vec(), ..aws_lc_rs::default_provider() };
-        let config = |provider| config(provider, versions, certificates.clone(), ticketer.clone()).map(Arc::new);
+        let config = |provider| config(provider, versions, certificates.clone(), tickets.clone()).map(Arc::new);
         Ok(Self { hybrid: config(hybrid)?, curves: config(aws_lc_rs::default_provider())? })
     }
 
@@ -194,7 +197,7 @@ fn config(
     provider: CryptoProvider,
     versions: &[&'static rustls::SupportedProtocolVersion],
     certificates: Arc<Certificates>,
-    ticketer: Arc<dyn ProducesTickets>,
+    tickets: Arc<Tickets>,
 ) -> Result<rustls::ServerConfig, rustls::Error> {
     let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions)?
@@ -202,7 +205,8 @@ fn config(
         .with_cert_resolver(certificates);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // Clients keep their sessions themselves: a store of them here would have to be as large as there are clients.
-    config.ticketer = ticketer;
+    // The same for both configurations, so that what one has begun the other resumes.
+    config.ticketer = tickets;
     // One ticket is what a browser uses; each costs a write in the handshake.
     config.send_tls13_tickets = 1;
     // Early data can be sent again by anybody who saw it (RFC 8446 section 8): a request would be done twice.
