@@ -56,7 +56,14 @@ impl World {
     /// Takes a step; an error is a promise that broke.
     fn step(&mut self, step: Step, epochs: bool) -> Result<(), &'static str> {
         match step {
-            Step::Turn => self.turn += 1,
+            Step::Turn => {
+                // A second turn between two words is as long as a silence, too.
+                if !epochs && self.turn != self.told {
+                    self.now += STALE.stale_after;
+                    self.feed(Event::Timer)?;
+                }
+                self.turn += 1;
+            }
             // Away and back between two words: without epochs that takes longer than a silence may last unnoticed.
             Step::TwoTurns => {
                 self.turn += 2;
@@ -135,7 +142,7 @@ fn walk(epochs: bool, depth: usize) -> Result<usize, (&'static str, Vec<Step>)> 
 fn w5_a_stale_xuc_is_never_active_whatever_its_xivo_does_between_two_words() {
     for epochs in [true, false] {
         let states = walk(epochs, 7).unwrap_or_else(|broken| panic!("{broken:?}"));
-        assert!(states > 10_000, "{states}");
+        assert!(states > 500, "{states}");
     }
 }
 
