@@ -2,13 +2,14 @@
 //! is yet; what is not carried over goes to standard error, a line each, so that nobody finds it out by its absence.
 
 mod diff;
+mod known;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use failover::Side;
-use import::{Draft, Given, ImportError, ROLES, Role, SideName, Source};
+use import::{Disk, Draft, Given, ImportError, ROLES, Role, SideName, Source};
 use serde_json::json;
 use thiserror::Error;
 
@@ -19,7 +20,7 @@ use crate::config::Config;
 /// What to read, and what the old files do not say.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Import {
-    /// The old Edge's .env.
+    /// The old Edge's .env, or its nginx.conf; what that includes is looked for beside it.
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// What it is; by default nginx for a name that ends in .conf, else env.
@@ -72,6 +73,8 @@ pub struct Import {
 enum Format {
     /// Variables of Docker Compose.
     Env,
+    /// nginx's main file, or one with its servers.
+    Nginx,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -121,7 +124,7 @@ pub fn run(import: &Import, config: &Path, as_json: bool) -> Exit {
 }
 
 fn carry_out(import: &Import, config: &Path, as_json: bool) -> Result<Exit, ImportFailure> {
-    let draft = import::from_env(&read(&import.file)?, &import.map, &given(import))?;
+    let draft = drafted(import)?;
     if import.diff {
         return compare(&draft, config, as_json);
     }
@@ -154,6 +157,18 @@ fn carry_out(import: &Import, config: &Path, as_json: bool) -> Result<Exit, Impo
     draft.missing.iter().for_each(|missing| say(&format!("missing: {missing}")));
     errors.iter().for_each(|error| say(error));
     Ok(if draft.missing.is_empty() && errors.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+fn drafted(import: &Import) -> Result<Draft, ImportFailure> {
+    let source = read(&import.file)?;
+    let by_name = if import.file.extension().is_some_and(|end| end == "conf") { Format::Nginx } else { Format::Env };
+    Ok(match import.format.unwrap_or(by_name) {
+        Format::Env => import::from_env(&source, &import.map, &given(import))?,
+        Format::Nginx => {
+            let files = Disk { limit: settings::LARGEST };
+            import::from_nginx(&source, &files, &known::routes(&import.preset), &given(import))?
+        }
+    })
 }
 
 fn given(import: &Import) -> Given {

@@ -8,7 +8,6 @@ mod expand;
 
 use crate::note::{ImportError, Origin};
 use crate::{Source, note};
-
 pub use carry::ROLES;
 
 /// More variables than any Edge has.

@@ -16,6 +16,7 @@
 
 mod address;
 mod env;
+mod nginx;
 mod note;
 mod site;
 #[cfg(test)]
@@ -26,6 +27,8 @@ use std::path::PathBuf;
 
 pub use env::ROLES;
 pub use env::carry::Role;
+pub use nginx::carry::{Known, Limit};
+pub use nginx::{Disk, Files};
 pub use note::{ImportError, Note, Origin};
 pub use site::{Given, SideName, Site};
 pub use write::FILL_IN;
@@ -61,6 +64,22 @@ pub fn from_env(source: &Source, roles: &[(String, Role)], given: &Given) -> Res
     let mut site = Site::default();
     let mut notes = Vec::new();
     env::carry::carry(variables, roles, &mut site, &mut notes);
+    Ok(finish(site, notes, given))
+}
+
+/// Drafts edge.yaml from nginx's main file, or one with `server` blocks, and all that it includes. `known` are the routes of
+/// the preset.
+///
+/// # Errors
+/// The first line that nginx would not understand either, an include that is not there, or the limit that is exceeded.
+pub fn from_nginx(source: &Source, files: &dyn Files, known: &[Known], given: &Given) -> Result<Draft, ImportError> {
+    let directives = nginx::read(source, files)?;
+    let mut site = Site::default();
+    // A name of the site's own, said by an option, is known before locations are placed.
+    site.shared
+        .extend(given.shared.iter().map(|(name, address)| (name.clone(), site::Found::option(address, "--shared"))));
+    let mut notes = Vec::new();
+    nginx::carry::carry(&directives, known, &mut site, &mut notes);
     Ok(finish(site, notes, given))
 }
 

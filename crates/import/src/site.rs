@@ -1,5 +1,6 @@
 //! What is known of the site so far, from files and from options, each with where it stood.
 
+use crate::nginx::Directive;
 use crate::note::{Note, Origin};
 
 /// A value, and who says so.
@@ -17,6 +18,11 @@ pub(crate) struct Found {
 impl Found {
     pub(crate) fn option(text: &str, subject: &str) -> Self {
         Self { text: text.to_owned(), origin: None, subject: subject.to_owned(), guessed: false }
+    }
+
+    pub(crate) fn directive(text: &str, directive: &Directive) -> Self {
+        let origin = Some(directive.origin());
+        Self { text: text.to_owned(), origin, subject: directive.name.clone(), guessed: false }
     }
 }
 
@@ -80,6 +86,34 @@ pub struct Site {
     pub(crate) shared: Vec<(String, Found)>,
     pub(crate) turn: Turn,
     pub(crate) assets_burst: Option<(u32, Found)>,
+    /// The oldest version of TLS, where it is not the default.
+    pub(crate) tls_min: Option<Found>,
+    pub(crate) zones: Vec<Zone>,
+    pub(crate) routes: Vec<RouteDraft>,
+    /// Routes of the preset that the old Edge had not.
+    pub(crate) removed: Vec<String>,
+    /// Paths that the old Edge carried.
+    pub(crate) seen: Vec<String>,
+}
+
+/// A zone, as it is written.
+#[derive(Debug, Clone)]
+pub(crate) struct Zone {
+    pub(crate) name: String,
+    pub(crate) text: String,
+    pub(crate) found: Found,
+}
+
+/// A route that the preset has otherwise, or not at all.
+#[derive(Debug, Clone)]
+pub(crate) struct RouteDraft {
+    pub(crate) path: String,
+    pub(crate) is_exact: bool,
+    /// None where it is the preset's.
+    pub(crate) service: Option<String>,
+    pub(crate) zone: Option<String>,
+    pub(crate) has_websocket: bool,
+    pub(crate) found: Found,
 }
 
 impl Site {

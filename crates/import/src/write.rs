@@ -46,12 +46,18 @@ pub(crate) fn write(site: &Site, given: &Given, notes: &[Note]) -> (String, Vec<
         }
     }
     certificate(&mut draft, site);
+    if let Some(min) = &site.tls_min {
+        draft.say(&whence(min));
+        draft.line(0, &format!("tls: {{ min: {} }}", min.text));
+    }
     listen(&mut draft, given);
     sides(&mut draft, site, given);
     shared(&mut draft, site);
     upstream_tls(&mut draft, given);
     pass(&mut draft, site);
+    zones(&mut draft, site);
     assets(&mut draft, site);
+    routes(&mut draft, site);
     what_is_left(&mut draft, notes);
     (draft.text, draft.missing)
 }
@@ -166,6 +172,50 @@ fn assets(draft: &mut Text, site: &Site) {
     draft.line(0, "routes:");
     for path in ASSETS.iter().filter(|path| site.shares("video") || !path.starts_with("/video")) {
         draft.line(2, &format!("- {{ path: {path}, zone: {{ burst: {burst} }} }}"));
+    }
+}
+
+fn zones(draft: &mut Text, site: &Site) {
+    if site.zones.is_empty() {
+        return;
+    }
+    draft.blank();
+    draft.line(0, "zones:");
+    for zone in &site.zones {
+        draft.say_at(2, &whence(&zone.found));
+        draft.line(2, &format!("{}: {}", quoted(&zone.name), zone.text));
+    }
+}
+
+fn routes(draft: &mut Text, site: &Site) {
+    if site.routes.is_empty() && site.removed.is_empty() {
+        return;
+    }
+    draft.blank();
+    draft.line(0, "routes:");
+    for route in &site.routes {
+        draft.say_at(2, &whence(&route.found));
+        let mut text = format!("- {{ path: {}", quoted(&route.path));
+        // Writing to a string cannot fail.
+        if route.is_exact {
+            text.push_str(", match: exact");
+        }
+        if let Some(service) = &route.service {
+            let _ = write!(text, ", service: {}", quoted(service));
+        }
+        if let Some(zone) = &route.zone {
+            let _ = write!(text, ", zone: {zone}");
+        }
+        if route.has_websocket {
+            text.push_str(", websocket: true");
+        }
+        draft.line(2, &format!("{text} }}"));
+    }
+    if !site.removed.is_empty() {
+        draft.say_at(2, "The preset has these, the old Edge had not.");
+    }
+    for path in &site.removed {
+        draft.line(2, &format!("- {{ path: {}, remove: true }}", quoted(path)));
     }
 }
 
