@@ -146,8 +146,9 @@ fn a_fifo_among_the_state_files_ends_the_start_at_once_and_is_named() {
     let mut site = Site::prepare("");
     site.start_edge();
     site.stop_edge();
-    let files: Vec<_> =
-        fs::read_dir(site.path("state")).unwrap().flatten().filter(|entry| entry.path().is_file()).collect();
+    // Keys of tickets are replaced with a word, as nothing is lost with them.
+    let counts = |entry: &fs::DirEntry| entry.path().is_file() && entry.file_name() != "ticket-keys";
+    let files: Vec<_> = fs::read_dir(site.path("state")).unwrap().flatten().filter(counts).collect();
     assert!(!files.is_empty());
     for file in files {
         let (path, kept) = (file.path(), fs::read(file.path()).unwrap());
