@@ -7,6 +7,7 @@ mod ask;
 pub mod certs;
 pub mod check;
 pub mod import;
+mod maintenance;
 mod render;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use failover::Side;
 use crate::admin::api::side;
 use crate::cli::certs::CertsVerb;
 use crate::cli::import::Import;
+pub use crate::cli::maintenance::MaintenanceVerb;
 pub use ask::ask;
 
 /// Where the admin socket is if nobody says otherwise.
@@ -137,6 +139,9 @@ pub enum Question {
         #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
+    /// Answer with a maintenance page: the whole site, or one route.
+    #[command(subcommand)]
+    Maintenance(MaintenanceVerb),
     /// Open sessions, oldest first.
     Sessions {
         /// How many.

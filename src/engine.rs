@@ -6,6 +6,7 @@
 mod act;
 mod certificates;
 mod clock;
+mod maintenance;
 mod mistakes;
 mod monitor;
 mod nodes;
@@ -140,6 +141,8 @@ impl Engine {
             plan,
         };
         engine.judge_anew(HashMap::new());
+        // Before anybody is served.
+        engine.show_maintenance();
         engine.publish();
         Ok((engine, handle))
     }
@@ -175,13 +178,16 @@ impl Engine {
             }
             self.turn().await;
             self.go_on_with_switchover().await;
+            self.end_maintenance().await;
             self.publish();
         }
     }
 
     fn deadline(&self) -> Instant {
         let switchover = self.switchover.as_ref().and_then(SwitchoverDriver::deadline);
-        let machines = [self.monitor.deadline(), self.switcher.switch.deadline(), switchover];
+        // A maintenance ends by the wall clock, as its operator said it: reckoned anew with each turn, should that be set.
+        let maintenance = self.switcher.maintenance.next_end(Time::now()).map(|left| self.clock.now() + left);
+        let machines = [self.monitor.deadline(), self.switcher.switch.deadline(), switchover, maintenance];
         let site = &self.plan.site;
         let suspicion = site.config.probe.suspicion;
         // A backend that leaves requests unanswered raises no event. It is found by looking, a third of its time late

@@ -10,10 +10,13 @@ mod status;
 pub use daemon::{ErrorBody, Time, TimeError};
 
 pub use crate::live::state::{Counts, Event, Explain, Frozen, JournalEntry, Moment, Phases, Report};
+pub use crate::site::maintenance::Maintenance;
 pub use nodes::{
     NodeStatus, SwitchoverCheck, SwitchoverState, SwitchoverStatus, SwitchoverStep, SwitchoverStepState, WitnessStatus,
 };
-pub use order::{Done, DrainRequest, FreezeRequest, REASON_LIMIT, ResumeRequest, SwitchAnswer, SwitchRequest};
+pub use order::{
+    Done, DrainRequest, FreezeRequest, MaintenanceRequest, REASON_LIMIT, ResumeRequest, SwitchAnswer, SwitchRequest,
+};
 pub use side::Sides;
 pub use status::{
     BackendStatus, BrokenConfiguration, CertificateStatus, CheckStatus, ConfigurationStatus, Next, Outcome,

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use daemon::Health;
 
 use super::api::{
-    Done, DrainRequest, Explain, FreezeRequest, JournalEntry, Report, ResumeRequest, SessionRow, Status, SwitchAnswer,
-    SwitchRequest, SwitchoverStatus,
+    Done, DrainRequest, Explain, FreezeRequest, JournalEntry, MaintenanceRequest, Report, ResumeRequest, SessionRow,
+    Status, SwitchAnswer, SwitchRequest, SwitchoverStatus,
 };
 
 /// The engine as operators see it. The endpoints put a time limit on each call; a call that is dropped leaves nothing half done.
@@ -47,6 +47,9 @@ pub trait EngineApi: Send + Sync + 'static {
 
     /// Allows them again.
     async fn resume(&self, request: ResumeRequest) -> Result<Done, EngineError>;
+
+    /// Has the site or a route answered with the maintenance page, or no longer. Answers once that is on the disk.
+    async fn maintenance(&self, request: MaintenanceRequest) -> Result<Done, EngineError>;
 
     /// At most `limit` open sessions, oldest first.
     async fn sessions(&self, limit: usize) -> Result<Vec<SessionRow>, EngineError>;

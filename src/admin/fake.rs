@@ -10,8 +10,8 @@ use failover::verdict::Verdict;
 
 use super::api::{
     BackendStatus, CertificateStatus, CheckStatus, ConfigurationStatus, Done, DrainRequest, Explain, FreezeRequest,
-    JournalEntry, Next, Outcome, Report, ResumeRequest, ServiceStatus, SessionCounts, SessionRow, SideStatus, Sides,
-    Status, SwitchAnswer, SwitchRequest, SwitchSummary, SwitchoverStatus, Time,
+    JournalEntry, MaintenanceRequest, Next, Outcome, Report, ResumeRequest, ServiceStatus, SessionCounts, SessionRow,
+    SideStatus, Sides, Status, SwitchAnswer, SwitchRequest, SwitchSummary, SwitchoverStatus, Time,
 };
 use super::{EngineApi, EngineError};
 pub(crate) use crate::live::state::history::fake::{entry, explain, report};
@@ -94,6 +94,11 @@ impl EngineApi for FakeEngine {
         self.order("resume", &request.by, &request.reason)
     }
 
+    async fn maintenance(&self, request: MaintenanceRequest) -> Result<Done, EngineError> {
+        let what = format!("maintenance {} {}", request.on, request.route.as_deref().unwrap_or("all"));
+        self.order(&what, &request.by, &request.reason)
+    }
+
     async fn sessions(&self, limit: usize) -> Result<Vec<SessionRow>, EngineError> {
         Ok((0..limit.min(2)).map(|id| session(id as u64)).collect())
     }
@@ -160,6 +165,7 @@ pub(crate) fn status() -> Status {
         observe: false,
         doubt: None,
         draining: false,
+        maintenance: vec![],
         sides: Sides { main: side(State::Working, "cc and xivo work"), standby: side(State::Working, "cc works") },
         services: vec![
             service("cc", Some(Side::Main), "10.0.0.21"),

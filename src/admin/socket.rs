@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::unix::UCred;
 
-use super::api::{DrainRequest, FreezeRequest, ResumeRequest, SwitchRequest};
+use super::api::{DrainRequest, FreezeRequest, MaintenanceRequest, ResumeRequest, SwitchRequest};
 use super::{EngineApi, EngineError};
 use crate::config;
 
@@ -20,6 +20,8 @@ use crate::config;
 pub const MOST_ROWS: usize = 1000;
 const HISTORY_ROWS: usize = 20;
 const SESSION_ROWS: usize = 100;
+/// Where orders are taken, each by POST.
+const ORDERS: [&str; 5] = ["/v1/switch", "/v1/freeze", "/v1/resume", "/v1/maintenance", "/v1/drain"];
 
 /// The endpoint, open but not served yet.
 #[derive(Debug)]
@@ -71,8 +73,10 @@ impl RequestHandler {
             "/v1/explain" if read => told(&self.engine.explain().await?),
             "/v1/history" if read => told(&self.engine.history(limit(request, HISTORY_ROWS)?).await?),
             "/v1/sessions" if read => told(&self.engine.sessions(limit(request, SESSION_ROWS)?).await?),
-            "/v1/switch" | "/v1/freeze" | "/v1/resume" | "/v1/drain" if write => self.order(path, request, peer).await,
-            "/v1/switch" | "/v1/freeze" | "/v1/resume" | "/v1/drain" => Ok(not_allowed(request.method(), "POST")),
+            _ if ORDERS.contains(&path) => match write {
+                true => self.order(path, request, peer).await,
+                false => Ok(not_allowed(request.method(), "POST")),
+            },
             "/healthz" | "/readyz" | "/v1/status" | "/v1/walk" | "/v1/explain" | "/v1/history" | "/v1/sessions" => {
                 Ok(not_allowed(request.method(), "GET"))
             }
@@ -100,6 +104,11 @@ impl RequestHandler {
             "/v1/resume" => {
                 let order: ResumeRequest = body(request)?;
                 told(&self.engine.resume(ResumeRequest { by: by(&order.by), reason: clean(&order.reason) }).await?)
+            }
+            "/v1/maintenance" => {
+                let order: MaintenanceRequest = body(request)?;
+                let order = MaintenanceRequest { by: by(&order.by), reason: clean(&order.reason), ..order };
+                told(&self.engine.maintenance(order).await?)
             }
             _ => {
                 let order: DrainRequest = body(request)?;

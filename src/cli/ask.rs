@@ -9,7 +9,7 @@ use super::render::{self, Paint};
 use super::{Exit, Options, Question};
 use crate::admin::api::{
     Done, Explain, FreezeRequest, JournalEntry, Report, ResumeRequest, SessionRow, Status, SwitchAnswer, SwitchRequest,
-    SwitchoverState, SwitchoverStatus,
+    SwitchoverState, SwitchoverStatus, Time,
 };
 
 /// Between two looks at a switch of the whole site.
@@ -82,6 +82,16 @@ impl<W: Write> Verbs<'_, W> {
                 let done: Done = self.inquiry.post("/v1/freeze", &order).await?;
                 self.inquiry.show(&done, render::done)
             }
+            Question::Maintenance(verb) => match verb.order(Time::now()) {
+                Some(order) => {
+                    let done: Done = self.inquiry.post("/v1/maintenance", &order).await?;
+                    self.inquiry.show(&done, render::done)
+                }
+                None => {
+                    let status: Status = self.inquiry.get("/v1/status").await?;
+                    self.inquiry.show(&status.maintenance, |all| render::maintenance(all, status.now))
+                }
+            },
             Question::Resume { reason } => {
                 let order = ResumeRequest { reason: reason.clone(), by: behind_sudo() };
                 let done: Done = self.inquiry.post("/v1/resume", &order).await?;

@@ -12,7 +12,7 @@ use daemon::visible;
 
 use crate::admin::api::Time;
 pub(super) use history::{done, explain, history, report, switched};
-pub(super) use status::{sessions, status};
+pub(super) use status::{maintenance, sessions, status};
 use tone::Tone;
 
 /// Whether words are coloured: not where a program reads, nor for who set `NO_COLOR`.

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::ask::Verbs;
 use super::render::{self, Paint};
 use super::{Cli, Exit, Options, Question, Verb, socket_in};
-use crate::admin::api::{Frozen, Time};
+use crate::admin::api::{Frozen, Maintenance, Time};
 use crate::admin::fake::{self, FakeEngine};
 use crate::admin::socket::AdminEndpoint;
 use crate::config;
@@ -72,6 +72,11 @@ fn every_verb_of_the_design_is_understood() {
         "switch --to standby --dry-run --force --reason upgrade",
         "freeze --reason x",
         "resume",
+        "maintenance on --route /xuc --for 1h30m --reason upgrade",
+        "maintenance on --until 2026-12-01T06:00:00+01:00",
+        "maintenance off --route /xuc",
+        "maintenance off",
+        "maintenance list --json",
         "sessions --json",
         "import /etc/docker/edge/.env --standby cc=10.0.0.22 --standby xivo=10.0.0.12 --observe --out /tmp/edge.yaml",
         "import .env --map MY_XIVO=xivo --holds standby --shared mds.lyon=10.0.0.31 --diff --json",
@@ -100,6 +105,11 @@ fn a_bad_command_line_ends_with_2_and_says_what_is_wrong() {
         ("switch", "--to"),
         ("history --limit 0", "1..=1000"),
         ("report seven", "seven"),
+        ("maintenance", "list"),
+        ("maintenance on --until 06:00", "such as 2026-12-01T06:00:00+01:00"),
+        ("maintenance on --for 2", "such as 2h or 1h30m"),
+        ("maintenance on --for 0s", "use 1s to 366d"),
+        ("maintenance on --for 1h --until 2026-12-01T06:00:00Z", "cannot be used with"),
         ("fly", "fly"),
     ] {
         let error = parse(line).unwrap_err();
@@ -132,6 +142,9 @@ async fn e8_every_answer_begins_with_its_sentence_and_fits_a_screen() {
         ("sessions", "2 sessions, 0 of them closing."),
         ("switch --to standby --dry-run", "Standby is live because Main is dead."),
         ("freeze --reason x", "Done: freeze."),
+        ("maintenance on --route /xuc --for 2h", "Done: maintenance true /xuc."),
+        ("maintenance off", "Done: maintenance false all."),
+        ("maintenance list", "Nothing is in maintenance."),
     ] {
         let text = site.ask(line, false).await.unwrap();
         assert!(text.starts_with(sentence), "{line}:\n{text}");
@@ -154,6 +167,8 @@ async fn every_verb_answers_programs_in_json() {
         ("switch --to standby", "/epoch"),
         ("freeze", "/sentence"),
         ("resume", "/sentence"),
+        ("maintenance on", "/sentence"),
+        ("maintenance list", ""),
     ] {
         let value: Value = serde_json::from_str(&site.ask(line, true).await.unwrap()).unwrap();
         assert!(value.pointer(pointer).is_some(), "{line}: {value}");
@@ -328,4 +343,29 @@ fn a_node_that_does_not_start_says_so_with_a_time_and_no_old_switch_says_that_it
     status.nodes[0].report.status = Does::Active;
     status.nodes[0].report.failed_starts = None;
     assert!(!render::status(&status, Paint::on(false)).contains("does not serve now"));
+}
+
+#[test]
+fn what_is_in_maintenance_stands_on_the_screen_with_who_and_until_when_and_fits() {
+    let now = crate::admin::fake::status().now;
+    let later = |seconds: i64| Time::from_unix_ms(now.unix_ms() + seconds * 1000);
+    let one = |number: usize| Maintenance {
+        route: (number > 0).then(|| format!("/route{number}")),
+        until: (number != 1).then(|| later(7200)),
+        by: "ann".into(),
+        why: "upgrade".into(),
+        since: now,
+    };
+    let mut status = crate::admin::fake::status();
+    status.maintenance = (0..20).map(one).collect();
+    let text = render::status(&status, Paint::on(false));
+    for said in [
+        "MAINTENANCE of the whole site by ann, until 2023-11-15T00:13:20.000Z (in 2 h 0 min): upgrade",
+        "MAINTENANCE of route /route1 by ann, without an end: upgrade (bascule maintenance off)",
+        "MAINTENANCE of 17 more (bascule maintenance list)",
+    ] {
+        assert!(text.contains(said), "{said}\n{text}");
+    }
+    assert!(text.lines().count() <= 24, "{text}");
+    assert_eq!(render::maintenance(&status.maintenance, now).lines().count(), 23);
 }

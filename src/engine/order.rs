@@ -16,8 +16,8 @@ use super::mistakes::{Mistake, made};
 use super::plan::Plan;
 use super::{Engine, Means};
 use crate::admin::api::{
-    BrokenConfiguration, ConfigurationStatus, Done, DrainRequest, Event, Explain, FreezeRequest, JournalEntry, Report,
-    ResumeRequest, SessionRow, Status, SwitchAnswer, SwitchRequest, SwitchoverStatus, Time,
+    BrokenConfiguration, ConfigurationStatus, Done, DrainRequest, Event, Explain, FreezeRequest, JournalEntry,
+    MaintenanceRequest, Report, ResumeRequest, SessionRow, Status, SwitchAnswer, SwitchRequest, SwitchoverStatus, Time,
 };
 use crate::admin::{EngineApi, EngineError};
 use crate::live::Mode;
@@ -37,6 +37,7 @@ pub(super) enum Order {
     Switch(SwitchRequest, oneshot::Sender<Result<SwitchAnswer, EngineError>>),
     Freeze(FreezeRequest, oneshot::Sender<Result<Done, EngineError>>),
     Resume(ResumeRequest, oneshot::Sender<Result<Done, EngineError>>),
+    Maintenance(MaintenanceRequest, oneshot::Sender<Result<Done, EngineError>>),
     Drain(DrainRequest, oneshot::Sender<Done>),
     Reload(Arc<Site>, oneshot::Sender<Result<(), String>>),
     Broken { error: String, more: usize, noted: oneshot::Sender<()> },
@@ -174,6 +175,10 @@ impl EngineApi for Handle {
         self.ask(|answer| Order::Resume(request, answer)).await?
     }
 
+    async fn maintenance(&self, request: MaintenanceRequest) -> Result<Done, EngineError> {
+        self.ask(|answer| Order::Maintenance(request, answer)).await?
+    }
+
     async fn sessions(&self, limit: usize) -> Result<Vec<SessionRow>, EngineError> {
         let site = self.edge.site();
         let now = Time::now();
@@ -240,6 +245,7 @@ impl Engine {
                 let done = self.order_act(Act::Resume, request.by, request.reason).await;
                 drop(answer.send(done.map(|()| Done { sentence: "Automatic switches are allowed again.".into() })));
             }
+            Order::Maintenance(request, answer) => drop(answer.send(self.order_maintenance(request).await)),
             Order::Drain(request, answer) => {
                 let asker = Asker { by: request.by, why: request.reason };
                 self.draining = true;
@@ -343,6 +349,7 @@ impl Engine {
         let plan = Plan::new(site, self.clock).map_err(|error| error.to_string())?;
         let known = self.monitor.leave(&self.plan);
         self.plan = plan;
+        self.show_maintenance();
         // Events that wait bear the old plan's numbers, which mean other checks in the new one.
         self.work.clear();
         self.switcher.adopt(self.plan.site.config.switch_policy(), self.clock.now());

@@ -6,6 +6,7 @@ use failover::switch::{Kind, Memory};
 use super::clock::Clock;
 use crate::admin::api::{Event, Frozen, SwitchSummary, Time};
 use crate::live::state::{Beginning, LiveState, PastSwitch, RECENT, SWITCHES_KEPT, State};
+use crate::site::maintenance::Maintenances;
 
 /// The state that an Edge begins with, from the disk or without it.
 pub(super) struct Remembered {
@@ -13,6 +14,8 @@ pub(super) struct Remembered {
     pub memory: Option<Memory>,
     /// The operator who froze automatic switches, if they are frozen.
     pub frozen: Option<Frozen>,
+    /// What operators took out of service.
+    pub maintenance: Maintenances,
     /// Switches of the past, oldest first.
     pub past: Vec<PastSwitch>,
     /// What an operator should know about the beginning.
@@ -22,10 +25,17 @@ pub(super) struct Remembered {
 /// Reads what was found at the start.
 pub(super) fn remember(beginning: Beginning) -> Remembered {
     match beginning {
-        Beginning::First => Remembered { memory: None, frozen: None, past: Vec::new(), alarms: Vec::new() },
+        Beginning::First => Remembered {
+            memory: None,
+            frozen: None,
+            maintenance: Maintenances::default(),
+            past: Vec::new(),
+            alarms: Vec::new(),
+        },
         Beginning::Known { live, alarm } => Remembered {
             memory: Some(memory(&live)),
             frozen: live.frozen,
+            maintenance: live.maintenance.into(),
             past: live.switches,
             alarms: alarm.into_iter().collect(),
         },
@@ -40,6 +50,8 @@ pub(super) fn remember(beginning: Beginning) -> Remembered {
                 switches: Vec::new(),
             }),
             frozen: None,
+            // As with the freeze: users are served rather than kept out by an order that nobody remembers.
+            maintenance: Maintenances::default(),
             past: Vec::new(),
             alarms: vec![alarm],
         },
@@ -63,7 +75,12 @@ fn memory(live: &LiveState) -> Memory {
 }
 
 /// The file's form of a machine's memory, with the names and times that only people need.
-pub(super) fn live_state(memory: &Memory, frozen: Option<&Frozen>, past: &[PastSwitch]) -> LiveState {
+pub(super) fn live_state(
+    memory: &Memory,
+    frozen: Option<&Frozen>,
+    maintenance: &Maintenances,
+    past: &[PastSwitch],
+) -> LiveState {
     let unnamed = || Frozen { by: "bascule".into(), why: "a forced switch".into(), since: Time::now() };
     LiveState {
         live: memory.live,
@@ -71,6 +88,7 @@ pub(super) fn live_state(memory: &Memory, frozen: Option<&Frozen>, past: &[PastS
         frozen: memory.frozen.then(|| frozen.cloned().unwrap_or_else(unnamed)),
         switches: past[past.len().saturating_sub(SWITCHES_KEPT)..].to_vec(),
         chosen: memory.last == Some(Kind::Planned),
+        maintenance: maintenance.all().to_vec(),
     }
 }
 
@@ -97,7 +115,7 @@ mod tests {
         let past = [PastSwitch { epoch: 7, at: Time::now(), kind: Kind::Planned, to: Side::Standby }];
         for last in [Some(Kind::Planned), None] {
             let memory = Memory { live: Side::Standby, epoch: 7, frozen: false, last, switches: Vec::new() };
-            let written = live_state(&memory, None, &past);
+            let written = live_state(&memory, None, &Maintenances::default(), &past);
             let found = remember(Beginning::Known { live: written, alarm: None }).memory;
             assert_eq!(found, Some(memory));
         }

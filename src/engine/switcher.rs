@@ -12,6 +12,7 @@ use super::mistakes::{Mistake, made};
 use super::record::{self, Remembered, live_state};
 use crate::admin::api::{Frozen, SwitchSummary};
 use crate::live::state::{PastSwitch, State};
+use crate::site::maintenance::Maintenances;
 
 /// How long users wait for a disk: then traffic moves, and the disk follows.
 const DISK_PATIENCE: Duration = Duration::from_millis(100);
@@ -21,6 +22,7 @@ pub(super) struct Switcher {
     pub(super) switch: Switch,
     state: Arc<State>,
     pub(super) frozen: Option<Frozen>,
+    pub(super) maintenance: Maintenances,
     pub(super) past: Vec<PastSwitch>,
     pub(super) last: Option<SwitchSummary>,
     /// Whether the newest memory is on the disk.
@@ -33,6 +35,7 @@ impl Switcher {
         Self {
             switch: Switch::new(policy, remembered.memory.as_ref(), now),
             frozen: remembered.frozen,
+            maintenance: remembered.maintenance,
             last: record::last_switch(&state, &remembered.past),
             past: remembered.past,
             persisted: Arc::new(AtomicBool::new(true)),
@@ -52,7 +55,7 @@ impl Switcher {
 
     /// Writes what the machine wants kept, waiting a little for the disk.
     pub(super) async fn persist(&mut self, memory: switch::Memory) {
-        let written = self.state.save(live_state(&memory, self.frozen.as_ref(), &self.past));
+        let written = self.state.save(live_state(&memory, self.frozen.as_ref(), &self.maintenance, &self.past));
         // One for each write: an older write that ends late says nothing of the newer memory.
         let persisted = Arc::new(AtomicBool::new(false));
         self.persisted = persisted.clone();

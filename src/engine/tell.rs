@@ -140,6 +140,7 @@ impl Engine {
             observe: told.observe,
             doubt: told.doubt.map(|doubt| doubt.to_string()),
             draining: self.draining,
+            maintenance: self.switcher.maintenance.all().to_vec(),
             sides: Sides::from_fn(|side| self.side_status(&told.sides[side])),
             services: self.services(),
             sessions: self.session_counts(),

@@ -53,6 +53,8 @@ pub struct Metrics {
     pub damped: IntGauge,
     /// 1: an operator forbids automatic switches.
     pub frozen: IntGauge,
+    /// How many routes operators have in maintenance; the whole site counts as one.
+    pub maintenance: IntGauge,
     /// 1: the Edge decides and moves nothing.
     pub observe: IntGauge,
     /// 1: the Edge doubts its evidence.
@@ -125,6 +127,7 @@ impl Metrics {
             health: health(&make)?,
             damped: make.gauge("bascule_damped", "1: the budget of automatic switches is used up.")?,
             frozen: make.gauge("bascule_frozen", "1: an operator forbids automatic switches.")?,
+            maintenance: make.gauge("bascule_maintenance", "Routes in maintenance; the whole site counts as one.")?,
             observe: make.gauge("bascule_observe", "1: switches are decided and journaled, not made.")?,
             doubt: make.gauge("bascule_doubt", "1: the Edge doubts its own evidence.")?,
             draining: make.gauge("bascule_draining", "1: the Edge goes away; new clients get the waiting page.")?,

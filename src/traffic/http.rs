@@ -144,7 +144,7 @@ impl ProxyHttp for Proxy {
         }
         // Before the drain and the memory are looked at: what would never be carried is told so, and not to come again.
         if let Err(refusal) = self.decide(session, ctx) {
-            ctx.ending = Ending::Refused(refusal);
+            ctx.ending = ctx.refuse(refusal);
             respond::error(&self.edge, session, ctx, respond::page_of(refusal)).await?;
             return Ok(true);
         }

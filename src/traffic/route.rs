@@ -1,13 +1,18 @@
 //! From a request line to a decision: which route, or why not. Carrying it is left to the proxy and the tunnel.
 
 pub mod path;
+pub mod standing;
 pub mod token;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use daemon::Time;
+
 use crate::config::{Config, Matching, Route, WebSocket};
+use crate::site::maintenance::Standing;
 use path::BadPath;
+use standing::Standings;
 
 /// Why a request is not carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +25,13 @@ pub enum Refusal {
     BadPath(BadPath),
     /// No route lists the path.
     NoRoute,
+    /// An operator took the route out of service (503).
+    Maintenance {
+        /// Position of the route in [`Router::routes`].
+        route: usize,
+        /// When it is back, if that is known.
+        until: Option<Time>,
+    },
     /// The route carries no upgrade.
     UpgradeNotAllowed,
     /// The route carries upgrades, but none with what is offered as `Sec-WebSocket-Protocol`.
@@ -64,20 +76,28 @@ pub struct Carried<'a> {
 pub struct Router {
     names: Vec<String>,
     routes: Vec<Arc<Route>>,
+    standings: Standings,
 }
 
 impl Router {
     /// The router of a configuration.
     pub fn new(config: &Config) -> Self {
         // The configuration has sorted them.
-        let routes = config.routes.iter().cloned().map(Arc::new).collect();
+        let routes: Vec<_> = config.routes.iter().cloned().map(Arc::new).collect();
         let names = std::iter::once(&config.fqdn).chain(&config.aliases).cloned().collect();
-        Self { names, routes }
+        Self { names, standings: Standings::new(routes.len()), routes }
     }
 
     /// All routes, in the order they are tried.
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
+    }
+
+    /// Takes routes out of service and back, as `standing` says of each. Requests under way are carried to their end.
+    pub fn stand(&self, standing: impl Fn(&Route) -> Standing) {
+        for (index, route) in self.routes.iter().enumerate() {
+            self.standings.set(index, standing(route));
+        }
     }
 
     /// Decides about one request. Allocates only when the path is not in its normal form.
@@ -97,6 +117,11 @@ impl Router {
         // its route.
         let path = path::normalise(asked.path).map_err(Refusal::BadPath)?;
         let index = self.routes.iter().position(|route| reaches(route, &path)).ok_or(Refusal::NoRoute)?;
+        // Before what the route asks of a request: whoever would be refused otherwise is told the same as all, and comes
+        // back with a better request or not when there is somebody to look at it.
+        if let Standing::Out { until } = self.standings.of(index) {
+            return Err(Refusal::Maintenance { route: index, until });
+        }
         let route = &self.routes[index];
         if !route.methods.is_empty() && !route.methods.iter().any(|method| method == asked.method) {
             return Err(Refusal::MethodNotAllowed { route: index });
@@ -172,5 +197,7 @@ fn allows(websocket: &WebSocket, offered: Option<&str>) -> Result<(), Refusal> {
     fits.then_some(()).ok_or(Refusal::Subprotocol)
 }
 
+#[cfg(test)]
+pub(crate) mod fake;
 #[cfg(test)]
 mod tests;

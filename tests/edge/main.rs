@@ -33,6 +33,7 @@ mod importing;
 mod kept_connections;
 mod key_exchange;
 mod load;
+mod maintenance;
 mod metrics;
 mod nodes;
 mod odd;

@@ -16,7 +16,7 @@ const REASON: &str = "switched to the other side";
 const LAB: &str = "routes: [ { path: /xuc/lab/ws, service: cc, websocket: true } ]\n";
 
 /// A site with the sides' own WebSockets and a shared SIP proxy.
-fn site(shared: &Shared, extra: &str) -> Site {
+pub fn site(shared: &Shared, extra: &str) -> Site {
     blocking(|| Site::start_with(&format!("{}{LAB}{extra}", shared.config())))
 }
 

@@ -3,7 +3,7 @@
 use failover::Side;
 use serde::{Deserialize, Serialize};
 
-use super::{Explain, SwitchoverStatus, side};
+use super::{Explain, SwitchoverStatus, Time, side};
 
 /// Longest `reason` and `by`, in characters; what is longer is cut.
 pub const REASON_LIMIT: usize = 500;
@@ -46,6 +46,26 @@ pub struct FreezeRequest {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResumeRequest {
+    /// For the journal.
+    #[serde(default)]
+    pub reason: String,
+    /// As in [`SwitchRequest::by`].
+    #[serde(default)]
+    pub by: String,
+}
+
+/// Answer with the maintenance page, or no longer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaintenanceRequest {
+    /// Whether it begins; asked again, it says anew until when and why.
+    pub on: bool,
+    /// The route, by name or path; none: the whole site, or with `on: false` everything.
+    #[serde(default)]
+    pub route: Option<String>,
+    /// When it ends by itself; none: with the order that it ends.
+    #[serde(default)]
+    pub until: Option<Time>,
     /// For the journal.
     #[serde(default)]
     pub reason: String,

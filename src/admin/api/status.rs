@@ -8,7 +8,7 @@ use failover::switch::Kind;
 use failover::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 
-use super::{Frozen, NodeStatus, Sides, SwitchoverStatus, Time, WitnessStatus};
+use super::{Frozen, Maintenance, NodeStatus, Sides, SwitchoverStatus, Time, WitnessStatus};
 
 /// Everything an operator asks first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +39,9 @@ pub struct Status {
     pub doubt: Option<String>,
     /// It takes no new connections and waits for the old ones to end.
     pub draining: bool,
+    /// What operators have out of service, oldest first.
+    #[serde(default)]
+    pub maintenance: Vec<Maintenance>,
     /// Health of each side.
     pub sides: Sides<SideStatus>,
     /// One row for each service of a side, then the shared ones.

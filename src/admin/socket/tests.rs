@@ -97,12 +97,15 @@ async fn an_order_is_done_in_the_name_the_kernel_gives() {
     let order = json!({"to": "standby", "reason": "upgrade\nof Main", "by": "mallory"}).to_string();
     let (code, body) = site.post("/v1/switch", &order).await;
     assert_eq!((code, &value(&body)["live"]), (200, &json!("standby")));
+    let order = r#"{"on":true,"route":"/xuc","until":"2026-12-01T06:00:00+01:00"}"#;
+    assert_eq!(site.post("/v1/maintenance", order).await.0, 200);
     for path in ["/v1/freeze", "/v1/resume", "/v1/drain"] {
         assert_eq!(site.post(path, "").await.0, 200, "{path}");
     }
     let orders = site.engine.orders.lock().unwrap().clone();
     assert_eq!(orders[0], ("switch".into(), format!("{} (says: mallory)", me()), "upgrade of Main".into()));
-    assert_eq!(orders[1], ("freeze".into(), me(), String::new()));
+    assert_eq!(orders[1], ("maintenance true /xuc".into(), me(), String::new()));
+    assert_eq!(orders[2], ("freeze".into(), me(), String::new()));
 }
 
 #[tokio::test]
@@ -119,6 +122,9 @@ async fn nonsense_is_answered_with_what_is_wrong_and_reaches_no_brain() {
         (site.post("/v1/switch", "{").await, 400, "invalid"),
         (site.post("/v1/switch", r#"{"to":"left"}"#).await, 400, "left"),
         (site.post("/v1/freeze", r#"{"reson":"typo"}"#).await, 400, "reson"),
+        (site.post("/v1/maintenance", "").await, 400, "on"),
+        (site.post("/v1/maintenance", r#"{"on":true,"until":"06:00"}"#).await, 400, "RFC 3339"),
+        (site.get("/v1/maintenance").await, 405, "POST"),
         (site.get("/v1/history?limit=0").await, 400, "limit"),
         (site.get("/v1/history?limit=99999999999999999999").await, 400, "limit"),
         (site.get("/v1/reports/../../etc/passwd").await, 400, "no number"),

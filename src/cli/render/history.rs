@@ -68,6 +68,7 @@ fn event(event: Event) -> &'static str {
         Event::Node => "node",
         Event::Vote => "vote",
         Event::Switchover => "site",
+        Event::Maintenance => "maintenance",
         Event::Other => "other",
     }
 }

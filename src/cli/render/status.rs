@@ -10,11 +10,12 @@ use probe::tls::SOON_DAYS;
 
 use super::tone::{self, Tone};
 use super::{Paint, Table, bytes, span};
-use crate::admin::api::{BackendStatus, CheckStatus, ServiceStatus, SessionRow, Status};
+use crate::admin::api::{BackendStatus, CheckStatus, Maintenance, ServiceStatus, SessionRow, Status, Time};
 
 /// Rows of services on a screen of 24 lines beside the rest; what works is left out first.
 const MOST_BACKENDS: usize = 10;
 const MOST_ALARMS: usize = 4;
+const MOST_MAINTENANCES: usize = 3;
 
 /// Everything on one screen, what hurts first.
 pub(in crate::cli) fn status(status: &Status, paint: Paint) -> String {
@@ -69,6 +70,13 @@ fn warnings(status: &Status) -> Vec<String> {
         let since = span(status.now.ms_since(frozen.since));
         all.push(format!("FROZEN by {} for {since}: {} (bascule resume)", frozen.by, frozen.why));
     }
+    all.extend(status.maintenance.iter().take(MOST_MAINTENANCES).map(|one| {
+        let until = until(one, status.now);
+        format!("MAINTENANCE of {} by {}, {until}: {} (bascule maintenance off)", one.subject(), one.by, one.why)
+    }));
+    if let hidden @ 1.. = status.maintenance.len().saturating_sub(MOST_MAINTENANCES) {
+        all.push(format!("MAINTENANCE of {hidden} more (bascule maintenance list)"));
+    }
     all.extend(status.doubt.iter().map(|why| format!("SELF-DOUBT: {why}")));
     if status.damped {
         all.push("DAMPED: the budget of automatic switches is used up; only a dead side is left.".into());
@@ -86,6 +94,28 @@ fn warnings(status: &Status) -> Vec<String> {
         all.push(format!("{hidden} more alarms (bascule status --json)"));
     }
     all
+}
+
+/// What operators have out of service.
+pub(in crate::cli) fn maintenance(all: &[Maintenance], now: Time) -> String {
+    if all.is_empty() {
+        return "Nothing is in maintenance.\n".into();
+    }
+    let mut table = Table::new(["what", "since", "until", "by", "why"]);
+    for one in all {
+        let until = one.until.map_or_else(|| "-".to_owned(), |_| until(one, now));
+        table.row([one.subject(), one.since.to_string(), until, one.by.clone(), one.why.clone()]);
+    }
+    let number = all.len();
+    format!("{number} in maintenance: users get a page with 503.\n\n{}", table.draw(|_, line| line))
+}
+
+/// When it ends by itself, with the time that is left: an operator reckons with that.
+fn until(one: &Maintenance, now: Time) -> String {
+    match one.until {
+        Some(until) => format!("until {until} (in {})", span(until.ms_since(now))),
+        None => "without an end".to_owned(),
+    }
 }
 
 fn services(status: &Status, paint: Paint, text: &mut String) {

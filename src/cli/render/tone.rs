@@ -33,7 +33,12 @@ pub(super) fn of_alarm(alarm: &str) -> Tone {
 /// How loud the first line is, which stands for the whole.
 pub(super) fn of_site(status: &Status) -> Tone {
     let live = of_side(status, status.live);
-    let held = status.frozen.is_some() || status.damped || status.observe || status.doubt.is_some() || status.draining;
+    let held = status.frozen.is_some()
+        || status.damped
+        || status.observe
+        || status.doubt.is_some()
+        || status.draining
+        || !status.maintenance.is_empty();
     let alarms = status.alarms.iter().map(|alarm| of_alarm(alarm)).max().unwrap_or(Tone::Good);
     // One that rests as it should makes no site less well.
     let nodes = status.nodes.iter().map(|node| of_node(status, node)).filter(|tone| *tone != Tone::Calm).max();

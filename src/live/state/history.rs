@@ -63,6 +63,8 @@ pub enum Event {
     /// A step of a planned switch of the whole site.
     #[serde(rename = "walk")]
     Switchover,
+    /// The site or a route went into maintenance, or came back.
+    Maintenance,
     /// Written by another version.
     #[serde(other)]
     Other,

@@ -9,6 +9,8 @@ use failover::switch::Kind;
 use serde::{Deserialize, Serialize};
 use store::{Document, DocumentError};
 
+use crate::site::maintenance::Maintenance;
+
 const DOCUMENT: Document = Document {
     format: "bascule live side",
     version: 1,
@@ -34,6 +36,10 @@ pub struct LiveState {
     // Not in files of earlier versions.
     #[serde(default)]
     pub chosen: bool,
+    /// What operators took out of service. Here and not in a file of its own: an order is on the disk or not, as a whole.
+    // Absent where nothing is, as in files of earlier versions, which can read what they know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub maintenance: Vec<Maintenance>,
 }
 
 /// A switch that counts against the budget.
@@ -100,6 +106,7 @@ mod tests {
             frozen: Some(frozen),
             switches: (1..=epoch).map(switch).collect(),
             chosen: true,
+            maintenance: vec![],
         }
     }
 

@@ -20,7 +20,7 @@ fn open(directory: &Path) -> (State, Beginning) {
 }
 
 fn live(side: Side, epoch: u64) -> LiveState {
-    LiveState { live: side, epoch, frozen: None, switches: vec![], chosen: false }
+    LiveState { live: side, epoch, frozen: None, switches: vec![], chosen: false, maintenance: vec![] }
 }
 
 async fn until(mut holds: impl FnMut() -> bool) {
@@ -309,6 +309,7 @@ fn every_word_of_the_journal_and_the_reports_is_spelled_as_it_always_was() {
         ("node", "Node"),
         ("vote", "Vote"),
         ("walk", "Switchover"),
+        ("maintenance", "Maintenance"),
         ("other", "Other"),
     ];
     for (event, told) in events {

@@ -15,6 +15,8 @@ closed_set! {
         ClientProtocol => "client_protocol",
         /// The Edge's rules refused it.
         Refused => "refused",
+        /// An operator has its route in maintenance.
+        Maintenance => "maintenance",
         /// No upstream could be connected.
         ConnectFailed => "connect_failed",
         /// The upstream left.

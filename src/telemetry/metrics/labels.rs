@@ -126,6 +126,8 @@ closed_set! {
         Method => "method",
         /// Its zone is over its rate.
         Rate => "rate",
+        /// An operator has the route in maintenance.
+        Maintenance => "maintenance",
         /// Requests under way hold as much memory as they may, or its client's do.
         Memory => "memory",
         /// Neither side works: the waiting page.

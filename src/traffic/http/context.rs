@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::Time;
 use tokio::time::Instant;
 
 use super::forward::ForwardedHeaders;
 use crate::config::Route;
 use crate::live::View;
+use crate::site::maintenance::retry_after;
 use crate::telemetry::logging::RequestId;
 use crate::traffic::budget::{HOLDING, Holding};
 use crate::traffic::downstream::activity::{self, Activity, CURRENT};
@@ -124,6 +126,25 @@ pub enum Ending {
 }
 
 impl Context {
+    /// Notes why the router does not carry it. Of a route in maintenance its route is known all the same: the log and the
+    /// counters name it, and the answer has its headers.
+    pub fn refuse(&mut self, refusal: Refusal) -> Ending {
+        if let Refusal::Maintenance { route, .. } = refusal {
+            self.route = self.site.router.routes().get(route).cloned();
+            self.route_index = Some(route);
+        }
+        Ending::Refused(refusal)
+    }
+
+    /// What its client is told to wait, in seconds, if it is to come again.
+    pub fn retry_after(&self) -> Option<u64> {
+        match self.ending {
+            Ending::OverRate => Some(self.retry_after),
+            Ending::Refused(Refusal::Maintenance { until, .. }) => Some(retry_after(until, Time::now())),
+            _ => None,
+        }
+    }
+
     /// The request came whole: from here on it is not its client that is waited for.
     pub fn note_whole(&mut self) {
         self.whole = self.client.as_ref().map(Activity::await_answer);

@@ -227,6 +227,7 @@ fn counted(ending: Ending) -> Option<Counted> {
             Refusal::UpgradeNotAllowed => Counted::UpgradeNotAllowed,
             Refusal::Subprotocol => Counted::Subprotocol,
             Refusal::Token => Counted::Token,
+            Refusal::Maintenance { .. } => Counted::Maintenance,
             Refusal::Method | Refusal::MethodNotAllowed { .. } => Counted::Method,
         },
         Ending::Malformed => Counted::Framing,
@@ -243,6 +244,7 @@ fn counted(ending: Ending) -> Option<Counted> {
 fn ended(ending: Ending) -> Ended {
     match ending {
         Ending::Served => Ended::Complete,
+        Ending::Refused(Refusal::Maintenance { .. }) => Ended::Maintenance,
         Ending::Refused(_)
         | Ending::Malformed
         | Ending::HeadTooLarge

@@ -26,6 +26,7 @@ pub fn page_of(refusal: Refusal) -> ErrorPage {
         Refusal::NoRoute => ErrorPage::NotFound,
         Refusal::UpgradeNotAllowed | Refusal::Subprotocol | Refusal::Method => ErrorPage::Forbidden,
         Refusal::MethodNotAllowed { .. } => ErrorPage::MethodNotAllowed,
+        Refusal::Maintenance { .. } => ErrorPage::Maintenance,
     }
 }
 
@@ -83,8 +84,8 @@ async fn send(edge: &Edge, session: &mut Session, ctx: &Context, answer: Answer<
     for (name, value) in answer.headers {
         header.append_header(name.clone(), value.clone())?;
     }
-    if ctx.ending == Ending::OverRate {
-        header.insert_header(RETRY_AFTER, HeaderValue::from(ctx.retry_after))?;
+    if let Some(seconds) = ctx.retry_after() {
+        header.insert_header(RETRY_AFTER, HeaderValue::from(seconds))?;
     }
     if let Ending::Refused(Refusal::MethodNotAllowed { route }) = ctx.ending
         && let Some(route) = ctx.site.router.routes().get(route)

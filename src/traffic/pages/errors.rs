@@ -30,13 +30,15 @@ pub enum ErrorPage {
     Internal,
     /// 502: the upstream's answer was lost, and the request must not be sent twice.
     BadGateway,
+    /// 503: an operator has the route in maintenance. Whoever sends it says when to come back.
+    Maintenance,
     /// 504: the upstream did not answer in time.
     GatewayTimeout,
 }
 
 impl ErrorPage {
     /// Every page, in the order of the statuses.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::BadRequest,
         Self::Forbidden,
         Self::NotFound,
@@ -48,6 +50,7 @@ impl ErrorPage {
         Self::HeadTooLarge,
         Self::Internal,
         Self::BadGateway,
+        Self::Maintenance,
         Self::GatewayTimeout,
     ];
 
@@ -65,6 +68,7 @@ impl ErrorPage {
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
+            Self::Maintenance => StatusCode::SERVICE_UNAVAILABLE,
             Self::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -94,6 +98,9 @@ impl ErrorPage {
             Self::BadGateway => {
                 ("Answer lost", "The service stopped while it answered. Please check whether it did what you asked.")
             }
+            Self::Maintenance => {
+                ("Under maintenance", "This service is being worked on. Please come back a little later.")
+            }
             Self::GatewayTimeout => {
                 ("No answer in time", "The service takes too long. Please check whether it did what you asked.")
             }
@@ -120,6 +127,9 @@ impl ErrorPage {
                 "Réponse perdue",
                 "Le service s’est arrêté pendant sa réponse. Veuillez vérifier si votre demande a abouti.",
             ),
+            Self::Maintenance => {
+                ("En maintenance", "Ce service est en cours de maintenance. Veuillez revenir un peu plus tard.")
+            }
             Self::GatewayTimeout => (
                 "Pas de réponse à temps",
                 "Le service met trop de temps à répondre. Veuillez vérifier si votre demande a abouti.",

@@ -1,29 +1,11 @@
-use std::time::Duration;
-
 use super::*;
-use crate::config::{Close, Follow, Replay, ServiceIndex, Token};
 
 fn route(path: &str, matching: Matching) -> Arc<Route> {
-    Arc::new(Route {
-        name: path.into(),
-        path: path.into(),
-        matching,
-        service: ServiceIndex(0),
-        zone: None,
-        websocket: WebSocket::No,
-        token: Token::None,
-        replay: Replay::Idempotent,
-        close: Close { code: 1012, reason: String::new() },
-        follow: Follow::Live,
-        response_limit: Duration::from_secs(60),
-        body_limit: 1 << 20,
-        methods: Vec::new(),
-        headers: Vec::new(),
-    })
+    Arc::new(fake::route(path, matching))
 }
 
 fn router(routes: Vec<Arc<Route>>) -> Router {
-    Router { names: vec!["edge.example.org".into()], routes }
+    Router { names: vec!["edge.example.org".into()], standings: Standings::new(routes.len()), routes }
 }
 
 fn get<'a>(host: &'a str, path: &'a str) -> Asked<'a> {
@@ -97,4 +79,30 @@ fn an_upgrade_needs_a_route_that_carries_it() {
     assert!(!upgrade("/wssip", Some("sip, chat")));
     assert!(!upgrade("/wssip", None));
     assert!(!upgrade("/xuc", None));
+}
+
+#[test]
+fn a_route_in_maintenance_is_refused_whatever_is_asked_of_it_and_no_other_is() {
+    let mut socket = route("/ws", Matching::Prefix);
+    let its = Arc::make_mut(&mut socket);
+    (its.websocket, its.methods) = (WebSocket::Allowed { subprotocols: Vec::new() }, vec![http::Method::GET]);
+    let router = router(vec![socket, route("/version", Matching::Exact)]);
+    let (host, until) = ("edge.example.org", Some(Time::from_unix_ms(7)));
+    for until in [until, None] {
+        router.stand(|route| match route.name == "/ws" {
+            true => Standing::Out { until },
+            false => Standing::InService,
+        });
+        let out = Refusal::Maintenance { route: 0, until };
+        let asked = get(host, "/ws/a");
+        for asked in [asked, Asked { method: "POST", ..asked }, Asked { upgrade: Some(None), ..asked }] {
+            assert_eq!(router.decide(&asked).map(|c| c.route), Err(out), "{asked:?}");
+        }
+        assert_eq!(router.decide(&get(host, "/version")).map(|c| c.route), Ok(1));
+        // What is no route is none in maintenance either, and another site's name is never told of ours.
+        assert_eq!(router.decide(&get(host, "/wsx")).map(|c| c.route), Err(Refusal::NoRoute));
+        assert_eq!(router.decide(&get("other.org", "/ws")).map(|c| c.route), Err(Refusal::WrongHost));
+    }
+    router.stand(|_| Standing::InService);
+    assert_eq!(router.decide(&get(host, "/ws")).map(|c| c.route), Ok(0));
 }

@@ -70,10 +70,7 @@ pub async fn serve(edge: Arc<Edge>, mut client: Stream, mut buf: BytesMut, lengt
         Ok(opened) => opened,
         Err(ending) => {
             ctx.ending = ending;
-            let more: &[_] = match ending {
-                Ending::OverRate => &[(RETRY_AFTER, HeaderValue::from(ctx.retry_after))],
-                _ => &[],
-            };
+            let more = ctx.retry_after().map(|seconds| (RETRY_AFTER, HeaderValue::from(seconds)));
             let answer = match page_of_ending(ending) {
                 Some(page) => edge.pages.errors.answer(page, asked.language),
                 // The short form of the page: no browser shows the answer to an upgrade.
@@ -81,7 +78,7 @@ pub async fn serve(edge: Arc<Edge>, mut client: Stream, mut buf: BytesMut, lengt
             };
             let seen = asked.seen(peer, answer.status.as_u16());
             record::request(&edge, &ctx, seen);
-            finish(&edge, &mut client, &raw::page_with(&answer, more)).await;
+            finish(&edge, &mut client, &raw::page_with(&answer, more.as_slice())).await;
             return;
         }
     };
@@ -187,7 +184,7 @@ async fn open(
     (address, client, early): (IpAddr, &mut Stream, &mut BytesMut),
 ) -> Result<Opened, Ending> {
     let site = ctx.site.clone();
-    let carried = site.router.decide(&what(asked)).map_err(Ending::Refused)?;
+    let carried = site.router.decide(&what(asked)).map_err(|refusal| ctx.refuse(refusal))?;
     let route = site.router.routes()[carried.route].clone();
     ctx.route = Some(route.clone());
     ctx.route_index = Some(carried.route);

@@ -2,7 +2,7 @@ use protocol::wire::Vote;
 
 use super::super::{Paint, status as draw};
 use super::*;
-use crate::admin::api::Frozen;
+use crate::admin::api::{Frozen, Maintenance};
 use crate::admin::fake;
 use crate::site::nodes::fake::{report, vote};
 
@@ -76,7 +76,7 @@ fn tones(status: &Status) -> [Tone; 7] {
 fn what_is_healthy_is_calm_and_an_outage_is_loud() {
     use Tone::{Bad, Calm, Good, Odd};
     type Change = fn(&mut Status);
-    let table: [(&str, Change, [Tone; 7]); 14] = [
+    let table: [(&str, Change, [Tone; 7]); 15] = [
         ("a healthy site with watchdogs", |_| {}, [Good, Good, Calm, Good, Calm, Good, Calm]),
         (
             "a healthy Edge alone, its Standby rests or is gone",
@@ -142,6 +142,15 @@ fn what_is_healthy_is_calm_and_an_outage_is_loud() {
         (
             "frozen",
             |site| site.frozen = Some(Frozen { by: "ann".into(), why: "upgrade".into(), since: site.now }),
+            [Odd, Good, Calm, Good, Calm, Good, Calm],
+        ),
+        (
+            "a route is in maintenance",
+            |site| {
+                let (route, until) = (Some("/xuc".into()), None);
+                let one = Maintenance { route, until, by: "ann".into(), why: "upgrade".into(), since: site.now };
+                site.maintenance.push(one);
+            },
             [Odd, Good, Calm, Good, Calm, Good, Calm],
         ),
         (
