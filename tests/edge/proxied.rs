@@ -13,7 +13,7 @@ use tokio_rustls::client::TlsStream;
 use crate::bad_input::assert_alive;
 use crate::client::Client;
 use crate::passing::{Echo, TURN, echoes};
-use crate::raw::until_closed;
+use crate::raw::{status, until_closed};
 use crate::site::{FQDN, Site, wait_until};
 
 /// Where the load balancer is.
@@ -176,4 +176,36 @@ async fn a_service_behind_both_is_told_the_client_that_the_first_one_named() {
     stream.shutdown().await.unwrap();
     tokio::time::timeout(Duration::from_secs(60), stream.read(&mut [0; 1])).await.unwrap().unwrap();
     wait_until("its line names it", || site.access_log().contains("\"client\":\"203.0.113.7:50000\""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_zones_count_the_client_that_is_named_and_one_of_ipv6_by_its_prefix() {
+    let zones = "zones: { auth: { rate: 1/min, burst: 2 } }\nrate_limits:\n  exempt: [ '2001:db8:0:3::/64' ]\n";
+    let site = site(&format!("{zones}  relax_after_switch: off\n"));
+    let login = async |client: &str| {
+        let said = format!("PROXY TCP6 {client} 2001:db8::1 50000 443\r\n");
+        let mut stream = handed_on(&site, said.as_bytes()).await.unwrap();
+        let asked = format!("GET /xuc/api/2.0/auth/login HTTP/1.1\r\nHost: {FQDN}\r\nConnection: close\r\n\r\n");
+        stream.write_all(asked.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        status(&until_closed(&mut stream).await)
+    };
+    // Who has a /64 has all its addresses: a rate for each would be none.
+    for client in ["2001:db8:0:1::1", "2001:db8:0:1::2", "2001:db8:0:1:ffff:ffff:ffff:ffff"] {
+        assert_ne!(login(client).await, 429, "{client}");
+    }
+    for client in ["2001:db8:0:1::4", "2001:db8:0:1::1"] {
+        assert_eq!(login(client).await, 429, "{client}");
+    }
+    // The next prefix is somebody else, though one load balancer hands on both, and an exempt one is not counted at all.
+    for _ in 0..3 {
+        assert_ne!(login("2001:db8:0:2::1").await, 429);
+    }
+    assert_eq!(login("2001:db8:0:2::1").await, 429);
+    for _ in 0..6 {
+        assert_ne!(login("2001:db8:0:3::1").await, 429);
+    }
+    assert_eq!(site.metric(r#"bascule_zone_addresses{zone="auth"}"#), 2.0);
+    assert_eq!(site.metric(r#"bascule_zone_requests_total{outcome="refused",zone="auth"}"#), 3.0);
+    assert_eq!(site.metric(r#"bascule_zone_requests_total{outcome="exempt",zone="auth"}"#), 6.0);
 }
