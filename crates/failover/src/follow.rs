@@ -207,12 +207,15 @@ impl Follower {
             outputs.push(Output::InSight);
         }
         let stale = self.settings.idle == Idle::Stale;
+        // Whatever the first word after a silence is, it does not tell what the silence hid, unless there are epochs.
+        if stale && out_of_sight && self.epoch.is_none() {
+            (self.wanted, self.fresh) = (false, false);
+        }
         match status {
             Status::Active => {
                 self.wanted = true;
-                // A XiVO that was away and back unheard has calls that services of before know nothing of: its epoch tells;
-                // without one, a silence may hide that.
-                if self.epoch != self.served || (out_of_sight && self.epoch.is_none()) {
+                // A XiVO that was away and back unheard has calls that services of before know nothing of: its epoch tells.
+                if self.epoch != self.served {
                     self.served = self.epoch;
                     self.fresh = false;
                 }
