@@ -80,19 +80,26 @@ fn a_chain_that_browsers_may_refuse_is_warned_of_with_what_to_do() {
 }
 
 #[test]
-fn two_certificates_for_one_name_are_warned_of_as_only_the_first_is_shown() {
+fn two_certificates_of_a_kind_for_one_name_are_warned_of_as_only_the_first_is_shown() {
     let site = Site::plan("");
     let mine = authority("mine");
-    let (second, key) = leaf(&mine, 300, &PKCS_ED25519);
-    fs::write(site.path("second.pem"), format!("{second}{}", mine.pem)).unwrap();
-    fs::write(site.path("second-key.pem"), key).unwrap();
+    let write = |kind| {
+        let (second, key) = leaf(&mine, 300, kind);
+        fs::write(site.path("second.pem"), format!("{second}{}", mine.pem)).unwrap();
+        fs::write(site.path("second-key.pem"), key).unwrap();
+    };
+    write(&PKCS_ECDSA_P256_SHA256);
     let at = |name: &str| site.path(name).display().to_string();
     let one = format!("{{ chain: {}, key: {} }}", at("chain.pem"), at("key.pem"));
     let two = format!("[ {one}, {{ chain: {}, key: {} }} ]", at("second.pem"), at("second-key.pem"));
     site.write_config(&site.config().replace(&one, &two));
     let told = site.order(&["check"]);
     let line = told.lines().find(|line| line.contains("is never shown")).unwrap_or_else(|| panic!("{told}"));
-    assert!(line.contains(FQDN) && line.contains("of RSA and ECDSA for one name the first is shown"), "{line}");
+    assert!(line.contains(FQDN) && line.contains("keep one of each kind of key"), "{line}");
+    // Of another kind it is for clients that cannot verify the first.
+    write(&PKCS_ED25519);
+    let told = site.order(&["check"]);
+    assert!(!told.contains("is never shown"), "{told}");
 }
 
 #[test]
