@@ -18,7 +18,7 @@ use protocol::identity::{IdentityError, Keyring};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use self::nodes::NodesEndpoint;
@@ -145,12 +145,13 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     let keyring = control.keyring();
     // Before the engine starts: an Edge that cannot listen has neither probed nor moved anything.
     let listeners = Listeners::bind(&config)?;
+    let incoming = Incoming { listeners, signals, renewals: Renewals::watch(&edge, keyring.clone()) };
     let engine = control.start(engine)?;
     if let Some(path) = &config.live_file {
         tokio::spawn(live::file::follow(path.clone(), edge.live.clone()));
     }
     let told = Told { loader: Loader::new(path, text, edge.clone(), handle.clone()), keyring };
-    let served = runtime.block_on(serve(told, edge, handle, Incoming { listeners, signals }, engine));
+    let served = runtime.block_on(serve(told, edge, handle, incoming, engine));
     runtime.block_on(async {
         // What is not written by then is lost, and was said to be.
         let _ = tokio::time::timeout(FLUSH, state.flushed()).await;
@@ -297,6 +298,30 @@ fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
 struct Incoming {
     listeners: Listeners,
     signals: Signals,
+    renewals: Renewals,
+}
+
+/// Tells of certificates whose files have changed. Begun before anybody is told that the Edge is there: files that change
+/// earlier are taken to be those that were read, and nobody would look at them again.
+struct Renewals {
+    of_site: Renewed,
+    of_nodes: Renewed,
+}
+
+/// Files were changed; whoever takes them says whether they could be used.
+type Renewed = mpsc::Receiver<oneshot::Sender<bool>>;
+
+impl Renewals {
+    fn watch(edge: &Arc<Edge>, keyring: Option<Arc<Keyring>>) -> Self {
+        let watched = edge.clone();
+        // Asked each time, as a reload may turn it off, or name other files.
+        let of_site = daemon::changes(move || {
+            let config = &watched.site().config;
+            if config.watch_certificates { config.certificate_files() } else { Vec::new() }
+        });
+        let of_nodes = daemon::changes(move || keyring.as_ref().map_or_else(Vec::new, |keyring| keyring.files()));
+        Self { of_site, of_nodes }
+    }
 }
 
 /// What is loaded anew while the Edge runs.
@@ -309,7 +334,7 @@ async fn serve(
     mut told: Told,
     edge: Arc<Edge>,
     handle: Handle,
-    Incoming { listeners, mut signals }: Incoming,
+    Incoming { listeners, mut signals, mut renewals }: Incoming,
     mut engine: oneshot::Receiver<()>,
 ) -> Result<(), RunError> {
     let (going, shutdown) = watch::channel(false);
@@ -332,13 +357,6 @@ async fn serve(
     // Behind the sockets, the state and the signals: a start that fails is then a `systemctl start` that fails.
     daemon::systemd::ready("listening");
     tokio::spawn(live::systemd::follow(edge.live.clone()));
-    let (watched, keyring) = (edge.clone(), told.keyring.clone());
-    // Asked each time, as a reload may turn it off, or name other files.
-    let mut of_site = daemon::changes(move || {
-        let config = &watched.site().config;
-        if config.watch_certificates { config.certificate_files() } else { Vec::new() }
-    });
-    let mut of_nodes = daemon::changes(move || keyring.as_ref().map_or_else(Vec::new, |keyring| keyring.files()));
     loop {
         tokio::select! {
             _ = signals.hang_up.recv() => {
@@ -348,10 +366,10 @@ async fn serve(
             }
             // Certificates alone: a configuration is loaded when somebody says that it is finished. Who looks at the
             // files is gone only with the runtime, so that the answer always arrives.
-            Some(taken) = of_site.recv() => {
+            Some(taken) = renewals.of_site.recv() => {
                 let _ = taken.send(told.loader.renew().await);
             }
-            Some(taken) = of_nodes.recv() => {
+            Some(taken) = renewals.of_nodes.recv() => {
                 let _ = taken.send(nodes::reload(told.keyring.as_ref(), &handle).await);
             }
             _ = signals.terminate.recv() => break,
