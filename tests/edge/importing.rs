@@ -138,3 +138,33 @@ fn what_cannot_be_imported_is_an_error_with_file_and_line() {
         assert!(output.status.code() == Some(2) && text.contains(words) && output.stdout.is_empty(), "{text}");
     }
 }
+
+#[test]
+fn an_nginx_conf_of_an_old_edge_becomes_a_configuration_that_check_takes() {
+    let site = Site::plan("");
+    let at = |name: &str| site.path(name).display().to_string();
+    std::fs::create_dir(site.path("zones")).unwrap();
+    let auth = "limit_req_zone $binary_remote_addr zone=auth:10m rate=20r/m;\n";
+    std::fs::write(site.path("zones/auth.conf"), auth).unwrap();
+    let old = include_str!("../../crates/import/src/nginx/tests/edge.conf");
+    std::fs::write(site.path("old.conf"), old).unwrap();
+    let standby = ["--standby", "xivo=10.0.0.12", "--standby", "cc=10.0.0.22"];
+    let files = [format!("--chain={}", at("chain.pem")), format!("--key={}", at("key.pem"))];
+    let import = || {
+        let mut command = bascule();
+        command.arg("import").arg(site.path("old.conf")).args(standby).args(&files);
+        command
+    };
+    let output = import().output().unwrap();
+    let (draft, notes) = (told(&output.stdout), told(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{notes}\n{draft}");
+    // What has no key is told by file and line.
+    for line in ["old.conf:21: ", "old.conf:25: ", "old.conf:26: ", "old.conf:27: "] {
+        assert!(notes.contains(line), "no {line} in {notes}");
+    }
+    site.write_config(&draft);
+    let checked = site.order(&["check"]);
+    assert!(checked.contains("10.0.0.22") && checked.contains("10.0.0.11"), "{checked}");
+    let same = import().args(["--diff", "--config", &at("edge.yaml")]).output().unwrap();
+    assert_eq!((same.status.code(), told(&same.stdout)), (Some(0), String::new()));
+}

@@ -4,6 +4,7 @@ use super::super::{
     CheckKind, Config, Follow, HostHeader, Matching, Place, Replay, Route, SipTransport, Token, WebSocket,
 };
 use super::{MINIMAL, errors, parse};
+use crate::config::preset_text;
 
 /// A site that has everything the preset knows.
 fn whole_site(more: &str) -> Config {
@@ -49,6 +50,14 @@ fn the_generations_are_known_by_version_and_an_edge_alone_says_what_it_cannot_se
     assert!(told.iter().any(|told| told.contains("cannot see that") && told.contains("CC watchdog")), "{told:?}");
     let with = of("nodes: { listen: '127.0.0.1:9601', identity: /etc/bascule/node }\npreset: xivo-2025.10").1;
     assert!(!with.iter().any(|warning| warning.to_string().contains("stale")), "{with:?}");
+}
+
+#[test]
+fn each_preset_can_be_read_as_it_is_written() {
+    for name in ["xivo", "xivo-nextlts", "xivo-2025.10"] {
+        assert!(preset_text(name).is_some_and(|text| text.contains("routes:")), "{name}");
+    }
+    assert_eq!(preset_text("xivo-1"), None);
 }
 
 #[test]
