@@ -131,8 +131,11 @@ fn protocols(directive: &Directive, site: &mut Site, notes: &mut Vec<Note>) {
 /// What is not carried over, unless it is what happens here anyway.
 fn leave(directive: &Directive, notes: &mut Vec<Note>) {
     let reason = match directive.name.as_str() {
-        // X-Forwarded-For and its kin are always sent, Host is the FQDN, upgrades are carried where routes say so.
-        "proxy_http_version" | "proxy_set_header" | "proxy_redirect" | "proxy_buffering" => return,
+        _ if happens_anyway(directive) => return,
+        "proxy_set_header" => {
+            "no fields are set in requests but those that say who asked; `host` of a service sets Host"
+        }
+        "proxy_redirect" => "redirections to upstreams become the site's own, and others stay as they are",
         "add_header" => "headers of the site or of a route: headers: { NAME: VALUE }; the preset has five",
         "client_max_body_size" => "body_limit of a route",
         "proxy_read_timeout" | "proxy_send_timeout" => "response_limit of a route, limits.write_stall",
@@ -159,6 +162,24 @@ fn leave(directive: &Directive, notes: &mut Vec<Note>) {
         _ => "nginx's own, or without a key here",
     };
     notes.push(Note::new(&directive.origin(), &directive.name, reason));
+}
+
+/// What is done here whatever a configuration says. Anything else must be told: it would be missed in silence.
+fn happens_anyway(directive: &Directive) -> bool {
+    let first = directive.arg(0).to_ascii_lowercase();
+    match directive.name.as_str() {
+        "proxy_http_version" | "proxy_buffering" => true,
+        "proxy_redirect" => first == "default",
+        "proxy_set_header" => match first.as_str() {
+            // Upgrades are carried where routes say so.
+            "upgrade" | "connection" | "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host" | "x-real-ip" => {
+                true
+            }
+            "host" => matches!(directive.arg(1), "$host" | "$http_host" | "$server_name"),
+            _ => false,
+        },
+        _ => false,
+    }
 }
 
 fn locations(server: &Directive) -> impl Iterator<Item = &Directive> {

@@ -73,12 +73,17 @@ fn locations_limits_certificates_and_names_of_nginx_become_keys() {
         "location /old: rewrites",
         "location /dyn: $where is not set",
         "server: server status",
+        "proxy_set_header: no fields are set",
+        "proxy_redirect: redirections",
     ] {
         assert!(
             told.iter().any(|note| note.starts_with("edge.conf:") && note.contains(words)),
             "no {words} in {told:#?}"
         );
     }
+    // The one of an upgrade happens anyway; what a field holds may be a secret.
+    assert_eq!(told.iter().filter(|note| note.contains("proxy_set_header")).count(), 1, "{told:#?}");
+    assert!(!draft.yaml.contains("eyes") && !told.iter().any(|note| note.contains("eyes")));
 }
 
 #[test]
