@@ -153,6 +153,15 @@ impl Site {
         if host == Host::StandbyXivo { &self.telephony.standby } else { &self.telephony.main }
     }
 
+    /// Main dies, and somebody starts Standby's services, as on a site without watchdogs; returns when it serves.
+    pub(crate) fn stand_in_by_hand(&mut self, limit: Duration) -> Outcome {
+        self.telephony.main.kill()?;
+        self.contact_centre(Host::MainCc, "stop")?;
+        self.telephony.standby.start()?;
+        self.contact_centre(Host::StandbyCc, "start")?;
+        self.serves(Host::StandbyXivo, limit)
+    }
+
     /// Waits until a side serves in full: telephony, media server, contact centre, and the user's requests.
     pub(crate) fn serves(&self, node: Host, limit: Duration) -> Outcome {
         let side = config::side(node).unwrap_or_default();

@@ -29,11 +29,7 @@ pub(super) fn alone(stage: &mut Stage) -> Outcome {
     ensure(node == "main", || format!("the softphone is registered on {node}"))?;
 
     let since = Instant::now();
-    site.telephony.main.kill()?;
-    site.contact_centre(Host::MainCc, "stop")?;
-    site.telephony.standby.start()?;
-    site.contact_centre(Host::StandbyCc, "start")?;
-    site.serves(Host::StandbyXivo, SOON)?;
+    site.stand_in_by_hand(SOON)?;
     let moved = site.user.first_answer("standby", since).map_or(0.0, |at| at.duration_since(since).as_secs_f64());
     println!("  the user is on Standby after {moved:.2} s: {}", site.user.story(since));
     softphone.moves("standby", since, SOON)?;

@@ -46,11 +46,7 @@ pub(super) fn survives(stage: &mut Stage) -> Outcome {
     let guest = Guest::call(&site)?;
     wait_for("the guest is heard", SOON, || ensure(guest.heard_since(guest.began) >= ENOUGH, || guest.story()))?;
     let since = Instant::now();
-    site.telephony.main.kill()?;
-    site.contact_centre(Host::MainCc, "stop")?;
-    site.telephony.standby.start()?;
-    site.contact_centre(Host::StandbyCc, "start")?;
-    site.serves(Host::StandbyXivo, SOON)?;
+    site.stand_in_by_hand(SOON)?;
     let switched = Instant::now();
     wait_for("the guest is heard still", SOON, || ensure(guest.heard_since(switched) >= ENOUGH, || guest.story()))?;
     ensure(coturn.runs(), || "coturn has ended".to_owned())?;
