@@ -4,6 +4,8 @@
 mod address;
 pub mod chain;
 mod defaults;
+#[cfg(test)]
+pub(crate) mod fake;
 mod file;
 mod listeners;
 mod load;

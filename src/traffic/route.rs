@@ -198,6 +198,4 @@ fn allows(websocket: &WebSocket, offered: Option<&str>) -> Result<(), Refusal> {
 }
 
 #[cfg(test)]
-pub(crate) mod fake;
-#[cfg(test)]
 mod tests;

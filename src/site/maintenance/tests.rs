@@ -10,7 +10,7 @@ fn one(route: Option<&str>, until: Option<i64>) -> Maintenance {
 }
 
 fn route(name: &str) -> Route {
-    crate::traffic::route::fake::route(name, crate::config::Matching::Prefix)
+    crate::config::fake::route(name, crate::config::Matching::Prefix)
 }
 
 #[test]

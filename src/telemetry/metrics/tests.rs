@@ -12,9 +12,8 @@ use prometheus::{Registry, TextEncoder};
 
 use super::{Alpn, By, Handshake, Metrics, ProbeOutcome, Refusal, Reload};
 use crate::config::{
-    Admin, Backend, Close, Config, Follow, HostHeader, Limits, Listen, Log, LogFormat, Matching, Pass, Place, Probing,
-    ProxyHeader, Rate, RateLimits, RateUnit, Replay, Route, Service, ServiceIndex, Switching, TlsVersion, Token,
-    UnknownName, WebSocket, Zone,
+    Admin, Backend, Config, HostHeader, Limits, Listen, Log, LogFormat, Matching, Pass, Place, Probing, ProxyHeader,
+    Rate, RateLimits, RateUnit, Route, Service, ServiceIndex, Switching, TlsVersion, UnknownName, Zone, fake,
 };
 use crate::telemetry::logging::Ended;
 
@@ -27,22 +26,7 @@ fn service(name: &str, place: Place) -> Service {
 }
 
 fn route(name: &str, service: usize) -> Route {
-    Route {
-        name: name.into(),
-        path: name.into(),
-        matching: Matching::Prefix,
-        service: ServiceIndex(service),
-        zone: None,
-        websocket: WebSocket::No,
-        token: Token::None,
-        replay: Replay::Idempotent,
-        close: Close { code: 1012, reason: String::new() },
-        follow: Follow::Live,
-        response_limit: Duration::from_secs(60),
-        body_limit: 1,
-        methods: Vec::new(),
-        headers: Vec::new(),
-    }
+    Route { service: ServiceIndex(service), ..fake::route(name, Matching::Prefix) }
 }
 
 fn limits() -> Limits {

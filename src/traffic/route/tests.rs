@@ -1,7 +1,7 @@
 use super::*;
 
 fn route(path: &str, matching: Matching) -> Arc<Route> {
-    Arc::new(fake::route(path, matching))
+    Arc::new(crate::config::fake::route(path, matching))
 }
 
 fn router(routes: Vec<Arc<Route>>) -> Router {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{Close, Follow, Matching, Replay, Route, ServiceIndex, Token, WebSocket};
+use super::{Close, Follow, Matching, Replay, Route, ServiceIndex, Token, WebSocket};
 
 pub(crate) fn route(path: &str, matching: Matching) -> Route {
     Route {
