@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use failover::Side;
-use import::{Disk, Draft, Given, ImportError, ROLES, Role, SideName, Source};
+use import::{Disk, Draft, Given, ImportError, ROLES, Role, Source};
 use serde_json::json;
 use thiserror::Error;
 
@@ -68,10 +68,10 @@ pub struct Import {
     diff: bool,
 }
 
-/// A kind of file.
+/// How the old file is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Variables of Docker Compose.
+    /// `NAME=VALUE` lines, as Docker Compose reads them.
     Env,
     /// nginx's main file, or one with its servers.
     Nginx,
@@ -91,22 +91,22 @@ fn mapped(text: &str) -> Result<(String, Role), String> {
     Ok((name.to_owned(), key.parse()?))
 }
 
-/// Why nothing was imported.
+/// Why there is no draft, or none where it was to go.
 #[derive(Debug, Error)]
 enum ImportFailure {
-    /// The old file cannot be read.
+    /// The old file is not there, or the system does not let it be read.
     #[error("cannot read {}", .0.display())]
     Unreadable(PathBuf, #[source] std::io::Error),
-    /// It is not UTF-8.
+    /// Its bytes are no UTF-8: a value cut at a wrong place would be believed.
     #[error("{} is not UTF-8; save it as UTF-8 text", .0.display())]
     NotText(PathBuf),
-    /// It is not understood.
+    /// A line of it, or of what it includes, has no meaning.
     #[error(transparent)]
     Wrong(#[from] ImportError),
-    /// The draft cannot be written.
+    /// `--out` is there already, or cannot be made.
     #[error("cannot write {}; an import replaces no file", .0.display())]
     NotWritten(PathBuf, #[source] std::io::Error),
-    /// What to compare with cannot be read.
+    /// The file of `--config` cannot be read, or is no YAML.
     #[error("cannot compare: {0}")]
     NotCompared(String),
 }
@@ -174,10 +174,7 @@ fn drafted(import: &Import) -> Result<Draft, ImportFailure> {
 fn given(import: &Import) -> Given {
     Given {
         preset: import.preset.clone(),
-        holds: match import.holds {
-            Side::Main => SideName::Main,
-            Side::Standby => SideName::Standby,
-        },
+        holds: import.holds,
         main: import.main.clone(),
         standby: import.standby.clone(),
         shared: import.shared.clone(),

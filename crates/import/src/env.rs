@@ -10,12 +10,12 @@ use crate::note::{ImportError, Origin};
 use crate::{Source, note};
 pub use carry::ROLES;
 
-/// More variables than any Edge has.
+/// Variables in all: an Edge has some thirty, and each is compared with those above it.
 const MOST: usize = 2000;
 /// Longer than any address or name. A variable may name others, and doubling 60 times would fill the memory.
 const LONGEST: usize = 4096;
 
-/// One variable.
+/// A variable as it is set on one line; further ones of the same name replace it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Variable {
     pub(crate) name: String,

@@ -30,24 +30,24 @@ pub use env::carry::Role;
 pub use nginx::carry::{Known, Limit};
 pub use nginx::{Disk, Files};
 pub use note::{ImportError, Note, Origin};
-pub use site::{Given, SideName, Site};
+pub use site::{Given, Site};
 pub use write::FILL_IN;
 
 /// A file of the old Edge, read whole.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// As messages name it.
+    /// How messages name it: what the administrator typed, or the path of an include.
     pub name: String,
-    /// Its text.
+    /// All of it, UTF-8; whoever read it has bounded it.
     pub text: String,
     /// Where it is; what it includes is looked for beside it.
     pub path: PathBuf,
 }
 
-/// What became of the old files.
+/// What an import yields: text, and what its reader must be told.
 #[derive(Debug, Clone)]
 pub struct Draft {
-    /// The new file.
+    /// The text of edge.yaml; it ends with what was not carried over, as comments.
     pub yaml: String,
     /// What is not carried over, or needs a look, in the order of the files.
     pub notes: Vec<Note>,
@@ -55,7 +55,8 @@ pub struct Draft {
     pub missing: Vec<String>,
 }
 
-/// Drafts edge.yaml from an Edge's `.env`.
+/// Drafts edge.yaml from an Edge's `.env`. `roles` are keys that somebody has told variables by hand; they count before what
+/// is known here.
 ///
 /// # Errors
 /// The first line that is no `NAME=VALUE`, or the limit that the file exceeds.

@@ -18,10 +18,10 @@ use words::{Word, Words};
 
 /// nginx nests main, http, server, location, and locations; deeper is a mistake, and each level is a call.
 const DEEPEST: usize = 16;
-/// Directives of all files together.
+/// Directives of all files together; a large Edge has some hundreds.
 const MOST: usize = 20_000;
 
-/// One directive, and what stands in its braces.
+/// One directive with its words; `block` is what stands in its braces, none where it ends with a semicolon.
 #[derive(Debug, Clone)]
 pub(crate) struct Directive {
     pub(crate) name: String,

@@ -5,9 +5,9 @@ use std::fmt;
 /// A line of an old file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// The file, as it was named.
+    /// Its [`Source::name`](crate::Source::name).
     pub file: String,
-    /// Counted from 1.
+    /// Counted from 1, as editors do.
     pub line: usize,
 }
 
@@ -20,11 +20,11 @@ impl fmt::Display for Origin {
 /// Something of the old files that is not in the new one, or is there otherwise than it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
-    /// Where it stands.
+    /// The line of the old file that it is about.
     pub origin: Origin,
     /// A variable or a directive, by name alone: its value may be a secret.
     pub subject: String,
-    /// Why, and what to do.
+    /// Why it is not carried over, and what to do instead: a clause without a full stop.
     pub reason: String,
 }
 
@@ -44,11 +44,11 @@ impl fmt::Display for Note {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{origin}: {message}; {remedy}")]
 pub struct ImportError {
-    /// Where.
+    /// The line at which nobody could go on.
     pub origin: Origin,
-    /// What is wrong.
+    /// What stands there and should not, in clauses.
     pub message: String,
-    /// What to do.
+    /// What its administrator does about it.
     pub remedy: String,
 }
 
@@ -73,6 +73,14 @@ pub(crate) fn printable(text: &str) -> String {
         shown.push('…');
     }
     shown
+}
+
+/// Whether a name of an old file can stand as it is, as a key or a value: letters, digits, hyphens and underscores, no longer
+/// than a media server's or a zone's may be.
+pub(crate) fn is_word(name: &str) -> bool {
+    const LONGEST: usize = 63;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    !name.is_empty() && name.len() <= LONGEST && name.bytes().all(plain)
 }
 
 /// Whether a character neither ends a line, for YAML or a terminal, nor changes the direction of what follows it.

@@ -1,15 +1,17 @@
 //! What is known of the site so far, from files and from options, each with where it stood.
 
+use failover::Side;
+
 use crate::nginx::Directive;
 use crate::note::{Note, Origin};
 
-/// A value, and who says so.
+/// A value with its source, which its comment in the draft names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) text: String,
-    /// None for what an option says.
+    /// None where an option says it: then there is no line to name.
     pub(crate) origin: Option<Origin>,
-    /// The variable, directive or option.
+    /// The name of the variable, directive or option that says it.
     pub(crate) subject: String,
     /// The variable's meaning is not in the public documentation.
     pub(crate) guessed: bool,
@@ -26,36 +28,26 @@ impl Found {
     }
 }
 
-/// A side, as options name it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum SideName {
-    /// Main.
-    #[default]
-    Main,
-    /// Standby.
-    Standby,
-}
-
 /// What the old files do not say, told by options. Addresses are `(service, address)`.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Given {
-    /// The preset to start from.
+    /// The name that `preset:` gets; it is not looked up here.
     pub preset: String,
     /// Whose addresses the old file holds: it names one side, the one that is live as it was written.
-    pub holds: SideName,
-    /// Services on Main.
+    pub holds: Side,
+    /// Main's, over what the old file says of that side.
     pub main: Vec<(String, String)>,
-    /// Services on Standby.
+    /// Standby's, which an old file holds only after an outage.
     pub standby: Vec<(String, String)>,
     /// Services both sides share; media servers are `mds.NAME`.
     pub shared: Vec<(String, String)>,
-    /// The certificate's chain, PEM.
+    /// Path of the certificate's full chain, PEM; over what the old file says.
     pub chain: Option<String>,
-    /// Its key.
+    /// Path of the certificate's key, PEM.
     pub key: Option<String>,
     /// The authority that signed the upstreams' certificates, PEM.
     pub upstream_ca: Option<String>,
-    /// Listeners, where they are not 0.0.0.0:443.
+    /// Addresses to listen on; none: 0.0.0.0:443.
     pub listen: Vec<String>,
     /// Whether the new Edge only watches at first.
     pub observe: bool,
@@ -72,7 +64,7 @@ pub(crate) struct Turn {
     pub(crate) to: Option<Found>,
 }
 
-/// The site so far.
+/// What is known by now, in the shape of edge.yaml; what is still missing is none or empty.
 #[derive(Debug, Clone, Default)]
 pub struct Site {
     pub(crate) fqdn: Option<Found>,
@@ -92,11 +84,11 @@ pub struct Site {
     pub(crate) routes: Vec<RouteDraft>,
     /// Routes of the preset that the old Edge had not.
     pub(crate) removed: Vec<String>,
-    /// Paths that the old Edge carried.
+    /// Paths that the old Edge carried; what the preset has beside them is taken away.
     pub(crate) seen: Vec<String>,
 }
 
-/// A zone, as it is written.
+/// A zone of the old Edge; `text` is its mapping in YAML.
 #[derive(Debug, Clone)]
 pub(crate) struct Zone {
     pub(crate) name: String,
@@ -109,7 +101,7 @@ pub(crate) struct Zone {
 pub(crate) struct RouteDraft {
     pub(crate) path: String,
     pub(crate) is_exact: bool,
-    /// None where it is the preset's.
+    /// None where the preset's own service is right.
     pub(crate) service: Option<String>,
     pub(crate) zone: Option<String>,
     pub(crate) has_websocket: bool,
@@ -122,7 +114,7 @@ impl Site {
         put(&mut self.held, service, found)
     }
 
-    /// A service both sides share.
+    /// A service both sides share; the first address counts, and a second one is an error that names the first.
     pub(crate) fn put_shared(&mut self, service: &str, found: Found) -> Result<(), String> {
         put(&mut self.shared, service, found)
     }
@@ -131,8 +123,8 @@ impl Site {
     pub(crate) fn take(&mut self, given: &Given) {
         let held = std::mem::take(&mut self.held);
         match given.holds {
-            SideName::Main => self.main = held,
-            SideName::Standby => self.standby = held,
+            Side::Main => self.main = held,
+            Side::Standby => self.standby = held,
         }
         for (told, option, services) in [
             (&given.main, "--main", &mut self.main),
@@ -152,7 +144,7 @@ impl Site {
         }
     }
 
-    /// What follows from several values together.
+    /// Drops what several values together make void, and puts the notes in the order of the files.
     pub(crate) fn settle(&mut self, notes: &mut Vec<Note>) {
         if self.assets_burst.as_ref().is_some_and(|(burst, _)| *burst == ASSETS_BURST) {
             self.assets_burst = None;
@@ -167,7 +159,7 @@ impl Site {
         notes.sort_by(|a, b| (&a.origin.file, a.origin.line).cmp(&(&b.origin.file, b.origin.line)));
     }
 
-    /// Whether a shared service is known.
+    /// Whether a shared service has an address by now, so that routes to it can stand.
     pub(crate) fn shares(&self, service: &str) -> bool {
         self.shared.iter().any(|(name, _)| name == service)
     }

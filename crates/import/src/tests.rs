@@ -1,4 +1,6 @@
-use crate::{Draft, FILL_IN, Given, Role, SideName, Source, from_env};
+use failover::Side;
+
+use crate::{Draft, FILL_IN, Given, Role, Source, from_env};
 
 /// Laid out as the documentation of XiVO's Edge has it.
 const SITE: &str = include_str!("tests/site.env");
@@ -7,15 +9,30 @@ pub(crate) fn source(text: &str) -> Source {
     Source { name: ".env".to_owned(), text: text.to_owned(), path: "/etc/docker/edge/.env".into() }
 }
 
+/// What somebody gives who types no option.
+fn bare() -> Given {
+    Given {
+        preset: "xivo".to_owned(),
+        holds: Side::Main,
+        main: Vec::new(),
+        standby: Vec::new(),
+        shared: Vec::new(),
+        chain: None,
+        key: None,
+        upstream_ca: None,
+        listen: Vec::new(),
+        observe: false,
+    }
+}
+
 pub(crate) fn given() -> Given {
     let pairs = |list: &[(&str, &str)]| list.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
     Given {
-        preset: "xivo".to_owned(),
         standby: pairs(&[("cc", "10.0.0.22"), ("xivo", "10.0.0.12")]),
         shared: pairs(&[("sip", "http://127.0.0.1:8080")]),
         chain: Some("/etc/bascule/tls/chain.pem".to_owned()),
         key: Some("/etc/bascule/tls/key.pem".to_owned()),
-        ..Given::default()
+        ..bare()
     }
 }
 
@@ -79,8 +96,7 @@ fn no_value_that_is_not_carried_over_is_repeated_for_it_may_be_a_secret() {
 
 #[test]
 fn what_nobody_has_said_is_a_line_that_no_check_takes() {
-    let bare = Given { preset: "xivo".to_owned(), ..Given::default() };
-    let draft = from_env(&source("XIVO_HOST=10.0.0.11\n"), &[], &bare).unwrap();
+    let draft = from_env(&source("XIVO_HOST=10.0.0.11\n"), &[], &bare()).unwrap();
     let missing: Vec<_> = draft.missing.iter().map(|line| line.split(':').next().unwrap()).collect();
     let expected = [
         "fqdn",
@@ -98,7 +114,7 @@ fn what_nobody_has_said_is_a_line_that_no_check_takes() {
 #[test]
 fn a_file_written_during_an_outage_holds_standbys_addresses() {
     let given = Given {
-        holds: SideName::Standby,
+        holds: Side::Standby,
         main: vec![("xivo".to_owned(), "10.0.0.11".to_owned()), ("cc".to_owned(), "10.0.0.21".to_owned())],
         standby: Vec::new(),
         ..given()
@@ -203,23 +219,28 @@ fn no_text_of_an_old_file_leaves_its_comment() {
     );
 }
 
-#[test]
-fn no_change_of_a_file_makes_it_panic_or_lose_a_line() {
-    let mut dice = fastrand::Rng::with_seed(7);
-    let pieces = ["$", "${", "}", "\"", "'", "\n", "=", "#", "\\", "\u{0}", "é", "${A:-", " ", "\u{2028}", "[", "://"];
-    for round in 0..4000 {
-        let mut text: Vec<char> = SITE.chars().collect();
+/// 4000 texts that were cut, or have pieces in the place of up to four characters.
+pub(crate) fn changed(text: &str, pieces: &[&str], seed: u64) -> impl Iterator<Item = String> {
+    let mut dice = fastrand::Rng::with_seed(seed);
+    (0..4000).map(move |round| {
+        let mut text: Vec<char> = text.chars().collect();
         match round % 3 {
             0 => text.truncate(dice.usize(..text.len())),
             _ => {
                 for _ in 0..=dice.usize(..4) {
                     let at = dice.usize(..text.len());
-                    let piece: Vec<char> = pieces[dice.usize(..pieces.len())].chars().collect();
-                    text.splice(at..=at, piece);
+                    text.splice(at..=at, pieces[dice.usize(..pieces.len())].chars());
                 }
             }
         }
-        let text: String = text.into_iter().collect();
+        text.into_iter().collect()
+    })
+}
+
+#[test]
+fn no_change_of_a_file_makes_it_panic_or_lose_a_line() {
+    let pieces = ["$", "${", "}", "\"", "'", "\n", "=", "#", "\\", "\u{0}", "é", "${A:-", " ", "\u{2028}", "[", "://"];
+    for text in changed(SITE, &pieces, 7) {
         // An error names its line; a draft holds no line of the file's own making.
         match from_env(&source(&text), &[], &given()) {
             Err(error) => assert!(error.origin.line >= 1 && error.origin.line <= text.lines().count(), "{error}"),

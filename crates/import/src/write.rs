@@ -3,8 +3,10 @@
 
 use std::fmt::Write as _;
 
+use failover::Side;
+
 use crate::note::{Note, printable};
-use crate::site::{Found, Given, SideName, Site};
+use crate::site::{Found, Given, Site};
 
 /// Stands where somebody must write a value. It is none for any key, so that a draft with a gap cannot start.
 pub const FILL_IN: &str = "FILL-IN";
@@ -83,8 +85,8 @@ fn listen(draft: &mut Text, given: &Given) {
 fn sides(draft: &mut Text, site: &Site, given: &Given) {
     draft.blank();
     let (held, told) = match given.holds {
-        SideName::Main => ("Main", "Standby"),
-        SideName::Standby => ("Standby", "Main"),
+        Side::Main => ("Main", "Standby"),
+        Side::Standby => ("Standby", "Main"),
     };
     draft.say(&format!("The old file names one side, taken for {held}; {told}'s addresses are told by options."));
     draft.line(0, "sides:");
@@ -196,10 +198,10 @@ fn routes(draft: &mut Text, site: &Site) {
     for route in &site.routes {
         draft.say_at(2, &whence(&route.found));
         let mut text = format!("- {{ path: {}", quoted(&route.path));
-        // Writing to a string cannot fail.
         if route.is_exact {
             text.push_str(", match: exact");
         }
+        // Writing to a string cannot fail.
         if let Some(service) = &route.service {
             let _ = write!(text, ", service: {}", quoted(service));
         }

@@ -5,39 +5,39 @@ use std::str::FromStr;
 
 use super::Variable;
 use crate::address::{address, is_name};
-use crate::note::Note;
+use crate::note::{Note, is_word};
 use crate::site::{Found, Site};
 
-/// What a variable says.
+/// The key of edge.yaml that a variable's value is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
-    /// The name users browse.
+    /// `fqdn`: what users browse.
     Fqdn,
-    /// A further name.
+    /// One of `aliases`.
     Alias,
-    /// XiVO of the side that the file names.
+    /// `xivo` of the side that the file names.
     Xivo,
-    /// Its contact centre.
+    /// `cc` of that side.
     Cc,
-    /// The SIP proxy, both sides' own.
+    /// `shared.sip`: the SIP proxy that both sides' users reach.
     Sip,
-    /// The meeting-room server.
+    /// `shared.video`: the meeting-room server.
     Video,
-    /// A media server, by name.
+    /// `shared.mds.NAME`, with that name.
     Mds(String),
     /// The name that TURN over TLS is asked for on port 443.
     TurnName,
-    /// Whether that is switched on.
+    /// Whether that name is served on port 443 at all.
     TurnOn,
     /// Where this host is reached: coturn listens there.
     Host,
-    /// The burst of what applications load.
+    /// `zone.burst` of the routes that applications are loaded from.
     AssetsBurst,
-    /// The certificate's chain.
+    /// `certificate.chain`, an absolute path.
     Chain,
-    /// The certificate's key.
+    /// `certificate.key`, an absolute path.
     Key,
-    /// Nothing of it is wanted.
+    /// No key, and no note either: somebody has looked at it.
     Ignore,
 }
 
@@ -64,7 +64,7 @@ impl FromStr for Role {
             "key" => Self::Key,
             "ignore" => Self::Ignore,
             _ => match text.strip_prefix("mds.") {
-                Some(name) if is_mds(name) => Self::Mds(name.to_owned()),
+                Some(name) if is_word(name) => Self::Mds(name.to_owned()),
                 _ => return Err(format!("`{text}` is no key of an import; write {ROLES}")),
             },
         })
@@ -122,7 +122,7 @@ fn without_key(name: &str) -> &'static str {
     }
 }
 
-/// Puts each variable where it belongs.
+/// Puts each variable under its key; one without a key, or whose value cannot stand there, becomes a note.
 pub(crate) fn carry(variables: Vec<Variable>, roles: &[(String, Role)], site: &mut Site, notes: &mut Vec<Note>) {
     for (index, variable) in variables.iter().enumerate() {
         let Variable { name, value, origin, unresolved } = variable;
@@ -188,7 +188,7 @@ fn take(role: Role, mut found: Found, site: &mut Site) -> Result<(), String> {
         Role::Cc => return site.put_side("cc", found),
         Role::Sip => return site.put_shared("sip", found),
         Role::Video => return site.put_shared("video", found),
-        Role::Mds(name) if !is_mds(&name) => {
+        Role::Mds(name) if !is_word(&name) => {
             return Err("its name is no media server's; --map it to mds.NAME".to_owned());
         }
         Role::Mds(name) => return site.put_shared(&format!("mds.{name}"), found),
@@ -215,11 +215,4 @@ fn take(role: Role, mut found: Found, site: &mut Site) -> Result<(), String> {
             Ok(())
         }
     }
-}
-
-/// A media server's name as edge.yaml takes it.
-pub(crate) fn is_mds(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= 63
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }

@@ -17,20 +17,20 @@ use target::Upstreams;
 pub struct Known {
     /// Its path, without a slash at the end.
     pub path: String,
-    /// The service it leads to.
+    /// The name of its service: `cc`, `xivo`, `sip` or `video`.
     pub service: String,
     /// Its zone, with what it says of burst and delay: of the route, else of the zone.
     pub limit: Option<Limit>,
 }
 
-/// How a route is limited.
+/// The account that a route's requests count in, and what happens to those that come too early.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limit {
-    /// The zone.
+    /// The zone's name in edge.yaml.
     pub zone: String,
     /// How many requests may come before their time.
     pub burst: u32,
-    /// Whether those wait.
+    /// Whether they wait for their time; else they are carried at once.
     pub delay: bool,
 }
 
@@ -41,7 +41,7 @@ struct Context<'a> {
     limits: Limits,
 }
 
-/// Puts each directive where it belongs.
+/// Puts directives under their keys, those of the server that is the site above all. `known` are the preset's routes.
 pub(crate) fn carry(directives: &[Directive], known: &[Known], site: &mut Site, notes: &mut Vec<Note>) {
     let mut context = Context { known, upstreams: Upstreams::default(), limits: Limits::default() };
     let mut servers = Vec::new();

@@ -9,10 +9,10 @@ use crate::note::ImportError;
 
 /// Files in all; a Debian nginx has about 20.
 const MOST: usize = 200;
-/// Files within files.
+/// Files within files; each level is a call.
 const DEEPEST: usize = 10;
 
-/// Where included files are.
+/// The file system, as tests put another in its place.
 pub trait Files {
     /// The whole text of a file of reasonable size.
     ///
@@ -20,17 +20,17 @@ pub trait Files {
     /// What the system says, and `InvalidData` for what is no text.
     fn read(&self, path: &Path) -> io::Result<String>;
 
-    /// The names of a directory's files.
+    /// The names of a directory's files, in any order.
     ///
     /// # Errors
-    /// What the system says.
+    /// The directory is not there, or may not be read.
     fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
 }
 
 /// The machine's files, none longer than `limit` bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Disk {
-    /// Bytes of a file at most.
+    /// A longer file is an error: it would be read whole.
     pub limit: u64,
 }
 
@@ -51,7 +51,7 @@ impl Files for Disk {
 }
 
 impl Reader<'_> {
-    /// What a line `include PATTERN;` stands for.
+    /// The directives that stand in place of a line `include PATTERN;`.
     pub(super) fn include(&mut self, directive: &Directive) -> Result<Vec<Directive>, ImportError> {
         let origin = directive.origin();
         let wrong = |message: String, remedy| ImportError::new(&origin.file, origin.line, message, remedy);

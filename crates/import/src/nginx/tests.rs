@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 
-use crate::tests::{given, has};
+use crate::tests::{changed, given, has};
 use crate::{Draft, Files, Given, ImportError, Known, Limit, Source, from_nginx};
 
 const SITE: &str = include_str!("tests/edge.conf");
@@ -113,20 +113,8 @@ fn what_nginx_would_not_read_is_an_error_with_its_line() {
 
 #[test]
 fn no_change_of_nginx_files_makes_the_importer_panic() {
-    let mut dice = fastrand::Rng::with_seed(11);
     let pieces = ["{", "}", ";", "\"", "'", "\n", "\\", "#", "$", "${", "é", "\u{0}", "include *;", "location", " "];
-    for round in 0..4000 {
-        let mut text: Vec<char> = SITE.chars().collect();
-        match round % 3 {
-            0 => text.truncate(dice.usize(..text.len())),
-            _ => {
-                for _ in 0..=dice.usize(..4) {
-                    let at = dice.usize(..text.len());
-                    text.splice(at..=at, pieces[dice.usize(..pieces.len())].chars().collect::<Vec<_>>());
-                }
-            }
-        }
-        let text: String = text.into_iter().collect();
+    for text in changed(SITE, &pieces, 11) {
         match import(
             &text,
             &[("/etc/nginx/zones/a.conf", "limit_req_zone $binary_remote_addr zone=auth:10m rate=20r/m;")],

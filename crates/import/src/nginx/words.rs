@@ -1,11 +1,11 @@
-//! A file of nginx as words.
+//! A file of nginx as words: quotes and comments are gone behind this, and each word has its line.
 
 use crate::note::ImportError;
 
 /// Longer than any word that means something here.
 const LONGEST: usize = 16 * 1024;
 
-/// What nginx tells apart.
+/// What `ngx_conf_read_token` tells apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Word {
     Text(String),
@@ -32,7 +32,7 @@ impl<'a> Words<'a> {
         c
     }
 
-    /// The next word and its line.
+    /// The next word, and the line on which it begins.
     pub(super) fn next(&mut self) -> Result<(usize, Word), ImportError> {
         loop {
             let line = self.line;

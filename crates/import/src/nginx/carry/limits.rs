@@ -2,7 +2,7 @@
 
 use super::Limit;
 use crate::nginx::Directive;
-use crate::note::Note;
+use crate::note::{Note, is_word};
 use crate::site::{Found, Site, Zone};
 
 #[derive(Debug, Default)]
@@ -14,11 +14,11 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// `limit_req_zone KEY zone=NAME:SIZE rate=30r/s`.
+    /// Takes `limit_req_zone KEY zone=NAME:SIZE rate=30r/s`; one without a name or rate that is understood becomes a note.
     pub(super) fn define(&mut self, directive: &Directive, notes: &mut Vec<Note>) {
         let mut note = |why: &str| notes.push(Note::new(&directive.origin(), "limit_req_zone", why));
         let value = |key: &str| directive.args.iter().find_map(|arg| arg.strip_prefix(key));
-        let name = value("zone=").and_then(|zone| zone.split(':').next()).filter(|name| is_plain(name));
+        let name = value("zone=").and_then(|zone| zone.split(':').next()).filter(|name| is_word(name));
         let rate = value("rate=").and_then(|rate| {
             let (count, unit) =
                 (rate.strip_suffix("r/s").map(|n| (n, "s"))).or(rate.strip_suffix("r/m").map(|n| (n, "min")))?;
@@ -40,7 +40,7 @@ impl Limits {
         self.everywhere = self.of(Some(directive), notes);
     }
 
-    /// How a location is limited.
+    /// What a location's `limit_req` says, or without one that of `http`; none: it is not limited.
     pub(super) fn of(&mut self, directive: Option<&Directive>, notes: &mut Vec<Note>) -> Option<Limit> {
         let Some(directive) = directive else { return self.everywhere.clone() };
         let value = |key: &str| directive.args.iter().find_map(|arg| arg.strip_prefix(key));
@@ -66,7 +66,7 @@ impl Limits {
         Some(limit)
     }
 
-    /// Every zone that a route counts in.
+    /// Puts the zones that a route counts in into the site; nobody misses the others.
     pub(super) fn write(&self, site: &mut Site) {
         for (name, rate, found) in &self.zones {
             let Some(used) = self.used.iter().find(|used| used.zone == *name) else { continue };
@@ -74,10 +74,4 @@ impl Limits {
             site.zones.push(Zone { name: name.clone(), text, found: found.clone() });
         }
     }
-}
-
-fn is_plain(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= 64
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }

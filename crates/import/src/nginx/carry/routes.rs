@@ -5,7 +5,8 @@ use crate::nginx::Directive;
 use crate::note::Note;
 use crate::site::{Found, RouteDraft, Site};
 
-/// One location.
+/// Takes one location with its `proxy_pass` as a route; one that leads nowhere we know becomes a note. `inherited` is the
+/// server's own `limit_req`, which counts where the location has none.
 pub(super) fn location(
     directive: &Directive,
     inherited: Option<&Directive>,
