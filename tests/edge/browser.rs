@@ -126,7 +126,7 @@ impl Drop for Browser {
 /// How Chromium is told to trust one key: SHA-256 of the public key, base64.
 fn spki(certificate: &[u8]) -> String {
     let (_, certificate) = X509Certificate::from_der(certificate).unwrap();
-    STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, certificate.tbs_certificate.subject_pki.raw))
+    STANDARD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate.tbs_certificate.subject_pki.raw))
 }
 
 const PAGE: &str = "/ucassistant?agent=7";

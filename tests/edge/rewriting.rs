@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use http::Request;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use ring::digest::{SHA256, digest};
 
 use crate::client::{Client, Speaks};
 use crate::odd::Odd;

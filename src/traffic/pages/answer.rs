@@ -1,5 +1,6 @@
 //! An answer made once and given many times: status, fields and body, ready to be written.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -8,7 +9,6 @@ use http::header::{
     CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
     X_CONTENT_TYPE_OPTIONS,
 };
-use ring::digest::{SHA256, digest};
 
 use super::language::Language;
 

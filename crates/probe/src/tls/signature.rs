@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use ring::signature::{
+use aws_lc_rs::signature::{
     RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY, RsaParameters,
     UnparsedPublicKey,
 };
