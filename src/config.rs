@@ -147,7 +147,7 @@ pub struct Nodes {
 /// The endpoint that tells the live side to helpers on other machines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveListen {
-    /// Where helpers ask.
+    /// Where helpers ask; a port of nobody else's.
     pub listen: SocketAddr,
     /// Who may ask; anybody else is closed on. Not empty.
     pub from: Vec<Network>,

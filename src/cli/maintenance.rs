@@ -31,7 +31,7 @@ pub enum MaintenanceVerb {
         /// That route alone, by its name or path.
         #[arg(long, value_name = "PATH")]
         route: Option<String>,
-        /// For the journal.
+        /// For the journal: what was done meanwhile.
         #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },

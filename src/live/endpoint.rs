@@ -38,7 +38,7 @@ const LIMITS: ServerLimits = ServerLimits {
 /// The endpoint, open but not served yet.
 #[derive(Debug)]
 pub struct LiveEndpoint {
-    door: Door,
+    listener: NamedListener,
 }
 
 impl LiveEndpoint {
@@ -47,32 +47,32 @@ impl LiveEndpoint {
     /// # Errors
     /// The address cannot be had: somebody listens there, or it is none of this machine.
     pub async fn open(endpoint: &config::LiveListen, strangers: IntCounter) -> io::Result<Self> {
-        let listener = TcpListener::bind(endpoint.listen).await?;
-        Ok(Self { door: Door { listener, from: endpoint.from.clone(), strangers } })
+        let tcp = TcpListener::bind(endpoint.listen).await?;
+        Ok(Self { listener: NamedListener { tcp, from: endpoint.from.clone(), strangers } })
     }
 
     /// Serves until the future is dropped.
     pub async fn serve(self, live: Arc<Live>) {
         let handler = Arc::new(RequestHandler { live, waiting: Semaphore::new(WAITING) });
-        serve("live", &self.door, handler, LIMITS).await;
+        serve("live", &self.listener, handler, LIMITS).await;
     }
 }
 
 /// Lets in whoever comes from the named networks.
 #[derive(Debug)]
-struct Door {
-    listener: TcpListener,
+struct NamedListener {
+    tcp: TcpListener,
     from: Vec<Network>,
     strangers: IntCounter,
 }
 
-impl Accept for Door {
+impl Accept for NamedListener {
     type Stream = TcpStream;
     type Peer = SocketAddr;
 
     async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         loop {
-            let (stream, peer) = self.listener.accept().await?;
+            let (stream, peer) = self.tcp.accept().await?;
             if self.from.iter().any(|network| network.contains(peer.ip())) {
                 return Ok((stream, peer));
             }
@@ -322,7 +322,7 @@ mod tests {
             let from = vec![Network::parse(from).unwrap()];
             let listen = config::LiveListen { listen: "127.0.0.1:0".parse().unwrap(), from };
             let endpoint = LiveEndpoint::open(&listen, strangers.clone()).await.unwrap();
-            let address = endpoint.door.listener.local_addr().unwrap();
+            let address = endpoint.listener.tcp.local_addr().unwrap();
             let serving = tokio::spawn(endpoint.serve(Arc::new(Live::new(view(Side::Main, Mode::Serving, 1)))));
             let mut stream = TcpStream::connect(address).await.unwrap();
             // The Edge may have closed it already.

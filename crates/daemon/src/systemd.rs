@@ -10,7 +10,7 @@ pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// One line for `systemctl status`.
+/// Sets the line that `systemctl status` shows first; the last one stays.
 pub fn status(status: &str) {
     tell(&[NotifyState::Status(status)]);
 }
@@ -20,7 +20,7 @@ pub fn alive() {
     tell(&[NotifyState::Watchdog]);
 }
 
-/// The program ends, and why.
+/// The program ends from now on, and why: systemd counts `TimeoutStopSec` and calls it no failure.
 pub fn stopping(status: &str) {
     tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }

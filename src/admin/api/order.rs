@@ -66,10 +66,10 @@ pub struct MaintenanceRequest {
     /// When it ends by itself; none: with the order that it ends.
     #[serde(default)]
     pub until: Option<Time>,
-    /// For the journal.
+    /// In the operator's words, for the journal; no user is shown it.
     #[serde(default)]
     pub reason: String,
-    /// As in [`SwitchRequest::by`].
+    /// Who asks, as in [`SwitchRequest::by`].
     #[serde(default)]
     pub by: String,
 }

@@ -73,9 +73,9 @@ pub(super) struct Leader {
 
 /// How the followed XiVO is asked.
 pub(super) enum Way {
-    /// Its watchdog tells.
+    /// Its watchdog tells, whenever it changes, with its epoch.
     Watchdog(Line),
-    /// A command tells, where it has none.
+    /// A command is asked again and again, where it has none; no epoch is known then.
     Command {
         /// What is run, as people read it.
         text: String,
