@@ -122,7 +122,8 @@ impl Daemon {
                 fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).map_err(because(file.display()))?;
                 vec![space, "mount".into(), "--bind".into(), file.display().to_string(), program.to_owned()]
             }
-            None => vec![space, "umount".into(), program.to_owned()],
+            // Lazily: whoever runs the one that stood there goes on with it, and would keep it busy.
+            None => vec![space, "umount".into(), "--lazy".into(), program.to_owned()],
         };
         let done = Command::new("nsenter").args(&command).status().map_err(because("nsenter"))?;
         ensure(done.success(), || format!("nsenter {}: {done}", command.join(" ")))
